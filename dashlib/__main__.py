@@ -1,0 +1,111 @@
+"""Command line: ``python -m dashlib --help``."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+import torch
+from tqdm import tqdm
+
+from dashlib import __version__, checkpoints, experiments, results
+
+
+class Bars:
+    """A progress reporter that shows one bar a process, renewed for each stage of a run."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm | None = None
+        self.what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of ``what`` are done."""
+        if self.bar is None or what != self.what:
+            if self.bar is not None:
+                self.bar.close()
+            quiet = 0.5 if sys.stderr.isatty() else 30.0
+            self.bar = tqdm(total=total, desc=what, mininterval=quiet, leave=False)
+            self.what = what
+        self.bar.update(done - self.bar.n)
+
+
+@click.group()
+@click.version_option(__version__)
+def main() -> None:
+    """Train, verify, list and convert the models of the DASH book."""
+
+
+@main.command()
+@click.argument("name")
+def train(name: str) -> None:
+    """Make the stored run NAME (e.g. digits/dash-transfer-s0) from scratch."""
+    torch.set_num_threads(1)
+    try:
+        run = experiments.execute(name, Bars())
+    except (ValueError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
+
+
+@main.command()
+@click.argument("scale", type=click.Choice(["digits"]))
+@click.option("--processes", default=2, show_default=True, help="Runs trained side by side.")
+@click.option("--only", default="", help="Only runs whose name contains this text.")
+def reproduce(scale: str, processes: int, only: str) -> None:
+    """Retrain every stored run of SCALE and rewrite results/."""
+    chosen = [n for n in (experiments.CLASSIFIER, *experiments.SPECS) if only in n]
+    if not chosen:
+        raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
+    clock = time.perf_counter()
+    runs = experiments.reproduce(chosen, processes=processes, progress=Bars)
+    for done, run in enumerate(runs, start=1):
+        spent = time.perf_counter() - clock
+        click.echo(f"[{done}/{len(chosen)}] {spent / 60:5.1f} min  {run.name}")
+    click.echo(f"{len(chosen)} runs of {scale} in {(time.perf_counter() - clock) / 60:.1f} minutes")
+
+
+@main.command()
+def verify() -> None:
+    """Check every stored run against its weights; fails if one is missing, damaged or differs."""
+    torch.set_num_threads(2)
+    wanted = [experiments.CLASSIFIER, *experiments.SPECS]
+    failed = False
+    for name in tqdm(wanted, desc="verifying stored runs"):
+        try:
+            faults = experiments.verify(name)
+        except (results.MissingRun, checkpoints.CheckpointError) as error:
+            faults = [str(error)]
+        for fault in faults:
+            failed = True
+            click.echo(f"{name}: {fault}", err=True)
+    if failed:
+        raise click.ClickException("stored runs do not verify")
+    click.echo(f"{len(wanted)} stored runs verify against their weights")
+
+
+@main.command(name="list")
+def list_runs() -> None:
+    """List the stored runs with seed, seconds, commit and headline metrics."""
+    for name in results.names():
+        run = results.load(name)
+        gap = run.metrics.get("gap", {}).get("overall", {})
+        rho = f"rho {gap['rho']:.2f} cos {gap['cos']:.2f}" if gap else ""
+        seconds = sum(run.seconds.values())
+        click.echo(f"{name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def convert(checkpoint: Path, out: Path) -> None:
+    """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
+    try:
+        official = checkpoints.convert(checkpoint, out)
+    except checkpoints.CheckpointError as error:
+        raise click.ClickException(str(error)) from error
+    kept = "with TIRT lambda" if official.lam is not None else "without TIRT lambda"
+    click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Weights on disk: our format (safetensors + JSON) and the authors' released ``.pth`` files.
+
+Our files are written atomically (temporary file, then rename) and read strictly.  The authors'
+checkpoints are read with ``weights_only=True``: a pickle in them is never executed.
+"""
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from dashlib.unet import UNet, UNetConfig
+
+
+class CheckpointError(ValueError):
+    """A file that is not the checkpoint it should be; the message names file, fault and remedy."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step: a killed process leaves the old file whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def pack(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file."""
+    return save_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; ``CheckpointError`` if it is missing or damaged."""
+    try:
+        return load_bytes(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}): restore it with "
+            f"`git checkout {path}` or make it again"
+        ) from error
+
+
+def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into the model; ``CheckpointError`` unless all names and shapes agree."""
+    want = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    have = {k: tuple(v.shape) for k, v in tensors.items()}
+    faults = [f"{k} is missing" for k in want if k not in have]
+    faults += [f"{k} is not in the model" for k in have if k not in want]
+    faults += [
+        f"{k} is {have[k]}, should be {want[k]}" for k in want if k in have and have[k] != want[k]
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(
+            f"{source} holds another architecture: {'; '.join(faults[:3])}{more}. "
+            "Build the model with the configuration that the file was made with"
+        )
+    model.load_state_dict({k: v.float() for k, v in tensors.items()})
+
+
+def config_from_json(values: Mapping[str, Any]) -> UNetConfig:
+    """A ``UNetConfig`` from parsed JSON (lists become tuples)."""
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return UNetConfig(**plain)
+
+
+def save(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
+    """Write ``stem.safetensors`` (weights) and ``stem.json`` (configuration, lambda if any)."""
+    write_atomically(stem.with_suffix(".safetensors"), pack(model.state_dict()))
+    sidecar = {"unet": asdict(model.cfg), "lambda": None if lam is None else lam.tolist()}
+    write_atomically(stem.with_suffix(".json"), json.dumps(sidecar).encode())
+
+
+def load(stem: Path) -> tuple[UNet, Tensor | None]:
+    """Read what :func:`save` wrote: the model in evaluation mode and lambda ``(T,)`` or None."""
+    path = stem.with_suffix(".json")
+    try:
+        sidecar = json.loads(path.read_text())
+        model = UNet(config_from_json(sidecar["unet"]))
+        lam = sidecar["lambda"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not the configuration of a checkpoint: {error}"
+        ) from error
+    load_into(model, read_tensors(stem.with_suffix(".safetensors")), str(stem))
+    return model.eval(), None if lam is None else torch.tensor(lam)
+
+
+@dataclass(frozen=True)
+class Official:
+    """An authors' checkpoint: the EMA model (evaluation mode) and the TIRT lambda, ``(T,)``."""
+
+    model: UNet
+    lam: Tensor | None
+
+
+def load_official(path: Path) -> Official:
+    """Read an authors' ``.pth`` (keys ``ema_state_dict.shadow``, ``tirt_state_dict``).
+
+    The architecture is recognised by its shapes.  Raises ``CheckpointError`` for a file that is
+    damaged, executes code, or is not one of the four released architectures.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as plain tensors ({str(error).splitlines()[0]}): it is "
+            "damaged, not a PyTorch file, or would execute code, which dashlib refuses"
+        ) from error
+    try:
+        shadow = dict(content["ema_state_dict"]["shadow"])
+        table, first = shadow["class_embed.weight"], shadow["conv_in.weight"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} has no ema_state_dict.shadow with {error}: not a DASH checkpoint"
+        ) from error
+    blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
+    model = UNet(UNetConfig(ch=first.shape[0], blocks=blocks, num_classes=table.shape[0] - 1))
+    load_into(model, shadow, str(path))
+    lam = content.get("tirt_state_dict", {}).get("importance_adjustment")
+    return Official(model.eval(), lam)
+
+
+def convert(path: Path, stem: Path) -> Official:
+    """Rewrite an authors' checkpoint as ``stem.safetensors`` + ``stem.json``; returns it."""
+    official = load_official(path)
+    save(stem, official.model, official.lam)
+    return official

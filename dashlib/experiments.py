@@ -1,0 +1,355 @@
+"""The experiments behind the book: what every stored run is, and how it is made and scored.
+
+A run is described by a frozen :class:`Spec`; :func:`execute` makes one, :func:`reproduce` makes
+all of a scale on several processes.  Students of one seed see the same batches (common random
+numbers), so rows of the table differ by their objective and weighting only.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib import classifier, data, results
+from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided
+from dashlib.losses import make_objective
+from dashlib.metrics import frechet, gap_report, gaussian
+from dashlib.sampling import CLAMPS, sample
+from dashlib.schedule import Schedule
+from dashlib.training import StepRecord, TrainConfig, Trainer
+from dashlib.unet import (
+    STUDENT_DIGITS,
+    TEACHER_DIGITS,
+    NullInit,
+    UNet,
+    UNetConfig,
+    count_parameters,
+)
+from dashlib.weighting import TIRT, Weighting, make_weighting
+
+CLASSIFIER = "digits/classifier"
+GUIDANCE: dict[str, GuidanceSchedule] = {
+    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
+    "TAG": TAG(),
+}
+SAMPLES = 1000  # scored per guidance scale; balanced over the classes
+CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only
+KEPT = 100  # samples stored for pictures, ten a class
+SNAPSHOTS = 60  # of the importance, over training
+
+TEACHER_TRAINING = TrainConfig(steps=3000, lr=1e-3, ema=0.999)
+STUDENT_TRAINING = TrainConfig(steps=1600, lr=1e-3, ema=0.999)
+
+Progress = Callable[[str, int, int], None]  # (what, done, total)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: a network, an objective, a weighting and (for students) the teacher."""
+
+    name: str
+    unet: UNetConfig
+    train: TrainConfig
+    objective: str
+    weighting: str  # a name of dashlib.weighting, or "transfer": the teacher's, frozen
+    seed: int = 0
+    teacher: str | None = None
+    options: dict[str, float] = field(default_factory=dict)  # of the objective
+    batch_size: int = 128
+
+
+def _teacher(weighting: str) -> Spec:
+    name = f"digits/teacher-{weighting}"
+    return Spec(name, TEACHER_DIGITS, TEACHER_TRAINING, "scratch", weighting)
+
+
+def student(objective: str, weighting: str, seed: int = 0, null_init: NullInit = "normal") -> Spec:
+    """The digits student of one table row; every student learns from the TIRT teacher."""
+    row = f"{objective}-{weighting}" + ("" if null_init == "normal" else f"-{null_init}")
+    return Spec(
+        f"digits/{row}-s{seed}",
+        replace(STUDENT_DIGITS, null_init=null_init),
+        STUDENT_TRAINING,
+        objective,
+        weighting,
+        seed,
+        teacher="digits/teacher-tirt",
+        options={"w": 4.0} if objective == "composite" else {},
+    )
+
+
+ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
+SEEDS = (0, 1, 2)
+
+
+def _digits() -> dict[str, Spec]:
+    teachers = [_teacher("tirt"), _teacher("uniform")]
+    students = [student(o, w, s) for s in SEEDS for w in ("transfer", "uniform") for o in ROWS]
+    others = [
+        student("cond_only", "transfer", null_init="zero"),
+        student("cond_only", "transfer", null_init="mean_of_classes"),
+        student("dash", "tirt"),
+        student("dash", "min_snr"),
+    ]
+    return {spec.name: spec for spec in sorted(teachers + students + others, key=lambda s: s.seed)}
+
+
+SPECS = _digits()
+
+
+@lru_cache(maxsize=1)
+def teacher_batches(teacher: str, seed: int, batch_size: int, steps: int) -> list[data.Batch]:
+    """The first batches that every student of a seed sees, with the teacher's answers attached."""
+    model = results.load(teacher).model()
+    stream = data.Stream(
+        data.load("digits").train, Schedule(), model.null_label, batch_size, seed=seed
+    )
+    annotated = data.with_teacher(stream, model)
+    return [next(annotated) for _ in range(steps)]
+
+
+def _batches(spec: Spec) -> Iterator[data.Batch]:
+    if spec.teacher:
+        return iter(teacher_batches(spec.teacher, spec.seed, spec.batch_size, spec.train.steps))
+    images = data.load("digits").train
+    return data.Stream(images, Schedule(), spec.unet.null_label, spec.batch_size, seed=spec.seed)
+
+
+def _weighting(spec: Spec) -> Weighting:
+    if spec.weighting == "transfer":
+        assert spec.teacher is not None
+        return results.load(spec.teacher).importance()
+    return make_weighting(spec.weighting, Schedule())
+
+
+def trainer(spec: Spec) -> Trainer:
+    """The untrained run: network (seeded), objective, weighting."""
+    torch.manual_seed(spec.seed)
+    objective = make_objective(spec.objective, **spec.options)
+    return Trainer(UNet(spec.unet), objective, _weighting(spec), spec.train)
+
+
+def _half(model: UNet) -> UNet:
+    """Round the weights to half precision, as they are stored: what is stored is what is scored."""
+    model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
+    return model.eval().requires_grad_(False)
+
+
+def _curve(records: list[StepRecord]) -> dict[str, Tensor]:
+    """Loss and terms averaged over windows of 10 steps, each of shape ``(steps // 10,)``."""
+    columns = {"loss": [r.loss for r in records]}
+    columns |= {name: [r.terms[name] for r in records] for name in records[0].terms}
+    return {
+        f"curve.{k}": torch.tensor(v[: len(v) // 10 * 10]).reshape(-1, 10).mean(1)
+        for k, v in columns.items()
+    }
+
+
+def train(
+    run: Trainer, batches: Iterator[data.Batch], progress: Progress, name: str
+) -> dict[str, Tensor]:
+    """Run the trainer to its end; returns curves and, if importance is learned, its history."""
+    every = max(run.cfg.steps // SNAPSHOTS, 1)
+    learns = isinstance(run.weighting, TIRT) and run.weighting.lam.requires_grad
+    records, history = [], []
+    for record in run.run(batches):
+        records.append(record)
+        if learns and (record.step % every == 0 or record.step == 1):
+            assert isinstance(run.weighting, TIRT)
+            history.append(run.weighting.lam.detach().clone())
+        progress(name, record.step, run.cfg.steps)
+    trace = _curve(records)
+    if learns:
+        trace["lambda"] = torch.stack(history).float()
+    return trace
+
+
+def starting_noise(n: int, unet: UNetConfig, seed: int = 1234) -> Tensor:
+    """The x_T that every model is sampled from: ``(n, C, H, W)``, the same for the same seed."""
+    shape = (n, unet.image_channels, unet.image_size, unet.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def balanced_labels(n: int, classes: int = 10) -> Tensor:
+    """Labels 0, 1, ..., classes - 1, 0, 1, ...: ``(n,)``."""
+    return torch.arange(n) % classes
+
+
+def generate(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recompute") -> Tensor:
+    """``n`` images, 50-step DDIM from :func:`starting_noise` with balanced labels."""
+    x_T, y = starting_noise(n, model.cfg), balanced_labels(n, model.cfg.num_classes)
+    parts = [
+        sample(Guided(model, labels, w), noise, Schedule(), clamp=clamp)
+        for noise, labels in zip(x_T.split(250), y.split(250), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def score(samples: Tensor) -> dict[str, float]:
+    """Class accuracy and Frechet distance to the training images, by the stored classifier."""
+    judge = results.load(CLASSIFIER).classifier()
+    labelled = data.Images(samples, balanced_labels(len(samples)))
+    real = gaussian(judge.features(data.load("digits").train.x))
+    return {
+        "accuracy": classifier.accuracy(judge, labelled),
+        "frechet": frechet(gaussian(judge.features(samples)), real),
+        "n": len(samples),
+    }
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+
+
+def evaluate(
+    model: UNet, teacher: UNet | None, progress: Progress, name: str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metrics of a model and the pictures kept with them: samples at every scale, gap report."""
+    metrics: dict[str, Any] = {"guidance": {}}
+    pictures = []
+    for i, (label, w) in enumerate(GUIDANCE.items()):
+        samples = generate(model, w, SAMPLES)
+        metrics["guidance"][label] = score(samples)
+        pictures.append(to_bytes(samples[:KEPT]))
+        progress(f"{name} samples", i + 1, len(GUIDANCE))
+    if teacher is not None:
+        report = gap_report(model, teacher, data.load("digits").test, Schedule())
+        metrics["gap"] = asdict(report)
+    else:
+        metrics["clamp"] = {
+            clamp: {
+                label: score(generate(model, GUIDANCE[label], CLAMP_SAMPLES, clamp=clamp))
+                for label in ("1", "1.5", "2", "4")
+            }
+            for clamp in CLAMPS
+        }
+    return metrics, {"samples": torch.stack(pictures)}
+
+
+def execute(name: str, progress: Progress = silent) -> results.Run:
+    """Make the run ``name`` and store it; ``ValueError`` for a name that is not an experiment."""
+    if name == CLASSIFIER:
+        return _execute_classifier()
+    if name not in SPECS:
+        raise ValueError(f"unknown run {name!r}: one of {CLASSIFIER}, {', '.join(SPECS)}")
+    spec, clock = SPECS[name], Clock()
+    batches, run = _batches(spec), trainer(spec)
+    clock.lap("prepare")
+    trace = train(run, batches, progress, name)
+    clock.lap("train")
+    model = _half(run.ema)
+    teacher = results.load(spec.teacher).model() if spec.teacher else None
+    metrics, pictures = evaluate(model, teacher, progress, name)
+    metrics["parameters"] = count_parameters(model)
+    clock.lap("evaluate")
+    stored = results.Run(
+        name, asdict(spec), spec.seed, clock.seconds, clock.cpu(), SAMPLES, metrics
+    )
+    weights = {k: v.half() for k, v in model.state_dict().items()}
+    return results.store(stored, weights=weights, trace=trace | pictures)
+
+
+class Clock:
+    """Wall-clock seconds by phase, and CPU seconds in all, to a tenth."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self, phase: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self.seconds[phase], self._wall = round(now - self._wall, 1), now
+
+    def cpu(self) -> float:
+        """CPU seconds since the start."""
+        return round(time.process_time() - self._cpu, 1)
+
+
+def _execute_classifier() -> results.Run:
+    """Train and store the classifier that scores samples."""
+    digits, clock = data.load("digits"), Clock()
+    model = classifier.fit(digits.train)
+    clock.lap("train")
+    floor = [gaussian(model.features(part.x)) for part in (digits.test, digits.train)]
+    metrics = {
+        "accuracy_train": classifier.accuracy(model, digits.train),
+        "accuracy_test": classifier.accuracy(model, digits.test),
+        "frechet_test_to_train": frechet(*floor),
+    }
+    run = results.Run(
+        CLASSIFIER, {"epochs": 60}, 0, clock.seconds, clock.cpu(), len(digits.test), metrics
+    )
+    return results.store(run, weights=model.state_dict())
+
+
+def _start_worker() -> None:
+    """One thread a process: two busy processes with two threads each would spin."""
+    torch.set_num_threads(1)
+
+
+def _stages(chosen: list[str]) -> list[list[str]]:
+    """Runs that can go side by side, in order: classifier, teachers, students."""
+    teachers = [n for n in chosen if n in SPECS and SPECS[n].teacher is None]
+    students = [n for n in chosen if n in SPECS and SPECS[n].teacher]
+    return [s for s in ([n for n in chosen if n == CLASSIFIER], teachers, students) if s]
+
+
+def reproduce(
+    chosen: list[str], *, processes: int = 2, progress: Callable[[], Progress] = lambda: silent
+) -> Iterator[results.Run]:
+    """Make runs from scratch on several one-threaded processes, yielding each as it is stored.
+
+    ``progress()`` is called in each process to make its reporter (so it must be picklable).
+    """
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+        for stage in _stages(chosen):
+            futures: list[Future[results.Run]] = [
+                pool.submit(_execute_with, name, progress) for name in stage
+            ]
+            for future in as_completed(futures):
+                yield future.result()
+
+
+def _execute_with(name: str, progress: Callable[[], Progress]) -> results.Run:
+    return execute(name, progress())
+
+
+def verify(name: str) -> list[str]:
+    """Check a stored run against its weights; returns the faults found (none: it verifies).
+
+    The files must be whole and have their SHA-256, the parameters their number, and the gap
+    metrics (students) or the test accuracy (classifier) must come out again from the weights.
+    """
+    run = results.load(name)
+    for part in run.files:
+        run.tensors(part)
+    digits = data.load("digits")
+    if name == CLASSIFIER:
+        again = classifier.accuracy(run.classifier(), digits.test)
+        return _differ("accuracy_test", again, run.metrics["accuracy_test"])
+    model = run.model()
+    faults = _differ("parameters", count_parameters(model), run.metrics["parameters"])
+    if teacher := run.config["teacher"]:
+        report = gap_report(model, results.load(teacher).model(), digits.test, Schedule())
+        for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
+            faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
+    return faults
+
+
+def _differ(key: str, again: float, stored: float, tolerance: float = 1e-3) -> list[str]:
+    if abs(again - stored) <= tolerance * abs(stored):
+        return []
+    return [f"{key} is {again:.6g} from the weights, {stored:.6g} in run.json"]

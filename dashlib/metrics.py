@@ -1,0 +1,138 @@
+r"""How well a student keeps the teacher's guidance, and how good its samples are.
+
+Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy images:
+
+* ``rho = mean|gap_S| / mean|gap_T|`` (1 is ideal, 0 is collapse)
+* ``cos = mean cos(gap_S, gap_T)``
+* ``gap_mse = mean (gap_S - gap_T)^2`` an element; ``gap_s_ms``, ``gap_t_ms`` the mean squares
+* ``cond_mse``, ``uncond_mse``: the branch errors e_c, e_u; ``common_mse``: their mean m, with
+  ``cond_mse + uncond_mse = 2 common_mse + gap_mse / 2``
+* ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the one factor on the student's gap that brings it
+  closest to the teacher's
+
+Sample metrics: the Frechet distance between Gaussians fitted to classifier features (never to be
+called FID, whose features are Inception's) and the share of samples classified as their label.
+
+Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dashlib.data import Images
+from dashlib.guidance import Branches, Denoiser, branches
+from dashlib.schedule import Schedule
+
+Stats = dict[str, Tensor]
+Summary = dict[str, float]
+
+
+def pair_stats(student: Branches, teacher: Branches) -> Stats:
+    """Per-pair quantities, each ``(B,)``, float64, from which :func:`summarise` averages."""
+    gs, gt = (b.gap.double().flatten(1) for b in (student, teacher))
+    e_c = (student.cond - teacher.cond).double().flatten(1)
+    e_u = (student.uncond - teacher.uncond).double().flatten(1)
+    norm_s, norm_t, dot = gs.norm(dim=1), gt.norm(dim=1), (gs * gt).sum(1)
+    return {
+        "norm_s": norm_s,
+        "norm_t": norm_t,
+        "dot": dot,
+        "square_s": norm_s.square(),
+        "cos": dot / (norm_s * norm_t).clamp(min=1e-12),
+        "gap_mse": (gs - gt).square().mean(1),
+        "gap_s_ms": gs.square().mean(1),
+        "gap_t_ms": gt.square().mean(1),
+        "cond_mse": e_c.square().mean(1),
+        "uncond_mse": e_u.square().mean(1),
+        "common_mse": ((e_c + e_u) / 2).square().mean(1),
+    }
+
+
+def summarise(stats: Stats) -> Summary:
+    """Means over pairs, rho, a_star and the number of pairs ``n``.
+
+    A zero student gap has ``cos = 0`` and ``a_star = nan``.  ``ValueError`` without pairs.
+    """
+    n = len(stats["cos"])
+    if n == 0:
+        raise ValueError("no pairs to summarise")
+    means = {k: v.mean().item() for k, v in stats.items()}
+    square = means.pop("square_s")
+    a_star = means.pop("dot") / square if square > 0 else float("nan")
+    rho = means.pop("norm_s") / means.pop("norm_t")
+    return {"rho": rho, **means, "a_star": a_star, "n": n}
+
+
+def summarise_by(stats: Stats, group: Tensor) -> dict[int, Summary]:
+    """:func:`summarise` for each value of the integer ``group``, shape ``(B,)``."""
+    return {int(g): summarise({k: v[group == g] for k, v in stats.items()}) for g in group.unique()}
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """Gap metrics overall, per timestep bin (key: its first timestep) and per class."""
+
+    overall: Summary
+    per_timestep: dict[int, Summary]
+    per_class: dict[int, Summary]
+
+
+@torch.no_grad()
+def gap_report(
+    student: Denoiser,
+    teacher: Denoiser,
+    images: Images,
+    schedule: Schedule,
+    *,
+    pairs: int = 10_000,
+    bins: int = 20,
+    seed: int = 0,
+    batch_size: int = 500,
+) -> GapReport:
+    """Compare student and teacher on noisy versions of (held-out) images.
+
+    ``pairs`` of an image and a uniform random timestep each, images in turn.  Timesteps are
+    grouped in ``bins`` equal bins; ``ValueError`` unless that divides T.
+    """
+    if schedule.T % bins:
+        raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
+    generator = torch.Generator(images.x.device).manual_seed(seed)
+    device = images.x.device
+    index = torch.arange(pairs, device=device) % len(images)
+    t = torch.randint(schedule.T, (pairs,), generator=generator, device=device)
+    eps = torch.randn(pairs, *images.x.shape[1:], generator=generator, device=device)
+    parts = []
+    for i in torch.arange(pairs, device=device).split(batch_size):
+        y = images.y[index[i]]
+        x_t = schedule.add_noise(images.x[index[i]], eps[i], t[i])
+        parts.append(pair_stats(branches(student, x_t, t[i], y), branches(teacher, x_t, t[i], y)))
+    stats = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    width = schedule.T // bins
+    return GapReport(
+        summarise(stats),
+        summarise_by(stats, t // width * width),
+        summarise_by(stats, images.y[index]),
+    )
+
+
+def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
+    if len(features) < 2:
+        raise ValueError(f"{len(features)} feature vectors: a covariance needs at least 2")
+    return features.double().mean(0), torch.cov(features.double().T)
+
+
+def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
+    r"""Frechet distance between two Gaussians ``(mean, covariance)``.
+
+    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2})``.  The product is
+    symmetric, so its square root comes from eigenvalues, stable also for singular covariances.
+    """
+    (mean_a, cov_a), (mean_b, cov_b) = a, b
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
+    return max(distance.item(), 0.0)

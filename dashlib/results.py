@@ -1,0 +1,176 @@
+"""Stored runs: every number in the book is read from one of these.
+
+A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (configuration, seed, commit,
+hardware, seconds, sample count, metrics) and safetensors files named by their content, which
+``run.json`` lists with their SHA-256.  ``run.json`` is written last and atomically: a run that is
+made again and killed half-way leaves the former one valid.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib.checkpoints import (
+    CheckpointError,
+    config_from_json,
+    load_into,
+    pack,
+    read_tensors,
+    write_atomically,
+)
+from dashlib.classifier import Classifier
+from dashlib.schedule import Schedule
+from dashlib.unet import UNet
+from dashlib.weighting import TIRT, transfer
+
+
+class MissingRun(FileNotFoundError):
+    """A run that is not stored; the message names the command that makes it."""
+
+
+def root() -> Path:
+    """Where runs are stored: ``$DASH_RESULTS``, or ``results/`` beside the package."""
+    return Path(os.environ.get("DASH_RESULTS", Path(__file__).parent.parent / "results"))
+
+
+def hardware() -> str:
+    """The processor (or GPU) and how many threads torch uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} thread(s)"
+
+
+def commit() -> str:
+    """The commit of dashlib, with ``+`` if it was edited since; ``unknown`` without git."""
+
+    def git(*args: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(
+            ["git", *args], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + "+" * bool(
+            git("status", "--porcelain", "--", ".")
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stored run.  ``files`` maps a part (``weights``, ``trace``) to its name and SHA-256."""
+
+    name: str
+    config: dict[str, Any]
+    seed: int
+    seconds: dict[str, float]  # of wall clock, by phase
+    cpu_seconds: float  # of one core: what the run costs on an idle machine
+    samples: int
+    metrics: dict[str, Any]
+    commit: str = field(default_factory=commit)
+    hardware: str = field(default_factory=hardware)
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"python": platform.python_version(), "torch": torch.__version__}
+    )
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        return root() / self.name
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part, after checking its SHA-256; ``CheckpointError`` if damaged."""
+        entry = self.files[part]
+        path = self.folder / entry["name"]
+        tensors = read_tensors(path)
+        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            raise CheckpointError(
+                f"{path} is not the file that run.json describes: restore it with "
+                f"`git checkout {path}` or run `python -m dashlib train {self.name}`"
+            )
+        return tensors
+
+    @cached_property
+    def trace(self) -> dict[str, Tensor]:
+        """Curves and pictures kept with the run: losses, importance over training, samples."""
+        return self.tensors("trace")
+
+    def model(self) -> UNet:
+        """The network (averaged weights) in evaluation mode, gradients off."""
+        model = UNet(config_from_json(self.config["unet"]))
+        load_into(model, self.tensors("weights"), self.name)
+        return model.eval().requires_grad_(False)
+
+    def classifier(self) -> Classifier:
+        """The classifier, for a run that stores one."""
+        model = Classifier()
+        load_into(model, self.tensors("weights"), self.name)
+        return model.eval().requires_grad_(False)
+
+    def importance(self) -> TIRT:
+        """The run's learned TIRT weighting, frozen; ``ValueError`` if the run learned none."""
+        if "lambda" not in self.trace:
+            raise ValueError(f"{self.name} was trained without learned importance (TIRT)")
+        return transfer(self.trace["lambda"][-1].float(), Schedule())
+
+
+def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
+    """Write a run and its parts; returns it with ``files`` filled in.  Former files go last."""
+    files = {}
+    for part, tensors in parts.items():
+        content = pack(tensors)
+        digest = hashlib.sha256(content).hexdigest()
+        files[part] = {"name": f"{part}-{digest[:8]}.safetensors", "sha256": digest}
+        write_atomically(run.folder / files[part]["name"], content)
+    run = Run(**{**asdict(run), "files": files})
+    text = json.dumps(asdict(run), indent=1) + "\n"
+    write_atomically(run.folder / "run.json", text.encode())
+    kept = {entry["name"] for entry in files.values()}
+    for old in run.folder.glob("*.safetensors"):
+        if old.name not in kept:
+            old.unlink()
+    return run
+
+
+def load(name: str) -> Run:
+    """A stored run by name, e.g. ``digits/dash-transfer-s0``; ``MissingRun`` if there is none."""
+    path = root() / name / "run.json"
+    if not path.exists():
+        raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib train {name}`")
+    try:
+        return Run(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not a run ({error}): restore it with `git checkout {path}`"
+        ) from error
+
+
+def names(scale: str = "digits") -> list[str]:
+    """Names of all stored runs of a scale, sorted."""
+    return sorted(str(p.parent.relative_to(root())) for p in (root() / scale).glob("*/run.json"))
+
+
+def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
+    """The stored seeds of one row of the table, in order; ``MissingRun`` if there are none."""
+    prefix = f"{scale}/{objective}-{weighting}-s"
+    found = [load(name) for name in names(scale) if name.startswith(prefix)]
+    if not found:
+        raise MissingRun(
+            f"no stored run {prefix}*: make it with `python -m dashlib train {prefix}0`"
+        )
+    return found

@@ -1,0 +1,110 @@
+r"""DDIM sampling, as a generator of iterates.
+
+From :math:`x_t` and the predicted noise, the predicted image :math:`\hat x_0`, then with
+:math:`s` the next timestep of the list (``alpha_bar = 1`` after the last, so the last iterate is
+the predicted image itself):
+
+.. math:: x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\,\epsilon + \sigma z,
+.. math:: \sigma^2 = \eta^2 \tfrac{1-\bar\alpha_s}{1-\bar\alpha_t}
+                     \left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\right)
+
+Source: Song et al. 2021.  The clamp modes differ in what happens when :math:`\hat x_0` leaves
+[-1, 1]: see :data:`CLAMPS`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dashlib.schedule import Schedule
+
+EpsModel = Callable[[Tensor, Tensor], Tensor]
+Spacing = Literal["leading", "linspace"]
+Clamp = Literal["none", "clamp", "recompute"]
+
+SPACINGS = ("leading", "linspace")
+CLAMPS = ("none", "clamp", "recompute")  # leave x0; clamp x0, keep eps; clamp x0, eps to agree
+
+
+def timesteps(T: int, steps: int, spacing: Spacing = "linspace") -> Tensor:
+    """The timesteps visited, descending, shape ``(steps,)``.
+
+    ``linspace``: from T - 1 to 0, both included.  ``leading``: multiples of ``T // steps`` from 0,
+    so that sampling begins below T - 1 (the DASH release's spacing).
+    """
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps={steps}: a number from 1 to the schedule's {T} timesteps")
+    if spacing not in SPACINGS:
+        raise ValueError(f"spacing {spacing!r}: one of {SPACINGS}")
+    if spacing == "leading":
+        return (torch.arange(steps) * (T // steps)).flip(0)
+    return torch.linspace(T - 1, 0, steps, dtype=torch.float64).round().long()
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One DDIM step: at ``t`` (of the list's ``index``-th) from ``x_t`` to ``x_next``.
+
+    ``x0`` is the predicted image after clamping, ``eps`` the noise that was used with it.
+    """
+
+    index: int
+    t: int
+    x_t: Tensor
+    x0: Tensor
+    eps: Tensor
+    x_next: Tensor
+
+
+def ddim(
+    eps_model: EpsModel,
+    x_T: Tensor,
+    schedule: Schedule,
+    *,
+    steps: int = 50,
+    eta: float = 0.0,
+    spacing: Spacing = "linspace",
+    clamp: Clamp = "recompute",
+    generator: torch.Generator | None = None,
+) -> Iterator[Iterate]:
+    """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
+
+    ``eps_model(x_t, t)`` predicts the noise (see :class:`dashlib.guidance.Guided`).  ``eta`` in
+    [0, 1]: 0 is deterministic, 1 has DDPM's variance; ``generator`` draws its noise.  Raises
+    ``ValueError`` for unknown modes or values out of range.
+    """
+    if clamp not in CLAMPS:
+        raise ValueError(f"clamp {clamp!r}: one of {CLAMPS}")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta={eta}: a number from 0 (deterministic) to 1 (DDPM's variance)")
+    sequence = timesteps(schedule.T, steps, spacing).to(x_T.device)
+    alpha_bars = torch.cat([schedule.alpha_bar(sequence), sequence.new_ones(1)]).tolist()
+    x_t = x_T
+    for index, t in enumerate(sequence):
+        batch_t = t.expand(len(x_t))
+        eps = eps_model(x_t, batch_t)
+        x0 = schedule.predict_x0(x_t, eps, batch_t)
+        if clamp != "none":
+            x0 = x0.clamp(-1, 1)
+        if clamp == "recompute":
+            eps = schedule.predict_eps(x_t, x0, batch_t)
+        now, after = alpha_bars[index : index + 2]
+        sigma = eta * ((1 - after) / (1 - now) * (1 - now / after)) ** 0.5
+        x_next = after**0.5 * x0 + max(1 - after - sigma**2, 0.0) ** 0.5 * eps
+        if sigma > 0:
+            noise = torch.randn(x_t.shape, generator=generator, device=x_t.device)
+            x_next = x_next + sigma * noise
+        yield Iterate(index, int(t), x_t, x0, eps, x_next)
+        x_t = x_next
+
+
+@torch.no_grad()
+def sample(eps_model: EpsModel, x_T: Tensor, schedule: Schedule, **options: Any) -> Tensor:
+    """The images at the end of :func:`ddim`, shape ``(B, C, H, W)``; takes the same options."""
+    x = x_T
+    for iterate in ddim(eps_model, x_T, schedule, **options):
+        x = iterate.x_next
+    return x

@@ -1,0 +1,311 @@
+"""The noise-prediction network eps(x_t, t, y): a class-conditional DDPM UNet.
+
+Residual blocks with GroupNorm and SiLU, the time and class embedding added after each block's
+first convolution, single-head self-attention at chosen resolutions and in the middle.  The class
+table has one extra, last row: the *null* class, whose prediction is the unconditional branch.
+
+Parameter names follow the DDPM code lineage, so that the authors' checkpoints load by name.
+Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NullInit = Literal["normal", "zero", "mean_of_classes"]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
+
+    image_channels: int = 3
+    image_size: int = 32  # pixels a side; images are square
+    num_classes: int = 10
+    ch: int = 128  # width of the first level
+    mults: tuple[int, ...] = (1, 2, 2, 2)  # width of level i is ch * mults[i]
+    blocks: int = 2  # residual blocks a level on the way down (one more on the way up)
+    attn_resolutions: tuple[int, ...] = (16,)  # grid sizes with attention, beside the middle
+    dropout: float = 0.1
+    groups: int = 32  # of every GroupNorm
+    patch_size: int = 1  # 1: the paper's; p: the network sees p x p patches as channels
+    null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
+
+    def __post_init__(self) -> None:
+        shrink = self.patch_size * 2 ** (len(self.mults) - 1)
+        if self.image_size % shrink:
+            raise ValueError(
+                f"image_size {self.image_size} is not divisible by {shrink} = patch_size "
+                f"{self.patch_size} x 2^({len(self.mults)} levels - 1): use fewer levels or pad"
+            )
+        if any(self.ch * m % self.groups for m in self.mults):
+            raise ValueError(
+                f"groups={self.groups} must divide every width {[self.ch * m for m in self.mults]}"
+            )
+        if self.null_init not in get_args(NullInit):
+            raise ValueError(f"null_init {self.null_init!r}: one of {get_args(NullInit)}")
+
+    @property
+    def null_label(self) -> int:
+        """The label of the unconditional branch: one past the last class."""
+        return self.num_classes
+
+
+TEACHER_CIFAR10 = UNetConfig()  # 35,751,939 parameters
+STUDENT_CIFAR10 = UNetConfig(ch=64, blocks=1)  # 6,082,627
+TEACHER_CIFAR100 = UNetConfig(num_classes=100)  # 35,798,019
+STUDENT_CIFAR100 = UNetConfig(ch=64, blocks=1, num_classes=100)  # 6,105,667
+TEACHER_DIGITS = UNetConfig(  # 942,468
+    image_channels=1,
+    image_size=8,
+    ch=32,
+    mults=(1, 2),
+    attn_resolutions=(4,),
+    groups=8,
+    patch_size=2,
+)
+STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1)  # 168,916
+
+
+def sinusoidal(t: Tensor, width: int) -> Tensor:
+    """Sines and cosines of t at ``width/2`` frequencies from 1 down to 1e-4: ``(B, width)``."""
+    half = width // 2
+    freqs = torch.exp(torch.arange(half, device=t.device) * (-math.log(10000) / (half - 1)))
+    angles = t.float()[:, None] * freqs
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of width ch through two linear layers of width 4 ch."""
+
+    def __init__(self, ch: int) -> None:
+        super().__init__()
+        self.ch = ch
+        self.dense = nn.ModuleList([nn.Linear(ch, 4 * ch), nn.Linear(4 * ch, 4 * ch)])
+
+    def forward(self, t: Tensor) -> Tensor:
+        """``(B,)`` -> ``(B, 4 ch)``."""
+        return self.dense[1](F.silu(self.dense[0](sinusoidal(t, self.ch))))
+
+
+class ResBlock(nn.Module):
+    """norm-SiLU-conv, add the embedding, norm-SiLU-dropout-conv, add the input."""
+
+    def __init__(self, cfg: UNetConfig, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(cfg.groups, c_in, eps=1e-6)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.temb_proj = nn.Linear(4 * cfg.ch, c_out)
+        self.norm2 = nn.GroupNorm(cfg.groups, c_out, eps=1e-6)
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
+        if c_in != c_out:
+            self.nin_shortcut = nn.Conv2d(c_in, c_out, 1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """``(B, c_in, H, W)`` and ``(B, 4 ch)`` -> ``(B, c_out, H, W)``."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.temb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over the positions of the grid, with a residual connection."""
+
+    def __init__(self, cfg: UNetConfig, c: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(cfg.groups, c, eps=1e-6)
+        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(c, c, 1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape out."""
+        h = self.norm(x)
+        q, k, v = (f(h).flatten(2).transpose(1, 2) for f in (self.q, self.k, self.v))
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        return x + self.proj_out(out)
+
+
+class Downsample(nn.Module):
+    """Stride-2 convolution, padded right and below only."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c, c, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)``."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour doubling, then a convolution."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c, c, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, c, H, W)`` -> ``(B, c, 2H, 2W)``."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Level(nn.Module):
+    """One resolution: residual blocks, attention after each if wanted, maybe a resampling."""
+
+    def __init__(
+        self,
+        cfg: UNetConfig,
+        widths: list[tuple[int, int]],
+        attend: bool,
+        *,
+        down: bool = False,
+        up: bool = False,
+    ) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(ResBlock(cfg, c_in, c_out) for c_in, c_out in widths)
+        self.attn = nn.ModuleList(Attention(cfg, c) for _, c in widths if attend)
+        self.downsample = Downsample(widths[-1][1]) if down else None
+        self.upsample = Upsample(widths[-1][1]) if up else None
+
+    def step(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
+        """The i-th residual block, and its attention."""
+        h = self.block[i](x, emb)
+        return self.attn[i](h) if len(self.attn) else h
+
+
+def _levels(modules: nn.ModuleList) -> list[Level]:
+    """The same modules, with their type."""
+    return [m for m in modules if isinstance(m, Level)]
+
+
+class UNet(nn.Module):
+    """``eps = model(x_t, t, y)``: shapes ``(B, C, H, W)``, ``(B,)``, ``(B,)`` -> ``(B, C, H, W)``.
+
+    ``x_t`` is a noisy image (clean images are in [-1, 1]), ``t`` an integer timestep (0 or more),
+    ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
+    branch.  Raises ``ValueError`` for a wrong image shape, label or number of timesteps.
+    """
+
+    def __init__(self, cfg: UNetConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        widths = [cfg.ch * m for m in cfg.mults]
+        pixels = cfg.image_channels * cfg.patch_size**2
+        self.temb = TimeEmbedding(cfg.ch)
+        self.class_embed = nn.Embedding(cfg.num_classes + 1, 4 * cfg.ch)
+        self.conv_in = nn.Conv2d(pixels, cfg.ch, 3, padding=1)
+        skips = self._build_down(widths)
+        self.mid = nn.ModuleDict(
+            {
+                "block_1": ResBlock(cfg, widths[-1], widths[-1]),
+                "attn_1": Attention(cfg, widths[-1]),
+                "block_2": ResBlock(cfg, widths[-1], widths[-1]),
+            }
+        )
+        self._build_up(widths, skips)
+        self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
+        self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        reset_null_row(self, cfg.null_init)
+
+    def _attends(self, level: int) -> bool:
+        grid = self.cfg.image_size // self.cfg.patch_size // 2**level
+        return grid in self.cfg.attn_resolutions
+
+    def _build_down(self, widths: list[int]) -> list[int]:
+        """Make ``self.down``; return the channels of every skip connection, in order."""
+        self.down = nn.ModuleList()
+        skips, c = [self.cfg.ch], self.cfg.ch
+        for i, width in enumerate(widths):
+            pairs = [(c if j == 0 else width, width) for j in range(self.cfg.blocks)]
+            down = i < len(widths) - 1
+            self.down.append(Level(self.cfg, pairs, self._attends(i), down=down))
+            skips += [width] * (self.cfg.blocks + down)
+            c = width
+        return skips
+
+    def _build_up(self, widths: list[int], skips: list[int]) -> None:
+        """Make ``self.up``, from the coarsest level to the finest, stored finest first."""
+        levels: list[Level] = []
+        c, skips = widths[-1], list(skips)
+        for i, width in reversed(list(enumerate(widths))):
+            pairs = [
+                ((c if j == 0 else width) + skips.pop(), width) for j in range(self.cfg.blocks + 1)
+            ]
+            levels.insert(0, Level(self.cfg, pairs, self._attends(i), up=i > 0))
+            c = width
+        self.up = nn.ModuleList(levels)
+
+    @property
+    def null_label(self) -> int:
+        """The label that asks for the unconditional branch."""
+        return self.cfg.null_label
+
+    def check_inputs(self, x_t: Tensor, t: Tensor, y: Tensor) -> None:
+        """Raise ``ValueError`` naming the offending value (labels and t: only on the CPU)."""
+        cfg = self.cfg
+        want = (cfg.image_channels, cfg.image_size, cfg.image_size)
+        if x_t.ndim != 4 or tuple(x_t.shape[1:]) != want:
+            raise ValueError(
+                f"images of shape {tuple(x_t.shape)}: this model takes (B, C, H, W) with "
+                f"(C, H, W) = {want}"
+            )
+        if t.shape != x_t.shape[:1] or y.shape != x_t.shape[:1]:
+            raise ValueError(
+                f"need one timestep and one label an image: got t {tuple(t.shape)}, "
+                f"y {tuple(y.shape)} for {len(x_t)} images"
+            )
+        if y.device.type == "cpu" and len(y):
+            if int(y.min()) < 0 or int(y.max()) > cfg.num_classes:
+                raise ValueError(
+                    f"label out of range: got {int(y.min())}..{int(y.max())}; classes are "
+                    f"0..{cfg.num_classes - 1} and {cfg.num_classes} is the null label"
+                )
+            if int(t.min()) < 0:
+                raise ValueError(f"timestep out of range: got {int(t.min())}, must be 0 or more")
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """Predict the noise in ``x_t``."""
+        self.check_inputs(x_t, t, y)
+        emb = self.temb(t) + self.class_embed(y)
+        x = x_t if self.cfg.patch_size == 1 else F.pixel_unshuffle(x_t, self.cfg.patch_size)
+        h = self.conv_in(x)
+        skips = [h]
+        for level in _levels(self.down):
+            for i in range(self.cfg.blocks):
+                h = level.step(i, h, emb)
+                skips.append(h)
+            if level.downsample is not None:
+                h = level.downsample(h)
+                skips.append(h)
+        h = self.mid["block_2"](self.mid["attn_1"](self.mid["block_1"](h, emb)), emb)
+        for level in reversed(_levels(self.up)):
+            for i in range(self.cfg.blocks + 1):
+                h = level.step(i, torch.cat([h, skips.pop()], dim=1), emb)
+            if level.upsample is not None:
+                h = level.upsample(h)
+        eps = self.conv_out(F.silu(self.norm_out(h)))
+        return eps if self.cfg.patch_size == 1 else F.pixel_shuffle(eps, self.cfg.patch_size)
+
+
+@torch.no_grad()
+def reset_null_row(model: UNet, how: NullInit) -> None:
+    """Set the null class's embedding: leave it random, make it zero, or the class rows' mean.
+
+    Also usable after training: a student whose null branch was never trained can be given one
+    of these rows without touching anything else.
+    """
+    table = model.class_embed.weight
+    if how == "zero":
+        table[-1].zero_()
+    elif how == "mean_of_classes":
+        table[-1] = table[:-1].mean(0)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of scalar parameters."""
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,164 @@
+r"""Per-timestep importance: how much each timestep counts in the loss.
+
+A weighting maps timesteps ``t`` of shape ``(B,)`` to weights of shape ``(B,)`` whose mean over all
+T timesteps is 1, and reduces per-sample losses to one number, ``mean(weight_t * loss)``.
+
+TIRT, as published: ``omega_t = min(SNR_t, gamma) * sigmoid(lambda_t)``, normalised by its mean;
+``lambda`` (one a timestep, from 0) is learned jointly with the network.  Two doubts are options
+here: ``min(SNR, gamma)`` is the Min-SNR weight of an x0 loss, while the loss is on eps, whose
+weight is ``min(gamma/SNR, 1)`` (``base="eps"``); the text normalises by the mean over T, the
+released code by the mean over the batch (``normalize="batch"``).
+
+Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024 (EDM2).
+"""
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dashlib.schedule import Schedule, check_timesteps
+
+
+class Weighting(nn.Module):
+    """Uniform weighting, and the base of the others."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.T = schedule.T
+
+    def importance(self) -> Tensor:
+        """Weight of every timestep, shape ``(T,)``, mean 1."""
+        return torch.ones(self.T)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Weights of the timesteps t, shape ``(B,)``."""
+        check_timesteps(t, self.T)
+        return self.importance().to(t.device)[t]
+
+    def reduce(self, loss: Tensor, t: Tensor) -> Tensor:
+        """``mean(weight_t * loss)`` for per-sample losses of shape ``(B,)``."""
+        return (self(t) * loss).mean()
+
+    def freeze(self) -> "Weighting":
+        """A copy that no longer learns: what TIRT Transfer hands to the student."""
+        return copy.deepcopy(self).requires_grad_(False)
+
+
+class Uniform(Weighting):
+    """Every timestep counts the same."""
+
+
+class MinSNR(Weighting):
+    """Min-SNR for a loss on eps: ``min(gamma / SNR_t, 1)``, divided by its mean over T."""
+
+    base: Tensor
+
+    def __init__(self, schedule: Schedule, gamma: float = 5.0) -> None:
+        super().__init__(schedule)
+        base = (gamma / schedule.snr()).clamp(max=1).float()
+        self.register_buffer("base", base / base.mean(), persistent=False)
+
+    def importance(self) -> Tensor:
+        """Weight of every timestep, shape ``(T,)``, mean 1."""
+        return self.base
+
+
+class TIRT(Weighting):
+    """Learned importance ``base_t * sigmoid(lambda_t)``, divided by its mean.
+
+    ``base``: ``"published"`` is min(SNR, gamma); ``"eps"`` is min(gamma/SNR, 1).
+    ``normalize``: by the mean over ``"timesteps"`` (the text) or over the ``"batch"`` (the code).
+
+    The gradient of a batch loss is ``dL/dlambda_t ~ base_t sigmoid'(lambda_t) (loss_t - L)`` with
+    L the weighted mean loss: descent *lowers* the weight of timesteps that are harder than average.
+    """
+
+    base: Tensor
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        base: Literal["published", "eps"] = "published",
+        normalize: Literal["timesteps", "batch"] = "timesteps",
+        gamma: float = 5.0,
+    ) -> None:
+        super().__init__(schedule)
+        if base not in ("published", "eps") or normalize not in ("timesteps", "batch"):
+            raise ValueError(
+                f"TIRT(base={base!r}, normalize={normalize!r}): base is 'published' or 'eps', "
+                "normalize is 'timesteps' or 'batch'"
+            )
+        snr = schedule.snr()
+        values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
+        self.register_buffer("base", values.float(), persistent=False)
+        self.normalize = normalize
+        self.lam = nn.Parameter(torch.zeros(schedule.T))
+
+    def importance(self) -> Tensor:
+        """Weight of every timestep, shape ``(T,)``, mean 1 under either option."""
+        omega = self.base * torch.sigmoid(self.lam)
+        return omega / omega.mean()
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Weights of the timesteps t, shape ``(B,)``; under ``"batch"`` their own mean is 1."""
+        weights = super().forward(t)
+        return weights / weights.mean() if self.normalize == "batch" else weights
+
+
+class Uncertainty(Weighting):
+    """EDM2's uncertainty: ``mean(loss / exp(u_t) + u_t)``, the regularised relative of TIRT.
+
+    At the optimum ``exp(u_t)`` is the expected loss at t, so every timestep contributes equally.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__(schedule)
+        self.u = nn.Parameter(torch.zeros(schedule.T))
+
+    def importance(self) -> Tensor:
+        """``exp(-u_t)`` divided by its mean, shape ``(T,)``: for comparison with the others."""
+        weights = torch.exp(-self.u)
+        return weights / weights.mean()
+
+    def reduce(self, loss: Tensor, t: Tensor) -> Tensor:
+        """``mean(loss / exp(u_t) + u_t)``; once frozen, ``mean(importance_t * loss)``."""
+        check_timesteps(t, self.T)
+        if not self.u.requires_grad:
+            return super().reduce(loss, t)
+        u = self.u[t]
+        return (loss * torch.exp(-u) + u).mean()
+
+
+WEIGHTINGS = ("uniform", "min_snr", "tirt", "tirt_batch", "tirt_eps", "uncertainty")
+
+
+def make_weighting(name: str, schedule: Schedule) -> Weighting:
+    """A weighting by name; raises ``ValueError`` that lists the names for an unknown one."""
+    match name:
+        case "uniform":
+            return Uniform(schedule)
+        case "min_snr":
+            return MinSNR(schedule)
+        case "tirt":
+            return TIRT(schedule)
+        case "tirt_batch":
+            return TIRT(schedule, normalize="batch")
+        case "tirt_eps":
+            return TIRT(schedule, base="eps")
+        case "uncertainty":
+            return Uncertainty(schedule)
+    raise ValueError(f"unknown weighting {name!r}: one of {', '.join(WEIGHTINGS)}")
+
+
+def transfer(lam: Tensor, schedule: Schedule) -> TIRT:
+    """TIRT Transfer: TIRT with the teacher's learned ``lambda``, shape ``(T,)``, frozen."""
+    if lam.shape != (schedule.T,):
+        raise ValueError(f"lambda of shape {tuple(lam.shape)}: the schedule has {schedule.T} steps")
+    weighting = TIRT(schedule)
+    weighting.lam.data.copy_(lam)
+    frozen = weighting.freeze()
+    assert isinstance(frozen, TIRT)
+    return frozen
