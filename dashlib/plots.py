@@ -1,0 +1,220 @@
+"""Figures: pure functions from data to a matplotlib ``Figure``, one style, one colour a method.
+
+Nothing here trains, samples or reads files.  Figures are made without pyplot, so no global state
+is left behind; show one in a notebook with :func:`show`.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from IPython.display import Image as NotebookImage
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "svg.hashsalt": "dash",
+}
+
+# Okabe & Ito's colour-blind-safe palette; a method keeps its colour through the whole book.
+COLORS = {
+    "teacher": "#000000",
+    "dash": "#0072B2",
+    "cond_only": "#D55E00",
+    "cond_only_dropout": "#009E73",
+    "composite": "#CC79A7",
+    "scratch": "#8A8A8A",
+}
+NAMES = {
+    "teacher": "Teacher",
+    "dash": "DASH",
+    "cond_only": "Cond-only",
+    "cond_only_dropout": "Cond-only + dropout",
+    "composite": "Composite, w = 4",
+    "scratch": "Scratch",
+}
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+DPI = 100
+
+
+def axes(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6)
+) -> tuple[Figure, np.ndarray]:
+    """A figure in the book's style and its axes, shape ``(rows, columns)``."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+    return figure, grid
+
+
+def png(figure: Figure, *, colors: int | None = None) -> bytes:
+    """The figure as PNG bytes, the same for the same figure; ``colors`` quantises the palette."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    if colors is None:
+        return buffer.getvalue()
+    picture = Image.open(buffer).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    picture.save(out, format="png", optimize=True)
+    return out.getvalue()
+
+
+def show(figure: Figure) -> NotebookImage:
+    """The figure as a notebook output (a PNG of up to 256 colours)."""
+    width = round(figure.get_figwidth() * DPI)
+    return NotebookImage(png(figure, colors=256), format="png", width=width)
+
+
+def color(key: str) -> str:
+    """A method's colour, by the objective it was trained with."""
+    return COLORS.get(key, "#56B4E9")
+
+
+def draw_images(ax: Axes, images: Tensor, columns: int, title: str = "") -> None:
+    """Draw images ``(N, C, H, W)`` (uint8, or floats in [-1, 1]) as a grid of ``columns``."""
+    pixels = images.float() / 127.5 - 1 if not images.is_floating_point() else images
+    n, channels, height, width = pixels.shape
+    rows = -(-n // columns)
+    canvas = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels))
+    for i, image in enumerate(pixels.clamp(-1, 1).permute(0, 2, 3, 1).numpy()):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        canvas[top : top + height, left : left + width] = image
+    ax.imshow(
+        canvas.squeeze() if channels == 1 else (canvas + 1) / 2, cmap="gray_r", vmin=-1, vmax=1
+    )
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def image_grid(images: Tensor, columns: int, title: str = "", width: float = 6.0) -> Figure:
+    """One grid of images."""
+    rows = -(-len(images) // columns)
+    figure, grid = axes(size=(width, width * rows / columns + 0.4))
+    draw_images(grid[0, 0], images, columns, title)
+    return figure
+
+
+def image_rows(rows: Mapping[str, Tensor], *, size: tuple[float, float] = (6.4, 4.0)) -> Figure:
+    """Labelled rows of images, one above the other: the same column is the same x_T and label."""
+    figure, grid = axes(len(rows), 1, size=size)
+    for ax, (name, images) in zip(grid[:, 0], rows.items(), strict=True):
+        draw_images(ax, images, len(images))
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+    return figure
+
+
+def lines(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    colors: Mapping[str, str] | None = None,
+    log: bool = False,
+    marker: str = "",
+    size: tuple[float, float] = (6.4, 3.6),
+) -> Figure:
+    """Named curves ``name -> (x, y)`` on one pair of axes."""
+    figure, grid = axes(size=size)
+    ax = grid[0, 0]
+    for i, (name, (x, y)) in enumerate(curves.items()):
+        shade = (colors or {}).get(name, CYCLE[i % len(CYCLE)])
+        ax.plot(x, y, label=name, color=shade, marker=marker, markersize=5)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log:
+        ax.set_yscale("log")
+    if len(curves) > 1:
+        ax.legend()
+    return figure
+
+
+def draw_sweep(
+    ax: Axes, values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], metric: str
+) -> None:
+    """A metric against the guidance scale: one line an objective, its seeds' range shaded.
+
+    ``values[objective]`` holds, for each training seed, ``{scale: {metric: value}}``.
+    """
+    for objective, seeds in values.items():
+        labels = list(seeds[0])
+        table = np.array([[seed[label][metric] for label in labels] for seed in seeds])
+        shade = color(objective)
+        ax.plot(
+            range(len(labels)),
+            table.mean(0),
+            "o-",
+            color=shade,
+            label=NAMES.get(objective, objective),
+        )
+        ax.fill_between(
+            range(len(labels)), table.min(0), table.max(0), color=shade, alpha=0.2, lw=0
+        )
+        ax.set_xticks(range(len(labels)), labels)
+    ax.set_xlabel("guidance scale w")
+
+
+def sweep(values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> Figure:
+    """Frechet distance (log scale) and class accuracy against the guidance scale."""
+    figure, grid = axes(1, 2, size=(8.2, 3.6))
+    for ax, metric, label in zip(
+        grid[0],
+        ("frechet", "accuracy"),
+        ("Fréchet distance (lower is better)", "class accuracy"),
+        strict=True,
+    ):
+        draw_sweep(ax, values, metric)
+        ax.set_title(label)
+    grid[0, 0].set_yscale("log")
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+def importance_at(
+    curves: Mapping[str, Sequence[float]], t: int, *, title: str = "", top: float | None = None
+) -> Figure:
+    """Importance curves over all timesteps with a marker, and its value, at timestep t."""
+    figure, grid = axes(size=(6.4, 3.4))
+    ax = grid[0, 0]
+    for i, (name, values) in enumerate(curves.items()):
+        shade = CYCLE[i % len(CYCLE)]
+        ax.plot(values, color=shade, label=f"{name}: {values[t]:.2f}")
+        ax.plot([t], [values[t]], "o", color=shade)
+    ax.axvline(t, color="#999999", lw=1)
+    ax.set(xlabel="timestep t", ylabel="weight (mean 1)", title=title or f"t = {t}", ylim=(0, top))
+    ax.legend(loc="upper right")
+    return figure
+
+
+def per_timestep(
+    reports: Mapping[str, Mapping[str, Mapping[str, float]]], metric: str, label: str
+) -> Figure:
+    """A gap metric in every timestep bin, one line an objective (``reports[objective][bin]``)."""
+    figure, grid = axes(size=(6.4, 3.4))
+    ax = grid[0, 0]
+    for objective, report in reports.items():
+        starts = sorted(int(k) for k in report)
+        middle = [s + (starts[1] - starts[0]) / 2 for s in starts]
+        y = [report[str(s)][metric] for s in starts]
+        ax.plot(
+            middle, y, "o-", ms=4, color=color(objective), label=NAMES.get(objective, objective)
+        )
+    ax.set(xlabel="timestep t", title=label)
+    ax.legend(fontsize=9)
+    return figure
