@@ -192,7 +192,7 @@ def generate(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recomput
         sample(Guided(model, labels, w), noise, Schedule(), clamp=clamp)
         for noise, labels in zip(x_T.split(250), y.split(250), strict=True)
     ]
-    return torch.cat(parts)
+    return torch.cat(parts).clamp(-1, 1)  # what a pixel can hold
 
 
 def score(samples: Tensor) -> dict[str, float]:
