@@ -1,6 +1,5 @@
 """Command line: ``python -m dashlib --help``."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -9,24 +8,7 @@ import torch
 from tqdm import tqdm
 
 from dashlib import __version__, checkpoints, experiments, results
-
-
-class Bars:
-    """A progress reporter that shows one bar a process, renewed for each stage of a run."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm | None = None
-        self.what = ""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of ``what`` are done."""
-        if self.bar is None or what != self.what:
-            if self.bar is not None:
-                self.bar.close()
-            quiet = 0.5 if sys.stderr.isatty() else 30.0
-            self.bar = tqdm(total=total, desc=what, mininterval=quiet, leave=False)
-            self.what = what
-        self.bar.update(done - self.bar.n)
+from dashlib.progress import Bars
 
 
 @click.group()
