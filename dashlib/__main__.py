@@ -47,14 +47,15 @@ def reproduce(scale: str, processes: int, only: str) -> None:
 
 
 @main.command()
-def verify() -> None:
+@click.option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
+def verify(thorough: bool) -> None:
     """Check every stored run against its weights; fails if one is missing, damaged or differs."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     wanted = [experiments.CLASSIFIER, *experiments.SPECS]
     failed = False
     for name in tqdm(wanted, desc="verifying stored runs"):
         try:
-            faults = experiments.verify(name)
+            faults = experiments.verify(name, thorough=thorough)
         except (results.MissingRun, checkpoints.CheckpointError) as error:
             faults = [str(error)]
         for fault in faults:

@@ -79,7 +79,52 @@ class GapReport:
     per_class: dict[int, Summary]
 
 
+@dataclass(frozen=True)
+class NoisyPairs:
+    """Noisy images ``x_t`` with their timesteps and labels, on which branches are compared."""
+
+    x_t: Tensor
+    t: Tensor
+    y: Tensor
+
+
+def noisy_pairs(
+    images: Images, schedule: Schedule, *, pairs: int = 10_000, seed: int = 0
+) -> NoisyPairs:
+    """``pairs`` of an image and a uniform random timestep each, the images in turn."""
+    device = images.x.device
+    generator = torch.Generator(device).manual_seed(seed)
+    index = torch.arange(pairs, device=device) % len(images)
+    t = torch.randint(schedule.T, (pairs,), generator=generator, device=device)
+    eps = torch.randn(pairs, *images.x.shape[1:], generator=generator, device=device)
+    return NoisyPairs(schedule.add_noise(images.x[index], eps, t), t, images.y[index])
+
+
 @torch.no_grad()
+def predict(model: Denoiser, noisy: NoisyPairs, *, batch_size: int = 500) -> Branches:
+    """Both branches of a model on all pairs."""
+    chunks = zip(*(v.split(batch_size) for v in (noisy.x_t, noisy.t, noisy.y)), strict=True)
+    parts = [branches(model, x_t, t, y) for x_t, t, y in chunks]
+    return Branches(torch.cat([p.cond for p in parts]), torch.cat([p.uncond for p in parts]))
+
+
+def compare(
+    student: Branches, teacher: Branches, noisy: NoisyPairs, schedule: Schedule, *, bins: int = 20
+) -> GapReport:
+    """Gap metrics of two predictions of the same pairs.
+
+    Timesteps are grouped in ``bins`` equal bins; ``ValueError`` unless that divides T.
+    """
+    if schedule.T % bins:
+        raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
+    stats, width = pair_stats(student, teacher), schedule.T // bins
+    return GapReport(
+        summarise(stats),
+        summarise_by(stats, noisy.t // width * width),
+        summarise_by(stats, noisy.y),
+    )
+
+
 def gap_report(
     student: Denoiser,
     teacher: Denoiser,
@@ -89,32 +134,10 @@ def gap_report(
     pairs: int = 10_000,
     bins: int = 20,
     seed: int = 0,
-    batch_size: int = 500,
 ) -> GapReport:
-    """Compare student and teacher on noisy versions of (held-out) images.
-
-    ``pairs`` of an image and a uniform random timestep each, images in turn.  Timesteps are
-    grouped in ``bins`` equal bins; ``ValueError`` unless that divides T.
-    """
-    if schedule.T % bins:
-        raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
-    generator = torch.Generator(images.x.device).manual_seed(seed)
-    device = images.x.device
-    index = torch.arange(pairs, device=device) % len(images)
-    t = torch.randint(schedule.T, (pairs,), generator=generator, device=device)
-    eps = torch.randn(pairs, *images.x.shape[1:], generator=generator, device=device)
-    parts = []
-    for i in torch.arange(pairs, device=device).split(batch_size):
-        y = images.y[index[i]]
-        x_t = schedule.add_noise(images.x[index[i]], eps[i], t[i])
-        parts.append(pair_stats(branches(student, x_t, t[i], y), branches(teacher, x_t, t[i], y)))
-    stats = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
-    width = schedule.T // bins
-    return GapReport(
-        summarise(stats),
-        summarise_by(stats, t // width * width),
-        summarise_by(stats, images.y[index]),
-    )
+    """Compare student and teacher on :func:`noisy_pairs` of (held-out) images."""
+    noisy = noisy_pairs(images, schedule, pairs=pairs, seed=seed)
+    return compare(predict(student, noisy), predict(teacher, noisy), noisy, schedule, bins=bins)
 
 
 def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
