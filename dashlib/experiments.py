@@ -44,7 +44,7 @@ KEPT = 100  # samples stored for pictures, ten a class
 SNAPSHOTS = 60  # of the importance, over training
 
 TEACHER_TRAINING = TrainConfig(steps=3000, lr=1e-3, ema=0.999)
-STUDENT_TRAINING = TrainConfig(steps=1200, lr=1e-3, ema=0.999)
+STUDENT_TRAINING = TrainConfig(steps=1200, lr=4e-3, ema=0.999)
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 

@@ -94,9 +94,7 @@ def draw_images(ax: Axes, images: Tensor, columns: int, title: str = "") -> None
     for i, image in enumerate(pixels.clamp(-1, 1).permute(0, 2, 3, 1).numpy()):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         canvas[top : top + height, left : left + width] = image
-    ax.imshow(
-        canvas.squeeze() if channels == 1 else (canvas + 1) / 2, cmap="gray_r", vmin=-1, vmax=1
-    )
+    ax.imshow(canvas[..., 0] if channels == 1 else (canvas + 1) / 2, cmap="gray_r", vmin=-1, vmax=1)
     ax.set(xticks=[], yticks=[], title=title)
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -116,6 +114,35 @@ def image_rows(rows: Mapping[str, Tensor], *, size: tuple[float, float] = (6.4, 
     for ax, (name, images) in zip(grid[:, 0], rows.items(), strict=True):
         draw_images(ax, images, len(images))
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+    return figure
+
+
+def image_grids(
+    grids: Mapping[str, Tensor], columns: int, *, size: tuple[float, float] = (7.4, 4.0)
+) -> Figure:
+    """Titled grids of images side by side: the same place is the same x_T and label."""
+    figure, cells = axes(1, len(grids), size=size)
+    for ax, (title, images) in zip(cells[0], grids.items(), strict=True):
+        draw_images(ax, images, columns, title)
+    return figure
+
+
+def images_over_curve(
+    images: Tensor,
+    values: Sequence[float],
+    at: int,
+    *,
+    ylabel: str,
+    title: str = "",
+    size: tuple[float, float] = (6.0, 3.4),
+) -> Figure:
+    """A row of images above a curve over all timesteps, marked at timestep ``at``."""
+    figure, cells = axes(2, 1, size=size)
+    draw_images(cells[0, 0], images, len(images), title)
+    ax = cells[1, 0]
+    ax.plot(values, color=CYCLE[0])
+    ax.plot([at], [values[at]], "o", color=CYCLE[1], markersize=9)
+    ax.set(xlabel="timestep t", ylabel=ylabel)
     return figure
 
 

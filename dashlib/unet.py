@@ -68,7 +68,7 @@ TEACHER_DIGITS = UNetConfig(  # 942,468
     groups=8,
     patch_size=2,
 )
-STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1)  # 168,916
+STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1, dropout=0.0)  # 168,916
 
 
 def sinusoidal(t: Tensor, width: int) -> Tensor:
