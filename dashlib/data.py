@@ -175,5 +175,6 @@ def with_teacher(batches: Iterator[Batch], teacher: Denoiser) -> Iterator[Batch]
     The result does not depend on the student: a list of it can serve several students.
     """
     for batch in batches:
-        with torch.no_grad():
-            yield replace(batch, teacher=branches(teacher, batch.x_t, batch.t, batch.y))
+        with torch.no_grad():  # not around the yield: the caller may want gradients
+            answers = branches(teacher, batch.x_t, batch.t, batch.y)
+        yield replace(batch, teacher=answers)
