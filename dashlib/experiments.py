@@ -26,7 +26,6 @@ from dashlib.training import StepRecord, TrainConfig, Trainer
 from dashlib.unet import (
     STUDENT_DIGITS,
     TEACHER_DIGITS,
-    NullInit,
     UNet,
     UNetConfig,
     count_parameters,
@@ -73,12 +72,15 @@ def _teacher(weighting: str) -> Spec:
     return Spec(name, TEACHER_DIGITS, TEACHER_TRAINING, "scratch", weighting)
 
 
-def student(objective: str, weighting: str, seed: int = 0, null_init: NullInit = "normal") -> Spec:
-    """The digits student of one table row; every student learns from the TIRT teacher."""
-    row = f"{objective}-{weighting}" + ("" if null_init == "normal" else f"-{null_init}")
+def student(objective: str, weighting: str, seed: int = 0, **unet: Any) -> Spec:
+    """The digits student of one table row; every student learns from the TIRT teacher.
+
+    ``unet`` changes fields of its :class:`UNetConfig`, and the run's name says how.
+    """
+    changes = "".join(f"-{key}_{value}" for key, value in unet.items())
     return Spec(
-        f"digits/{row}-s{seed}",
-        replace(STUDENT_DIGITS, null_init=null_init),
+        f"digits/{objective}-{weighting}{changes}-s{seed}",
+        replace(STUDENT_DIGITS, **unet),
         STUDENT_TRAINING,
         objective,
         weighting,
@@ -100,6 +102,7 @@ def _digits() -> dict[str, Spec]:
     others = [
         student("cond_only", "transfer", null_init="zero"),
         student("cond_only", "transfer", null_init="mean_of_classes"),
+        student("cond_only", "transfer", embed_std=0.02),
         student("dash", "tirt"),
         student("dash", "min_snr"),
     ]

@@ -171,6 +171,27 @@ def lines(
     return figure
 
 
+def panels(
+    curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    *,
+    xlabel: str,
+    colors: Mapping[str, str] | None = None,
+    log: bool = False,
+    size: tuple[float, float] = (7.2, 3.4),
+) -> Figure:
+    """Titled panels side by side on one vertical scale, ``title -> name -> (x, y)``."""
+    figure, grid = axes(1, len(curves), size=size)
+    for ax, (title, named) in zip(grid[0], curves.items(), strict=True):
+        for i, (name, (x, y)) in enumerate(named.items()):
+            ax.plot(x, y, label=name, color=(colors or {}).get(name, CYCLE[i % len(CYCLE)]))
+        ax.set(xlabel=xlabel, title=title)
+        ax.sharey(grid[0, 0])
+    if log:
+        grid[0, 0].set_yscale("log")
+    grid[0, 0].legend(fontsize=9)
+    return figure
+
+
 def draw_sweep(
     ax: Axes, values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], metric: str
 ) -> None:

@@ -33,6 +33,7 @@ class UNetConfig:
     dropout: float = 0.1
     groups: int = 32  # of every GroupNorm
     patch_size: int = 1  # 1: the paper's; p: the network sees p x p patches as channels
+    embed_std: float = 1.0  # standard deviation of the class table's rows at the start
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
 
     def __post_init__(self) -> None:
@@ -210,6 +211,8 @@ class UNet(nn.Module):
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        with torch.no_grad():
+            self.class_embed.weight.mul_(cfg.embed_std)
         reset_null_row(self, cfg.null_init)
 
     def _attends(self, level: int) -> bool:
