@@ -1,0 +1,129 @@
+"""Build the book into book/_build/html.
+
+python book/scripts/build.py             execute every notebook, then build from what was executed
+python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb
+
+Both are strict: a warning is an error. Executed notebooks live in book/_build and never touch a
+tracked file; one is executed again only if its text, dashlib, the results or a package that it runs
+on has changed.
+"""
+
+import asyncio
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from execute import (
+    ROOT,
+    ConflictError,
+    chapters,
+    check_no_newer_edits,
+    run_all,
+    single_threaded,
+    write,
+)
+
+BOOK = ROOT / "book"
+BUILD = BOOK / "_build"
+EXECUTED = BUILD / "executed"
+STAGE = BUILD / "stage"
+WORK = BUILD / "work"
+HTML = BUILD / "html"
+PACKAGES = (
+    "ipykernel",
+    "ipywidgets",
+    "matplotlib",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+)
+
+
+def files(folder: Path, pattern: str) -> list[Path]:
+    """List the files below a folder, sorted, without hidden ones."""
+    return sorted(p for p in folder.rglob(pattern) if p.is_file() and not p.name.startswith("."))
+
+
+def environment_hash() -> str:
+    """Hash what every notebook runs on: dashlib, results, executor, Python and key packages."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    for package in PACKAGES:
+        digest.update(f"{package} {version(package)}\n".encode())
+    digest.update(Path(__file__).with_name("execute.py").read_bytes())
+    for path in files(ROOT / "dashlib", "*.py") + files(ROOT / "results", "*"):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def executed_name(twin: Path, environment: str) -> Path:
+    """Return where a twin's executed notebook is kept, under a hash of all that it depends on."""
+    digest = hashlib.sha256(environment.encode() + twin.read_bytes()).hexdigest()[:16]
+    return EXECUTED / f"{twin.stem}.{digest}.ipynb"
+
+
+def execute_changed() -> dict[str, Path]:
+    """Execute the notebooks that changed since the last build; return all, by file name."""
+    single_threaded()
+    environment = environment_hash()
+    twins = chapters()
+    for twin in twins:
+        check_no_newer_edits(twin)
+    kept = {twin: executed_name(twin, environment) for twin in twins}
+    changed = [twin for twin in twins if not kept[twin].exists()]
+    print(f"Executing {len(changed)} of {len(twins)} notebooks (the others are unchanged) ...")
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    asyncio.run(run_all(changed, lambda twin, notebook: write(notebook, kept[twin])))
+    for stale in set(EXECUTED.iterdir()) - set(kept.values()):
+        stale.unlink()
+    return {f"{twin.stem}.ipynb": path for twin, path in kept.items()}
+
+
+def stage(notebooks: dict[str, Path]) -> None:
+    """Copy the book's sources, with executed notebooks in place of the stored ones, to STAGE."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(BOOK, STAGE, ignore=shutil.ignore_patterns("_build", "scripts", "notebooks"))
+    (STAGE / "notebooks").mkdir()
+    for name, path in notebooks.items():
+        shutil.copy2(path, STAGE / "notebooks" / name)
+
+
+def jupyter_book(source: Path, output: Path) -> None:
+    """Run `jupyter-book build`, strictly; its html lands in output/_build/html."""
+    cli = "from jupyter_book.cli.main import main; main()"
+    strict = ["-W", "-n", "--keep-going", "-q"]
+    paths = [str(source), "--path-output", str(output)]
+    command = [sys.executable, "-c", cli, "build", *paths, *strict]
+    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        raise RuntimeError("the book did not build without warnings (see above)")
+
+
+def build_executed() -> None:
+    stage(execute_changed())
+    print("Building the book from the executed notebooks ...", flush=True)
+    jupyter_book(STAGE, WORK)
+    shutil.rmtree(HTML, ignore_errors=True)
+    shutil.copytree(WORK / "_build/html", HTML)
+    # A later `jupyter-book build book/` must not take these pages for its own: let it start afresh.
+    shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+
+
+def build_stored() -> None:
+    for folder in (HTML, BUILD / ".doctrees"):
+        shutil.rmtree(folder, ignore_errors=True)
+    print("Building the book from the stored outputs ...", flush=True)
+    jupyter_book(BOOK, BOOK)
+
+
+if __name__ == "__main__":
+    try:
+        build_stored() if "--stored" in sys.argv[1:] else build_executed()
+    except (ConflictError, FileNotFoundError, RuntimeError) as error:
+        sys.exit(f"\nerror: {error}")
+    print(f"\nThe book: {HTML / 'index.html'}")

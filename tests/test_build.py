@@ -1,0 +1,83 @@
+"""`make book` executes a notebook again exactly when something that it depends on has changed."""
+
+import pytest
+
+import build
+from execute import read_twin, write
+
+SOURCES = (
+    "dashlib/core.py",
+    "results/metrics.json",
+    "results/teacher.safetensors",
+    "notebooks/01_tiny.py",
+)
+
+
+@pytest.fixture
+def repo(tmp_path, monkeypatch):
+    """A repository with one chapter, and an executor that only notes what it was asked to run."""
+    for name in SOURCES:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    runs = []
+
+    async def run_all(twins, done):
+        for twin in twins:
+            runs.append(twin.stem)
+            done(twin, read_twin(twin))
+
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(build, "EXECUTED", tmp_path / "executed")
+    monkeypatch.setattr(build, "chapters", lambda: [tmp_path / "notebooks/01_tiny.py"])
+    monkeypatch.setattr(build, "run_all", run_all)
+    return tmp_path, runs
+
+
+def test_an_unchanged_notebook_is_executed_once(repo):
+    _, runs = repo
+    assert build.execute_changed() == build.execute_changed()
+    assert runs == ["01_tiny"]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_change_executes_it_again(repo, name):
+    root, runs = repo
+    (before,) = build.execute_changed().values()
+    (root / name).write_text("new")
+    (after,) = build.execute_changed().values()
+    assert runs == ["01_tiny", "01_tiny"]
+    assert not before.exists()
+    assert after.exists()
+
+
+def test_a_new_version_of_a_package_executes_it_again(repo, monkeypatch):
+    _, runs = repo
+    build.execute_changed()
+    monkeypatch.setattr(build, "version", lambda _: "99")
+    build.execute_changed()
+    assert len(runs) == 2
+
+
+def test_the_stored_notebooks_stay_as_they_are(repo):
+    root, _ = repo
+    stored = root / "notebooks/01_tiny.ipynb"
+    write(read_twin(stored.with_suffix(".py")), stored)
+    before = stored.read_bytes()
+    build.execute_changed()
+    assert stored.read_bytes() == before
+
+
+def test_staging_replaces_the_stored_notebooks(tmp_path, monkeypatch):
+    book, stage = tmp_path / "book", tmp_path / "book/_build/stage"
+    (book / "scripts").mkdir(parents=True)
+    (book / "intro.md").write_text("# Intro")
+    (tmp_path / "notebooks").mkdir()
+    (book / "notebooks").symlink_to("../notebooks")
+    (tmp_path / "run.ipynb").write_text("{}")
+    monkeypatch.setattr(build, "BOOK", book)
+    monkeypatch.setattr(build, "STAGE", stage)
+    build.stage({"01_tiny.ipynb": tmp_path / "run.ipynb"})
+    assert not (stage / "notebooks").is_symlink()
+    assert (stage / "notebooks/01_tiny.ipynb").read_text() == "{}"
+    assert (stage / "intro.md").exists()
+    assert not (stage / "scripts").exists()
