@@ -1,0 +1,78 @@
+"""Figures: reproducible bytes, one colour a method, and what is drawn is what was given."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dashlib import plots
+from dashlib.losses import OBJECTIVES
+
+
+def curve(height: float = 1.0) -> Figure:
+    return plots.lines({"a": ([0, 1], [0, height]), "b": ([0, 1], [1, 0])}, xlabel="x", ylabel="y")
+
+
+def test_png_is_reproducible_and_follows_the_data() -> None:
+    assert plots.png(curve()) == plots.png(curve())
+    assert plots.png(curve()) != plots.png(curve(0.5))
+
+
+def test_quantised_png_is_smaller_and_has_few_colours() -> None:
+    full, small = plots.png(curve()), plots.png(curve(), colors=16)
+    picture = Image.open(io.BytesIO(small))
+    assert len(small) < len(full)
+    assert len(picture.getcolors()) <= 16
+
+
+def test_every_objective_has_a_name_and_a_colour_of_its_own() -> None:
+    keys = ["teacher", *OBJECTIVES]
+    assert set(plots.NAMES) == set(plots.COLORS) == set(keys)
+    assert len({plots.color(key) for key in keys}) == len(keys)
+
+
+@pytest.mark.parametrize(("channels", "drawn"), [(1, (5, 5)), (3, (5, 5, 3))])
+def test_images_are_tiled_with_a_gap(channels: int, drawn: tuple[int, ...]) -> None:
+    images = torch.full((4, channels, 2, 2), -1.0)
+    images[3] = 1.0
+    figure = plots.image_grid(images, columns=2)
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    assert canvas.shape == drawn
+    assert canvas[4, 4].max() == 1  # the last image is bottom right
+    assert canvas[0, 0].min() == (-1 if channels == 1 else 0)
+
+
+def test_bytes_and_floats_draw_the_same() -> None:
+    floats = torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)
+    as_bytes = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)
+    drawn = [
+        np.asarray(plots.image_grid(x, 1).axes[0].images[0].get_array()) for x in (floats, as_bytes)
+    ]
+    np.testing.assert_allclose(*drawn)
+
+
+def test_image_rows_are_labelled() -> None:
+    rows = {name: torch.zeros(3, 1, 2, 2) for name in ("one", "two")}
+    assert [ax.get_ylabel() for ax in plots.image_rows(rows).axes] == ["one", "two"]
+
+
+def test_sweep_draws_the_mean_of_the_seeds() -> None:
+    seeds = [{"1": {"frechet": f, "accuracy": 1.0}} for f in (2.0, 4.0)]
+    figure = plots.sweep({"dash": seeds})
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([3.0])
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_importance_names_its_value() -> None:
+    figure = plots.importance_at({"TIRT": [0.5, 1.5]}, t=1)
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "TIRT: 1.50"
+
+
+def test_per_timestep_draws_bins_in_order() -> None:
+    report = {"500": {"rho": 2.0}, "0": {"rho": 1.0}}
+    line = plots.per_timestep({"dash": report}, "rho", "ρ").axes[0].lines[0]
+    assert list(line.get_xdata()) == [250, 750]
+    assert list(line.get_ydata()) == [1.0, 2.0]
