@@ -100,8 +100,6 @@ def _digits() -> dict[str, Spec]:
     students = [student(o, "transfer", s) for s in SEEDS for o in ROWS]
     students += [student(o, "uniform", s) for s in SEEDS for o in ROWS if s == 0 or o in HEADLINE]
     others = [
-        student("cond_only", "transfer", null_init="zero"),
-        student("cond_only", "transfer", null_init="mean_of_classes"),
         student("cond_only", "transfer", embed_std=0.02),
         student("dash", "tirt"),
         student("dash", "min_snr"),
