@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from dashlib import __version__, checkpoints, experiments, results
-from dashlib.progress import Bars
+from dashlib.progress import Bars, refresh_seconds
 
 
 @click.group()
@@ -53,7 +53,7 @@ def verify(thorough: bool) -> None:
     torch.set_num_threads(1)
     wanted = [experiments.CLASSIFIER, *experiments.SPECS]
     failed = False
-    for name in tqdm(wanted, desc="verifying stored runs"):
+    for name in tqdm(wanted, desc="verifying stored runs", mininterval=refresh_seconds()):
         try:
             faults = experiments.verify(name, thorough=thorough)
         except (results.MissingRun, checkpoints.CheckpointError) as error:

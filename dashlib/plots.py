@@ -90,7 +90,9 @@ def draw_images(ax: Axes, images: Tensor, columns: int, title: str = "") -> None
     pixels = images.float() / 127.5 - 1 if not images.is_floating_point() else images
     n, channels, height, width = pixels.shape
     rows = -(-n // columns)
-    canvas = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, channels))
+    white = -1.0 if channels == 1 else 1.0  # gray_r: -1 is paper
+    shape = (rows * (height + 1) - 1, columns * (width + 1) - 1, channels)
+    canvas = np.full(shape, white)
     for i, image in enumerate(pixels.clamp(-1, 1).permute(0, 2, 3, 1).numpy()):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         canvas[top : top + height, left : left + width] = image
@@ -167,7 +169,7 @@ def lines(
     if log:
         ax.set_yscale("log")
     if len(curves) > 1:
-        ax.legend()
+        ax.legend(frameon=False)
     return figure
 
 
@@ -188,7 +190,7 @@ def panels(
         ax.sharey(grid[0, 0])
     if log:
         grid[0, 0].set_yscale("log")
-    grid[0, 0].legend(fontsize=9)
+    grid[0, 0].legend(fontsize=9, frameon=False)
     return figure
 
 
@@ -246,7 +248,7 @@ def importance_at(
         ax.plot([t], [values[t]], "o", color=shade)
     ax.axvline(t, color="#999999", lw=1)
     ax.set(xlabel="timestep t", ylabel="weight (mean 1)", title=title or f"t = {t}", ylim=(0, top))
-    ax.legend(loc="upper right")
+    ax.legend(loc="upper right", frameon=False)
     return figure
 
 
@@ -264,5 +266,5 @@ def per_timestep(
             middle, y, "o-", ms=4, color=color(objective), label=NAMES.get(objective, objective)
         )
     ax.set(xlabel="timestep t", title=label)
-    ax.legend(fontsize=9)
+    ax.legend(fontsize=9, frameon=False)
     return figure

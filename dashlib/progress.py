@@ -5,6 +5,11 @@ import sys
 from tqdm import tqdm
 
 
+def refresh_seconds() -> float:
+    """How often a bar is redrawn: seldom where it goes to a log file."""
+    return 0.5 if sys.stderr.isatty() else 30.0
+
+
 class Bars:
     """A progress reporter that shows one bar a process, renewed for each stage of a run."""
 
@@ -17,7 +22,6 @@ class Bars:
         if self.bar is None or what != self.what:
             if self.bar is not None:
                 self.bar.close()
-            quiet = 0.5 if sys.stderr.isatty() else 30.0
-            self.bar = tqdm(total=total, desc=what, mininterval=quiet, leave=False)
+            self.bar = tqdm(total=total, desc=what, mininterval=refresh_seconds(), leave=False)
             self.what = what
         self.bar.update(done - self.bar.n)
