@@ -1,0 +1,646 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (ch-tirt)=
+# # TIRT Transfer
+#
+# ## Overview
+#
+# A diffusion loss is an average over a thousand tasks, one a noise level, and somebody has to say how much each of them
+# counts. *Timestep-importance rebalanced training* (TIRT), the second part of DASH {cite}`shafi2026dash`, lets the
+# teacher learn that while it trains; *TIRT Transfer* hands what the teacher has learned to the student, frozen. In this
+# chapter you will
+#
+# - move along the timesteps and see what each of them weighs under TIRT, Min-SNR and uniform weights;
+# - see where the weight lies, and that it is nearly the opposite of where Min-SNR for the same loss puts it;
+# - derive the gradient that the learned importance follows, check it, and watch it through the training of our teacher:
+#   timesteps that are *easier* than average gain weight, harder ones lose it;
+# - compare students: TIRT Transfer, importance learned anew, uniform weights and Min-SNR.
+#
+# Three claims are put to the test: that learned importance finds the timesteps that matter, that it converges, and that
+# transferring it helps the student. Models and numbers are ours, on 8×8 digits. Of the paper we could read the abstract,
+# the authors' README and notes by others, not the body: what it argues for TIRT there we do not know, and do not judge.
+
+# %%
+import numpy as np
+import torch
+from IPython.display import Markdown
+
+from dashlib import data, plots, results, tables
+from dashlib.losses import mse
+from dashlib.schedule import Schedule
+from dashlib.weighting import TIRT, MinSNR, Uniform
+from dashlib.widgets import Parameter, explorer
+
+# %% [markdown]
+# ## The weighting, as published
+#
+# TIRT keeps one number $\lambda_t$ for each timestep, zero at first, and weights timestep $t$ by
+#
+# $$
+# \omega_t = b_t\,\sigma(\lambda_t), \qquad b_t = \min(\mathrm{SNR}_t, \gamma), \quad \gamma = 5,
+# $$ (eq-tirt-omega)
+#
+# with $\sigma$ the logistic function, so that $\lambda_t$ can move the weight between nothing and its *base* $b_t$ but not
+# above. Only the relative size counts, because the weights are divided by their mean,
+#
+# $$
+# \hat\omega_t = \frac{\omega_t}{\frac1T\sum_s \omega_s}, \qquad
+# L = \frac1T \sum_t \hat\omega_t\,\ell_t ,
+# $$ (eq-tirt-loss)
+#
+# where $\ell_t = \mathbb E\,\lVert \varepsilon_\theta(x_t, t, y) - \varepsilon\rVert^2$ is the loss at $t$. The teacher minimises $L$ over its weights $\theta$ *and* over $\lambda$. For the student, $\lambda$ is copied and
+# frozen, and $\hat\omega_t$ multiplies every term of the distillation loss. We put what our stored teacher learned beside its
+# start ($\lambda = 0$) and two weightings that learn nothing: uniform, and Min-SNR {cite}`hang2023minsnr` in the form that
+# belongs to a loss on the noise, $\min(\gamma/\mathrm{SNR}_t, 1)$.
+#
+# All have mean one, so their values can be compared directly: 2 means "counts twice as much as under uniform weights".
+#
+# **Try:** drag the timestep from almost clean images (left) to almost pure noise (right), and read the legend.
+
+# %%
+schedule = Schedule()
+teacher = results.load("digits/teacher-tirt")
+learned, initial = teacher.importance().importance(), TIRT(schedule).importance().detach()
+min_snr, uniform = MinSNR(schedule).importance(), Uniform(schedule).importance()
+weights = {
+    "TIRT, learned": learned,
+    "TIRT, at its start": initial,
+    "Min-SNR for ε": min_snr,
+    "uniform": uniform,
+}
+timestep = Parameter("timestep t", [*range(0, 1000, 25), 999], start=8)
+explorer(lambda t: plots.importance_at(weights, t, top=3.3), timestep)
+
+# %% [markdown]
+# **See:** at low noise the two TIRT curves sit near their maximum while Min-SNR is close to zero; between $t = 300$ and $400$
+# they trade places; towards pure noise TIRT's weight vanishes and Min-SNR's is at its own maximum. Learning bends the curve
+# (it lowers the left end and raises the middle), yet the base $b_t$ dictates its shape.
+#
+# ## Where the weight lies
+#
+# Add the weights up from the left, and the curve says which share of all weight lies at or below a timestep.
+
+# %% mystnb={"image": {"alt": "Cumulative share of weight over timesteps for four weightings"}, "figure": {"caption": "Share of all weight that lies on timesteps up to t.", "name": "fig-tirt-mass"}}
+assert learned[0] < initial[0]
+assert learned[300] > max(initial[300], min_snr[300])
+assert learned[400] < min_snr[400]
+mass = {
+    name: (range(1000), (omega.cumsum(0) / omega.sum()).tolist()) for name, omega in weights.items()
+}
+figure = plots.lines(mass, xlabel="timestep t", ylabel="share of weight up to t")
+plots.show(figure)
+
+# %% [markdown]
+# In {numref}`fig-tirt-mass` TIRT's curves are almost full before half of the timesteps have been counted, and Min-SNR's
+# has barely left the ground. The same in three numbers a weighting:
+
+
+# %%
+def shares(omega):
+    """Share of the weight on t <= 300, t >= 500, t >= 700."""
+    return torch.stack([omega[:301].sum(), omega[500:].sum(), omega[700:].sum()]) / omega.sum()
+
+
+for omega in (learned, initial):
+    assert (
+        (shares(omega) > torch.tensor([2 / 3, 0, 0]))
+        & (shares(omega) < torch.tensor([1, 0.1, 0.02]))
+    ).all()
+assert shares(min_snr)[0] < 0.2 < 0.3 < shares(min_snr)[2]
+rows = [[name, *(f"{v:.1%}" for v in shares(omega))] for name, omega in weights.items()]
+Markdown(tables.markdown(["weighting", "t ≤ 300", "t ≥ 500", "t ≥ 700"], rows))
+
+# %% [markdown]
+# TIRT spends more than two thirds of its weight on the least noisy 30% of the timesteps, and next to nothing on the noisiest
+# 30%, where every sample begins. Learning moved a little weight up; the base decides.
+#
+# ### A weight for another loss
+#
+# There is a reason to doubt the base. Predicted noise $\hat\varepsilon$ and predicted image $\hat x_0$ are two readings of one
+# prediction, and their errors differ by a known factor:
+#
+# $$
+# \begin{aligned}
+# \lVert \hat x_0 - x_0 \rVert^2 &= \lVert \hat\varepsilon - \varepsilon \rVert^2 \,/\, \mathrm{SNR}_t , \quad\text{hence} \\
+# \min(\mathrm{SNR}_t, \gamma)\,\lVert \hat x_0 - x_0 \rVert^2 &= \min(1, \gamma/\mathrm{SNR}_t)\,\lVert \hat\varepsilon - \varepsilon \rVert^2 .
+# \end{aligned}
+# $$ (eq-tirt-x0)
+#
+# Min-SNR is the same weighting on both sides, but it is *written* $\min(\mathrm{SNR}_t, \gamma)$ for a loss on images and
+# $\min(1, \gamma/\mathrm{SNR}_t)$ for a loss on noise. TIRT uses the first formula with the second loss. Seen from the images,
+# its base is $\mathrm{SNR}_t \min(\mathrm{SNR}_t, \gamma)$: the factor $\mathrm{SNR}_t$ is applied twice. A check of {eq}`eq-tirt-x0` on the
+# teacher's predictions for held-out digits:
+
+# %%
+digits, model = data.load("digits").test, teacher.model()
+noise = torch.randn(digits.x.shape, generator=torch.Generator().manual_seed(0))
+answers = {}
+for t in (10, 300, 600, 900):
+    ts = torch.full((len(digits),), t)
+    x_t = schedule.add_noise(digits.x, noise, ts)
+    answers[t] = eps = model(x_t, ts, digits.y)
+    snr = schedule.snr(ts).float()
+    on_images = snr.clamp(max=5) * mse(schedule.predict_x0(x_t, eps, ts), digits.x)
+    on_noise = (5 / snr).clamp(max=1) * mse(eps, noise)
+    torch.testing.assert_close(on_images, on_noise, rtol=1e-3, atol=1e-6)
+
+# %% [markdown]
+# Both sides agree image by image. Whether the published base is a slip or a choice we cannot tell. `dashlib` has the other
+# one as `TIRT(schedule, base="eps")`; everything below is as published.
+#
+# ## What λ learns: easy, not hard
+#
+# "Importance" suggests that timesteps on which the model does badly would gain weight. The gradient says the reverse.
+# With $\Omega = \sum_s \omega_s$, equation {eq}`eq-tirt-loss` is $L = \sum_t \omega_t \ell_t / \Omega$; the quotient rule gives
+# $\partial L/\partial\omega_t = (\ell_t - L)/\Omega$, and with $\partial\omega_t/\partial\lambda_t = b_t\,\sigma'(\lambda_t)$
+#
+# $$
+# \frac{\partial L}{\partial \lambda_t} = \frac{b_t\,\sigma'(\lambda_t)}{\Omega}\,\bigl(\ell_t - L\bigr) .
+# $$ (eq-tirt-gradient)
+#
+# The factor in front is positive. Descent goes against the gradient, so $\lambda_t$ **falls where $\ell_t$ is above the weighted
+# mean loss $L$ and rises where it is below**: $L$ is a weighted mean, and the quickest way to lower a mean is to count its large
+# entries less. To check this on real losses, we measure $\ell_t$ of both stored teachers, eight held-out digits a timestep.
+
+
+# %%
+def loss_per_timestep(run, each=8):
+    """Mean squared error on the noise at every t: held-out digits, conditional branch, (T,)."""
+    model, generator = run.model(), torch.Generator().manual_seed(0)
+    t = torch.arange(1000).repeat_interleave(each)
+    index = torch.randint(len(digits), t.shape, generator=generator)
+    eps = torch.randn(len(t), *digits.x.shape[1:], generator=generator)
+    parts = []
+    for i in torch.arange(len(t)).split(500):
+        x_t = schedule.add_noise(digits.x[index[i]], eps[i], t[i])
+        parts.append(mse(model(x_t, t[i], digits.y[index[i]]), eps[i]))
+    return torch.cat(parts).reshape(1000, each).mean(1)
+
+
+loss_t = loss_per_timestep(teacher)
+loss_uniform = loss_per_timestep(results.load("digits/teacher-uniform"))
+
+# %% [markdown]
+# Equation {eq}`eq-tirt-gradient` is now compared with automatic differentiation of `dashlib`'s own `TIRT`, at the learned $\lambda$,
+# and with central finite differences at ten timesteps, all in double precision.
+
+
+# %%
+def weighted_mean_loss(lam):
+    weighting = TIRT(schedule).double()
+    weighting.lam.data = lam
+    return weighting.reduce(loss_t.double(), torch.arange(1000)), weighting
+
+
+lam = teacher.trace["lambda"][-1].double()
+L, weighting = weighted_mean_loss(lam.clone())
+L.backward()
+s, base = torch.sigmoid(lam), weighting.base
+formula = base * s * (1 - s) * (loss_t.double() - L.detach()) / (base * s).sum()
+torch.testing.assert_close(weighting.lam.grad, formula, rtol=1e-9, atol=1e-15)
+for t in range(0, 1000, 100):
+    step = 1e-3 * torch.eye(1000).double()[t]
+    slope = (weighted_mean_loss(lam + step)[0] - weighted_mean_loss(lam - step)[0]).item() / 2e-3
+    assert abs(slope - formula[t]) < 1e-4 * abs(formula[t])
+
+# %% [markdown]
+# The three agree. Now the prediction: at the end of training, $\lambda_t$ should be negative where $\ell_t > L$ and positive
+# where $\ell_t < L$.
+
+
+# %% mystnb={"image": {"alt": "Loss per timestep of the two teachers above the learned lambda"}, "figure": {"caption": "Above: the loss of the two stored teachers at each timestep (mean over 20 neighbours) and the weighted mean loss L of the TIRT teacher. Below: its learned λ. Grey: the timesteps harder than L.", "name": "fig-tirt-sign"}}
+def smooth(values, width=20):
+    return np.asarray(values).reshape(-1, width).mean(1)
+
+
+middle, hard = np.arange(10, 1000, 20), smooth(loss_t) > L.item()
+figure, grid = plots.axes(2, 1, size=(6.4, 5.4))
+above, below = grid[:, 0]
+above.plot(middle, smooth(loss_t), color=plots.CYCLE[0], label="TIRT teacher")
+above.plot(middle, smooth(loss_uniform), color=plots.CYCLE[6], label="uniform teacher")
+above.axhline(L.item(), color="black", ls="--", lw=1, label="L, TIRT teacher")
+above.set(ylabel="loss on ε", yscale="log")
+below.plot(lam, color=plots.CYCLE[0])
+below.set(xlabel="timestep t", ylabel="learned λ")
+for ax in (above, below):
+    ax.axvspan(0, middle[hard].max() + 10, color="#eeeeee", zorder=0)
+above.legend()
+plots.show(figure)
+
+
+# %% [markdown]
+# In {numref}`fig-tirt-sign` $\lambda$ crosses zero where the loss crosses $L$, and it is the mirror image of the loss: low on
+# the left, where the noise to be predicted is faint and the error large, high on the right. The upper panel also shows the price of missing weight: from $t \approx 800$ on
+# the TIRT teacher gets worse again, and the uniform teacher does not. In numbers:
+
+
+# %%
+def rank_correlation(a, b):
+    return np.corrcoef(*(np.argsort(np.argsort(values)) for values in (a, b)))[0, 1]
+
+
+correlation = rank_correlation(lam, loss_t)
+agree = ((lam < 0) == (loss_t > L)).double().mean().item()
+assert correlation < -0.8
+assert agree > 0.9
+noisy_end = (loss_t[900:].mean() / loss_uniform[900:].mean()).item()
+assert noisy_end > 5
+assert s.max() / s.min() < 2
+assert set(np.diff(hard.astype(int))) <= {0, -1}  # one stretch of hard timesteps, at the left
+Markdown(
+    f"Rank correlation of λ with the loss over the 1,000 timesteps: **{correlation:.2f}**. The sign of λ is the one that "
+    f"the gradient predicts at **{agree:.0%}** of them. λ runs from {lam.min():.2f} to {lam.max():.2f}, so the learned factor "
+    f"σ(λ) differs by no more than {s.max() / s.min():.2f} times between any two timesteps. At t ≥ 900 the TIRT teacher errs {noisy_end:.0f} times as much as the uniform one."
+)
+
+# %% [markdown]
+# So the harder a timestep, the less it weighs, relative to the base: TIRT learns *easy, not hard*. That is not a property of
+# digits. It follows from {eq}`eq-tirt-gradient` for any model, and only the place of the crossing is ours.
+#
+# ### Through training
+#
+# The run kept $\lambda$ as it went. **Try:** press Play, or drag the number of steps.
+
+
+# %%
+history, cfg = teacher.trace["lambda"], teacher.config["train"]
+steps = [1, *range(50, cfg["steps"] + 1, 50)]
+assert len(steps) == len(history)
+
+
+def after(index):
+    figure, grid = plots.axes(1, 2, size=(7.2, 3.2))
+    omega = TIRT(schedule).base * torch.sigmoid(history[index])
+    starts, now = (torch.zeros(1000), initial), (history[index], omega / omega.mean())
+    for ax, before, curve in zip(grid[0], starts, now, strict=True):
+        ax.plot(before, color="#b5b5b5", lw=1.5)
+        ax.plot(curve, color=plots.CYCLE[0])
+    grid[0, 0].set(ylim=(-0.6, 1.0), xlabel="timestep t", title=f"λ after {steps[index]:,} steps")
+    grid[0, 1].set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
+    return figure
+
+
+frames = [*range(0, len(steps), 2)]
+explorer(after, Parameter("step", frames, [f"{steps[i]:,}" for i in frames]), play=True)
+
+# %% [markdown]
+# **See:** $\lambda$ fans out from zero (grey) at every timestep at once, quickly at first, then ever more slowly. The importance on
+# the right hardly notices most of it: to the right of $t = 600$ even a large $\lambda$ multiplies a base that is almost nothing.
+#
+# ### Why timesteps without weight move, too
+#
+# By {eq}`eq-tirt-gradient` the gradient is proportional to $b_t$, which falls over many orders of magnitude. Yet $\lambda$ is *large*
+# where $b_t$ is tiny. The reason is the optimiser. Adam divides a gradient by its root mean square, so that any constant factor,
+# $b_t$ included, cancels. A batch of $B$ timesteps contains a given $t$ about $B/T$ times; when it does, $\lambda_t$ feels
+# $\ell_t T/B - L$, and otherwise $-L$. The mean of that is $\ell_t - L$, its mean square $(\ell_t - L)^2 + \ell_t^2\,T/B$, and hence
+#
+# $$
+# \frac{\mathrm d\lambda_t}{\mathrm d(\text{sum of learning rates})} \approx \frac{L - \ell_t}{\sqrt{(L-\ell_t)^2 + \ell_t^2\,T/B}} .
+# $$ (eq-tirt-adam)
+#
+# Nothing in it is fitted. We compare it with how far $\lambda$ moved in the second half of training.
+
+# %% mystnb={"image": {"alt": "Measured drift of lambda and the drift that Adam predicts, over timesteps"}, "figure": {"caption": "How far λ moves for each unit of learning rate, in the second half of training (mean over 20 neighbours).", "name": "fig-tirt-adam"}}
+phase = torch.arange(cfg["steps"]) / cfg["steps"] * torch.pi
+rate = cfg["lr_min"] + (cfg["lr"] - cfg["lr_min"]) * (1 + phase.cos()) / 2
+measured = (history[-1] - history[30]) / rate[steps[30] :].sum()
+easier = L.item() - loss_t
+predicted = easier / (easier**2 + loss_t**2 * 1000 / teacher.config["batch_size"]).sqrt()
+match = torch.corrcoef(torch.stack([measured, predicted]))[0, 1].item()
+size = ((measured * predicted).sum() / predicted.square().sum()).item()
+assert match > 0.9
+assert 0.3 < size < 1.1
+assert -lam.min() < lam.max()
+assert abs(lam[999]) < 1e-3 < 0.2 < lam[980]
+assert abs(formula[999]) < 1e-8 < abs(formula[950])
+curves = {"measured": (middle, smooth(measured)), "predicted": (middle, smooth(predicted))}
+title = f"correlation {match:.2f}; measured = {size:.2f} × predicted"
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="drift of λ", title=title))
+
+# %% [markdown]
+# The shape in {numref}`fig-tirt-adam` is right, with no number fitted; the size is right up to a factor, which is no surprise, because the formula
+# takes losses to be constant and Adam's averages to be exact. It explains three things that the gradient alone does not: timesteps
+# without weight move as fast as any; harder timesteps fall more slowly than easy ones rise (their gradient is noisier); and at the very last
+# timesteps $\lambda$ stays near zero, since there the gradient is smaller than the $10^{-8}$ that Adam adds to its root mean square.
+#
+# ### Does λ converge?
+#
+# It does not; it stops, because the learning rate goes to zero. Equation {eq}`eq-tirt-gradient` vanishes only where $\ell_t = L$ or where
+# $\sigma$ is saturated. Nothing holds $\lambda_t$ back: left running, it goes to $+\infty$ for the easy timesteps, whereupon $L$ falls, more
+# timesteps are harder than average, and in the end all weight sits on the easiest timestep of all. This can be watched without training any
+# network: hold the measured $\ell_t$ fixed and minimise {eq}`eq-tirt-loss` over $\lambda$ alone.
+
+# %%
+alone = TIRT(schedule)
+adam = torch.optim.Adam(alone.parameters(), lr=0.05)
+start = alone.reduce(loss_t, every_t := torch.arange(1000)).item()
+for _ in range(2000):
+    objective = alone.reduce(loss_t, every_t)
+    adam.zero_grad()
+    objective.backward()
+    adam.step()
+left = shares(alone.importance())[0].item()
+assert objective.item() < 0.25 * start
+assert left < 0.01
+Markdown(
+    f"The objective falls from {start:.3f} to **{objective.item():.3f}** while the network stays exactly as it was, and "
+    f"{left:.1%} of the weight is left on t ≤ 300, where {shares(initial)[0]:.0%} of it was."
+)
+
+# %% [markdown]
+# A training loss that falls because the exam got easier. In the real run the learning rate ran out long before: learning rates add up to
+# about half a `lr` a step, and by {eq}`eq-tirt-adam` $\lambda$ can go no further than their sum. What $\lambda$ "converges" to is set by the learning rate and
+# the number of steps.
+#
+# EDM2's uncertainty weighting {cite}`karras2024edm2` is the regularised relative. It learns $u_t$ in
+#
+# $$ L = \frac1T\sum_t \left( \frac{\ell_t}{e^{u_t}} + u_t \right), \qquad \frac{\partial L}{\partial u_t} = \frac1T\left(1 - \frac{\ell_t}{e^{u_t}}\right) , $$ (eq-tirt-edm2)
+#
+# where the second term makes it expensive to shut a timestep off. Its optimum is finite, $e^{u_t} = \ell_t$: it, too, gives hard timesteps
+# a smaller factor, but just so small that all timesteps contribute the same to the loss. Importance proper is then put on top, by hand. (In `dashlib`: `Uncertainty`.)
+#
+# ### Normalised over what?
+#
+# The text normalises by the mean of $\omega$ over all timesteps, as we do; the authors' code by the mean over the batch. These are different losses.
+# Under the second, a sample's weight depends on the company it keeps:
+
+# %%
+batchwise = TIRT(schedule, normalize="batch")
+among_clean, among_noisy = torch.tensor([400, 50, 100, 150]), torch.tensor([400, 700, 800, 900])
+first, second = (batchwise(t)[0].item() for t in (among_clean, among_noisy))
+fixed = [TIRT(schedule)(t)[0].item() for t in (among_clean, among_noisy)]
+assert fixed[0] == fixed[1]
+assert second > 5 * first
+Markdown(
+    f"Timestep 400 weighs {first:.2f} in a batch with three cleaner images and {second:.2f} in one with three noisier "
+    f"images; normalised over all timesteps it weighs {fixed[0]:.2f} in both."
+)
+
+# %% [markdown]
+# So a batch of noisy images is scaled up until it counts as much as a batch of clean ones, which undoes part of the weighting; with
+# batches of 128, as in training, the effect is much smaller than with four, but it is there. A timestep that is absent from the batch also receives no gradient, whereas
+# under {eq}`eq-tirt-loss` it receives one through the mean.
+
+# %% [markdown]
+# ## What it does to students
+#
+# All students of this book learn from the TIRT teacher, and students of one seed see the same batches, so two that share their
+# objective differ by the weighting alone. DASH was trained under four: the teacher's frozen $\lambda$ (TIRT Transfer), uniform weights, Min-SNR for
+# ε, and a $\lambda$ of the student's own, learned from zero as the teacher's was. The first two have three seeds, **the last two one seed
+# each**.
+#
+# ### Transfer against relearning
+#
+# If a student can learn its own importance, what is the teacher's for? First, the two $\lambda$ side by side.
+
+# %% mystnb={"image": {"alt": "Lambda of the teacher and lambda learned anew by the DASH student, over timesteps"}, "figure": {"caption": "λ of the teacher, which TIRT Transfer copies, and λ that a DASH student learned for itself (one seed; means over 20 neighbours).", "name": "fig-tirt-relearned"}}
+transfer, plain = results.select("dash", "transfer"), results.select("dash", "uniform")
+relearned, snr = results.load("digits/dash-tirt-s0"), results.load("digits/dash-min_snr-s0")
+dash = {
+    "TIRT Transfer": transfer,
+    "uniform": plain,
+    "TIRT, relearned": [relearned],
+    "Min-SNR for ε": [snr],
+}
+assert len(transfer) == len(plain) == 3
+STARTS = range(0, 1000, 50)
+
+
+def per_range(runs, key):
+    reports = [run.metrics["gap"]["per_timestep"] for run in runs]
+    return np.array([[report[str(t)][key] for t in STARTS] for report in reports])
+
+
+own_lam, own = relearned.trace["lambda"][-1], relearned.importance().importance()
+assert rank_correlation(smooth(own_lam, 50), per_range([relearned], "cond_mse")[0]) < -0.7
+assert rank_correlation(own_lam, lam) > 0.5
+assert (shares(own) - shares(learned)).abs().max() < 0.05
+curves = {"teacher's": (middle, smooth(lam)), "learned anew": (middle, smooth(own_lam))}
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="λ"))
+
+# %% [markdown]
+# The student's own $\lambda$ in {numref}`fig-tirt-relearned` has much the same shape at a smaller size: it, too, is high where the student errs
+# little. That need not mean that the two tasks find the same timesteps important. By {eq}`eq-tirt-gradient` both just follow their losses, and both
+# losses fall with $t$ over most of the range. The two part at the very left, where the noise is so faint that the teacher's own answer is small (asserted further
+# down): denoising fails there, but imitating a small answer is easy from the first step. Under either $\lambda$ the weight lies where it lay (no share of the table above moves by more than five
+# points), because the base decides.
+#
+# Next, what becomes of the students. $e_c^2$ and $e_u^2$ are the mean squared errors of the two branches, FD the Fréchet distance of 1,000 samples at each
+# guidance scale (lower is better), ± the standard deviation over seeds.
+
+# %%
+SCALES = ("1", "1.5", "2", "3", "4", "TAG")
+GAP = {
+    "rho": "ρ",
+    "cos": "cos",
+    "gap_mse": "gap MSE",
+    "cond_mse": "$e_c^2$",
+    "uncond_mse": "$e_u^2$",
+}
+
+
+def value(run, key):
+    gap = run.metrics["gap"]["overall"]
+    return gap[key] if key in gap else run.metrics["guidance"][key]["frechet"]
+
+
+def table(keys, digits, header):
+    rows = [[name] for name in dash]
+    for row, runs in zip(rows, dash.values(), strict=True):
+        row += [tables.spread(runs, lambda run, k=k: value(run, k), digits) for k in keys]
+    return tables.markdown(["DASH under", *header], rows)
+
+
+fd_header = ["FD w = 1", *SCALES[1:]]
+Markdown(table(GAP, 4, GAP.values()) + "\n\n" + table(SCALES, 1, fd_header))
+
+# %% mystnb={"image": {"alt": "Frechet distance of DASH students under four weightings against the guidance scale"}, "figure": {"caption": "Samples of DASH students under four weightings: Fréchet distance against the guidance scale (in brackets the number of seeds; shaded: their range).", "name": "fig-tirt-sweep"}}
+figure, grid = plots.axes()
+ax = grid[0, 0]
+fd = {
+    name: np.array([[value(run, k) for k in SCALES] for run in runs]) for name, runs in dash.items()
+}
+for (name, seeds), shade in zip(fd.items(), plots.CYCLE, strict=False):
+    ax.plot(SCALES, seeds.mean(0), "o-", color=shade, label=f"{name} ({len(seeds)})")
+    ax.fill_between(SCALES, seeds.min(0), seeds.max(0), color=shade, alpha=0.2, lw=0)
+tirt, best = fd["TIRT Transfer"], {name: seeds.min(1) for name, seeds in fd.items()}
+for name in ("uniform", "Min-SNR for ε"):
+    assert best[name].max() < min(best["TIRT Transfer"].min(), best["TIRT, relearned"].min())
+    assert (fd[name].max(0) < np.vstack([tirt, fd["TIRT, relearned"]]).min(0))[[0, 1, 2, 5]].all()
+assert ((fd["uniform"].min(0) < tirt.max(0)) & (fd["uniform"].max(0) > tirt.min(0)))[3:5].all()
+assert (abs(fd["TIRT, relearned"] / tirt.mean(0) - 1) < 0.2).all()
+assert (abs(fd["Min-SNR for ε"] / fd["uniform"].mean(0) - 1) < 0.2).all()
+assert (np.ptp(tirt, 0) > np.ptp(fd["uniform"], 0)).all()
+ax.set(xlabel="guidance scale w", ylabel="Fréchet distance", ylim=(0, None))
+ax.legend()
+plots.show(figure)
+
+# %% [markdown]
+# Three things can be read from the tables and {numref}`fig-tirt-sweep`. *Transfer and relearning give much the same student*, as far as one seed can tell: which
+# $\lambda$ sits on that base matters little. *Uniform weights and Min-SNR agree, too*, and both are ahead of every TIRT student at $w = 1$, $1.5$, $2$ and
+# under TAG, and when each student is taken at its own best scale. *At $w = 3$ and $4$ the seeds' ranges overlap*, and no winner can be named. TIRT Transfer also
+# depends more on the seed. Of the gap, cos and gap MSE are worse under TIRT Transfer than under uniform weights in every seed, and so is the error of either branch.
+#
+# ### Does the weight go where it helps?
+#
+# Divide a student's error under TIRT Transfer by the error of its twin under uniform weights, timestep by timestep. Below one, the weight has helped.
+#
+# **Try:** start with DASH and its conditional branch; then look at its gap; then at the other objectives. Each line is one seed.
+
+
+# %%
+OBJECTIVES = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
+pairs = {o: (results.select(o, "transfer"), results.select(o, "uniform")) for o in OBJECTIVES}
+
+
+def ratio(objective, key):
+    ratios = per_range(pairs[objective][0], key) / per_range(pairs[objective][1], key)
+    curves = {f"seed {i}": ([t + 25 for t in STARTS], r) for i, r in enumerate(ratios)}
+    title = f"{plots.NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
+    figure = plots.lines(curves, xlabel="timestep t", ylabel="ratio of errors", title=title)
+    figure.axes[0].axhline(1, color="black", lw=1)
+    figure.axes[0].set_ylim(0, 4)
+    return figure
+
+
+errors = Parameter(
+    "error", ("cond_mse", "uncond_mse", "gap_mse"), ("conditional", "unconditional", "gap")
+)
+explorer(
+    ratio, Parameter("objective", OBJECTIVES, [plots.NAMES[o] for o in OBJECTIVES], start=4), errors
+)
+
+# %% [markdown]
+# **See:** for DASH each branch gains a little at the lowest noise, loses from about $t = 200$ on, and at $t \ge 700$ errs more than twice as much as its
+# twin. The price of missing weight is high; the yield of extra weight is low, and even at $t = 300$, where TIRT's weight is still well above one, the error is
+# larger than under uniform weights. The gap repeats it more mildly. Scratch behaves alike until the noisiest timesteps, where the TIRT-weighted student is
+# *closer* to the TIRT teacher: both neglect the same timesteps, and are wrong there together (chapter {ref}`ch-teacher`). Composite is the exception:
+# TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight. The next cell asserts what was not yet asserted of these readings.
+
+# %%
+change = {k: per_range(transfer, k) / per_range(plain, k) for k in errors.values}
+for key in change:
+    assert max(value(run, key) for run in plain) < min(value(run, key) for run in transfer)
+    assert (change[key][:, 14:] > (1.5 if key == "gap_mse" else 2)).all()
+assert min(value(run, "cos") for run in plain) > max(value(run, "cos") for run in transfer)
+assert (change["cond_mse"][:, :3] < 1).all()
+assert (change["cond_mse"][:, 4:] > 1).all()
+assert learned[300:350].min() > 1
+for objective, where in (("scratch", -1), ("composite", slice(None))):
+    closer = [per_range(runs, "cond_mse").mean(0) for runs in pairs[objective]]
+    assert (closer[0] < closer[1])[where].all()
+assert answers[10].square().mean() < answers[300].square().mean() / 2
+assert own_lam[:20].mean() > own_lam[50:100].mean()
+
+# %% [markdown]
+# ### Every objective
+#
+# Is it DASH, or is it the weighting? The next table sets TIRT Transfer against uniform weights for every objective, three seeds of each. A
+# cell names the winner only if *every* seed of one is better than *every* seed of the other ($\rho$ and cos closer to one, errors and distances
+# smaller); a dash means that the seeds' ranges overlap. If weightings made no difference, about one cell in ten would still name a winner.
+
+
+# %%
+def winner(transferred, uniform_runs, key):
+    target = 1 if key in ("rho", "cos") else 0
+    a, b = ([abs(value(r, key) - target) for r in runs] for runs in (transferred, uniform_runs))
+    return "TIRT" if max(a) < min(b) else "uniform" if max(b) < min(a) else tables.DASHES
+
+
+wins = {o: {k: winner(*pairs[o], k) for k in (*GAP, *SCALES)} for o in OBJECTIVES}
+assert wins["cond_only"]["cond_mse"] == "uniform"
+assert wins["composite"]["4"] == "TIRT"
+labels = GAP | {k: f"FD, w = {k}" if k != "TAG" else "FD, TAG" for k in SCALES}
+rows = [[labels[k], *(wins[o][k] for o in OBJECTIVES)] for k in labels]
+Markdown(tables.markdown(["better", *(plots.NAMES[o] for o in OBJECTIVES)], rows))
+
+# %% [markdown]
+# Where every branch that is used is also trained (scratch, cond-only with dropout, DASH) uniform weights win every cell that names a winner.
+# Cond-only trains one branch: that one is worse under TIRT, and the gap, which depends on a branch that nobody trained (chapter {ref}`ch-collapse`), varies too much from seed to
+# seed to tell. Composite is the exception again. At its own scale, $w = 4$, its samples are better under TIRT, too. Why a weighting should help it at timesteps where
+# there is no weight we do not know.
+#
+# ## What we found
+
+# %%
+uniform_teacher = results.load("digits/teacher-uniform")
+a, b = (
+    [run.metrics["guidance"][k]["frechet"] for k in SCALES] for run in (teacher, uniform_teacher)
+)
+names = [w for won in wins.values() for w in won.values()]
+assert {o for o in OBJECTIVES if "TIRT" in wins[o].values()} == {"composite"}
+assert names.count("uniform") > 2 * names.count("TIRT")
+tail = change["cond_mse"][:, 14:].mean()
+Markdown(f"""
+| question | answer on 8×8 digits |
+| :-- | :-- |
+| Where is the weight? | {shares(learned)[0]:.0%} of TIRT's on t ≤ 300, {shares(learned)[2]:.1%} on t ≥ 700; of Min-SNR's for the same loss {shares(min_snr)[0]:.0%} and {shares(min_snr)[2]:.0%} |
+| What does λ learn? | easy, not hard: rank correlation with the loss {correlation:.2f}, sign of the gradient at {agree:.0%} of the timesteps |
+| How much? | σ(λ) differs by at most {s.max() / s.min():.2f} times between timesteps, the base by many orders of magnitude |
+| What do teachers lose? (one seed) | for t ≥ 900 the TIRT teacher errs {noisy_end:.0f} times as much as the uniform one; FD {a[0]:.1f} against {b[0]:.1f} at w = 1, {a[1]:.1f} against {b[1]:.1f} at w = 1.5 |
+| Transfer or relearn? (one seed relearned) | FD at w = 1.5: {tirt.mean(0)[1]:.1f} or {fd["TIRT, relearned"][0, 1]:.1f} |
+| Transfer or uniform, for DASH? (three seeds) | FD at w = 1.5: {tirt.mean(0)[1]:.1f} or {fd["uniform"].mean(0)[1]:.1f}; at each student's best scale {best["TIRT Transfer"].mean():.1f} or {best["uniform"].mean():.1f}; branch error at t ≥ 700 {tail:.1f} times as large |
+| Every objective and measure | uniform wins {names.count("uniform")} of {len(names)}, TIRT Transfer {names.count("TIRT")}, {names.count(tables.DASHES)} within the spread of seeds |
+""")
+
+# %% [markdown]
+# **Verdict.** On these digits TIRT Transfer does not help DASH; it harms it. Uniform weights give a student that is closer to the
+# teacher in both branches and in the gap, and better samples at every scale up to 2, under TAG, and at its best scale; at $w = 3$ and $4$ the difference is within the
+# spread of seeds. Min-SNR for ε is as good as uniform (one seed). Relearning $\lambda$ instead of copying it changes little (one seed), and that is the more telling result: the learned part of the weight is a
+# modest factor on a base that leaves little for the noisy half of the process, in the teacher as in the student. And on any base the gradient favours the
+# timesteps that are easy already. Only composite is helped.
+#
+# What this does not say: our runs are short, and with $\lambda$ driven by the sum of learning rates, longer training would move it further; the images are tiny; all students learned
+# from the TIRT teacher, whose answers at high noise are poor; and TIRT on the other base was not trained. The paper's own comparison we have not seen.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Derive the gradient of a *batch* loss, $L_B = \frac1B\sum_i \hat\omega_{t_i} \ell_i$ with $\hat\omega$ normalised over all timesteps, with respect to one
+# $\lambda_t$. Show that its mean is {eq}`eq-tirt-gradient` and its mean square gives {eq}`eq-tirt-adam`.
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Let $n_t$ samples of the batch have timestep $t$, and $\bar\ell_t$ be their mean loss. With $c_t = b_t\sigma'(\lambda_t)/\Omega$, the quotient rule gives
+# $\partial L_B/\partial\lambda_t = c_t\,(n_t \bar\ell_t\,T/B - L_B)$. The count $n_t$ is nearly Poisson with mean $B/T$, so the mean of $n_t T/B$ is 1 and its variance
+# $T/B$. Taking $\bar\ell_t \approx \ell_t$ and $L_B \approx L$: mean $c_t(\ell_t - L)$, mean square $c_t^2\,[(\ell_t - L)^2 + \ell_t^2\,T/B]$. Adam moves $\lambda_t$ by about the learning rate times minus
+# the first over the root of the second, and $c_t$ cancels.
+# ```
+#
+# **2.** Multiply EDM2's loss term by a base, $L = \frac1T\sum_t (b_t\ell_t/e^{u_t} + u_t)$. What is the optimum, and what does the base then do?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# $e^{u_t} = b_t\ell_t$: the learned factor absorbs the base, and every timestep contributes 1 whatever $b_t$ is. A base inside the part that is normalised has no effect at the optimum; emphasis must be
+# put where $u_t$ cannot undo it, for instance into the distribution from which $t$ is drawn. TIRT's $\sigma(\lambda_t)$, which cannot exceed one, never absorbs the base.
+# ```
+#
+# **3.** Let $\lambda$ *ascend* the gradient while the network descends. Which timesteps gain weight, and is that what one wants?
+#
+# ```{admonition} Solution
+# :class: dropdown
+# Those with $\ell_t > L$, the hard ones, until all weight sits on the hardest: the network then minimises its worst case. For a loss on the noise the hardest timesteps are the
+# cleanest ones, where nobody can see the noise and most of the loss cannot be removed. Weight would flow to where there is nothing to learn. Neither direction asks the useful
+# question, how much the loss at $t$ would still *fall* if it were given more weight.
+# ```
+#
+# **4.** Take the other base, `TIRT(schedule, base="eps")`, compute its weighted mean of `loss_t`, and say how the learned $\lambda$ would look.
+#
+# ```{admonition} Solution
+# :class: dropdown
+# `TIRT(schedule, base="eps").reduce(loss_t, torch.arange(1000))`. This base puts most of its weight on noisy, easy timesteps, so $L$ is lower, and the crossing $\ell_t = L$ moves to the right:
+# more timesteps count as hard and lose weight. (This
+# teacher's noisiest timesteps come close to $L$ as well, because published TIRT neglected them.) The direction stays easy, not hard, since {eq}`eq-tirt-gradient` holds for any base.
+# ```
