@@ -86,14 +86,14 @@ def config_from_json(values: Mapping[str, Any]) -> UNetConfig:
 
 def save(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
     """Write ``stem.safetensors`` (weights) and ``stem.json`` (configuration, lambda if any)."""
-    write_atomically(stem.with_suffix(".safetensors"), pack(model.state_dict()))
+    write_atomically(Path(f"{stem}.safetensors"), pack(model.state_dict()))
     sidecar = {"unet": asdict(model.cfg), "lambda": None if lam is None else lam.tolist()}
-    write_atomically(stem.with_suffix(".json"), json.dumps(sidecar).encode())
+    write_atomically(Path(f"{stem}.json"), json.dumps(sidecar).encode())
 
 
 def load(stem: Path) -> tuple[UNet, Tensor | None]:
     """Read what :func:`save` wrote: the model in evaluation mode and lambda ``(T,)`` or None."""
-    path = stem.with_suffix(".json")
+    path = Path(f"{stem}.json")
     try:
         sidecar = json.loads(path.read_text())
         model = UNet(config_from_json(sidecar["unet"]))
@@ -102,7 +102,7 @@ def load(stem: Path) -> tuple[UNet, Tensor | None]:
         raise CheckpointError(
             f"{path} is not the configuration of a checkpoint: {error}"
         ) from error
-    load_into(model, read_tensors(stem.with_suffix(".safetensors")), str(stem))
+    load_into(model, read_tensors(Path(f"{stem}.safetensors")), str(stem))
     return model.eval(), None if lam is None else torch.tensor(lam)
 
 

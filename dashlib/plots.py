@@ -68,7 +68,11 @@ def png(figure: Figure, *, colors: int | None = None) -> bytes:
         figure.savefig(buffer, format="png", metadata={"Software": None})
     if colors is None:
         return buffer.getvalue()
-    picture = Image.open(buffer).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
+    picture = (
+        Image.open(buffer)
+        .convert("RGB")
+        .quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
     return out.getvalue()

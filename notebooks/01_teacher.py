@@ -306,11 +306,11 @@ figure.axes[0].set(yscale="linear", ylim=(0, None))
 plots.show(figure)
 
 # %% [markdown]
-# The left panel of {numref}`fig-teacher-sweep` is the U that guidance draws in every study: a little lowers the Fréchet
+# The left panel of {numref}`fig-teacher-sweep` is the U for which guidance is known: a little lowers the Fréchet
 # distance, because wrong digits are removed; more raises it, because variety goes too. Both teachers have their lowest
 # point at the same scale, the smallest above one that was tried. The right panel only rises. Whoever reports accuracy at
 # a large $w$ sees a flawless model; whoever reports the distance there sees a bad one. A comparison at a *single* scale is
-# therefore arbitrary, and every later chapter shows the sweep.
+# therefore arbitrary: look at the sweep.
 #
 # ## TAG: a dial that turns by itself
 #

@@ -407,7 +407,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The samples say the same. All rows start from the same noise with the same labels, so a column is one digit drawn five times.
+# The samples say the same. All rows start from the same noise with the same labels, so a column is one digit drawn four times.
 #
 # **Try:** begin at $w = 4$ and go down to 1. **See:** composite falls apart as its own scale is left; cond-only does the opposite;
 # DASH follows the teacher all the way.

@@ -55,7 +55,7 @@ def picture() -> bytes:
                 name = plots.NAMES[key]
                 ax.set_ylabel(name, rotation=0, ha="right", va="center", color=plots.color(key))
         grid[0, column].set_title(f"guidance scale w = {label}", loc="center")
-    return plots.png(figure, colors=64)
+    return plots.png(figure, colors=256)
 
 
 def main() -> None:

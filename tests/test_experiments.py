@@ -1,0 +1,372 @@
+"""The experiments, end to end on 5-step networks: made, stored, verified, found to be damaged."""
+
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dashlib import __version__, classifier, experiments, metrics, results
+from dashlib.__main__ import main as command_line
+from dashlib.checkpoints import CheckpointError
+from dashlib.experiments import CLASSIFIER, ROWS, SEEDS, SPECS
+from dashlib.results import MissingRun
+
+TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
+STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
+
+
+def test_specs_are_the_rows_of_the_table():
+    wanted = {f"digits/{row}-transfer-s{seed}" for row in ROWS for seed in SEEDS}
+    assert wanted <= SPECS.keys()
+    assert set(TEACHERS) == {"digits/teacher-tirt", "digits/teacher-uniform"}
+    assert all(name == spec.name for name, spec in SPECS.items())
+    assert CLASSIFIER not in SPECS
+
+
+def test_every_student_learns_from_a_teacher_of_the_same_kind():
+    for spec in map(SPECS.get, STUDENTS):
+        teacher = SPECS[spec.teacher]
+        assert teacher.teacher is None
+        assert teacher.weighting.startswith("tirt")  # has a lambda to transfer
+        same = ("image_channels", "image_size", "num_classes")
+        assert [getattr(spec.unet, k) for k in same] == [getattr(teacher.unet, k) for k in same]
+
+
+def test_students_differ_in_seed_objective_weighting_and_class_table_only():
+    def common(spec):
+        unet = replace(spec.unet, null_init="normal", embed_std=1.0)
+        return spec.teacher, spec.train, spec.batch_size, unet
+
+    assert len({common(SPECS[name]) for name in STUDENTS}) == 1
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_spec_can_be_built(name):
+    """But for the weighting of a transfer, which needs the stored teacher."""
+    spec = SPECS[name]
+    plain = replace(spec, weighting="uniform" if spec.weighting == "transfer" else spec.weighting)
+    trainer = experiments.trainer(plain)
+    assert trainer.objective.needs_teacher == (spec.objective != "scratch")
+
+
+def test_stages_are_classifier_then_teachers_then_students():
+    chosen = [STUDENTS[3], TEACHERS[0], CLASSIFIER, STUDENTS[1], TEACHERS[1]]
+    want = [[CLASSIFIER], TEACHERS, [STUDENTS[3], STUDENTS[1]]]
+    assert experiments._stages(chosen) == want
+    assert experiments._stages(chosen[:1]) == [[STUDENTS[3]]]
+    assert experiments._stages([]) == []
+
+
+def test_reproducing_an_unknown_run_is_an_error():
+    with pytest.raises(ValueError, match="digits/typo"):
+        list(experiments.reproduce(["digits/typo"]))
+
+
+def test_starting_noise_is_the_same_for_every_model(tiny):
+    noise = experiments.starting_noise(100, tiny)
+    torch.rand(3)
+    assert torch.equal(noise, experiments.starting_noise(100, tiny))
+    assert torch.equal(noise[:10], experiments.starting_noise(10, tiny))  # what verify() draws
+    assert noise.shape == (100, 1, 8, 8)
+
+
+def test_labels_are_balanced():
+    assert experiments.balanced_labels(100).bincount().tolist() == [10] * 10
+    assert experiments.balanced_labels(5, 3).tolist() == [0, 1, 2, 0, 1]
+
+
+def test_bytes_cover_the_range():
+    x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
+    assert experiments.to_bytes(x).tolist() == [0, 0, 128, 255, 255]
+    assert experiments.to_bytes(x).dtype == torch.uint8
+
+
+TEACHER, STUDENT, OTHER = "digits/teacher-tirt", "digits/dash-transfer-s0", "digits/scratch-tirt-s0"
+
+
+@pytest.fixture(scope="module")
+def small(tiny):
+    """The experiments shrunk: three runs of five steps, few samples of few steps each."""
+    short = {
+        name: replace(
+            spec, unet=tiny, batch_size=8, train=replace(spec.train, steps=5), weighting=weighting
+        )
+        for name, spec, weighting in (
+            (TEACHER, SPECS[TEACHER], "tirt"),
+            (STUDENT, SPECS[STUDENT], "transfer"),
+            (OTHER, replace(SPECS[STUDENT], name=OTHER, objective="scratch"), "tirt"),
+        )
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "SPECS", short)
+        patch.setattr(experiments, "SAMPLES", 20)
+        patch.setattr(experiments, "CLAMP_SAMPLES", 10)
+        patch.setattr(experiments, "KEPT", 10)
+        patch.setattr(experiments, "sample", partial(experiments.sample, steps=3))
+        patch.setattr(experiments, "noisy_pairs", partial(metrics.noisy_pairs, pairs=200))
+        patch.setattr(classifier, "fit", partial(classifier.fit, epochs=1))
+        yield short
+
+
+@pytest.fixture(scope="module")
+def made(small, tmp_path_factory):
+    """Where the classifier, a teacher and two students were made; what execute() returned."""
+    folder = tmp_path_factory.mktemp("results")
+    experiments._held_out.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DASH_RESULTS", str(folder))
+        runs = {name: experiments.execute(name) for name in (CLASSIFIER, *small)}
+    return folder, runs
+
+
+@pytest.fixture
+def lab(made, tmp_path, monkeypatch):
+    """A copy of the made runs that a test may damage."""
+    folder = tmp_path / "results"
+    shutil.copytree(made[0], folder)
+    monkeypatch.setenv("DASH_RESULTS", str(folder))
+    experiments._held_out.cache_clear()
+    return folder
+
+
+@pytest.mark.parametrize("name", [CLASSIFIER, TEACHER, STUDENT, OTHER])
+@pytest.mark.parametrize("thorough", [False, True])
+def test_what_was_made_verifies(lab, name, thorough):
+    assert experiments.verify(name, thorough=thorough) == []
+
+
+def test_execute_returns_what_was_stored(lab, made):
+    for name, run in made[1].items():
+        assert results.load(name) == run, name
+
+
+def test_a_run_holds_its_configuration_and_metrics(lab, small):
+    run = results.load(STUDENT)
+    assert run.config["objective"] == "dash"
+    assert run.config["teacher"] == TEACHER
+    assert run.samples == 20
+    assert run.metrics["guidance"].keys() == experiments.GUIDANCE.keys()
+    assert all(m["n"] == 20 for m in run.metrics["guidance"].values())
+    assert run.metrics["gap"]["overall"]["n"] == 200
+    assert set(run.seconds) >= {"train", "evaluate"}
+    assert run.trace["samples"].shape == (6, 10, 1, 8, 8)
+    assert {v.dtype for v in run.tensors("weights").values()} == {torch.float16}
+
+
+def test_a_teacher_is_scored_under_every_clamp(lab):
+    clamp = results.load(TEACHER).metrics["clamp"]
+    assert set(clamp) == {"none", "clamp", "recompute"}
+    assert all(set(scales) == {"1", "1.5", "2", "4"} for scales in clamp.values())
+    assert "gap" not in results.load(TEACHER).metrics
+
+
+def test_only_learned_importance_is_kept(lab):
+    assert results.load(TEACHER).trace["lambda"].shape == (5, 1000)
+    assert "lambda" not in results.load(STUDENT).trace
+    assert results.load(TEACHER).importance().lam.ne(0).any()
+
+
+@pytest.mark.parametrize(("steps", "snapshots"), [(5, 3), (7, 2), (11, 60)])
+def test_the_kept_importance_ends_with_the_last_step(small, monkeypatch, steps, snapshots):
+    """It is what TIRT Transfer hands to the students."""
+    monkeypatch.setattr(experiments, "SNAPSHOTS", snapshots)
+    spec = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=steps))
+    run = experiments.trainer(spec)
+    trace = experiments.train(run, experiments._batches(spec), experiments.silent, "x")
+    assert torch.equal(trace["lambda"][-1], run.weighting.lam)
+
+
+def test_curves_are_means_over_ten_steps(small):
+    spec = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=25))
+    seen = []
+    trace = experiments.train(
+        experiments.trainer(spec),
+        experiments._batches(spec),
+        lambda what, done, total: seen.append((what, done, total)),
+        "name",
+    )
+    assert trace["curve.loss"].shape == trace["curve.denoising"].shape == (2,)
+    assert seen == [("name", i, 25) for i in range(1, 26)]
+    again = experiments.trainer(spec)
+    losses = [r.loss for r in again.run(experiments._batches(spec))]
+    want = torch.tensor(losses)[:20].reshape(2, 10).mean(1)
+    torch.testing.assert_close(trace["curve.loss"], want)
+
+
+def test_students_of_a_seed_get_identical_batches(lab, small):
+    first, second = (list(experiments._batches(small[name])) for name in (STUDENT, OTHER))
+    assert len(first) == len(second) == 5
+    for a, b in zip(first, second, strict=True):
+        for key in ("x_t", "t", "y", "y_dropped", "eps"):
+            assert torch.equal(getattr(a, key), getattr(b, key))
+        assert torch.equal(a.teacher.cond, b.teacher.cond)
+        assert torch.equal(a.teacher.uncond, b.teacher.uncond)
+    other = list(experiments._batches(replace(small[STUDENT], seed=1)))
+    assert not torch.equal(other[0].x_t, first[0].x_t)
+
+
+def test_students_of_a_seed_start_from_the_same_weights(lab, small):
+    first, second = (experiments.trainer(small[name]).model for name in (STUDENT, OTHER))
+    for k, v in first.state_dict().items():
+        assert torch.equal(v, second.state_dict()[k])
+
+
+def test_making_a_run_again_makes_the_same_run(lab):
+    before = results.load(STUDENT)
+    again = experiments.execute(STUDENT)
+    assert again.files == before.files
+    assert again.metrics["guidance"] == before.metrics["guidance"]
+
+
+def test_a_new_teacher_is_seen_by_the_next_student(lab, small):
+    """The answers of the teacher are cached, but never those of a former one."""
+    before = next(experiments._batches(small[STUDENT]))
+    restore(TEACHER, lambda tensors: {k: v * 1.5 for k, v in tensors.items()})
+    after = next(experiments._batches(small[STUDENT]))
+    assert not torch.equal(before.teacher.cond, after.teacher.cond)
+
+
+def restore(name, change):
+    """Store the run again with changed weights and the hash that belongs to them."""
+    run = results.load(name)
+    results.store(run, weights=change(run.tensors("weights")), trace=run.trace)
+
+
+def other_weights(tensors):
+    return {k: v + 0.05 * torch.randn(v.shape).to(v) for k, v in tensors.items()}
+
+
+@pytest.mark.parametrize("name", [TEACHER, STUDENT])
+def test_weights_that_do_not_belong_to_the_metrics_are_found(lab, name):
+    restore(name, other_weights)
+    assert any("samples" in fault for fault in experiments.verify(name))
+
+
+def test_gap_metrics_that_do_not_belong_to_the_weights_are_found(lab):
+    path = results.load(STUDENT).folder / "run.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["gap"]["overall"]["rho"] *= 1.01
+    path.write_text(json.dumps(content))
+    assert experiments.verify(STUDENT) == []
+    [fault] = experiments.verify(STUDENT, thorough=True)
+    assert fault.startswith("rho is")
+
+
+def test_a_classifier_that_does_not_belong_to_its_accuracy_is_found(lab):
+    run = results.load(CLASSIFIER)
+    weights = {k: torch.zeros_like(v) for k, v in run.tensors("weights").items()}
+    results.store(run, weights=weights)
+    assert experiments.verify(CLASSIFIER)[0].startswith("accuracy_test is")
+
+
+def test_a_wrong_number_of_parameters_is_found(lab):
+    path = results.load(TEACHER).folder / "run.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["parameters"] += 1
+    path.write_text(json.dumps(content))
+    assert experiments.verify(TEACHER)[0].startswith("parameters is 43308")
+
+
+@pytest.mark.parametrize("part", ["weights", "trace"])
+def test_a_corrupted_file_is_found(lab, part):
+    run = results.load(STUDENT)
+    path = run.folder / run.files[part]["name"]
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=path.name):
+        experiments.verify(STUDENT)
+
+
+def test_nan_in_the_metrics_is_a_fault():
+    assert experiments._differ("rho", float("nan"), 1.0)
+    assert experiments._differ("rho", 1.0, float("nan"))
+    assert not experiments._differ("rho", 1.0, 1.0005)
+
+
+def test_a_student_without_its_teacher_names_the_command(small, run_folder):
+    with pytest.raises(MissingRun, match=f"train {TEACHER}"):
+        experiments.execute(STUDENT)
+
+
+def test_an_unknown_run_lists_the_runs():
+    with pytest.raises(ValueError, match=r"unknown run 'digits/kd': one of digits/classifier, .*"):
+        experiments.execute("digits/kd")
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(command_line, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def test_the_command_line_verifies(lab):
+    result = invoke("verify")
+    assert result.exit_code == 0, result.output
+    assert "4 stored runs verify" in result.output
+
+
+def test_the_command_line_fails_for_a_run_that_does_not_verify(lab):
+    restore(STUDENT, other_weights)
+    result = invoke("verify")
+    assert result.exit_code == 1
+    assert f"{STUDENT}: samples at w=1.5 differ" in result.output
+
+
+def test_the_command_line_fails_for_damaged_and_missing_runs(lab):
+    (lab / STUDENT / "run.json").write_text("{")
+    shutil.rmtree(lab / OTHER)
+    result = invoke("verify")
+    assert result.exit_code == 1
+    assert f"{STUDENT}: {lab / STUDENT / 'run.json'} is not a run" in result.output
+    assert f"train {OTHER}" in result.output
+    assert "stored runs do not verify" in result.output
+
+
+def test_the_command_line_names_the_commands_that_make_missing_runs(run_folder):
+    result = invoke("verify")
+    assert result.exit_code == 1
+    for name in (CLASSIFIER, *experiments.SPECS):
+        assert f"{name}: no stored run" in result.output
+    assert f"`python -m dashlib train {CLASSIFIER}`" in result.output
+
+
+def test_the_command_line_lists_runs(lab, small):
+    result = invoke("list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()] == sorted([CLASSIFIER, *small])
+    [student] = [line for line in result.output.splitlines() if line.startswith(STUDENT)]
+    overall = results.load(STUDENT).metrics["gap"]["overall"]
+    assert f"rho {overall['rho']:.2f} cos {overall['cos']:.2f}" in student
+
+
+def test_the_command_line_trains(lab):
+    before = results.load(OTHER)
+    shutil.rmtree(lab / OTHER)
+    result = invoke("train", OTHER)
+    assert result.exit_code == 0, result.output
+    assert f"stored {lab / OTHER}" in result.output
+    assert results.load(OTHER).files == before.files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "digits/kd"), "unknown run 'digits/kd'"),
+        (("train", STUDENT), f"train {TEACHER}"),
+        (("reproduce", "digits", "--only", "kd"), "no run's name contains 'kd'"),
+        (("reproduce", "cifar"), "cifar"),
+    ],
+)
+def test_the_command_line_explains_what_it_cannot_do(run_folder, arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+
+
+def test_the_command_line_tells_its_version():
+    assert __version__ in invoke("--version").output

@@ -1,0 +1,221 @@
+"""Objectives: their terms, and what each leaves undetermined in the plane of branch errors."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dashlib.data import Batch
+from dashlib.guidance import Branches
+from dashlib.losses import OBJECTIVES, make_objective, mse, teacher_of
+
+WITH_TEACHER = [name for name in OBJECTIVES if name != "scratch"]
+TERMS = {
+    "scratch": {"denoising"},
+    "cond_only": {"imitation"},
+    "cond_only_dropout": {"imitation"},
+    "composite": {"composite"},
+    "dash": {"imitation", "unconditional", "anchor"},
+}
+
+
+@pytest.fixture
+def batch():
+    """Four noisy images with a teacher; the first two have their label dropped."""
+    x, y = torch.randn(4, 1, 2, 2), torch.arange(4)
+    teacher = Branches(torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2))
+    dropped = torch.tensor([10, 10, 2, 3])
+    return Batch(x, torch.arange(4), y, dropped, torch.randn(4, 1, 2, 2), teacher)
+
+
+@pytest.fixture
+def student(fixed):
+    """A student with given branch errors: ``student(batch, e_c, e_u)``."""
+
+    def make(batch, e_c=0.0, e_u=0.0):
+        both = Branches(batch.teacher.cond + e_c, batch.teacher.uncond + e_u)
+        model = fixed(both.cond, both.uncond)
+        # one forward of 2B asks for the same images twice
+        doubled = fixed(both.cond.repeat(2, 1, 1, 1), both.uncond.repeat(2, 1, 1, 1))
+
+        def call(x_t, t, y):
+            return (doubled if len(x_t) == 2 * len(batch.x_t) else model)(x_t, t, y)
+
+        call.null_label = 10
+        return call
+
+    return make
+
+
+def total(objective, model, batch):
+    return objective.total(objective.terms(model, batch))
+
+
+def test_mse_is_a_mean_over_the_elements_of_each_image():
+    a, b = torch.randn(2, 3, 2, 4, 4)
+    want = torch.stack([((a[i] - b[i]) ** 2).sum() / 32 for i in range(3)])
+    torch.testing.assert_close(mse(a, b), want)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_terms_are_named_and_one_an_image(batch, student, name):
+    terms = make_objective(name).terms(student(batch, 1.0, 2.0), batch)
+    assert set(terms) == TERMS[name]
+    assert all(v.shape == (4,) for v in terms.values())
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_only_scratch_does_without_a_teacher(batch, student, name):
+    objective, alone = make_objective(name), replace(batch, teacher=None)
+    assert objective.needs_teacher == (name != "scratch")
+    if objective.needs_teacher:
+        with pytest.raises(ValueError, match=r"data\.with_teacher"):
+            objective.terms(student(batch), alone)
+        with pytest.raises(ValueError, match=r"data\.with_teacher"):
+            teacher_of(alone)
+    else:
+        assert total(objective, student(batch), alone).shape == (4,)
+
+
+def test_scratch_predicts_the_noise_under_dropped_labels(batch, student):
+    both = Branches(batch.teacher.cond + 1, batch.teacher.uncond + 2)
+    loss = total(make_objective("scratch"), student(batch, 1.0, 2.0), batch)
+    torch.testing.assert_close(loss[:2], mse(both.uncond, batch.eps)[:2])
+    torch.testing.assert_close(loss[2:], mse(both.cond, batch.eps)[2:])
+
+
+def test_cond_only_is_blind_to_the_unconditional_branch(batch, student):
+    objective = make_objective("cond_only")
+    assert total(objective, student(batch, 0.0, 5.0), batch).eq(0).all()
+    torch.testing.assert_close(total(objective, student(batch, 0.3), batch), torch.full((4,), 0.09))
+
+
+def test_cond_only_dropout_asks_the_null_branch_for_the_conditional_teacher(batch, student):
+    loss = total(make_objective("cond_only_dropout"), student(batch, 0.3, 0.5), batch)
+    gap = mse(batch.teacher.uncond + 0.5, batch.teacher.cond)
+    torch.testing.assert_close(loss[:2], gap[:2])
+    torch.testing.assert_close(loss[2:], torch.full((2,), 0.09))
+
+
+@pytest.mark.parametrize("w", [1.5, 2.0, 4.0])
+def test_composite_cannot_tell_two_branch_pairs_apart(batch, student, w):
+    """Also the collapse: both branches equal to the guided output, gap 0, loss 0."""
+    objective = make_objective("composite", w=w)
+    for e_c, e_u in ((0.0, 0.0), (w - 1, w), (-0.2 * (w - 1), -0.2 * w)):
+        loss = total(objective, student(batch, e_c, e_u), batch)
+        torch.testing.assert_close(loss, torch.zeros(4), atol=1e-10, rtol=0)
+    guided = batch.teacher.guided(w)
+    collapsed = student(batch, guided - batch.teacher.cond, guided - batch.teacher.uncond)
+    torch.testing.assert_close(
+        total(objective, collapsed, batch), torch.zeros(4), atol=1e-10, rtol=0
+    )
+
+
+def test_composite_sees_everything_else(batch, student):
+    loss = total(make_objective("composite", w=4), student(batch, 4.0, -3.0), batch)
+    torch.testing.assert_close(loss, torch.full((4,), 25.0**2))
+
+
+def test_what_is_right_at_one_scale_is_wrong_at_another(batch, student):
+    model = student(batch, 3.0, 4.0)  # the null direction of w = 4
+    assert total(make_objective("composite", w=2), model, batch).min() > 1
+
+
+@pytest.mark.parametrize("errors", [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3), (3.0, 4.0), (1.0, 1.0)])
+def test_dash_vanishes_only_where_both_branches_agree(batch, student, errors):
+    terms = make_objective("dash").terms(student(batch, *errors), batch)
+    for name, error in zip(("imitation", "unconditional"), errors, strict=True):
+        torch.testing.assert_close(terms[name], torch.full((4,), error**2))
+
+
+def test_dash_is_anchored_to_the_noise(batch, student):
+    model = student(batch, batch.eps - batch.teacher.cond)
+    assert make_objective("dash").terms(model, batch)["anchor"].max() < 1e-12
+    terms = make_objective("dash").terms(student(batch), batch)
+    torch.testing.assert_close(terms["anchor"], mse(batch.teacher.cond, batch.eps))
+
+
+def test_the_total_applies_the_coefficients(batch, student):
+    objective = make_objective("dash", imitation=2, unconditional=3, anchor=5)
+    terms = objective.terms(student(batch, 0.1, 0.2), batch)
+    assert objective.coefficients == {"imitation": 2, "unconditional": 3, "anchor": 5}
+    want = 2 * terms["imitation"] + 3 * terms["unconditional"] + 5 * terms["anchor"]
+    torch.testing.assert_close(objective.total(terms), want)
+    assert make_objective("dash").coefficients == {
+        "imitation": 1,
+        "unconditional": 1,
+        "anchor": 0.1,
+    }
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_without_coefficients_the_total_is_the_sum(batch, name):
+    if name != "dash":
+        terms = {"a": torch.rand(4), "b": torch.rand(4)}
+        torch.testing.assert_close(make_objective(name).total(terms), terms["a"] + terms["b"])
+
+
+def hessian(objective, batch, student):
+    """Second derivatives of the mean loss with respect to (e_c, e_u), by central differences."""
+    h = 0.5  # the loss is quadratic: any step is exact
+
+    def f(e):
+        return total(objective, student(batch, *e.tolist()), batch).double().mean()
+
+    def second(i, j):
+        corners = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+        return sum(p * q * f(h * (p * i + q * j)) for p, q in corners) / (4 * h * h)
+
+    axes = torch.eye(2)
+    return torch.stack([torch.stack([second(i, j) for j in axes]) for i in axes])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "eigenvalues"),
+    [
+        ("dash", {"anchor": 0.0}, (2, 2)),  # condition number 1
+        ("dash", {}, (2, 2.2)),  # the anchor holds the conditional branch
+        ("dash", {"unconditional": 0.0, "anchor": 0.0}, (0, 2)),
+        ("cond_only", {}, (0, 2)),
+        ("composite", {"w": 4.0}, (0, 2 * 25)),  # 2 (w^2 + (1 - w)^2)
+        ("composite", {"w": 2.0}, (0, 2 * 5)),
+    ],
+)
+def test_curvature_in_the_plane_of_branch_errors(batch, student, name, options, eigenvalues):
+    values = torch.linalg.eigvalsh(hessian(make_objective(name, **options), batch, student))
+    want = torch.tensor(eigenvalues, dtype=torch.float64)
+    torch.testing.assert_close(values, want, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "flat"),
+    [("composite", {"w": 4.0}, (0.6, 0.8)), ("cond_only", {}, (0.0, 1.0))],
+)
+def test_the_flat_direction(batch, student, name, options, flat):
+    _, vectors = torch.linalg.eigh(hessian(make_objective(name, **options), batch, student))
+    want = torch.tensor(flat, dtype=torch.float64)
+    torch.testing.assert_close(vectors[:, 0].abs(), want, atol=1e-5, rtol=0)
+    assert vectors[:, 0].prod() >= -1e-9  # both components have one sign
+
+
+def test_gradients_reach_the_student_and_not_the_teacher(model, stream):
+    x, t, y = torch.randn(2, 1, 8, 8), torch.tensor([5, 900]), torch.tensor([1, 2])
+    teacher = Branches(torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8))
+    batch = Batch(x, t, y, y, torch.randn(2, 1, 8, 8), teacher)
+    for name in WITH_TEACHER:
+        model.zero_grad()
+        total(make_objective(name), model, batch).mean().backward()
+        null_row = model.class_embed.weight.grad[-1]
+        assert null_row.ne(0).any() == (name in ("composite", "dash")), name
+
+
+def test_an_unknown_objective_lists_the_names():
+    with pytest.raises(ValueError, match=f"unknown objective 'kd': one of {', '.join(OBJECTIVES)}"):
+        make_objective("kd")
+
+
+def test_an_unknown_option_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"'composite' takes \['w'\].*scale"):
+        make_objective("composite", scale=4)
+    with pytest.raises(ValueError, match="'scratch' takes no options"):
+        make_objective("scratch", w=4)

@@ -1,0 +1,270 @@
+"""Gap metrics and the Frechet distance, against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from dashlib.guidance import Branches
+from dashlib.metrics import (
+    compare,
+    frechet,
+    gap_report,
+    gaussian,
+    noisy_pairs,
+    pair_stats,
+    predict,
+    summarise,
+    summarise_by,
+)
+from dashlib.unet import UNet
+
+
+@pytest.fixture
+def teacher():
+    return Branches(torch.randn(6, 1, 4, 4), torch.randn(6, 1, 4, 4))
+
+
+@pytest.fixture
+def student():
+    return Branches(torch.randn(6, 1, 4, 4), torch.randn(6, 1, 4, 4))
+
+
+def summary(student, teacher):
+    return summarise(pair_stats(student, teacher))
+
+
+def test_metrics_are_what_their_formulas_say(student, teacher):
+    gs, gt = student.gap.double().flatten(1), teacher.gap.double().flatten(1)
+    e_c, e_u = (student.cond - teacher.cond).double(), (student.uncond - teacher.uncond).double()
+    norms = gs.norm(dim=1), gt.norm(dim=1)
+    want = {
+        "rho": norms[0].mean() / norms[1].mean(),
+        "cos": torch.nn.functional.cosine_similarity(gs, gt).mean(),
+        "gap_mse": ((gs - gt) ** 2).mean(),
+        "gap_s_ms": (gs**2).mean(),
+        "gap_t_ms": (gt**2).mean(),
+        "cond_mse": (e_c**2).mean(),
+        "uncond_mse": (e_u**2).mean(),
+        "common_mse": (((e_c + e_u) / 2) ** 2).mean(),
+        "a_star": (gs * gt).sum() / (gs**2).sum(),
+        "n": 6,
+    }
+    assert summary(student, teacher) == pytest.approx({k: float(v) for k, v in want.items()})
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 3.0])
+def test_a_scaled_gap_has_that_rho_and_the_same_direction(teacher, factor):
+    scaled = Branches(teacher.uncond + factor * teacher.gap, teacher.uncond)
+    found = summary(scaled, teacher)
+    assert found["rho"] == pytest.approx(factor, rel=1e-5)
+    assert found["cos"] == pytest.approx(1, abs=1e-6)
+    assert found["a_star"] == pytest.approx(1 / factor, rel=1e-5)
+    assert found["uncond_mse"] == 0
+
+
+def test_a_reversed_gap_has_cosine_minus_one(teacher):
+    found = summary(Branches(teacher.uncond, teacher.cond), teacher)
+    assert (found["rho"], found["cos"]) == (pytest.approx(1), pytest.approx(-1))
+    assert found["a_star"] == pytest.approx(-1)
+
+
+def test_the_cosine_does_not_depend_on_how_small_the_gaps_are(teacher):
+    found = summary(
+        Branches(1e-7 * teacher.gap, torch.zeros(6, 1, 4, 4)),
+        Branches(1e-7 * teacher.gap, torch.zeros(6, 1, 4, 4)),
+    )
+    assert found["cos"] == pytest.approx(1, abs=1e-6)
+
+
+def test_a_star_is_the_best_single_factor(student, teacher):
+    def error(a):
+        return (a * student.gap - teacher.gap).square().mean()
+
+    best = summary(student, teacher)["a_star"]
+    assert error(best) < min(error(best + 0.05), error(best - 0.05))
+
+
+def test_branch_errors_split_into_a_common_part_and_the_gaps_error(student, teacher):
+    found = summary(student, teacher)
+    both = found["cond_mse"] + found["uncond_mse"]
+    assert both == pytest.approx(2 * found["common_mse"] + found["gap_mse"] / 2)
+
+
+def test_a_common_drift_is_invisible_to_the_gap(teacher):
+    found = summary(Branches(teacher.cond + 0.5, teacher.uncond + 0.5), teacher)
+    assert found["gap_mse"] == pytest.approx(0, abs=1e-12)
+    assert found["common_mse"] == pytest.approx(0.25, rel=1e-5)
+
+
+def test_a_collapsed_gap(teacher):
+    found = summary(Branches(teacher.cond, teacher.cond), teacher)
+    assert (found["rho"], found["cos"]) == (0, 0)
+    assert math.isnan(found["a_star"])
+
+
+def test_a_teacher_without_a_gap_has_no_rho(teacher):
+    found = summary(teacher, Branches(teacher.cond, teacher.cond))
+    assert math.isnan(found["rho"])
+    assert found["gap_t_ms"] == 0
+
+
+def test_groups_are_summarised_on_their_own(student, teacher):
+    stats, group = pair_stats(student, teacher), torch.tensor([7, 2, 7, 2, 7, 2])
+    found = summarise_by(stats, group)
+    assert set(found) == {2, 7}
+    assert found[7] == summarise({k: v[::2] for k, v in stats.items()})
+    assert found[2]["n"] == 3
+
+
+def test_nothing_to_summarise_is_an_error(student, teacher):
+    stats = {k: v[:0] for k, v in pair_stats(student, teacher).items()}
+    with pytest.raises(ValueError, match="no pairs"):
+        summarise(stats)
+
+
+@pytest.fixture
+def report(model, digits, schedule):
+    def make(student=model, teacher=model, **options):
+        options = {"pairs": 600} | options
+        return gap_report(student, teacher, digits.test, schedule, **options)
+
+    return make
+
+
+def test_a_teacher_agrees_with_itself(report):
+    overall = report().overall
+    assert overall["rho"] == 1
+    assert overall["cos"] == pytest.approx(1)
+    assert overall["a_star"] == pytest.approx(1)
+    assert [overall[f"{k}_mse"] for k in ("gap", "cond", "uncond", "common")] == [0] * 4
+
+
+def test_every_pair_is_counted_once(report):
+    found = report(bins=20)
+    assert list(found.per_timestep) == list(range(0, 1000, 50))
+    assert list(found.per_class) == list(range(10))
+    for groups in (found.per_timestep, found.per_class):
+        assert sum(g["n"] for g in groups.values()) == found.overall["n"] == 600
+        mean = sum(g["n"] * g["gap_t_ms"] for g in groups.values()) / 600
+        assert mean == pytest.approx(found.overall["gap_t_ms"])
+
+
+def test_images_are_taken_in_turn(report, digits):
+    counts = digits.test.y.bincount().tolist()
+    assert [g["n"] for g in report(pairs=297).per_class.values()] == counts
+    assert [g["n"] for g in report(pairs=594).per_class.values()] == [2 * c for c in counts]
+
+
+def test_a_report_depends_on_its_seed_only(report, tiny):
+    other = UNet(tiny).eval()
+    torch.rand(3)
+    one, again = report(other), report(other)
+    assert one == again
+    assert report(other, seed=1).overall != one.overall
+
+
+def test_a_prediction_does_not_depend_on_the_size_of_its_batches(model, digits, schedule):
+    noisy = noisy_pairs(digits.test, schedule, pairs=50)
+    small, large = predict(model, noisy, batch_size=7), predict(model, noisy)
+    torch.testing.assert_close(small.cond, large.cond, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(small.uncond, large.uncond, rtol=1e-4, atol=1e-5)
+    assert not large.cond.requires_grad
+
+
+def test_noisy_pairs_are_the_images_at_random_timesteps(digits, schedule):
+    noisy = noisy_pairs(digits.test, schedule, pairs=700)
+    assert noisy.x_t.shape == (700, 1, 8, 8)
+    assert torch.equal(noisy.y, digits.test.y[torch.arange(700) % 297])
+    early = noisy.t < 10
+    difference = (noisy.x_t - digits.test.x[torch.arange(700) % 297])[early]
+    assert difference.square().mean().sqrt().item() < 0.05
+    assert noisy.t.float().mean().item() == pytest.approx(499.5, abs=40)
+
+
+def test_a_report_compares_two_predictions(report, model, tiny, digits, schedule):
+    other, noisy = UNet(tiny).eval(), noisy_pairs(digits.test, schedule, pairs=600)
+    found = compare(predict(other, noisy), predict(model, noisy), noisy, schedule)
+    assert found == report(other)
+
+
+def test_a_report_sees_the_branches(report, fixed):
+    teacher = fixed(torch.tensor(3.0), torch.tensor(1.0))
+    student = fixed(torch.tensor(3.5), torch.tensor(0.5))
+    overall = report(student, teacher).overall
+    assert overall["rho"] == pytest.approx(1.5)
+    assert overall["cond_mse"] == pytest.approx(0.25)
+    assert overall["common_mse"] == 0
+
+
+def test_bins_must_divide_the_timesteps(report):
+    with pytest.raises(ValueError, match="bins=7 must divide the 1000"):
+        report(bins=7)
+
+
+def test_a_report_on_no_pairs_is_an_error(report):
+    with pytest.raises(ValueError, match="pairs"):
+        report(pairs=0)
+
+
+def random_gaussian(d, n=None, seed=0):
+    """Correlated features, well conditioned if n > d."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n or 10 * d, d, generator=generator)
+    return gaussian(x * torch.linspace(1, 2, d) + x[:, :1] + seed)
+
+
+def test_mean_and_covariance():
+    x = torch.randn(50, 4)
+    mean, cov = gaussian(x)
+    assert mean.dtype == cov.dtype == torch.float64
+    np.testing.assert_allclose(cov, np.cov(x.double().numpy().T))
+    np.testing.assert_allclose(mean, x.double().mean(0))
+
+
+def test_the_covariance_of_one_feature_is_a_matrix():
+    mean, cov = gaussian(torch.tensor([[1.0], [3.0]]))
+    assert (mean.tolist(), cov.tolist()) == ([2.0], [[2.0]])
+
+
+def test_the_closed_form_in_one_dimension():
+    a, b = ((torch.tensor([m]).double(), torch.tensor([[v]]).double()) for m, v in ((1, 4), (3, 9)))
+    assert frechet(a, b) == pytest.approx((1 - 3) ** 2 + (2 - 3) ** 2)
+
+
+def test_the_closed_form_of_diagonal_covariances():
+    """Also singular ones: a zero variance is allowed."""
+    a, b = torch.tensor([4.0, 0.0, 1.0, 0.0]).double(), torch.tensor([1.0, 9.0, 0.0, 0.0]).double()
+    m_a, m_b = torch.arange(4).double(), torch.ones(4).double()
+    want = (m_a - m_b).square().sum() + (a.sqrt() - b.sqrt()).square().sum()
+    assert frechet((m_a, a.diag()), (m_b, b.diag())) == pytest.approx(want.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("d", [2, 16, 64])
+def test_frechet_is_that_of_the_matrix_square_root(d):
+    (m_a, c_a), (m_b, c_b) = a, b = random_gaussian(d, seed=1), random_gaussian(d, seed=2)
+    root = scipy.linalg.sqrtm((c_a @ c_b).numpy())
+    want = (m_a - m_b).square().sum() + c_a.trace() + c_b.trace() - 2 * np.trace(root).real
+    assert frechet(a, b) == pytest.approx(want.item(), rel=1e-9)
+
+
+def test_frechet_of_singular_covariances_is_stable():
+    a, b = random_gaussian(40, n=10, seed=1), random_gaussian(40, n=12, seed=2)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-5)
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-6)
+    assert math.isfinite(frechet(a, b))
+
+
+def test_frechet_is_a_symmetric_distance():
+    a, b = random_gaussian(8, seed=1), random_gaussian(8, seed=2)
+    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-9)
+    assert frechet(a, b) > 0
+    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_covariance_needs_two_features(n):
+    with pytest.raises(ValueError, match=f"{n} feature vectors"):
+        gaussian(torch.zeros(n, 4))
