@@ -6,7 +6,6 @@ checkpoints are read with ``weights_only=True``: a pickle in them is never execu
 
 import json
 import os
-import pickle
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -120,27 +119,41 @@ def load_official(path: Path) -> Official:
     The architecture is recognised by its shapes.  Raises ``CheckpointError`` for a file that is
     damaged, executes code, or is not one of the four released architectures.
     """
+    shadow, lam = _official_parts(path)
+    blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
+    try:
+        classes, ch = len(shadow["class_embed.weight"]) - 1, len(shadow["conv_in.weight"])
+        model = UNet(UNetConfig(ch=ch, blocks=blocks, num_classes=classes))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a DASH checkpoint ({error})") from error
+    load_into(model, shadow, str(path))
+    if lam is not None and lam.shape != (1000,):
+        raise CheckpointError(f"{path}: TIRT lambda is {tuple(lam.shape)}, should be (1000,)")
+    return Official(model.eval(), lam)
+
+
+def _official_parts(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The averaged weights and lambda of an authors' file, whatever their shapes."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # torch.load raises many kinds for a file that is none of its own
+        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({str(error).splitlines()[0]}): it is "
+            f"{path} cannot be read as plain tensors ({reason}): it is "
             "damaged, not a PyTorch file, or would execute code, which dashlib refuses"
         ) from error
     try:
         shadow = dict(content["ema_state_dict"]["shadow"])
-        table, first = shadow["class_embed.weight"], shadow["conv_in.weight"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise CheckpointError(
-            f"{path} has no ema_state_dict.shadow with {error}: not a DASH checkpoint"
+            f"{path} has no ema_state_dict.shadow: not a DASH checkpoint"
         ) from error
-    blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
-    model = UNet(UNetConfig(ch=first.shape[0], blocks=blocks, num_classes=table.shape[0] - 1))
-    load_into(model, shadow, str(path))
-    lam = content.get("tirt_state_dict", {}).get("importance_adjustment")
-    return Official(model.eval(), lam)
+    strange = [k for k, v in shadow.items() if not isinstance(v, Tensor)]
+    if strange:
+        raise CheckpointError(f"{path}: {strange[0]} is not a tensor: not a DASH checkpoint")
+    return shadow, (content.get("tirt_state_dict") or {}).get("importance_adjustment")
 
 
 def convert(path: Path, stem: Path) -> Official:

@@ -63,7 +63,7 @@ def _torchvision(name: str, root: Path, *, download: bool) -> Dataset:
     }[name]
     try:
         parts = [kind(str(root), train=train, download=download) for train in (True, False)]
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError) as error:  # absent or damaged
         raise FileNotFoundError(
             f"{name} is not (whole) under {root}: pass download=True with a network, or put "
             f"torchvision's files for {kind.__name__} there by hand ({error})"

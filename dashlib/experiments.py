@@ -108,22 +108,32 @@ def _digits() -> dict[str, Spec]:
 SPECS = _digits()
 
 
+def _digest(name: str) -> str:
+    """SHA-256 of a stored run's weights."""
+    return results.load(name).files["weights"]["sha256"]
+
+
 @lru_cache(maxsize=1)
-def _held_out(teacher: str) -> tuple[NoisyPairs, Branches]:
-    """Noisy held-out images and the teacher's branches on them."""
+def _held_out(teacher: str, digest: str) -> tuple[NoisyPairs, Branches]:
+    """Noisy held-out images and the branches of the teacher whose weights have this digest."""
     noisy = noisy_pairs(data.load("digits").test, Schedule())
     return noisy, predict(results.load(teacher).model(), noisy)
 
 
 def held_out_gap(model: UNet, teacher: str) -> GapReport:
     """Gap metrics against the stored teacher on 10,000 noisy held-out images."""
-    noisy, answers = _held_out(teacher)
+    noisy, answers = _held_out(teacher, _digest(teacher))
     return compare(predict(model, noisy), answers, noisy, Schedule())
 
 
 @lru_cache(maxsize=1)
-def teacher_batches(teacher: str, seed: int, batch_size: int, steps: int) -> list[data.Batch]:
-    """The first batches that every student of a seed sees, with the teacher's answers attached."""
+def teacher_batches(
+    teacher: str, digest: str, seed: int, batch_size: int, steps: int
+) -> list[data.Batch]:
+    """The first batches that every student of a seed sees, with the teacher's answers attached.
+
+    Kept for the next student, as long as the teacher's weights have the same ``digest``.
+    """
     model = results.load(teacher).model()
     stream = data.Stream(
         data.load("digits").train, Schedule(), model.null_label, batch_size, seed=seed
@@ -134,7 +144,10 @@ def teacher_batches(teacher: str, seed: int, batch_size: int, steps: int) -> lis
 
 def _batches(spec: Spec) -> Iterator[data.Batch]:
     if spec.teacher:
-        return iter(teacher_batches(spec.teacher, spec.seed, spec.batch_size, spec.train.steps))
+        answers = teacher_batches(
+            spec.teacher, _digest(spec.teacher), spec.seed, spec.batch_size, spec.train.steps
+        )
+        return iter(answers)
     images = data.load("digits").train
     return data.Stream(images, Schedule(), spec.unet.null_label, spec.batch_size, seed=spec.seed)
 
@@ -178,7 +191,7 @@ def train(
     records, history = [], []
     for record in run.run(batches):
         records.append(record)
-        if learns and (record.step % every == 0 or record.step == 1):
+        if learns and (record.step % every == 0 or record.step in (1, run.cfg.steps)):
             assert isinstance(run.weighting, TIRT)
             history.append(run.weighting.lam.detach().clone())
         progress(name, record.step, run.cfg.steps)
@@ -325,6 +338,9 @@ def reproduce(
 
     ``progress()`` is called in each process to make its reporter (so it must be picklable).
     """
+    unknown = [name for name in chosen if name != CLASSIFIER and name not in SPECS]
+    if unknown:
+        raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
     context = get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
         for stage in _stages(chosen):
@@ -354,7 +370,7 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
         again = classifier.accuracy(run.classifier(), test)
         return _differ("accuracy_test", again, run.metrics["accuracy_test"])
     model = run.model()
-    faults = _differ("parameters", count_parameters(model), run.metrics["parameters"])
+    faults = _differ("parameters", count_parameters(model), run.metrics["parameters"], 0)
     faults += _pictures_differ(model, run)
     if thorough and (teacher := run.config["teacher"]):
         report = held_out_gap(model, teacher)
@@ -378,4 +394,4 @@ def _pictures_differ(
 def _differ(key: str, again: float, stored: float, tolerance: float = 1e-3) -> list[str]:
     if abs(again - stored) <= tolerance * abs(stored):
         return []
-    return [f"{key} is {again:.6g} from the weights, {stored:.6g} in run.json"]
+    return [f"{key} is {again:.9g} from the weights, {stored:.9g} in run.json"]

@@ -40,7 +40,7 @@ def pair_stats(student: Branches, teacher: Branches) -> Stats:
         "norm_t": norm_t,
         "dot": dot,
         "square_s": norm_s.square(),
-        "cos": dot / (norm_s * norm_t).clamp(min=1e-12),
+        "cos": dot / (norm_s * norm_t).clamp(min=1e-300),
         "gap_mse": (gs - gt).square().mean(1),
         "gap_s_ms": gs.square().mean(1),
         "gap_t_ms": gt.square().mean(1),
@@ -53,7 +53,8 @@ def pair_stats(student: Branches, teacher: Branches) -> Stats:
 def summarise(stats: Stats) -> Summary:
     """Means over pairs, rho, a_star and the number of pairs ``n``.
 
-    A zero student gap has ``cos = 0`` and ``a_star = nan``.  ``ValueError`` without pairs.
+    A zero student gap has ``cos = 0`` and ``a_star = nan``, a zero teacher gap ``rho = nan``.
+    ``ValueError`` without pairs.
     """
     n = len(stats["cos"])
     if n == 0:
@@ -61,7 +62,8 @@ def summarise(stats: Stats) -> Summary:
     means = {k: v.mean().item() for k, v in stats.items()}
     square = means.pop("square_s")
     a_star = means.pop("dot") / square if square > 0 else float("nan")
-    rho = means.pop("norm_s") / means.pop("norm_t")
+    norm_s, norm_t = means.pop("norm_s"), means.pop("norm_t")
+    rho = norm_s / norm_t if norm_t > 0 else float("nan")
     return {"rho": rho, **means, "a_star": a_star, "n": n}
 
 
@@ -92,6 +94,8 @@ def noisy_pairs(
     images: Images, schedule: Schedule, *, pairs: int = 10_000, seed: int = 0
 ) -> NoisyPairs:
     """``pairs`` of an image and a uniform random timestep each, the images in turn."""
+    if pairs < 1:
+        raise ValueError(f"pairs={pairs}: at least 1")
     device = images.x.device
     generator = torch.Generator(device).manual_seed(seed)
     index = torch.arange(pairs, device=device) % len(images)
@@ -144,7 +148,8 @@ def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
     if len(features) < 2:
         raise ValueError(f"{len(features)} feature vectors: a covariance needs at least 2")
-    return features.double().mean(0), torch.cov(features.double().T)
+    cov = torch.atleast_2d(torch.cov(features.double().T))
+    return features.double().mean(0), cov
 
 
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:

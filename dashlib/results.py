@@ -31,7 +31,7 @@ from dashlib.checkpoints import (
 from dashlib.classifier import Classifier
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
-from dashlib.weighting import TIRT, transfer
+from dashlib.weighting import TIRT, make_weighting
 
 
 class MissingRun(FileNotFoundError):
@@ -124,9 +124,13 @@ class Run:
 
     def importance(self) -> TIRT:
         """The run's learned TIRT weighting, frozen; ``ValueError`` if the run learned none."""
-        if "lambda" not in self.trace:
+        if "trace" not in self.files or "lambda" not in self.trace:
             raise ValueError(f"{self.name} was trained without learned importance (TIRT)")
-        return transfer(self.trace["lambda"][-1].float(), Schedule())
+        lam = self.trace["lambda"][-1].float()
+        weighting = make_weighting(self.config["weighting"], Schedule())
+        assert isinstance(weighting, TIRT)
+        weighting.lam.data.copy_(lam)
+        return weighting.freeze()
 
 
 def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
@@ -139,6 +143,7 @@ def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
         write_atomically(run.folder / files[part]["name"], content)
     run = Run(**{**asdict(run), "files": files})
     text = json.dumps(asdict(run), indent=1) + "\n"
+    run = Run(**json.loads(text))  # as load() returns it: no tuples, no integer keys
     write_atomically(run.folder / "run.json", text.encode())
     kept = {entry["name"] for entry in files.values()}
     for old in run.folder.glob("*.safetensors"):

@@ -81,6 +81,19 @@ def ddim(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta}: a number from 0 (deterministic) to 1 (DDPM's variance)")
     sequence = timesteps(schedule.T, steps, spacing).to(x_T.device)
+    return _iterates(eps_model, x_T, schedule, sequence, eta, clamp, generator)
+
+
+def _iterates(
+    eps_model: EpsModel,
+    x_T: Tensor,
+    schedule: Schedule,
+    sequence: Tensor,
+    eta: float,
+    clamp: Clamp,
+    generator: torch.Generator | None,
+) -> Iterator[Iterate]:
+    """The loop of :func:`ddim`, whose options are right."""
     alpha_bars = torch.cat([schedule.alpha_bar(sequence), sequence.new_ones(1)]).tolist()
     x_t = x_T
     for index, t in enumerate(sequence):

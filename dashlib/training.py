@@ -5,8 +5,8 @@ objective that reads the teacher from the batch, a frozen weighting).
 """
 
 import copy
+import io
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dashlib.checkpoints import write_atomically
 from dashlib.data import Batch, Stream
 from dashlib.losses import Objective
 from dashlib.unet import UNet
@@ -129,10 +130,21 @@ class Trainer:
                 f"(now {self.cfg.lr:g}), or check the images for NaN"
             )
 
+    def _settings(self) -> dict[str, Any]:
+        """What must agree for a saved run to be continued."""
+        named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
+        options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, str)}
+        return {
+            "training": asdict(self.cfg),
+            "network": asdict(self.model.cfg),
+            "objective": repr(self.objective),
+            "weighting": f"{named} {options}",
+        }
+
     def save(self, path: Path, stream: Stream) -> None:
         """Write everything that :meth:`resume` needs, atomically."""
         state = {
-            "config": asdict(self.cfg),
+            "settings": self._settings(),
             "step": self.step,
             "updates": self.averaged.updates,
             "model": self.model.state_dict(),
@@ -142,19 +154,17 @@ class Trainer:
             "stream_rng": stream.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
         }
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(path, buffer.getvalue())
 
     def resume(self, path: Path, stream: Stream) -> None:
         """Continue a saved run exactly; ``ValueError`` if its settings or architecture differ."""
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        if state["config"] != asdict(self.cfg):
-            raise ValueError(f"{path} was trained with {state['config']}, not {asdict(self.cfg)}")
-        try:
-            self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
-            raise ValueError(f"{path} holds another architecture: {error}") from error
+        for what, mine in self._settings().items():
+            if (saved := state["settings"][what]) != mine:
+                raise ValueError(f"{path} was made with other {what}: {saved}, here {mine}")
+        self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.weighting.load_state_dict(state["weighting"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -19,6 +19,11 @@ from torch.nn import functional as F
 NullInit = Literal["normal", "zero", "mean_of_classes"]
 
 
+def _check_null_init(how: str) -> None:
+    if how not in get_args(NullInit):
+        raise ValueError(f"null_init {how!r}: one of {', '.join(get_args(NullInit))}")
+
+
 @dataclass(frozen=True)
 class UNetConfig:
     """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
@@ -37,18 +42,23 @@ class UNetConfig:
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
 
     def __post_init__(self) -> None:
+        if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
+            raise ValueError(
+                f"mults={self.mults}, blocks={self.blocks}, patch_size={self.patch_size}: "
+                "at least one level, and nothing below 1"
+            )
+        if self.ch < 4 or self.ch % 2:
+            raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
         shrink = self.patch_size * 2 ** (len(self.mults) - 1)
         if self.image_size % shrink:
             raise ValueError(
                 f"image_size {self.image_size} is not divisible by {shrink} = patch_size "
                 f"{self.patch_size} x 2^({len(self.mults)} levels - 1): use fewer levels or pad"
             )
-        if any(self.ch * m % self.groups for m in self.mults):
-            raise ValueError(
-                f"groups={self.groups} must divide every width {[self.ch * m for m in self.mults]}"
-            )
-        if self.null_init not in get_args(NullInit):
-            raise ValueError(f"null_init {self.null_init!r}: one of {get_args(NullInit)}")
+        widths = [self.ch, *(self.ch * m for m in self.mults)]
+        if any(width % self.groups for width in widths):
+            raise ValueError(f"groups={self.groups} must divide every width {widths}")
+        _check_null_init(self.null_init)
 
     @property
     def null_label(self) -> int:
@@ -302,6 +312,7 @@ def reset_null_row(model: UNet, how: NullInit) -> None:
     Also usable after training: a student whose null branch was never trained can be given one
     of these rows without touching anything else.
     """
+    _check_null_init(how)
     table = model.class_embed.weight
     if how == "zero":
         table[-1].zero_()

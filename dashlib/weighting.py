@@ -13,7 +13,7 @@ Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024
 """
 
 import copy
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Weighting(nn.Module):
         """``mean(weight_t * loss)`` for per-sample losses of shape ``(B,)``."""
         return (self(t) * loss).mean()
 
-    def freeze(self) -> "Weighting":
+    def freeze(self) -> Self:
         """A copy that no longer learns: what TIRT Transfer hands to the student."""
         return copy.deepcopy(self).requires_grad_(False)
 
@@ -94,7 +94,7 @@ class TIRT(Weighting):
         snr = schedule.snr()
         values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
         self.register_buffer("base", values.float(), persistent=False)
-        self.normalize = normalize
+        self.base_name, self.normalize = base, normalize
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
     def importance(self) -> Tensor:
@@ -159,6 +159,4 @@ def transfer(lam: Tensor, schedule: Schedule) -> TIRT:
         raise ValueError(f"lambda of shape {tuple(lam.shape)}: the schedule has {schedule.T} steps")
     weighting = TIRT(schedule)
     weighting.lam.data.copy_(lam)
-    frozen = weighting.freeze()
-    assert isinstance(frozen, TIRT)
-    return frozen
+    return weighting.freeze()

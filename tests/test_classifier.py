@@ -56,5 +56,6 @@ def test_shifts_move_by_one_pixel_and_pad_with_background():
         moved = classifier._shifted(x, torch.Generator().manual_seed(seed))
         assert moved.shape == x.shape
         assert moved.eq(1).sum() == 1
+        assert moved.eq(-1).sum() == 15
         seen.add(tuple(moved[0, 0].eq(1).nonzero()[0].tolist()))
     assert seen == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}

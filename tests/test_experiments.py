@@ -209,6 +209,24 @@ def test_students_of_a_seed_get_identical_batches(lab, small):
     assert not torch.equal(other[0].x_t, first[0].x_t)
 
 
+def test_a_teacher_sees_the_batches_of_its_seed(small):
+    one, again, other = (
+        next(experiments._batches(replace(small[TEACHER], seed=seed))) for seed in (1, 1, 2)
+    )
+    assert one.teacher is None
+    assert torch.equal(one.x_t, again.x_t)
+    assert not torch.equal(one.x_t, other.x_t)
+
+
+def test_the_averaged_weights_are_stored_in_half_precision(lab, small):
+    batches = experiments._batches(small[OTHER])  # first: loading the teacher draws numbers, too
+    run = experiments.trainer(small[OTHER])
+    for _ in run.run(batches):
+        pass
+    stored = results.load(OTHER).tensors("weights")
+    assert all(torch.equal(v, run.ema.state_dict()[k].half()) for k, v in stored.items())
+
+
 def test_students_of_a_seed_start_from_the_same_weights(lab, small):
     first, second = (experiments.trainer(small[name]).model for name in (STUDENT, OTHER))
     for k, v in first.state_dict().items():
