@@ -59,6 +59,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def read_pickled(path: Path) -> Any:
+    """The plain data of a file of ``torch.save``; code in it is never executed.
+
+    Raises ``CheckpointError`` for a file that is missing, damaged or would execute code.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # torch.load raises many kinds for a file that is none of its own
+        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        raise CheckpointError(
+            f"{path} cannot be read as plain tensors ({reason}): it is "
+            "damaged, not a PyTorch file, or would execute code, which dashlib refuses"
+        ) from error
+
+
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into the model; ``CheckpointError`` unless all names and shapes agree."""
     want = {k: tuple(v.shape) for k, v in model.state_dict().items()}
@@ -134,16 +151,7 @@ def load_official(path: Path) -> Official:
 
 def _official_parts(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:
     """The averaged weights and lambda of an authors' file, whatever their shapes."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except Exception as error:  # torch.load raises many kinds for a file that is none of its own
-        reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({reason}): it is "
-            "damaged, not a PyTorch file, or would execute code, which dashlib refuses"
-        ) from error
+    content = read_pickled(path)
     try:
         shadow = dict(content["ema_state_dict"]["shadow"])
     except (KeyError, TypeError, IndexError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dashlib.checkpoints import write_atomically
+from dashlib.checkpoints import read_pickled, write_atomically
 from dashlib.data import Batch, Stream
 from dashlib.losses import Objective
 from dashlib.unet import UNet
@@ -33,6 +33,11 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.9999  # decay of the averaged weights, once warm
     bf16: bool = False  # autocast the forward pass to bfloat16
+
+    def __post_init__(self) -> None:
+        fine = self.steps >= 1 and self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1
+        if not fine:
+            raise ValueError(f"{self}: steps >= 1, lr > 0, clip > 0 and 0 <= ema < 1")
 
 
 @dataclass(frozen=True)
@@ -130,21 +135,23 @@ class Trainer:
                 f"(now {self.cfg.lr:g}), or check the images for NaN"
             )
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, stream: Stream) -> dict[str, Any]:
         """What must agree for a saved run to be continued."""
         named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
-        options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, str)}
+        options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, (str, float))}
+        drawn = ("batch_size", "label_dropout", "dropout_per", "flip")
         return {
             "training": asdict(self.cfg),
             "network": asdict(self.model.cfg),
             "objective": repr(self.objective),
             "weighting": f"{named} {options}",
+            "stream": {k: getattr(stream, k) for k in drawn},
         }
 
     def save(self, path: Path, stream: Stream) -> None:
         """Write everything that :meth:`resume` needs, atomically."""
         state = {
-            "settings": self._settings(),
+            "settings": self._settings(stream),
             "step": self.step,
             "updates": self.averaged.updates,
             "model": self.model.state_dict(),
@@ -159,9 +166,12 @@ class Trainer:
         write_atomically(path, buffer.getvalue())
 
     def resume(self, path: Path, stream: Stream) -> None:
-        """Continue a saved run exactly; ``ValueError`` if its settings or architecture differ."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        for what, mine in self._settings().items():
+        """Continue a saved run exactly.
+
+        ``ValueError`` if its settings or architecture differ, ``CheckpointError`` for no such file.
+        """
+        state: dict[str, Any] = read_pickled(path)
+        for what, mine in self._settings(stream).items():
             if (saved := state["settings"][what]) != mine:
                 raise ValueError(f"{path} was made with other {what}: {saved}, here {mine}")
         self.model.load_state_dict(state["model"])

@@ -57,6 +57,7 @@ class MinSNR(Weighting):
 
     def __init__(self, schedule: Schedule, gamma: float = 5.0) -> None:
         super().__init__(schedule)
+        self.gamma = float(gamma)
         base = (gamma / schedule.snr()).clamp(max=1).float()
         self.register_buffer("base", base / base.mean(), persistent=False)
 
@@ -94,7 +95,7 @@ class TIRT(Weighting):
         snr = schedule.snr()
         values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
         self.register_buffer("base", values.float(), persistent=False)
-        self.base_name, self.normalize = base, normalize
+        self.base_name, self.normalize, self.gamma = base, normalize, float(gamma)
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
     def importance(self) -> Tensor:

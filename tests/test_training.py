@@ -8,6 +8,7 @@ from itertools import chain, islice, repeat
 import pytest
 import torch
 
+from dashlib.checkpoints import CheckpointError
 from dashlib.data import Stream, with_teacher
 from dashlib.losses import OBJECTIVES, make_objective
 from dashlib.training import EMA, TrainConfig, Trainer
@@ -247,6 +248,26 @@ def test_resuming_with_other_settings_is_an_error(make, make_stream, saved, chan
     with pytest.raises(ValueError, match=r"run\.pt"):
         other.resume(saved[0], make_stream())
     assert equal(state(other), before)
+
+
+def test_resuming_with_another_stream_is_an_error(make, saved, make_stream):
+    other = make_stream()
+    other.batch_size += 1
+    with pytest.raises(ValueError, match="other stream"):
+        make().resume(saved[0], other)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_resuming_without_a_whole_file_is_an_error(make, saved, make_stream, damage):
+    damage(saved[0])
+    with pytest.raises(CheckpointError, match=r"run\.pt cannot be read"):
+        make().resume(saved[0], make_stream())
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"lr": 0.0}, {"clip": -1.0}, {"ema": 1.0}])
+def test_settings_that_cannot_train_are_an_error(wrong):
+    with pytest.raises(ValueError, match="steps >= 1"):
+        TrainConfig(**{"steps": 5, **wrong})
 
 
 @pytest.mark.parametrize("change", [{"ch": 16}, {"patch_size": 1}, {"dropout": 0.5}])
