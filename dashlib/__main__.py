@@ -34,7 +34,8 @@ def train(name: str) -> None:
 @click.option("--processes", default=2, show_default=True, help="Runs trained side by side.")
 @click.option("--only", default="", help="Only runs whose name contains this text.")
 def reproduce(scale: str, processes: int, only: str) -> None:
-    """Retrain every stored run of SCALE and rewrite results/."""
+    """Retrain every stored run of SCALE, rewrite results/ and note the time taken there."""
+    torch.set_num_threads(1)
     chosen = [n for n in (experiments.CLASSIFIER, *experiments.SPECS) if only in n]
     if not chosen:
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
@@ -43,7 +44,17 @@ def reproduce(scale: str, processes: int, only: str) -> None:
     for done, run in enumerate(runs, start=1):
         spent = time.perf_counter() - clock
         click.echo(f"[{done}/{len(chosen)}] {spent / 60:5.1f} min  {run.name}")
-    click.echo(f"{len(chosen)} runs of {scale} in {(time.perf_counter() - clock) / 60:.1f} minutes")
+    minutes = round((time.perf_counter() - clock) / 60, 1)
+    results.note_campaign(
+        {
+            "scale": scale,
+            "only": only,
+            "runs": len(chosen),
+            "processes": processes,
+            "minutes": minutes,
+        }
+    )
+    click.echo(f"{len(chosen)} runs of {scale} in {minutes} minutes")
 
 
 @main.command()

@@ -179,3 +179,17 @@ def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
             f"no stored run {prefix}*: make it with `python -m dashlib train {prefix}0`"
         )
     return found
+
+
+def note_campaign(entry: Mapping[str, Any]) -> None:
+    """Append what a campaign of runs took to ``results/campaigns.jsonl``, one object a line."""
+    path = root() / "campaigns.jsonl"
+    former = path.read_text() if path.exists() else ""
+    line = {**entry, "commit": commit(), "hardware": hardware()}
+    write_atomically(path, (former + json.dumps(line) + "\n").encode())
+
+
+def campaigns() -> list[dict[str, Any]]:
+    """What former campaigns took, oldest first."""
+    path = root() / "campaigns.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -229,3 +229,11 @@ def test_half_precision_weights_are_stored_as_such(make, model):
     assert {v.dtype for v in run.tensors("weights").values()} == {torch.float16}
     assert run.model().conv_in.weight.dtype == torch.float32
     assert isinstance(run.model(), UNet)
+
+
+def test_campaigns_are_noted_one_after_the_other(run_folder):
+    assert results.campaigns() == []
+    results.note_campaign({"runs": 2, "minutes": 1.5})
+    results.note_campaign({"runs": 3, "minutes": 2.5})
+    assert [(c["runs"], c["minutes"]) for c in results.campaigns()] == [(2, 1.5), (3, 2.5)]
+    assert all(c["commit"] and c["hardware"] for c in results.campaigns())
