@@ -14,15 +14,26 @@ BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTA
 ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
 
 
+def cpu_minutes(only: str = "") -> float:
+    """CPU time of the stored runs whose name contains this text."""
+    runs = [results.load(name) for name in results.names() if only in name]
+    return sum(run.cpu_seconds for run in runs) / 60
+
+
 def timings() -> str:
-    """Say what the stored runs cost."""
-    runs = [results.load(name) for name in results.names()]
-    cpu = sum(run.cpu_seconds for run in runs) / 60
-    wall = sum(sum(run.seconds.values()) for run in runs) / 60
+    """Say what the stored runs cost, and how long the last noted campaign took."""
+    names, last = results.names(), results.campaigns()[-1]
+    cost = f"{cpu_minutes():.0f} minutes of CPU time"
+    stored = f"{len(names)} stored runs, made on a busy machine: {cost}."
+    machine, minutes = f"{last['processes']} x {last['hardware']}", last["minutes"]
+    if last["runs"] == len(names):
+        return f"{stored} `make reproduce` on an idle one ({machine}): **{minutes:.0f} minutes**."
+    whole = minutes * cpu_minutes() / cpu_minutes(last["only"])
     return (
-        f"{len(runs)} runs on {runs[0].hardware} a run, two runs side by side: {cpu:.0f} minutes "
-        f"of CPU time, that is **{cpu / 2:.0f} minutes on 2 cores**, for all of `make reproduce` "
-        f"(wall clock of the stored campaign: {wall / 2:.0f} minutes, on a machine busy otherwise)."
+        f"{stored} With the machine to itself ({machine}), {last['runs']} of them, "
+        f"`python -m dashlib reproduce digits --only={last['only']}`, took "
+        f"**{minutes:.1f} minutes**; in proportion to CPU time, all of `make reproduce` takes "
+        f"about **{whole:.0f} minutes** (it was not run in one piece)."
     )
 
 
