@@ -5,12 +5,14 @@ all of a scale on several processes.  Students of one seed see the same batches 
 numbers), so rows of the table differ by their objective and weighting only.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 import torch
@@ -318,8 +320,17 @@ def _execute_classifier() -> results.Run:
 
 
 def _start_worker() -> None:
-    """One thread a process: two busy processes with two threads each would spin."""
+    """One thread a process (more would spin), which ends when the main process does."""
     torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the main process, even a killed one, and stop: nothing trains on unseen."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _stages(chosen: list[str]) -> list[list[str]]:
