@@ -2,8 +2,12 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -388,3 +392,38 @@ def test_the_command_line_explains_what_it_cannot_do(run_folder, arguments, mess
 
 def test_the_command_line_tells_its_version():
     assert __version__ in invoke("--version").output
+
+
+ORPHANAGE = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from dashlib.experiments import _start_worker
+if __name__ == "__main__":
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(60)
+"""
+
+
+def alive(pid):
+    """Whether a process runs (one that only waits to be reaped does not)."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_a_worker_ends_with_a_killed_campaign(tmp_path):
+    script = tmp_path / "campaign.py"
+    script.write_text(ORPHANAGE)
+    campaign = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(campaign.stdout.readline())
+    assert alive(worker)
+    campaign.kill()
+    campaign.wait()
+    for _ in range(100):
+        if not alive(worker):
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker goes on")
