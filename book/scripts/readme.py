@@ -14,26 +14,19 @@ BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTA
 ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
 
 
-def cpu_minutes(only: str = "") -> float:
-    """CPU time of the stored runs whose name contains this text."""
-    runs = [results.load(name) for name in results.names() if only in name]
-    return sum(run.cpu_seconds for run in runs) / 60
-
-
 def timings() -> str:
     """Say what the stored runs cost, and how long the last noted campaign took."""
-    names, last = results.names(), results.campaigns()[-1]
-    cost = f"{cpu_minutes():.0f} minutes of CPU time"
-    stored = f"{len(names)} stored runs, made on a busy machine: {cost}."
-    machine, minutes = f"{last['processes']} x {last['hardware']}", last["minutes"]
-    if last["runs"] == len(names):
-        return f"{stored} `make reproduce` on an idle one ({machine}): **{minutes:.0f} minutes**."
-    whole = minutes * cpu_minutes() / cpu_minutes(last["only"])
+    runs = [results.load(name) for name in results.names()]
+    cpu = sum(run.cpu_seconds for run in runs) / 60
+    stored = f"{len(runs)} stored runs, made on a busy machine: {cpu:.0f} minutes of CPU time."
+    last = results.campaigns()[-1]
+    machine = f"with the machine to itself ({last['processes']} x {last['hardware']})"
+    if last["runs"] == len(runs):
+        return f"{stored} `make reproduce` {machine}: **{last['minutes']:.0f} minutes**."
+    part = f"`python -m dashlib reproduce digits --only={last['only']}`, {last['runs']} of them"
     return (
-        f"{stored} With the machine to itself ({machine}), {last['runs']} of them, "
-        f"`python -m dashlib reproduce digits --only={last['only']}`, took "
-        f"**{minutes:.1f} minutes**; in proportion to CPU time, all of `make reproduce` takes "
-        f"about **{whole:.0f} minutes** (it was not run in one piece)."
+        f"{stored} {part}, took **{last['minutes']:.1f} minutes** {machine}; all of "
+        "`make reproduce` was not timed in one piece."
     )
 
 
