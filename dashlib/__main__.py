@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 from tqdm import tqdm
 
-from dashlib import __version__, checkpoints, experiments, results
+from dashlib import __version__, bench, campaign, checkpoints, experiments, results
+from dashlib.efficiency import Settings, best_device
 from dashlib.progress import Bars, refresh_seconds
 
 
@@ -99,6 +101,41 @@ def convert(checkpoint: Path, out: Path) -> None:
         raise click.ClickException(str(error)) from error
     kept = "with TIRT lambda" if official.lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")
+
+
+@main.command(name="bench")
+@click.option("--pair", "pairs", multiple=True, default=["cifar10"], help="Preset, repeatable.")
+@click.option("--batch", "batches", multiple=True, default=[64], help="Images, repeatable.")
+@click.option("--precision", "precisions", multiple=True, default=["fp32"], help="Repeatable.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--compile/--no-compile", "compiled", default=None, help="Unset: for training, both.")
+@click.option("--channels-last", is_flag=True, help="Store weights with the channels innermost.")
+@click.option("--steps", default=50, help="DDIM steps of a sample.")
+@click.option("--repeats", default=5, help="Timed sampling runs, of which the median counts.")
+@click.option("--throughput", is_flag=True, help="Measure training instead of sampling.")
+@click.option("--train-steps", default=20, help="Timed training steps.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON to write.")
+def measure(
+    pairs: tuple[str, ...],
+    batches: tuple[int, ...],
+    precisions: tuple[str, ...],
+    device: str,
+    compiled: bool | None,
+    throughput: bool,
+    out: Path | None,
+    **options: Any,
+) -> None:
+    """Measure what teacher and student cost on this machine: FLOPs, latency, memory, training."""
+    both = [False, True] if throughput else [False]
+    try:
+        base = Settings(device=best_device() if device == "auto" else device, **options)
+        grid = bench.grid(base, batches, precisions, both if compiled is None else [compiled])
+        bench.run(pairs, grid, throughput=throughput, out=out, say=click.echo)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+main.add_command(campaign.command)
 
 
 if __name__ == "__main__":

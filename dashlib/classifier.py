@@ -1,7 +1,8 @@
 """A small classifier: its features measure Frechet distances, its answers class accuracy.
 
-It plays the part that the Inception network plays for photographs, at digit size, and is trained
-here from scratch: distances from it compare models in this book with each other, nothing else.
+It plays the part that the Inception network plays for photographs, for digits and clothes, and is
+trained here from scratch: distances from it compare models in this book with each other, nothing
+else.
 """
 
 import torch
@@ -12,21 +13,23 @@ from dashlib.data import Images
 
 
 class Classifier(nn.Module):
-    """Two convolutions, a hidden layer: images ``(B, C, S, S)`` in [-1, 1] -> logits ``(B, K)``."""
+    """Convolutions and a hidden layer: images ``(B, C, S, S)`` in [-1, 1] -> logits ``(B, K)``.
+
+    After the first convolution each one halves the image and doubles the channels, down to 4x4:
+    32 and 64 channels for S = 8; 32, 64, 128 and 256 for S = 32.
+    """
 
     def __init__(
         self, channels: int = 1, size: int = 8, classes: int = 10, width: int = 64
     ) -> None:
         super().__init__()
-        self.features_net = nn.Sequential(
-            nn.Conv2d(channels, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.25),
-            nn.Linear(64 * ((size + 1) // 2) ** 2, width),
-        )
+        layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()]
+        side, ch = size, 32
+        while side > 4:
+            layers += [nn.Conv2d(ch, 2 * ch, 3, stride=2, padding=1), nn.ReLU()]
+            side, ch = (side + 1) // 2, 2 * ch
+        layers += [nn.Flatten(), nn.Dropout(0.25), nn.Linear(ch * side**2, width)]
+        self.features_net = nn.Sequential(*layers)
         self.head = nn.Linear(width, classes)
 
     def features(self, x: Tensor) -> Tensor:
@@ -39,9 +42,16 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def accuracy(model: Classifier, images: Images) -> float:
+def features_of(model: Classifier, x: Tensor, batch_size: int = 2000) -> Tensor:
+    """``model.features(x)``, ``(N, width)``, a batch at a time: 60,000 images need not fit."""
+    return torch.cat([model.features(part) for part in x.split(batch_size)])
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, images: Images, batch_size: int = 2000) -> float:
     """Share of images whose most likely class is their label, in [0, 1]."""
-    return (model(images.x).argmax(1) == images.y).float().mean().item()
+    features = features_of(model, images.x, batch_size)
+    return (model.head(features).argmax(1) == images.y).float().mean().item()
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -52,17 +62,39 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return padded[..., 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size]
 
 
-def fit(images: Images, *, epochs: int = 60, batch_size: int = 100, seed: int = 0) -> Classifier:
-    """Train a classifier (Adam, one-cycle learning rate, one-pixel shifts) and return it frozen."""
+def _flipped(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch with each image mirrored left to right with probability one half."""
+    mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
+    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+
+
+def fit(
+    images: Images,
+    *,
+    epochs: int = 60,
+    batch_size: int = 100,
+    width: int = 64,
+    flip: bool = False,
+    seed: int = 0,
+) -> Classifier:
+    """Train a classifier (AdamW, one-cycle learning rate, one-pixel shifts); returns it frozen.
+
+    It is trained, and stays, on the images' device; ``flip`` also mirrors half of them (clothes,
+    not digits).  All draws but those of dropout come from the CPU, the same on any device.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Classifier(images.x.shape[1], images.x.shape[-1], int(images.y.max()) + 1)
+    device, classes = images.x.device, int(images.y.max()) + 1
+    model = Classifier(images.x.shape[1], images.x.shape[-1], classes, width).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-3)
     steps = epochs * -(-len(images) // batch_size)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(epochs):
-        for i in torch.randperm(len(images), generator=generator).split(batch_size):
-            loss = F.cross_entropy(model(_shifted(images.x[i], generator)), images.y[i])
+        order = torch.randperm(len(images), generator=generator).to(device)
+        for i in order.split(batch_size):
+            x = _shifted(images.x[i], generator)
+            x = _flipped(x, generator) if flip else x
+            loss = F.cross_entropy(model(x), images.y[i])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

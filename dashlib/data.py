@@ -1,7 +1,8 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
 ``digits`` (scikit-learn, 1,797 images of 8x8) needs no network and has a fixed split.  The
-torchvision sets come through the same interface and are downloaded only when asked.
+torchvision sets come through the same interface and are downloaded only when asked (``datasets``
+has to do with their files).  What is drawn from images lives on the images' device.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,19 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dashlib import datasets
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images ``x``, shape ``(N, C, H, W)`` in [-1, 1], and labels ``y``, shape ``(N,)``."""
+    """Images ``x``, float ``(N, C, H, W)`` in [-1, 1], and labels ``y``, int64 ``(N,)``."""
 
     x: Tensor
     y: Tensor
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def to(self, device: torch.device | str) -> "Images":
+        """The same images on a device (60,000 grey ones of 32x32 take 246 MB)."""
+        return replace(self, x=self.x.to(device), y=self.y.to(device))
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,10 @@ class Dataset:
     num_classes: int
     train: Images
     test: Images
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same set, both parts on a device: streams and pairs are then drawn there, too."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 def digits() -> Dataset:
@@ -54,22 +64,9 @@ def digits() -> Dataset:
 
 def _torchvision(name: str, root: Path, *, download: bool) -> Dataset:
     """A torchvision set, read whole; 28x28 images are padded to 32x32."""
-    from torchvision import datasets
-
-    kind = {
-        "fashion_mnist": datasets.FashionMNIST,
-        "cifar10": datasets.CIFAR10,
-        "cifar100": datasets.CIFAR100,
-    }[name]
-    try:
-        parts = [kind(str(root), train=train, download=download) for train in (True, False)]
-    except (RuntimeError, OSError, ValueError, AssertionError) as error:  # absent or damaged
-        raise FileNotFoundError(
-            f"{name} is not (whole) under {root}: pass download=True with a network, or put "
-            f"torchvision's files for {kind.__name__} there by hand ({error})"
-        ) from error
-    images = [_as_images(np.asarray(part.data), part.targets) for part in parts]
-    return Dataset(name, len(parts[0].classes), *images)
+    train, test = datasets.read(name, root, download=download)
+    parts = [_as_images(part.pixels, part.labels) for part in (train, test)]
+    return Dataset(name, train.classes, *parts)
 
 
 def _as_images(pixels: np.ndarray, targets: object) -> Images:
@@ -81,14 +78,16 @@ def _as_images(pixels: np.ndarray, targets: object) -> Images:
     return Images(x.float() / 127.5 - 1, torch.as_tensor(targets).long())
 
 
-DATASETS = ("digits", "fashion_mnist", "cifar10", "cifar100")
+DATASETS = ("digits", *datasets.TORCHVISION)
 
 
 def load(name: str, root: str | Path = "data", *, download: bool = False) -> Dataset:
     """A dataset by name.
 
-    ``root`` is where torchvision's files are (or go, with ``download=True``).  Raises
-    ``ValueError`` for an unknown name, ``FileNotFoundError`` saying what to do for missing files.
+    ``root`` is where torchvision's files are (or go, with ``download=True``).  Fashion-MNIST is
+    also read from its four ``.gz`` files in ``root`` or of Debian's ``dataset-fashion-mnist``.
+    Raises ``ValueError`` for an unknown name, ``FileNotFoundError`` saying what to do for files
+    that are missing or damaged.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")

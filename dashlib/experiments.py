@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -19,95 +19,28 @@ import torch
 from torch import Tensor
 
 from dashlib import classifier, data, results
-from dashlib.guidance import TAG, Branches, Constant, GuidanceSchedule, Guided
-from dashlib.losses import make_objective
+from dashlib.guidance import Branches, GuidanceSchedule, Guided
+from dashlib.losses import Objective, make_objective
 from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
+from dashlib.pruning import prune
 from dashlib.sampling import CLAMPS, sample
 from dashlib.schedule import Schedule
-from dashlib.training import StepRecord, TrainConfig, Trainer
-from dashlib.unet import (
-    STUDENT_DIGITS,
-    TEACHER_DIGITS,
-    UNet,
-    UNetConfig,
-    count_parameters,
-)
+from dashlib.specs import DIGITS, SPECS, Spec
+from dashlib.training import StepRecord, Trainer
+from dashlib.unet import UNet, UNetConfig, count_parameters
 from dashlib.weighting import TIRT, Weighting, make_weighting
 
-CLASSIFIER = "digits/classifier"
-GUIDANCE: dict[str, GuidanceSchedule] = {
-    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
-    "TAG": TAG(),
-}
+CLASSIFIER, GUIDANCE = DIGITS.classifier, DIGITS.guidance
 SAMPLES = 1000  # scored per guidance scale; balanced over the classes
 CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only
 KEPT = 100  # samples stored for pictures, ten a class
 SNAPSHOTS = 60  # of the importance, over training
-
-TEACHER_TRAINING = TrainConfig(steps=3000, lr=1e-3, ema=0.999)
-STUDENT_TRAINING = TrainConfig(steps=1200, lr=4e-3, ema=0.999)
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 def silent(what: str, done: int, total: int) -> None:
     """Report no progress."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One run: a network, an objective, a weighting and (for students) the teacher."""
-
-    name: str
-    unet: UNetConfig
-    train: TrainConfig
-    objective: str
-    weighting: str  # a name of dashlib.weighting, or "transfer": the teacher's, frozen
-    seed: int = 0
-    teacher: str | None = None
-    options: dict[str, float] = field(default_factory=dict)  # of the objective
-    batch_size: int = 128
-
-
-def _teacher(weighting: str) -> Spec:
-    name = f"digits/teacher-{weighting}"
-    return Spec(name, TEACHER_DIGITS, TEACHER_TRAINING, "scratch", weighting)
-
-
-def student(objective: str, weighting: str, seed: int = 0, **unet: Any) -> Spec:
-    """The digits student of one table row; every student learns from the TIRT teacher.
-
-    ``unet`` changes fields of its :class:`UNetConfig`, and the run's name says how.
-    """
-    changes = "".join(f"-{key}_{value}" for key, value in unet.items())
-    return Spec(
-        f"digits/{objective}-{weighting}{changes}-s{seed}",
-        replace(STUDENT_DIGITS, **unet),
-        STUDENT_TRAINING,
-        objective,
-        weighting,
-        seed,
-        teacher="digits/teacher-tirt",
-        options={"w": 4.0} if objective == "composite" else {},
-    )
-
-
-ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
-SEEDS = (0, 1, 2)
-
-
-def _digits() -> dict[str, Spec]:
-    teachers = [_teacher("tirt"), _teacher("uniform")]
-    students = [student(o, w, s) for s in SEEDS for w in ("transfer", "uniform") for o in ROWS]
-    others = [
-        student("cond_only", "transfer", embed_std=0.02),
-        student("dash", "tirt"),
-        student("dash", "min_snr"),
-    ]
-    return {spec.name: spec for spec in sorted(teachers + students + others, key=lambda s: s.seed)}
-
-
-SPECS = _digits()
 
 
 def _digest(name: str) -> str:
@@ -161,20 +94,35 @@ def _weighting(spec: Spec) -> Weighting:
     return make_weighting(spec.weighting, Schedule())
 
 
-def trainer(spec: Spec) -> Trainer:
-    """The untrained run: network (seeded), objective, weighting."""
+def trainer(spec: Spec, device: str = "cpu") -> Trainer:
+    """The untrained run: network (seeded), objective, weighting, on the device."""
     torch.manual_seed(spec.seed)
-    objective = make_objective(spec.objective, **spec.options)
-    return Trainer(UNet(spec.unet), objective, _weighting(spec), spec.train)
+    network = _network(spec).to(device)
+    return Trainer(network, _objective(spec), _weighting(spec).to(device), spec.train)
 
 
-def _half(model: UNet) -> UNet:
+def _network(spec: Spec) -> UNet:
+    if spec.init == "random":
+        return UNet(spec.unet)
+    assert spec.teacher is not None
+    return prune(results.load(spec.teacher).model(), spec.unet)
+
+
+def _objective(spec: Spec) -> Objective:
+    if spec.objective != "fitnets":
+        return make_objective(spec.objective, **spec.options)
+    assert spec.teacher is not None
+    teacher = results.load(spec.teacher).model()
+    return make_objective("fitnets", teacher=teacher, student=spec.unet, **spec.options)
+
+
+def half(model: UNet) -> UNet:
     """Round the weights to half precision, as they are stored: what is stored is what is scored."""
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     return model.eval().requires_grad_(False)
 
 
-def _curve(records: list[StepRecord]) -> dict[str, Tensor]:
+def curves(records: list[StepRecord]) -> dict[str, Tensor]:
     """Loss and terms averaged over windows of 10 steps, each of shape ``(steps // 10,)``."""
     columns = {"loss": [r.loss for r in records]}
     columns |= {name: [r.terms[name] for r in records] for name in records[0].terms}
@@ -197,7 +145,7 @@ def train(
             assert isinstance(run.weighting, TIRT)
             history.append(run.weighting.lam.detach().clone())
         progress(name, record.step, run.cfg.steps)
-    trace = _curve(records)
+    trace = curves(records)
     if learns:
         trace["lambda"] = torch.stack(history).float()
     return trace
@@ -274,7 +222,7 @@ def execute(name: str, progress: Progress = silent) -> results.Run:
     clock.lap("prepare")
     trace = train(run, batches, progress, name)
     clock.lap("train")
-    model = _half(run.ema)
+    model = half(run.ema)
     metrics, pictures = evaluate(model, spec.teacher, progress, name)
     metrics["parameters"] = count_parameters(model)
     clock.lap("evaluate")
@@ -319,7 +267,7 @@ def _execute_classifier() -> results.Run:
     return results.store(run, weights=model.state_dict())
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """One thread a process (more would spin), which ends when the main process does."""
     torch.set_num_threads(1)
     Thread(target=_end_with_parent, daemon=True).start()
@@ -351,7 +299,7 @@ def reproduce(
     if unknown:
         raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
     context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
         for stage in _stages(chosen):
             futures: list[Future[results.Run]] = [
                 pool.submit(_execute_with, name, progress) for name in stage

@@ -29,6 +29,14 @@ class Denoiser(Protocol):
         ...
 
 
+class ScaledDenoiser(Protocol):
+    """A network that takes the guidance scale as an input: ``eps = model(x_t, t, y, w)``."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        """Predicted guided noise, shaped like ``x_t``; w has shape ``(B,)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Branches:
     """Conditional and unconditional prediction for the same noisy images, ``(B, C, H, W)``."""
@@ -155,6 +163,23 @@ class Guided:
         if self.w == Constant(0):
             return self.model(x_t, t, torch.full_like(self.y, self.model.null_label))
         return branches(self.model, x_t, t, self.y).guided(self.w(t))
+
+
+class SingleHead:
+    """A guided noise predictor ``eps(x_t, t) = model(x_t, t, y, w(t))`` in one forward a step.
+
+    For a network distilled at all scales at once (objective ``single_head``): it takes w as an
+    input and has no null branch.  Same use as :class:`Guided`; a ``UNet`` that is not
+    w-conditioned raises ``ValueError`` when called.  Source: Meng et al. 2023.
+    """
+
+    def __init__(self, model: ScaledDenoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
+        self.model, self.y = model, y
+        self.w = Constant(w) if isinstance(w, (int, float)) else w
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Guided noise, shaped like ``x_t``."""
+        return self.model(x_t, t, self.y, self.w(t))
 
 
 def evaluating(model: nn.Module) -> nn.Module:

@@ -54,7 +54,10 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """The commit of dashlib, with ``+`` if it was edited since; ``unknown`` without git."""
+    """The commit of dashlib, with ``+`` if it was edited since.
+
+    Where the code came without its history: ``$DASH_COMMIT``, or ``unknown``.
+    """
 
     def git(*args: str) -> str:
         here = Path(__file__).parent
@@ -67,7 +70,7 @@ def commit() -> str:
             git("status", "--porcelain", "--", ".")
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("DASH_COMMIT", "unknown")
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ class Run:
         return model.eval().requires_grad_(False)
 
     def classifier(self) -> Classifier:
-        """The classifier, for a run that stores one."""
-        model = Classifier()
+        """The classifier, for a run that stores one; shapes not in ``config`` are the digits'."""
+        shapes = ("channels", "size", "classes", "width")
+        model = Classifier(**{key: self.config[key] for key in shapes if key in self.config})
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 

@@ -33,11 +33,14 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm
     ema: float = 0.9999  # decay of the averaged weights, once warm
     bf16: bool = False  # autocast the forward pass to bfloat16
+    read_every: int = 1  # steps between reads of the loss; reading stalls an accelerator
 
     def __post_init__(self) -> None:
-        fine = self.steps >= 1 and self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1
-        if not fine:
-            raise ValueError(f"{self}: steps >= 1, lr > 0, clip > 0 and 0 <= ema < 1")
+        counts = min(self.steps, self.read_every) >= 1
+        if not (counts and self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1):
+            raise ValueError(
+                f"{self}: steps >= 1, read_every >= 1, lr > 0, clip > 0 and 0 <= ema < 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class StepRecord:
     loss: float
     terms: dict[str, float]
     grad_norm: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A :class:`StepRecord` whose numbers are still on the accelerator."""
+
+    step: int
+    loss: Tensor
+    terms: dict[str, Tensor]
+    grad_norm: Tensor
     lr: float
 
 
@@ -67,8 +81,8 @@ class EMA:
         """Move the average towards the model's weights."""
         self.updates += 1
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mean, value in zip(self.model.parameters(), model.parameters(), strict=True):
-            mean.lerp_(value, 1 - d)
+        means, values = list(self.model.parameters()), list(model.parameters())
+        torch._foreach_lerp_(means, values, 1 - d)
 
 
 class Trainer:
@@ -83,12 +97,17 @@ class Trainer:
         self.model, self.objective, self.weighting, self.cfg = model, objective, weighting, cfg
         self.averaged = EMA(model, cfg.ema)
         self.step = 0
+        objective.to(next(model.parameters()).device)
+        self.trained = [*model.parameters(), *objective.parameters()]
         learned = [p for p in weighting.parameters() if p.requires_grad]
         groups = [
-            {"params": list(model.parameters()), "weight_decay": cfg.weight_decay},
+            {"params": self.trained, "weight_decay": cfg.weight_decay},
             {"params": learned, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=cfg.lr)
+        on_gpu = next(model.parameters()).is_cuda
+        self.optimizer = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=cfg.lr, fused=on_gpu or None
+        )
 
     @property
     def ema(self) -> UNet:
@@ -96,16 +115,20 @@ class Trainer:
         return self.averaged.model
 
     def run(self, batches: Iterator[Batch]) -> Iterator[StepRecord]:
-        """Train up to ``cfg.steps``, yielding a record after each step.
+        """Train up to ``cfg.steps``, yielding a record for each step.
 
         Raises ``FloatingPointError`` before a loss or gradient that is not finite touches the
-        weights, so the model stays as the last good step left it.
+        weights, so the model stays as the last good step left it.  With ``read_every`` above 1
+        records come in groups of that many, and the error comes up to that many steps late:
+        the weights are lost, and training goes on from the last checkpoint.
         """
         self.model.train()
         while self.step < self.cfg.steps:
-            yield self._one_step(next(batches))
+            count = min(self.cfg.read_every, self.cfg.steps - self.step)
+            group = [self._one_step(next(batches)) for _ in range(count)]
+            yield from [self._read(unread) for unread in group]
 
-    def _one_step(self, batch: Batch) -> StepRecord:
+    def _one_step(self, batch: Batch) -> Unread:
         lr = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
@@ -114,26 +137,34 @@ class Trainer:
             loss = self.weighting.reduce(self.objective.total(terms).float(), batch.t)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.cfg.clip)
-        means = {name: term.mean().item() for name, term in terms.items()}
-        self._check_finite(loss, norm, means)
+        norm = nn.utils.clip_grad_norm_(self.trained, self.cfg.clip)
+        means = {name: term.detach().mean() for name, term in terms.items()}
+        unread = Unread(self.step + 1, loss.detach(), means, norm, lr)
+        if self.cfg.read_every == 1:
+            self._read(unread)
         self.optimizer.step()
         self.averaged.update(self.model)
         self.step += 1
-        return StepRecord(self.step, loss.item(), means, norm.item(), lr)
+        return unread
+
+    def _read(self, unread: Unread) -> StepRecord:
+        """The record of a step; ``FloatingPointError`` if its loss or gradient is not finite."""
+        terms = {name: term.item() for name, term in unread.terms.items()}
+        loss, norm = unread.loss.item(), unread.grad_norm.item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            exact = self.cfg.read_every == 1
+            left = f"are those of step {self.step}" if exact else "are lost: resume a checkpoint"
+            raise FloatingPointError(
+                f"step {unread.step}: loss {loss}, gradient norm {norm}, terms {terms}. "
+                f"The weights {left}. Lower the learning rate (now {self.cfg.lr:g}), or check "
+                "the images for NaN"
+            )
+        return StepRecord(unread.step, loss, terms, norm, unread.lr)
 
     def _learning_rate(self) -> float:
         cfg = self.cfg
         phase = math.cos(math.pi * self.step / cfg.steps)
         return cfg.lr_min + (cfg.lr - cfg.lr_min) * (1 + phase) / 2
-
-    def _check_finite(self, loss: Tensor, norm: Tensor, terms: dict[str, float]) -> None:
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise FloatingPointError(
-                f"step {self.step + 1}: loss {loss.item()}, gradient norm {norm.item()}, terms "
-                f"{terms}. The weights are those of step {self.step}. Lower the learning rate "
-                f"(now {self.cfg.lr:g}), or check the images for NaN"
-            )
 
     def _settings(self, stream: Stream) -> dict[str, Any]:
         """What must agree for a saved run to be continued."""
@@ -157,9 +188,11 @@ class Trainer:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "weighting": self.weighting.state_dict(),
+            "objective": self.objective.learned.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "stream_rng": stream.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all(),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -177,7 +210,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.weighting.load_state_dict(state["weighting"])
+        self.objective.learned.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.averaged.updates = state["step"], state["updates"]
         stream.generator.set_state(state["stream_rng"])
         torch.set_rng_state(state["torch_rng"])
+        torch.cuda.set_rng_state_all(state["cuda_rng"])

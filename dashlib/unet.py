@@ -2,19 +2,23 @@
 
 Residual blocks with GroupNorm and SiLU, the time and class embedding added after each block's
 first convolution, single-head self-attention at chosen resolutions and in the middle.  The class
-table has one extra, last row: the *null* class, whose prediction is the unconditional branch.
+table has one extra, last row: the *null* class, whose prediction is the unconditional branch.  A
+*w-conditioned* network takes the guidance scale as a third input and needs no second branch.
 
 Parameter names follow the DDPM code lineage, so that the authors' checkpoints load by name.
-Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798).
+Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
+input, Meng et al. 2023.
 """
 
-import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dashlib.blocks import Attention, Level, ResBlock, TimeEmbedding, levels
 
 NullInit = Literal["normal", "zero", "mean_of_classes"]
 
@@ -40,6 +44,7 @@ class UNetConfig:
     patch_size: int = 1  # 1: the paper's; p: the network sees p x p patches as channels
     embed_std: float = 1.0  # standard deviation of the class table's rows at the start
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
+    w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
 
     def __post_init__(self) -> None:
         if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
@@ -80,118 +85,8 @@ TEACHER_DIGITS = UNetConfig(  # 942,468
     patch_size=2,
 )
 STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1, dropout=0.0)  # 168,916
-
-
-def sinusoidal(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of t at ``width/2`` frequencies from 1 down to 1e-4: ``(B, width)``."""
-    half = width // 2
-    freqs = torch.exp(torch.arange(half, device=t.device) * (-math.log(10000) / (half - 1)))
-    angles = t.float()[:, None] * freqs
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-class TimeEmbedding(nn.Module):
-    """Sinusoids of width ch through two linear layers of width 4 ch."""
-
-    def __init__(self, ch: int) -> None:
-        super().__init__()
-        self.ch = ch
-        self.dense = nn.ModuleList([nn.Linear(ch, 4 * ch), nn.Linear(4 * ch, 4 * ch)])
-
-    def forward(self, t: Tensor) -> Tensor:
-        """``(B,)`` -> ``(B, 4 ch)``."""
-        return self.dense[1](F.silu(self.dense[0](sinusoidal(t, self.ch))))
-
-
-class ResBlock(nn.Module):
-    """norm-SiLU-conv, add the embedding, norm-SiLU-dropout-conv, add the input."""
-
-    def __init__(self, cfg: UNetConfig, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(cfg.groups, c_in, eps=1e-6)
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.temb_proj = nn.Linear(4 * cfg.ch, c_out)
-        self.norm2 = nn.GroupNorm(cfg.groups, c_out, eps=1e-6)
-        self.dropout = nn.Dropout(cfg.dropout)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
-        if c_in != c_out:
-            self.nin_shortcut = nn.Conv2d(c_in, c_out, 1)
-
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """``(B, c_in, H, W)`` and ``(B, 4 ch)`` -> ``(B, c_out, H, W)``."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.temb_proj(F.silu(emb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
-
-
-class Attention(nn.Module):
-    """Single-head self-attention over the positions of the grid, with a residual connection."""
-
-    def __init__(self, cfg: UNetConfig, c: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(cfg.groups, c, eps=1e-6)
-        self.q, self.k, self.v, self.proj_out = (nn.Conv2d(c, c, 1) for _ in range(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape out."""
-        h = self.norm(x)
-        q, k, v = (f(h).flatten(2).transpose(1, 2) for f in (self.q, self.k, self.v))
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-        return x + self.proj_out(out)
-
-
-class Downsample(nn.Module):
-    """Stride-2 convolution, padded right and below only."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c, c, 3, stride=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)``."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Nearest-neighbour doubling, then a convolution."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(c, c, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, c, H, W)`` -> ``(B, c, 2H, 2W)``."""
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class Level(nn.Module):
-    """One resolution: residual blocks, attention after each if wanted, maybe a resampling."""
-
-    def __init__(
-        self,
-        cfg: UNetConfig,
-        widths: list[tuple[int, int]],
-        attend: bool,
-        *,
-        down: bool = False,
-        up: bool = False,
-    ) -> None:
-        super().__init__()
-        self.block = nn.ModuleList(ResBlock(cfg, c_in, c_out) for c_in, c_out in widths)
-        self.attn = nn.ModuleList(Attention(cfg, c) for _, c in widths if attend)
-        self.downsample = Downsample(widths[-1][1]) if down else None
-        self.upsample = Upsample(widths[-1][1]) if up else None
-
-    def step(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
-        """The i-th residual block, and its attention."""
-        h = self.block[i](x, emb)
-        return self.attn[i](h) if len(self.attn) else h
-
-
-def _levels(modules: nn.ModuleList) -> list[Level]:
-    """The same modules, with their type."""
-    return [m for m in modules if isinstance(m, Level)]
+TEACHER_FASHION = UNetConfig(image_channels=1, ch=64, groups=16)  # 8,952,577
+STUDENT_FASHION = replace(TEACHER_FASHION, ch=32, blocks=1, dropout=0.0)  # 1,525,665
 
 
 class UNet(nn.Module):
@@ -199,7 +94,10 @@ class UNet(nn.Module):
 
     ``x_t`` is a noisy image (clean images are in [-1, 1]), ``t`` an integer timestep (0 or more),
     ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
-    branch.  Raises ``ValueError`` for a wrong image shape, label or number of timesteps.
+    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well: the sinusoids
+    of ``250 (w - 1)`` (w from 1 to 5 spans the range of t) go through two linear layers ``wemb``
+    of width 4 ch and are added to the embedding of t.  Raises ``ValueError`` for a wrong image
+    shape, label or number of timesteps or scales, and for a w missing or given in vain.
     """
 
     def __init__(self, cfg: UNetConfig) -> None:
@@ -221,6 +119,8 @@ class UNet(nn.Module):
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        if cfg.w_conditioned:  # last: the draws of every other network stay as they were
+            self.wemb = TimeEmbedding(cfg.ch)
         with torch.no_grad():
             self.class_embed.weight.mul_(cfg.embed_std)
         reset_null_row(self, cfg.null_init)
@@ -281,14 +181,30 @@ class UNet(nn.Module):
             if int(t.min()) < 0:
                 raise ValueError(f"timestep out of range: got {int(t.min())}, must be 0 or more")
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
+        """The sum of the embeddings of the inputs beside the image, ``(B, 4 ch)``."""
+        if self.cfg.w_conditioned and w is None:
+            raise ValueError("a w-conditioned network is called with (x_t, t, y, w): w is missing")
+        if not self.cfg.w_conditioned and w is not None:
+            raise ValueError(
+                "w was given to a network that takes (x_t, t, y): build it with "
+                "UNetConfig(w_conditioned=True), or guide it with guidance.Guided"
+            )
+        emb = self.temb(t) + self.class_embed(y)
+        if w is None:
+            return emb
+        if w.shape != t.shape:
+            raise ValueError(f"need one guidance scale an image: got w {tuple(w.shape)}")
+        return emb + self.wemb(250 * (w - 1))
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor, w: Tensor | None = None) -> Tensor:
         """Predict the noise in ``x_t``."""
         self.check_inputs(x_t, t, y)
-        emb = self.temb(t) + self.class_embed(y)
+        emb = self.embed(t, y, w)
         x = x_t if self.cfg.patch_size == 1 else F.pixel_unshuffle(x_t, self.cfg.patch_size)
         h = self.conv_in(x)
         skips = [h]
-        for level in _levels(self.down):
+        for level in levels(self.down):
             for i in range(self.cfg.blocks):
                 h = level.step(i, h, emb)
                 skips.append(h)
@@ -296,13 +212,41 @@ class UNet(nn.Module):
                 h = level.downsample(h)
                 skips.append(h)
         h = self.mid["block_2"](self.mid["attn_1"](self.mid["block_1"](h, emb)), emb)
-        for level in reversed(_levels(self.up)):
+        for level in reversed(levels(self.up)):
             for i in range(self.cfg.blocks + 1):
                 h = level.step(i, torch.cat([h, skips.pop()], dim=1), emb)
             if level.upsample is not None:
                 h = level.upsample(h)
-        eps = self.conv_out(F.silu(self.norm_out(h)))
+        eps = self.conv_out(F.silu(self.norm_out(h))).to(x_t.dtype)  # full precision for the loss
         return eps if self.cfg.patch_size == 1 else F.pixel_shuffle(eps, self.cfg.patch_size)
+
+    def features(
+        self, x_t: Tensor, t: Tensor, y: Tensor, layers: Sequence[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The prediction, and the outputs of the modules with these paths (``"mid.block_2"``).
+
+        Runs eagerly, even in a compiled model.  Raises ``ValueError`` for an unknown path.
+        """
+        modules, seen = dict(self.named_modules()), dict[str, Tensor]()
+        if unknown := [layer for layer in layers if layer not in modules]:
+            known = ", ".join(self.level_outputs())
+            raise ValueError(f"no such layer: {', '.join(unknown)}; for example {known}")
+
+        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            return lambda module, inputs, output: seen.update({name: output})
+
+        handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
+        try:
+            return self.forward(x_t, t, y), seen
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def level_outputs(self) -> tuple[str, ...]:
+        """Paths of what ends each level on the way down (before resampling) and the middle."""
+        last = self.cfg.blocks - 1
+        kinds = ["attn" if len(level.attn) else "block" for level in levels(self.down)]
+        return (*(f"down.{i}.{kind}.{last}" for i, kind in enumerate(kinds)), "mid.block_2")
 
 
 @torch.no_grad()

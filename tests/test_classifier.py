@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from dashlib import classifier
+from dashlib import classifier, results
 from dashlib.data import Images
 
 
@@ -59,3 +61,106 @@ def test_shifts_move_by_one_pixel_and_pad_with_background():
         assert moved.eq(-1).sum() == 15
         seen.add(tuple(moved[0, 0].eq(1).nonzero()[0].tolist()))
     assert seen == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}
+
+
+def test_flips_mirror_half_of_the_images():
+    x = torch.linspace(-1, 1, 4).expand(1000, 1, 4, 4)
+    flipped = classifier._flipped(x, torch.Generator().manual_seed(0))
+    mirrored = (flipped == x.flip(-1)).all((1, 2, 3))
+    assert (mirrored ^ (flipped == x).all((1, 2, 3))).all()
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_it_flips_only_when_asked(some, monkeypatch):
+    calls = []
+    monkeypatch.setattr(classifier, "_flipped", lambda x, generator: calls.append(len(x)) or x)
+    classifier.fit(some, epochs=1)
+    assert not calls
+    classifier.fit(some, epochs=1, batch_size=200, flip=True)
+    assert calls == [200, 100]
+
+
+@pytest.mark.parametrize(
+    ("size", "convolved"), [(8, [32, 64]), (16, [32, 64, 128]), (32, [32, 64, 128, 256])]
+)
+def test_larger_images_get_more_stages(size, convolved):
+    model = classifier.Classifier(3, size, 7, width=48)
+    assert [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)] == convolved
+    linear = model.features_net[-1]
+    assert (linear.in_features, linear.out_features) == (convolved[-1] * 4 * 4, 48)
+    x = torch.rand(2, 3, size, size)
+    assert model.features(x).shape == (2, 48)
+    assert model(x).shape == (2, 7)
+
+
+@pytest.mark.parametrize("size", [6, 28])
+def test_other_sizes_will_do(size):
+    assert classifier.Classifier(1, size)(torch.rand(2, 1, size, size)).shape == (2, 10)
+
+
+def test_fit_takes_shapes_from_the_images_and_the_width_it_is_given():
+    images = Images(torch.rand(20, 3, 16, 16), torch.arange(20) % 4)
+    model = classifier.fit(images, epochs=1, batch_size=10, width=24, flip=True)
+    assert model.head.weight.shape == (4, 24)
+    assert model.features_net[0].weight.shape == (32, 3, 3, 3)
+
+
+def former_classifier():
+    """The classifier of the first stored results, layer by layer."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.25),
+        nn.Linear(64 * 4 * 4, 64),
+    )
+    return nn.ModuleDict({"features_net": net, "head": nn.Linear(64, 10)})
+
+
+def test_at_digit_size_it_trains_to_the_bit_as_it_did(some):
+    """The stored runs were scored by the former code: written out here, one epoch of it."""
+    torch.manual_seed(5)
+    generator = torch.Generator().manual_seed(5)
+    model = former_classifier()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-3)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=3)
+    for i in torch.randperm(len(some), generator=generator).split(100):
+        x = classifier._shifted(some.x[i], generator)
+        logits = model["head"](F.relu(model["features_net"](x)))
+        optimizer.zero_grad()
+        F.cross_entropy(logits, some.y[i]).backward()
+        optimizer.step()
+        rate.step()
+    want, have = model.state_dict(), classifier.fit(some, epochs=1, seed=5).state_dict()
+    assert list(have) == list(want)
+    assert all(torch.equal(have[name], want[name]) for name in want)
+
+
+def test_features_in_batches_are_the_features(judge, some):
+    whole = judge.features(some.x)
+    assert torch.equal(classifier.features_of(judge, some.x), whole)  # one batch: to the bit
+    torch.testing.assert_close(classifier.features_of(judge, some.x, batch_size=70), whole)
+    assert classifier.accuracy(judge, some, batch_size=70) == classifier.accuracy(judge, some)
+
+
+def test_features_and_accuracy_need_no_gradients(some):
+    model = classifier.Classifier()
+    assert not classifier.features_of(model, some.x[:5]).requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_the_stored_classifier_judges_as_stored(digits):
+    run = results.load("digits/classifier")
+    again = classifier.accuracy(run.classifier(), digits.test)
+    assert again == pytest.approx(run.metrics["accuracy_test"], abs=1 / 297)
+
+
+def test_a_run_says_the_shape_of_its_classifier(run_folder):
+    shape = {"channels": 3, "size": 16, "classes": 4, "width": 24}
+    model = classifier.Classifier(**shape)
+    run = results.Run("any/classifier", {"epochs": 1, **shape}, 0, {}, 0.0, 1, {})
+    again = results.store(run, weights=model.state_dict()).classifier()
+    x = torch.rand(2, 3, 16, 16)
+    assert torch.equal(again(x), model.eval()(x))

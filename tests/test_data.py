@@ -1,7 +1,6 @@
 """Image sets and streams of noisy batches."""
 
 import hashlib
-import struct
 from dataclasses import replace
 
 import pytest
@@ -52,44 +51,21 @@ def test_an_unknown_dataset_lists_the_names():
         data.load("mnist")
 
 
-def write_fashion(root, part, n):
-    """Files as torchvision unpacks them: n grey images of 28x28 in IDX format."""
-    raw = root / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    pixels, labels = bytes(i % 256 for i in range(n * 28 * 28)), bytes(i % 10 for i in range(n))
-    (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, n, 28, 28) + pixels)
-    (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, n) + labels)
-    return raw
+def test_images_and_sets_move_to_a_device(digits):
+    moved = digits.to("meta")
+    assert (moved.name, moved.num_classes) == ("digits", 10)
+    for part in (moved.train, moved.test, digits.test.to(torch.device("meta"))):
+        assert {part.x.device.type, part.y.device.type} == {"meta"}
+    assert digits.train.x.device.type == "cpu"
 
 
-def test_fashion_mnist_is_padded_to_32(tmp_path):
-    write_fashion(tmp_path, "train", 12)
-    write_fashion(tmp_path, "t10k", 3)
-    fashion = data.load("fashion_mnist", tmp_path)
-    assert (fashion.name, fashion.num_classes) == ("fashion_mnist", 10)
-    assert fashion.train.x.shape == (12, 1, 32, 32)
-    assert fashion.test.x.shape == (3, 1, 32, 32)
-    assert fashion.train.y.tolist() == [*range(10), 0, 1]
-    want = (torch.arange(28 * 28) % 256).float() / 127.5 - 1
-    torch.testing.assert_close(fashion.train.x[0, 0, 2:-2, 2:-2].flatten(), want)
-    for edge in (slice(2), slice(-2, None)):
-        assert fashion.train.x[..., edge].eq(-1).all()
-        assert fashion.train.x[..., edge, :].eq(-1).all()
-
-
-@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
-def test_missing_files_say_what_to_do(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=rf"{name} is not .*{tmp_path}.*download=True"):
-        data.load(name, tmp_path)
-
-
-@pytest.mark.parametrize("size", [0, 3, 10, 1000])
-def test_a_truncated_file_says_what_to_do(tmp_path, size):
-    write_fashion(tmp_path, "train", 12)
-    images = write_fashion(tmp_path, "t10k", 3) / "t10k-images-idx3-ubyte"
-    images.write_bytes(images.read_bytes()[:size])
-    with pytest.raises(FileNotFoundError, match=r"fashion_mnist is not \(whole\)"):
-        data.load("fashion_mnist", tmp_path)
+def test_all_that_a_stream_draws_is_on_the_device_of_its_images(digits, schedule, monkeypatch):
+    cpu = torch.Generator()  # the meta device has no generator: it draws nothing
+    monkeypatch.setattr(torch, "Generator", lambda device: cpu)
+    stream = Stream(digits.train.to("meta"), schedule, 10, 8, flip=True)
+    batch = next(stream)
+    for name in ("x_t", "t", "y", "y_dropped", "eps"):
+        assert getattr(batch, name).device.type == "meta", name
 
 
 def test_colour_images_become_channels_first():

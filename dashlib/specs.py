@@ -1,0 +1,179 @@
+"""What every stored run is: a frozen :class:`Spec`, and the runs of each scale by name.
+
+``digits`` trains on any CPU, ``fashion_mnist`` on one GPU.  Rows of the table differ by their
+objective and weighting only: students of one seed see the same batches and start from the same
+weights (common random numbers).
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from dashlib.guidance import TAG, Constant, GuidanceSchedule
+from dashlib.training import TrainConfig
+from dashlib.unet import (
+    STUDENT_DIGITS,
+    STUDENT_FASHION,
+    TEACHER_DIGITS,
+    TEACHER_FASHION,
+    UNetConfig,
+)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: a network, an objective, a weighting and (for students) the teacher."""
+
+    name: str
+    unet: UNetConfig
+    train: TrainConfig
+    objective: str
+    weighting: str  # a name of dashlib.weighting, or "transfer": the teacher's, frozen
+    seed: int = 0
+    teacher: str | None = None
+    options: dict[str, float] = field(default_factory=dict)  # of the objective
+    batch_size: int = 128
+    init: Literal["random", "pruned"] = "random"  # pruned: the teacher without its small filters
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: an objective with its options, from random or pruned weights."""
+
+    objective: str
+    options: dict[str, float] = field(default_factory=dict)
+    init: Literal["random", "pruned"] = "random"
+    unet: dict[str, Any] = field(default_factory=dict)  # changed fields of the student's network
+
+
+ROWS = {
+    "scratch": Row("scratch"),
+    "cond_only": Row("cond_only"),
+    "cond_only_dropout": Row("cond_only_dropout"),
+    "composite": Row("composite", {"w": 4.0}),
+    "dash": Row("dash"),
+    "multi_w": Row("multi_w"),
+    "gap_match": Row("gap_match"),
+    "gap_match_cond": Row("gap_match", {"imitation": 1.0}),
+    "fitnets": Row("fitnets"),
+    "pruned": Row("scratch", init="pruned", unet={"blocks": 2}),
+    "single_head": Row("single_head", unet={"w_conditioned": True}),
+    "dash_no_un": Row("dash", {"unconditional": 0.0}),
+    "dash_no_an": Row("dash", {"anchor": 0.0}),
+}
+HEADLINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the runs of a scale share."""
+
+    name: str
+    teacher: UNetConfig
+    student: UNetConfig
+    teacher_training: TrainConfig
+    student_training: TrainConfig
+    teacher_batch: int
+    student_batch: int
+    guidance: dict[str, GuidanceSchedule]
+    flip: bool = False  # whether mirrored images are as good
+
+    @property
+    def classifier(self) -> str:
+        """The run of the classifier that scores samples."""
+        return f"{self.name}/classifier"
+
+    def teacher_spec(self, weighting: str) -> Spec:
+        """A teacher trained with this weighting."""
+        name = f"{self.name}/teacher-{weighting}"
+        train, batch = self.teacher_training, self.teacher_batch
+        return Spec(name, self.teacher, train, "scratch", weighting, batch_size=batch)
+
+    def student_spec(self, row: str, weighting: str, seed: int = 0, **unet: Any) -> Spec:
+        """The student of one table row; every student learns from the TIRT teacher.
+
+        ``unet`` changes fields of its :class:`UNetConfig`, and the run's name says how.
+        """
+        changes = "".join(f"-{key}_{value}" for key, value in unet.items())
+        kind = ROWS[row]
+        return Spec(
+            f"{self.name}/{row}-{weighting}{changes}-s{seed}",
+            replace(self.student, **{**kind.unet, **unet}),
+            self.student_training,
+            kind.objective,
+            weighting,
+            seed,
+            teacher=f"{self.name}/teacher-tirt",
+            options=kind.options,
+            batch_size=self.student_batch,
+            init=kind.init,
+        )
+
+
+def scales_of(*ws: float) -> dict[str, GuidanceSchedule]:
+    """Constant guidance scales and TAG, by label."""
+    return {**{f"{w:g}": Constant(w) for w in ws}, "TAG": TAG()}
+
+
+DIGITS = Scale(
+    "digits",
+    TEACHER_DIGITS,
+    STUDENT_DIGITS,
+    TrainConfig(steps=3000, lr=1e-3, ema=0.999),
+    TrainConfig(steps=1200, lr=4e-3, ema=0.999),
+    teacher_batch=128,
+    student_batch=128,
+    guidance=scales_of(1, 1.5, 2, 3, 4),
+)
+FASHION = Scale(
+    "fashion_mnist",
+    TEACHER_FASHION,
+    STUDENT_FASHION,
+    TrainConfig(steps=6000, lr=6e-4, ema=0.999, bf16=True, read_every=100),
+    TrainConfig(steps=2000, lr=2e-3, ema=0.999, bf16=True, read_every=20),
+    teacher_batch=256,
+    student_batch=128,
+    guidance=scales_of(1, 1.25, 1.5, 2, 3, 4),
+    flip=True,
+)
+SCALES = {scale.name: scale for scale in (DIGITS, FASHION)}
+
+
+def _by_name(*specs: Spec) -> dict[str, Spec]:
+    return {spec.name: spec for spec in sorted(specs, key=lambda s: s.seed)}
+
+
+SPECS = _by_name(
+    *(DIGITS.teacher_spec(w) for w in ("tirt", "uniform")),
+    *(
+        DIGITS.student_spec(o, w, s)
+        for s in SEEDS
+        for w in ("transfer", "uniform")
+        for o in HEADLINE
+    ),
+    DIGITS.student_spec("cond_only", "transfer", embed_std=0.02),
+    DIGITS.student_spec("dash", "tirt"),
+    DIGITS.student_spec("dash", "min_snr"),
+)
+_SINGLE = (
+    "dash_no_un",
+    "multi_w",
+    "gap_match",
+    "fitnets",
+    "pruned",
+    "single_head",
+)  # one seed each
+FASHION_SPECS = _by_name(
+    FASHION.teacher_spec("tirt"),
+    *(FASHION.student_spec(row, "transfer", s) for s in SEEDS for row in HEADLINE),
+    *(FASHION.student_spec(row, "transfer") for row in _SINGLE),
+    FASHION.student_spec("dash", "uniform"),
+)
+
+
+def specs_of(scale: str) -> dict[str, Spec]:
+    """Every run of a scale by name; ``ValueError`` for an unknown scale."""
+    known = {"digits": SPECS, "fashion_mnist": FASHION_SPECS}
+    if scale not in known:
+        raise ValueError(f"unknown scale {scale!r}: one of {', '.join(known)}")
+    return known[scale]
