@@ -8,9 +8,12 @@ import click
 import torch
 from tqdm import tqdm
 
-from dashlib import __version__, bench, campaign, checkpoints, experiments, results
+from dashlib import __version__, bench, checkpoints, experiments, results, verification
+from dashlib.campaign.cli import campaign, ship
 from dashlib.efficiency import Settings, best_device
+from dashlib.evaluation_cli import evaluate, sample
 from dashlib.progress import Bars, refresh_seconds
+from dashlib.train_cli import distill, train
 
 
 @click.group()
@@ -19,9 +22,9 @@ def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
 
 
-@main.command()
+@main.command(name="make")
 @click.argument("name")
-def train(name: str) -> None:
+def make_run(name: str) -> None:
     """Make the stored run NAME (e.g. digits/dash-transfer-s0) from scratch."""
     torch.set_num_threads(1)
     try:
@@ -61,14 +64,17 @@ def reproduce(scale: str, processes: int, only: str) -> None:
 
 @main.command()
 @click.option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
-def verify(thorough: bool) -> None:
+@click.option("--only", default="", help="Only runs whose name contains this text.")
+def verify(thorough: bool, only: str) -> None:
     """Check every stored run against its weights; fails if one is missing, damaged or differs."""
     torch.set_num_threads(1)
-    wanted = [experiments.CLASSIFIER, *experiments.SPECS]
+    wanted = [name for name in verification.expected() if only in name]
+    if not wanted:
+        raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     failed = False
     for name in tqdm(wanted, desc="verifying stored runs", mininterval=refresh_seconds()):
         try:
-            faults = experiments.verify(name, thorough=thorough)
+            faults = verification.verify(name, thorough=thorough)
         except (results.MissingRun, checkpoints.CheckpointError) as error:
             faults = [str(error)]
         for fault in faults:
@@ -135,7 +141,8 @@ def measure(
         raise click.ClickException(str(error)) from error
 
 
-main.add_command(campaign.command)
+for command in (campaign, ship, train, distill, sample, evaluate):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

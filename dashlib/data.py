@@ -2,13 +2,14 @@
 
 ``digits`` (scikit-learn, 1,797 images of 8x8) needs no network and has a fixed split.  The
 torchvision sets come through the same interface and are downloaded only when asked (``datasets``
-has to do with their files).  What is drawn from images lives on the images' device.
+has to do with their files).  A set is held whole on a device, as floats, or as bytes in a quarter
+of the memory; what is drawn from it lives there, too, so that no data loader is needed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,10 +19,28 @@ from dashlib import datasets
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
+Pixels = Literal["float32", "uint8"]
+
+_LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits on any device
+
+
+def as_floats(x: Tensor) -> Tensor:
+    """Pixels 0 to 255 (uint8) as ``x / 127.5 - 1`` in [-1, 1], on their device; floats as they are.
+
+    The bits are the same on every device (a GPU may multiply by a rounded 1/127.5 instead).
+    """
+    if x.dtype != torch.uint8:
+        return x
+    return _LEVELS.to(x.device, non_blocking=True)[x.int()]
+
 
 @dataclass(frozen=True)
 class Images:
-    """Images ``x``, float ``(N, C, H, W)`` in [-1, 1], and labels ``y``, int64 ``(N,)``."""
+    """Images ``x``, ``(N, C, H, W)``, and labels ``y``, int64 ``(N,)``.
+
+    ``x`` is float in [-1, 1], or uint8 in 0 to 255, which :meth:`pixels` converts: CIFAR's training
+    images, 50,000 x 3 x 32 x 32, take 614 MB as floats, 154 MB as bytes.
+    """
 
     x: Tensor
     y: Tensor
@@ -30,8 +49,27 @@ class Images:
         return len(self.y)
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images on a device (60,000 grey ones of 32x32 take 246 MB)."""
+        """The same images on a device (60,000 grey ones of 32x32 take 246 MB, 61 MB as bytes)."""
         return replace(self, x=self.x.to(device), y=self.y.to(device))
+
+    def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """The images at ``index``, float in [-1, 1], on their device, however they are held."""
+        return as_floats(self.x[index])
+
+    def as_bytes(self) -> "Images":
+        """The same images held as uint8: :meth:`pixels` gives the same bits.
+
+        Raises ``ValueError`` for images that are not 256 levels scaled to [-1, 1].
+        """
+        if self.x.dtype == torch.uint8:
+            return self
+        x = ((self.x + 1) * 127.5).round().clamp(0, 255).byte()
+        if not torch.equal(as_floats(x), self.x):
+            raise ValueError(
+                "these images are not 256 levels scaled to [-1, 1] and would be changed as uint8: "
+                "keep them as float32"
+            )
+        return replace(self, x=x)
 
 
 @dataclass(frozen=True)
@@ -62,36 +100,54 @@ def digits() -> Dataset:
     return Dataset("digits", 10, Images(x_train, y_train), Images(x_test, y_test))
 
 
-def _torchvision(name: str, root: Path, *, download: bool) -> Dataset:
+def _torchvision(
+    name: str, root: Path, *, download: bool, mirrors: Sequence[str], dtype: Pixels
+) -> Dataset:
     """A torchvision set, read whole; 28x28 images are padded to 32x32."""
-    train, test = datasets.read(name, root, download=download)
-    parts = [_as_images(part.pixels, part.labels) for part in (train, test)]
+    train, test = datasets.read(name, root, download=download, mirrors=mirrors)
+    parts = [_as_images(part.pixels, part.labels, dtype) for part in (train, test)]
     return Dataset(name, train.classes, *parts)
 
 
-def _as_images(pixels: np.ndarray, targets: object) -> Images:
+def _as_images(pixels: np.ndarray, targets: object, dtype: Pixels = "float32") -> Images:
     """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to ``Images``."""
     x = torch.from_numpy(pixels)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
     if x.shape[-1] == 28:
         x = torch.nn.functional.pad(x, (2, 2, 2, 2))
-    return Images(x.float() / 127.5 - 1, torch.as_tensor(targets).long())
+    return Images(x if dtype == "uint8" else x.float() / 127.5 - 1, torch.as_tensor(targets).long())
 
 
 DATASETS = ("digits", *datasets.TORCHVISION)
 
 
-def load(name: str, root: str | Path = "data", *, download: bool = False) -> Dataset:
+def load(
+    name: str,
+    root: str | Path = "data",
+    *,
+    download: bool = False,
+    mirrors: Sequence[str] = (),
+    dtype: Pixels = "float32",
+) -> Dataset:
     """A dataset by name.
 
-    ``root`` is where torchvision's files are (or go, with ``download=True``).  Fashion-MNIST is
-    also read from its four ``.gz`` files in ``root`` or of Debian's ``dataset-fashion-mnist``.
-    Raises ``ValueError`` for an unknown name, ``FileNotFoundError`` saying what to do for files
-    that are missing or damaged.
+    ``root`` is where torchvision's files are (or go, with ``download=True``).  CIFAR's ``.tar.gz``
+    in ``root`` will do, too; Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or
+    of Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
+    are those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds the images as
+    bytes (:class:`Images`).
+    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes (they have 17 levels,
+    not 256), ``FileNotFoundError`` saying what to do for files that are missing or damaged.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
-    return digits() if name == "digits" else _torchvision(name, Path(root), download=download)
+    if dtype not in get_args(Pixels):
+        raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
+    if name != "digits":
+        return _torchvision(name, Path(root), download=download, mirrors=mirrors, dtype=dtype)
+    if dtype == "uint8":
+        raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
+    return digits()
 
 
 @dataclass(frozen=True)
@@ -155,7 +211,7 @@ class Stream:
     def __next__(self) -> Batch:
         n = self.batch_size
         index = self._random(torch.randint, len(self.images), (n,))
-        x0, y = self.images.x[index], self.images.y[index]
+        x0, y = self.images.pixels(index), self.images.y[index]
         if self.flip:
             x0 = torch.where(
                 (self._random(torch.rand, n) < 0.5)[:, None, None, None], x0.flip(-1), x0

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dashlib import classifier, data, results
-from dashlib.guidance import Branches, GuidanceSchedule, Guided
+from dashlib.guidance import Branches, GuidanceSchedule, Guided, SingleHead
 from dashlib.losses import Objective, make_objective
 from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
 from dashlib.pruning import prune
@@ -162,11 +162,16 @@ def balanced_labels(n: int, classes: int = 10) -> Tensor:
     return torch.arange(n) % classes
 
 
+def guided(model: Any, y: Tensor, w: GuidanceSchedule) -> Any:
+    """The sampler's noise predictor: two branches, or the one of a w-conditioned network."""
+    return SingleHead(model, y, w) if model.cfg.w_conditioned else Guided(model, y, w)
+
+
 def generate(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recompute") -> Tensor:
     """``n`` images, 50-step DDIM from :func:`starting_noise` with balanced labels."""
     x_T, y = starting_noise(n, model.cfg), balanced_labels(n, model.cfg.num_classes)
     with torch.inference_mode():
-        images = sample(Guided(model, y, w), x_T, Schedule(), clamp=clamp)
+        images = sample(guided(model, y, w), x_T, Schedule(), clamp=clamp)
     return images.clamp(-1, 1)  # what a pixel can hold
 
 
@@ -310,45 +315,3 @@ def reproduce(
 
 def _execute_with(name: str, progress: Callable[[], Progress]) -> results.Run:
     return execute(name, progress())
-
-
-def verify(name: str, *, thorough: bool = False) -> list[str]:
-    """Check a stored run against its weights; returns the faults found (none: it verifies).
-
-    The files must be whole and have their SHA-256, the parameters their number, and the weights
-    must make the stored pictures (or the classifier its test accuracy) again.  ``thorough``
-    computes a student's gap metrics again, too.
-    """
-    run = results.load(name)
-    for part in run.files:
-        run.tensors(part)
-    test = data.load("digits").test
-    if name == CLASSIFIER:
-        again = classifier.accuracy(run.classifier(), test)
-        return _differ("accuracy_test", again, run.metrics["accuracy_test"])
-    model = run.model()
-    faults = _differ("parameters", count_parameters(model), run.metrics["parameters"], 0)
-    faults += _pictures_differ(model, run)
-    if thorough and (teacher := run.config["teacher"]):
-        report = held_out_gap(model, teacher)
-        for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
-            faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
-    return faults
-
-
-def _pictures_differ(
-    model: UNet, run: results.Run, label: str = "1.5", count: int = 10
-) -> list[str]:
-    """Compare the first stored samples with what the weights draw, in gray levels of 255."""
-    stored = run.trace["samples"][list(GUIDANCE).index(label), :count].float()
-    again = to_bytes(generate(model, GUIDANCE[label], count)).float()
-    difference = (again - stored).abs().mean().item()
-    if difference <= 2:  # of 255: room for another processor's rounding, none for other weights
-        return []
-    return [f"samples at w={label} differ from the stored ones by {difference:.0f} gray levels"]
-
-
-def _differ(key: str, again: float, stored: float, tolerance: float = 1e-3) -> list[str]:
-    if abs(again - stored) <= tolerance * abs(stored):
-        return []
-    return [f"{key} is {again:.9g} from the weights, {stored:.9g} in run.json"]

@@ -30,7 +30,8 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dash",
 }
 
-# Okabe & Ito's colour-blind-safe palette; a method keeps its colour through the whole book.
+# A method keeps its colour through the whole book.  The headline rows and fitnets, multi_w have
+# Okabe & Ito's colours; the others were chosen to stay apart also under colour blindness.
 COLORS = {
     "teacher": "#000000",
     "dash": "#0072B2",
@@ -38,6 +39,14 @@ COLORS = {
     "cond_only_dropout": "#009E73",
     "composite": "#CC79A7",
     "scratch": "#8A8A8A",
+    "multi_w": "#E69F00",
+    "fitnets": "#56B4E9",
+    "gap_match": "#5A3A00",
+    "gap_match_cond": "#A86B32",
+    "pruned": "#14206E",
+    "single_head": "#6A1B6A",
+    "dash_no_un": "#6C63F0",
+    "dash_no_an": "#3ED27E",
 }
 NAMES = {
     "teacher": "Teacher",
@@ -46,6 +55,14 @@ NAMES = {
     "cond_only_dropout": "Cond-only + dropout",
     "composite": "Composite, w = 4",
     "scratch": "Scratch",
+    "multi_w": "Multi-w composite",
+    "fitnets": "FitNets",
+    "gap_match": "Gap match",
+    "gap_match_cond": "Gap match + cond-only",
+    "pruned": "Magnitude pruning",
+    "single_head": "Single head",
+    "dash_no_un": "DASH without L_un",
+    "dash_no_an": "DASH without L_an",
 }
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 DPI = 100
@@ -203,23 +220,18 @@ def draw_sweep(
 ) -> None:
     """A metric against the guidance scale: one line an objective, its seeds' range shaded.
 
-    ``values[objective]`` holds, for each training seed, ``{scale: {metric: value}}``.
+    ``values[objective]`` holds, for each training seed, ``{scale: {metric: value}}``; an objective
+    scored at fewer scales than another is drawn where it was scored.
     """
+    scales = max((list(seeds[0]) for seeds in values.values()), key=len)
     for objective, seeds in values.items():
         labels = list(seeds[0])
+        at = [scales.index(label) for label in labels]
         table = np.array([[seed[label][metric] for label in labels] for seed in seeds])
         shade = color(objective)
-        ax.plot(
-            range(len(labels)),
-            table.mean(0),
-            "o-",
-            color=shade,
-            label=NAMES.get(objective, objective),
-        )
-        ax.fill_between(
-            range(len(labels)), table.min(0), table.max(0), color=shade, alpha=0.2, lw=0
-        )
-        ax.set_xticks(range(len(labels)), labels)
+        ax.plot(at, table.mean(0), "o-", color=shade, label=NAMES.get(objective, objective))
+        ax.fill_between(at, table.min(0), table.max(0), color=shade, alpha=0.2, lw=0)
+    ax.set_xticks(range(len(scales)), scales)
     ax.set_xlabel("guidance scale w")
 
 

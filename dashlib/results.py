@@ -104,7 +104,7 @@ class Run:
         if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
             raise CheckpointError(
                 f"{path} is not the file that run.json describes: restore it with "
-                f"`git checkout {path}` or run `python -m dashlib train {self.name}`"
+                f"`git checkout {path}` or run `python -m dashlib make {self.name}`"
             )
         return tensors
 
@@ -114,7 +114,15 @@ class Run:
         return self.tensors("trace")
 
     def model(self) -> UNet:
-        """The network (averaged weights) in evaluation mode, gradients off."""
+        """The network (averaged weights) in evaluation mode, gradients off.
+
+        ``MissingRun`` for a run whose weights the repository has no room for.
+        """
+        if "weights" not in self.files:
+            raise MissingRun(
+                f"the weights of {self.name} are not shipped, only its metrics and pictures: make "
+                f"them with `python -m dashlib campaign {self.name.split('/')[0]}`"
+            )
         model = UNet(config_from_json(self.config["unet"]))
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
@@ -160,7 +168,7 @@ def load(name: str) -> Run:
     """A stored run by name, e.g. ``digits/dash-transfer-s0``; ``MissingRun`` if there is none."""
     path = root() / name / "run.json"
     if not path.exists():
-        raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib train {name}`")
+        raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib make {name}`")
     try:
         return Run(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -180,7 +188,7 @@ def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
     found = [load(name) for name in names(scale) if name.startswith(prefix)]
     if not found:
         raise MissingRun(
-            f"no stored run {prefix}*: make it with `python -m dashlib train {prefix}0`"
+            f"no stored run {prefix}*: make it with `python -m dashlib make {prefix}0`"
         )
     return found
 

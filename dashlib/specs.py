@@ -170,6 +170,15 @@ FASHION_SPECS = _by_name(
     FASHION.student_spec("dash", "uniform"),
 )
 
+SHIPPED = {  # weights in the repository; of the other Fashion-MNIST runs metrics and pictures only
+    *SPECS,
+    DIGITS.classifier,
+    FASHION.classifier,
+    "fashion_mnist/teacher-tirt",
+    "fashion_mnist/dash-uniform-s0",
+    *(f"fashion_mnist/{row}-transfer-s0" for row in HEADLINE),
+}
+
 
 def specs_of(scale: str) -> dict[str, Spec]:
     """Every run of a scale by name; ``ValueError`` for an unknown scale."""

@@ -1,15 +1,21 @@
 """Tables of stored runs as Markdown: ours and the paper's in separate, labelled columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dashlib import results
-from dashlib.paper import PAPER
+from dashlib.paper import FURTHER, PAPER
 from dashlib.plots import NAMES
 from dashlib.results import Run
+from dashlib.specs import HEADLINE
 
 DASHES = "–"  # where a number does not exist
+FASHION_ROWS = (  # the paper's order, then the rows that its table lacks
+    *("scratch", "cond_only", "composite", "multi_w", "fitnets", "gap_match", "pruned"),
+    *("single_head", "dash", "dash_no_un", "cond_only_dropout"),
+)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,53 +31,66 @@ def spread(runs: Sequence[Run], value: Callable[[Run], float], digits: int = 2) 
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def _measured(runs: Sequence[Run]) -> list[str]:
-    """Our columns for the seeds of one row."""
+def measured(runs: Sequence[Run], path: Sequence[str], digits: int = 2) -> str:
+    """:func:`spread` of the metric at a path of keys, over those runs that have it; or a dash.
 
-    def gap(key: str, digits: int = 2) -> str:
-        if "gap" not in runs[0].metrics:
-            return DASHES
-        return spread(runs, lambda run: run.metrics["gap"]["overall"][key], digits)
+    ``measured(runs, ("guidance", "4", "frechet"))``.
+    """
 
-    def frechet(scale: str) -> str:
-        return spread(runs, lambda run: run.metrics["guidance"][scale]["frechet"], 1)
+    def value(run: Run) -> Any:
+        found: Any = run.metrics
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
 
-    parameters = f"{runs[0].metrics['parameters']:,}"
+    having = [run for run in runs if value(run) is not None]
+    return spread(having, value, digits) if having else DASHES
+
+
+def _measured(runs: Sequence[Run], digits: int = 4) -> list[str]:
+    """Our columns for the seeds of one row; gap MSE with so many digits."""
+    gaps = (("rho", 2), ("cos", 2), ("gap_mse", digits))
     return [
-        parameters,
-        gap("rho"),
-        gap("cos"),
-        gap("gap_mse", 4),
-        *map(frechet, ("1.5", "4", "TAG")),
+        f"{runs[0].metrics['parameters']:,}",
+        *(measured(runs, ("gap", "overall", key), n) for key, n in gaps),
+        *(measured(runs, ("guidance", w, "frechet"), 1) for w in ("1.5", "4", "TAG")),
     ]
 
 
 def _published(key: str) -> list[str]:
     """The paper's columns."""
-    if key not in PAPER:
+    row = (PAPER | FURTHER).get(key)
+    if row is None:
         return [DASHES] * 3
-    row = PAPER[key]
     rho = DASHES if row.rho_cifar10 is None else f"{row.rho_cifar10:.2f} / {row.rho_cifar100:.2f}"
     return [row.parameters, rho, f"{row.fid_cifar10:.2f} / {row.fid_cifar100:.2f}"]
 
 
+PAPERS = ["*paper:* size", "*paper:* ρ C10/C100", "*paper:* FID C10/C100"]
+OURS = ["parameters", "ρ", "cos", "gap MSE", "FD w=1.5", "FD w=4", "FD TAG"]
+
+
 def headline(weighting: str = "transfer") -> str:
     """The table of the digits rows under one weighting, beside the paper's CIFAR rows."""
-    header = [
-        "model",
-        "parameters",
-        "ρ",
-        "cos",
-        "gap MSE",
-        "FD w=1.5",
-        "FD w=4",
-        "FD TAG",
-        "*paper:* size",
-        "*paper:* ρ C10/C100",
-        "*paper:* FID C10/C100",
-    ]
     groups = {"teacher": [results.load("digits/teacher-tirt")]}
-    order = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
-    groups |= {key: results.select(key, weighting) for key in order}
+    groups |= {key: results.select(key, weighting) for key in HEADLINE}
     rows = [[NAMES[key], *_measured(runs), *_published(key)] for key, runs in groups.items()]
-    return markdown(header, rows)
+    return markdown(["model", *OURS, *PAPERS], rows)
+
+
+def fashion() -> str:
+    """The table of every Fashion-MNIST row, beside the paper's CIFAR rows.
+
+    Gap metrics: mean and spread over the training seeds; Frechet distances: seed 0, the only one
+    with scores, or a dash.  The last row is DASH with uniform timestep weights.
+    """
+    scale = "fashion_mnist"
+    groups = {"teacher": [results.load(f"{scale}/teacher-tirt")]}
+    groups |= {key: results.select(key, "transfer", scale) for key in FASHION_ROWS}
+    rows = [
+        [NAMES[key], str(len(runs)), *_measured(runs, 5), *_published(key)]
+        for key, runs in groups.items()
+    ]
+    uniform = results.select("dash", "uniform", scale)
+    rows.append(["DASH, uniform weights", str(len(uniform)), *_measured(uniform, 5), *[DASHES] * 3])
+    return markdown(["model", "seeds", *OURS, *PAPERS], rows)

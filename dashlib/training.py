@@ -10,14 +10,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dashlib.checkpoints import read_pickled, write_atomically
-from dashlib.data import Batch, Stream
-from dashlib.losses import Objective
+from dashlib.data import Batch
+from dashlib.objective import Objective, Terms
 from dashlib.unet import UNet
 from dashlib.weighting import Weighting
 
@@ -41,6 +41,23 @@ class TrainConfig:
             raise ValueError(
                 f"{self}: steps >= 1, read_every >= 1, lr > 0, clip > 0 and 0 <= ema < 1"
             )
+
+
+class Source(Protocol):
+    """Where batches come from: a ``data.Stream``, or what can be saved and resumed like one."""
+
+    @property
+    def generator(self) -> Any:
+        """What has ``get_state() -> Tensor`` and ``set_state(Tensor)``."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches."""
+        ...
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,8 @@ class EMA:
         """Move the average towards the model's weights."""
         self.updates += 1
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        means, values = list(self.model.parameters()), list(model.parameters())
+        means: list[Tensor] = list(self.model.parameters())
+        values: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(means, values, 1 - d)
 
 
@@ -132,14 +150,9 @@ class Trainer:
         lr = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with torch.autocast(batch.x_t.device.type, torch.bfloat16, enabled=self.cfg.bf16):
-            terms = self.objective.terms(self.model, batch)
-            loss = self.weighting.reduce(self.objective.total(terms).float(), batch.t)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.trained, self.cfg.clip)
-        means = {name: term.detach().mean() for name, term in terms.items()}
-        unread = Unread(self.step + 1, loss.detach(), means, norm, lr)
+        loss, means = self._backward(batch)
+        unread = Unread(self.step + 1, loss, means, self._clip(), lr)
         if self.cfg.read_every == 1:
             self._read(unread)
         self.optimizer.step()
@@ -147,11 +160,27 @@ class Trainer:
         self.step += 1
         return unread
 
+    def _backward(self, batch: Batch) -> tuple[Tensor, Terms]:
+        """Compute the gradients of a batch; its loss and the mean of each term."""
+        with torch.autocast(batch.x_t.device.type, torch.bfloat16, enabled=self.cfg.bf16):
+            terms = self.objective.terms(self.model, batch)
+            loss = self.weighting.reduce(self.objective.total(terms).float(), batch.t)
+        loss.backward()
+        return loss.detach(), {name: term.detach().mean() for name, term in terms.items()}
+
+    def _clip(self) -> Tensor:
+        """Clip the gradients; their norm before."""
+        return nn.utils.clip_grad_norm_(self.trained, self.cfg.clip)
+
+    def _sound(self, loss: float, norm: float) -> bool:
+        """Whether training can go on after a step with this loss and gradient norm."""
+        return math.isfinite(loss) and math.isfinite(norm)
+
     def _read(self, unread: Unread) -> StepRecord:
         """The record of a step; ``FloatingPointError`` if its loss or gradient is not finite."""
         terms = {name: term.item() for name, term in unread.terms.items()}
         loss, norm = unread.loss.item(), unread.grad_norm.item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not self._sound(loss, norm):
             exact = self.cfg.read_every == 1
             left = f"are those of step {self.step}" if exact else "are lost: resume a checkpoint"
             raise FloatingPointError(
@@ -166,7 +195,7 @@ class Trainer:
         phase = math.cos(math.pi * self.step / cfg.steps)
         return cfg.lr_min + (cfg.lr - cfg.lr_min) * (1 + phase) / 2
 
-    def _settings(self, stream: Stream) -> dict[str, Any]:
+    def _settings(self, stream: Source) -> dict[str, Any]:
         """What must agree for a saved run to be continued."""
         named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
         options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, (str, float))}
@@ -179,9 +208,18 @@ class Trainer:
             "stream": {k: getattr(stream, k) for k in drawn},
         }
 
-    def save(self, path: Path, stream: Stream) -> None:
-        """Write everything that :meth:`resume` needs, atomically."""
-        state = {
+    def _random_states(self) -> dict[str, Any]:
+        """The states of the global generators."""
+        return {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+    def _set_random_states(self, states: dict[str, Any], step: int) -> None:
+        """Set the global generators to what they were after ``step``."""
+        torch.set_rng_state(states["torch"])
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+    def state(self, stream: Source) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs, as plain data and tensors."""
+        return {
             "settings": self._settings(stream),
             "step": self.step,
             "updates": self.averaged.updates,
@@ -191,22 +229,23 @@ class Trainer:
             "objective": self.objective.learned.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "stream_rng": stream.generator.get_state(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all(),
+            "random": self._random_states(),
         }
+
+    def save(self, path: Path, stream: Source) -> None:
+        """Write everything that :meth:`resume` needs, atomically."""
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(self.state(stream), buffer)
         write_atomically(path, buffer.getvalue())
 
-    def resume(self, path: Path, stream: Stream) -> None:
-        """Continue a saved run exactly.
+    def restore(self, state: dict[str, Any], stream: Source, source: str) -> None:
+        """Continue exactly from a :meth:`state`; ``ValueError`` if it was made with other settings.
 
-        ``ValueError`` if its settings or architecture differ, ``CheckpointError`` for no such file.
+        ``source`` names where the state comes from, in the error.
         """
-        state: dict[str, Any] = read_pickled(path)
         for what, mine in self._settings(stream).items():
-            if (saved := state["settings"][what]) != mine:
-                raise ValueError(f"{path} was made with other {what}: {saved}, here {mine}")
+            if (saved := state["settings"].get(what)) != mine:
+                raise ValueError(f"{source} was made with other {what}: {saved}, here {mine}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.weighting.load_state_dict(state["weighting"])
@@ -214,5 +253,11 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.averaged.updates = state["step"], state["updates"]
         stream.generator.set_state(state["stream_rng"])
-        torch.set_rng_state(state["torch_rng"])
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self._set_random_states(state["random"], state["step"])
+
+    def resume(self, path: Path, stream: Source) -> None:
+        """Continue a saved run exactly.
+
+        ``ValueError`` if its settings or architecture differ, ``CheckpointError`` for no such file.
+        """
+        self.restore(read_pickled(path), stream, str(path))

@@ -76,6 +76,69 @@ def test_colour_images_become_channels_first():
     assert images.y.tolist() == [3, 7]
 
 
+@pytest.fixture
+def photographs():
+    """20 colour images with all 256 levels, held as floats as a set is read: channels last."""
+    pixels = torch.arange(20 * 32 * 32 * 3).mul(7).remainder(256).reshape(20, 32, 32, 3).byte()
+    return data._as_images(pixels.numpy(), torch.arange(20) % 10)
+
+
+def test_bytes_are_a_quarter_of_the_memory_and_the_same_images(photographs):
+    held = photographs.as_bytes()
+    assert (held.x.dtype, held.x.shape) == (torch.uint8, photographs.x.shape)
+    assert 4 * held.x.nbytes == photographs.x.nbytes
+    assert torch.equal(held.pixels(), photographs.x)
+    assert torch.equal(held.pixels(torch.tensor([3, 3, 7])), photographs.x[[3, 3, 7]])
+    assert torch.equal(held.pixels(slice(5)), photographs.pixels(slice(5)))
+    assert held.as_bytes() is held
+    assert torch.equal(held.y, photographs.y)
+    assert held.to("meta").pixels(slice(2)).shape == (2, 3, 32, 32)
+
+
+def test_all_levels_are_floats_in_range():
+    floats = data.as_floats(torch.arange(256).byte())
+    assert torch.equal(floats, torch.arange(256).float() / 127.5 - 1)
+    assert (floats[0].item(), floats[255].item()) == (-1, 1)
+    assert data.as_floats(floats) is floats
+
+
+def test_a_set_can_be_read_as_bytes(photographs):
+    pixels = photographs.as_bytes().x.permute(0, 2, 3, 1).numpy()
+    held = data._as_images(pixels, photographs.y, "uint8")
+    assert held.x.dtype == torch.uint8
+    assert torch.equal(held.pixels(), photographs.x)
+    grey = data._as_images(pixels[:, :28, :28, 0], photographs.y, "uint8")
+    assert grey.x.shape == (20, 1, 32, 32)
+    assert torch.equal(grey.pixels(), data._as_images(pixels[:, :28, :28, 0], photographs.y).x)
+
+
+def test_a_stream_of_bytes_is_the_stream_of_floats(photographs, schedule):
+    """Not one bit differs, nor the layout in memory that a network would see."""
+    streams = [
+        Stream(images, schedule, 10, 16, seed=4, flip=True)
+        for images in (photographs, photographs.as_bytes())
+    ]
+    for _ in range(3):
+        one, other = (next(stream) for stream in streams)
+        assert same(one, other)
+        assert one.x_t.dtype == other.x_t.dtype == torch.float32
+        assert one.x_t.stride() == other.x_t.stride()
+
+
+def test_images_that_bytes_would_change_are_refused(digits, photographs):
+    with pytest.raises(ValueError, match=r"not 256 levels .* keep them as float32"):
+        digits.train.as_bytes()
+    with pytest.raises(ValueError, match="not 256 levels"):
+        replace(photographs, x=photographs.x + 1e-3).as_bytes()
+    with pytest.raises(ValueError, match="digits has 17 grey levels"):
+        data.load("digits", dtype="uint8")
+
+
+def test_an_unknown_dtype_lists_the_choices():
+    with pytest.raises(ValueError, match="'bytes': one of float32, uint8"):
+        data.load("digits", dtype="bytes")
+
+
 def same(a, b):
     return all(
         torch.equal(getattr(a, name), getattr(b, name))

@@ -2,11 +2,19 @@
 
 import gzip
 import hashlib
-import socket
+import io
+import pickle
+import re
 import struct
+import tarfile
+import threading
+from functools import partial
 from http.client import HTTPException
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -52,6 +60,85 @@ def archives(monkeypatch):
             (folder / f"{name}.gz").write_bytes(gzip.compress(content))
 
     return put
+
+
+@pytest.fixture
+def site(tmp_path_factory):
+    """A folder served on this machine: its ``base`` address, and the paths ``asked`` for."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, *args):
+            asked.append(self.path)
+
+        def log_message(self, *args):
+            pass
+
+    folder = tmp_path_factory.mktemp("site")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield SimpleNamespace(base=f"http://127.0.0.1:{server.server_port}", folder=folder, asked=asked)
+    server.shutdown()
+    server.server_close()
+
+
+def cifar_batch(n, seed, labels):
+    """A batch file of CIFAR: n random images as rows of 3 x 32 x 32 bytes, channels first."""
+    rows = np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+    return pickle.dumps({"data": rows, labels: [i % 10 for i in range(n)], "batch_label": "small"})
+
+
+def cifar_files(name):
+    """The files of a set with five training batches of 4 images (one of 20), and 6 to test."""
+    if name == "cifar10":
+        files = {f"data_batch_{i}": cifar_batch(4, i, "labels") for i in range(1, 6)}
+        meta = {"label_names": [f"class {i}" for i in range(10)]}
+        return files | {
+            "test_batch": cifar_batch(6, 0, "labels"),
+            "batches.meta": pickle.dumps(meta),
+        }
+    meta = {"fine_label_names": [f"class {i}" for i in range(100)]}
+    files = {part: cifar_batch(n, n, "fine_labels") for part, n in (("train", 20), ("test", 6))}
+    return files | {"meta": pickle.dumps(meta)}
+
+
+@pytest.fixture(params=["cifar10", "cifar100"])
+def cifar(request, monkeypatch):
+    """A small set in CIFAR's format whose MD5 sums torchvision expects; ``put`` packs it."""
+    kind, files = datasets._kind(request.param), cifar_files(request.param)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{kind.base_folder}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    for part in ("train_list", "test_list"):
+        names = [name for name, _ in getattr(kind, part)]
+        monkeypatch.setattr(kind, part, [[name, sums[name]] for name in names])
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": sums[kind.meta["filename"]]})
+    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(packed.getvalue()).hexdigest())
+    monkeypatch.setattr(kind, "url", "http://127.0.0.1:1/nobody")
+    monkeypatch.setitem(datasets.CIFAR_MIRRORS, request.param, ())
+    monkeypatch.delenv("DASH_MIRRORS", raising=False)
+
+    def put(folder):
+        (folder / kind.filename).write_bytes(packed.getvalue())
+
+    return SimpleNamespace(name=request.param, kind=kind, files=files, put=put)
+
+
+def is_the_small_cifar(found, cifar):
+    """Whether the images, pixel by pixel, and the labels are those of the files."""
+    batches = [pickle.loads(cifar.files[name]) for name, _ in cifar.kind.train_list]
+    rows = torch.from_numpy(np.concatenate([b["data"] for b in batches])).reshape(20, 3, 32, 32)
+    labels = [label for b in batches for label in b.get("labels", b.get("fine_labels"))]
+    return (
+        torch.equal(found.train.x, rows.float() / 127.5 - 1)
+        and found.train.y.tolist() == labels
+        and found.num_classes == (10 if cifar.name == "cifar10" else 100)
+        and found.test.x.shape == (6, 3, 32, 32)
+    )
 
 
 def is_the_small_set(fashion):
@@ -164,32 +251,31 @@ def test_a_truncated_file_says_what_to_do(tmp_path, size):
 def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch, name, error):
     patience = []
 
-    def urlopen(*args, **kwargs):
-        patience.append(socket.getdefaulttimeout())
+    def urlopen(*args, timeout):
+        patience.append(timeout)
         raise error
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    before = socket.getdefaulttimeout()
-    with pytest.raises(FileNotFoundError, match=rf"{name} is not .*no network.*[Bb]y hand"):
+    with pytest.raises(FileNotFoundError) as caught:
         data.load(name, tmp_path, download=True)
+    words = (
+        rf"{name} is not .* under {tmp_path}.*could not be downloaded.*no network.*By hand: put "
+    )
+    assert re.search(words, str(caught.value), re.DOTALL)
     assert set(patience) == {datasets.PATIENCE}
-    assert socket.getdefaulttimeout() == before
 
 
-def test_torchvision_downloads_when_asked_only(tmp_path, monkeypatch):
-    asked = []
-
-    def download(self):
-        asked.append(self.root)
-        if len(asked) == 1:
-            unpack(tmp_path)
-
-    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", download)
+def test_fashion_mnist_is_downloaded_when_asked_only(tmp_path, archives, site, monkeypatch):
+    archives(site.folder)
+    packed = [(p.name, hashlib.md5(p.read_bytes()).hexdigest()) for p in site.folder.iterdir()]
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", packed)
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{site.base}/"])
     with pytest.raises(FileNotFoundError):
         data.load("fashion_mnist", tmp_path)
-    assert not asked
-    assert is_the_small_set(data.load("fashion_mnist", tmp_path, download=True))
-    assert set(asked) == {str(tmp_path)}
+    assert not site.asked
+    for _ in range(2):
+        assert is_the_small_set(data.load("fashion_mnist", tmp_path, download=True))
+    assert sorted(site.asked) == sorted(f"/{name}" for name, _ in packed)
 
 
 def test_debians_files_are_those_that_torchvision_lists(monkeypatch):
@@ -215,3 +301,90 @@ def test_the_whole_of_fashion_mnist_if_it_is_installed(tmp_path, monkeypatch):
     assert fashion.train.y.bincount().tolist() == [6000] * 10
     assert fashion.test.y.bincount().tolist() == [1000] * 10
     assert fashion.test.y[:10].tolist() == [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]
+
+
+def test_cifar_is_downloaded_verified_unpacked_and_loaded(tmp_path, cifar, site, monkeypatch):
+    cifar.put(site.folder)
+    monkeypatch.setattr(cifar.kind, "url", f"{site.base}/{cifar.kind.filename}")
+    with pytest.raises(FileNotFoundError):
+        data.load(cifar.name, tmp_path)
+    assert not site.asked
+    for _ in range(2):
+        assert is_the_small_cifar(data.load(cifar.name, tmp_path, download=True), cifar)
+    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+    assert site.asked == [f"/{cifar.kind.filename}"]
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_mirrors_of_the_user_are_asked_first(tmp_path, cifar, site, monkeypatch, given):
+    (site.folder / "deep").mkdir()
+    cifar.put(site.folder / "deep")
+    monkeypatch.setattr(cifar.kind, "url", f"{site.base}/{cifar.kind.filename}")
+    mirrors = [f"{site.base}/nothing", f"{site.base}/deep/"]
+    if given == "environment":
+        monkeypatch.setenv("DASH_MIRRORS", ",".join(mirrors))
+    options = {"mirrors": mirrors} if given == "argument" else {}
+    found = data.load(cifar.name, tmp_path, download=True, **options)
+    assert is_the_small_cifar(found, cifar)
+    assert site.asked == [f"/{place}/{cifar.kind.filename}" for place in ("nothing", "deep")]
+
+
+def test_an_archive_of_cifar_is_taken_as_it_is(tmp_path, cifar):
+    cifar.put(tmp_path)
+    for download in (False, True):  # no server is there to ask
+        assert is_the_small_cifar(data.load(cifar.name, tmp_path, download=download), cifar)
+    assert (tmp_path / cifar.kind.base_folder).is_dir()
+
+
+def test_cifar_is_held_as_bytes_when_asked(tmp_path, cifar):
+    cifar.put(tmp_path)
+    floats, held = (data.load(cifar.name, tmp_path, dtype=d) for d in ("float32", "uint8"))
+    for part in ("train", "test"):
+        assert getattr(held, part).x.dtype == torch.uint8
+        assert torch.equal(getattr(held, part).pixels(), getattr(floats, part).x)
+
+
+def test_a_changed_file_of_cifar_is_unpacked_again(tmp_path, cifar):
+    cifar.put(tmp_path)
+    data.load(cifar.name, tmp_path)
+    (tmp_path / cifar.kind.base_folder / cifar.kind.test_list[0][0]).write_bytes(b"damaged")
+    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+
+
+def test_cifar_in_a_root_that_cannot_be_written_to_will_do(tmp_path, cifar):
+    cifar.put(tmp_path)
+    (tmp_path / cifar.kind.base_folder).write_text("a file where the folder should go")
+    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+
+
+def test_a_damaged_archive_of_cifar_says_what_to_do(tmp_path, cifar, site):
+    (tmp_path / cifar.kind.filename).write_bytes(b"<html>moved</html>")
+    found = hashlib.md5(b"<html>moved</html>").hexdigest()
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load(cifar.name, tmp_path)
+    message = str(caught.value)
+    assert (
+        f"{cifar.kind.filename} is damaged (MD5 {found}, should be {cifar.kind.tgz_md5})" in message
+    )
+    assert f"replace it by {cifar.kind.url}, or call data.load with download=True" in message
+    cifar.put(site.folder)
+    replaced = data.load(cifar.name, tmp_path, download=True, mirrors=[site.base])
+    assert is_the_small_cifar(replaced, cifar)
+
+
+def test_missing_cifar_says_where_its_archive_goes(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        data.load("cifar10", tmp_path)
+    message = str(caught.value)
+    assert "put cifar-10-python.tar.gz (MD5 c58f30108f718f92721af3b95e74349a) from " in message
+    assert "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into " in message
+    assert message.endswith(f"into {tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_known_mirrors_have_the_name_of_the_file_and_the_slow_home_comes_last(name):
+    found = datasets._addresses(name)
+    assert len(found) >= 2
+    assert all(url.startswith("https://") for url in found)
+    assert {url.rsplit("/", 1)[1] for url in found} == {datasets._kind(name).filename}
+    assert [url for url in found if "toronto" in url] == found[-1:]

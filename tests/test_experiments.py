@@ -13,18 +13,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import __version__, classifier, experiments, metrics, results
+from dashlib import __version__, classifier, experiments, metrics, results, verification
 from dashlib.__main__ import main as command_line
 from dashlib.checkpoints import CheckpointError
-from dashlib.experiments import CLASSIFIER, ROWS, SEEDS, SPECS
+from dashlib.experiments import CLASSIFIER, SPECS
 from dashlib.results import MissingRun
+from dashlib.specs import HEADLINE, SEEDS
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
 
 
 def test_specs_are_the_rows_of_the_table():
-    wanted = {f"digits/{row}-transfer-s{seed}" for row in ROWS for seed in SEEDS}
+    wanted = {f"digits/{row}-transfer-s{seed}" for row in HEADLINE for seed in SEEDS}
     assert wanted <= SPECS.keys()
     assert set(TEACHERS) == {"digits/teacher-tirt", "digits/teacher-uniform"}
     assert all(name == spec.name for name, spec in SPECS.items())
@@ -140,7 +141,7 @@ def lab(made, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [CLASSIFIER, TEACHER, STUDENT, OTHER])
 @pytest.mark.parametrize("thorough", [False, True])
 def test_what_was_made_verifies(lab, name, thorough):
-    assert experiments.verify(name, thorough=thorough) == []
+    assert verification.verify(name, thorough=thorough) == []
 
 
 def test_execute_returns_what_was_stored(lab, made):
@@ -265,7 +266,7 @@ def other_weights(tensors):
 @pytest.mark.parametrize("name", [TEACHER, STUDENT])
 def test_weights_that_do_not_belong_to_the_metrics_are_found(lab, name):
     restore(name, other_weights)
-    assert any("samples" in fault for fault in experiments.verify(name))
+    assert any("samples" in fault for fault in verification.verify(name))
 
 
 def test_gap_metrics_that_do_not_belong_to_the_weights_are_found(lab):
@@ -273,8 +274,8 @@ def test_gap_metrics_that_do_not_belong_to_the_weights_are_found(lab):
     content = json.loads(path.read_text())
     content["metrics"]["gap"]["overall"]["rho"] *= 1.01
     path.write_text(json.dumps(content))
-    assert experiments.verify(STUDENT) == []
-    [fault] = experiments.verify(STUDENT, thorough=True)
+    assert verification.verify(STUDENT) == []
+    [fault] = verification.verify(STUDENT, thorough=True)
     assert fault.startswith("rho is")
 
 
@@ -282,7 +283,7 @@ def test_a_classifier_that_does_not_belong_to_its_accuracy_is_found(lab):
     run = results.load(CLASSIFIER)
     weights = {k: torch.zeros_like(v) for k, v in run.tensors("weights").items()}
     results.store(run, weights=weights)
-    assert experiments.verify(CLASSIFIER)[0].startswith("accuracy_test is")
+    assert verification.verify(CLASSIFIER)[0].startswith("accuracy_test is")
 
 
 def test_a_wrong_number_of_parameters_is_found(lab):
@@ -290,7 +291,7 @@ def test_a_wrong_number_of_parameters_is_found(lab):
     content = json.loads(path.read_text())
     content["metrics"]["parameters"] += 1
     path.write_text(json.dumps(content))
-    assert experiments.verify(TEACHER)[0].startswith("parameters is 43308")
+    assert verification.verify(TEACHER)[0].startswith("parameters is 43308")
 
 
 @pytest.mark.parametrize("part", ["weights", "trace"])
@@ -301,17 +302,17 @@ def test_a_corrupted_file_is_found(lab, part):
     content[-20] ^= 255
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=path.name):
-        experiments.verify(STUDENT)
+        verification.verify(STUDENT)
 
 
 def test_nan_in_the_metrics_is_a_fault():
-    assert experiments._differ("rho", float("nan"), 1.0)
-    assert experiments._differ("rho", 1.0, float("nan"))
-    assert not experiments._differ("rho", 1.0, 1.0005)
+    assert verification._differ("rho", float("nan"), 1.0)
+    assert verification._differ("rho", 1.0, float("nan"))
+    assert not verification._differ("rho", 1.0, 1.0005)
 
 
 def test_a_student_without_its_teacher_names_the_command(small, run_folder):
-    with pytest.raises(MissingRun, match=f"train {TEACHER}"):
+    with pytest.raises(MissingRun, match=f"make {TEACHER}"):
         experiments.execute(STUDENT)
 
 
@@ -327,14 +328,14 @@ def invoke(*arguments):
 
 
 def test_the_command_line_verifies(lab):
-    result = invoke("verify")
+    result = invoke("verify", "--only", "digits")
     assert result.exit_code == 0, result.output
     assert "4 stored runs verify" in result.output
 
 
 def test_the_command_line_fails_for_a_run_that_does_not_verify(lab):
     restore(STUDENT, other_weights)
-    result = invoke("verify")
+    result = invoke("verify", "--only", "digits")
     assert result.exit_code == 1
     assert f"{STUDENT}: samples at w=1.5 differ" in result.output
 
@@ -342,19 +343,19 @@ def test_the_command_line_fails_for_a_run_that_does_not_verify(lab):
 def test_the_command_line_fails_for_damaged_and_missing_runs(lab):
     (lab / STUDENT / "run.json").write_text("{")
     shutil.rmtree(lab / OTHER)
-    result = invoke("verify")
+    result = invoke("verify", "--only", "digits")
     assert result.exit_code == 1
     assert f"{STUDENT}: {lab / STUDENT / 'run.json'} is not a run" in result.output
-    assert f"train {OTHER}" in result.output
+    assert f"make {OTHER}" in result.output
     assert "stored runs do not verify" in result.output
 
 
 def test_the_command_line_names_the_commands_that_make_missing_runs(run_folder):
-    result = invoke("verify")
+    result = invoke("verify", "--only", "digits")
     assert result.exit_code == 1
     for name in (CLASSIFIER, *experiments.SPECS):
         assert f"{name}: no stored run" in result.output
-    assert f"`python -m dashlib train {CLASSIFIER}`" in result.output
+    assert f"`python -m dashlib make {CLASSIFIER}`" in result.output
 
 
 def test_the_command_line_lists_runs(lab, small):
@@ -369,7 +370,7 @@ def test_the_command_line_lists_runs(lab, small):
 def test_the_command_line_trains(lab):
     before = results.load(OTHER)
     shutil.rmtree(lab / OTHER)
-    result = invoke("train", OTHER)
+    result = invoke("make", OTHER)
     assert result.exit_code == 0, result.output
     assert f"stored {lab / OTHER}" in result.output
     assert results.load(OTHER).files == before.files
@@ -378,8 +379,8 @@ def test_the_command_line_trains(lab):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "digits/kd"), "unknown run 'digits/kd'"),
-        (("train", STUDENT), f"train {TEACHER}"),
+        (("make", "digits/kd"), "unknown run 'digits/kd'"),
+        (("make", STUDENT), f"make {TEACHER}"),
         (("reproduce", "digits", "--only", "kd"), "no run's name contains 'kd'"),
         (("reproduce", "cifar"), "cifar"),
     ],

@@ -10,6 +10,7 @@ from PIL import Image
 
 from dashlib import plots
 from dashlib.losses import OBJECTIVES
+from dashlib.specs import ROWS
 
 
 def curve(height: float = 1.0) -> Figure:
@@ -29,7 +30,7 @@ def test_quantised_png_is_smaller_and_has_few_colours() -> None:
 
 
 def test_every_objective_has_a_name_and_a_colour_of_its_own() -> None:
-    keys = ["teacher", *OBJECTIVES]
+    keys = ["teacher", *{**ROWS, **OBJECTIVES}]
     assert set(plots.NAMES) == set(plots.COLORS) == set(keys)
     assert len({plots.color(key) for key in keys}) == len(keys)
 

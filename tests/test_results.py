@@ -113,7 +113,7 @@ def test_a_run_without_a_trace_says_so(run_folder, model):
 
 
 def test_a_missing_run_names_its_command(run_folder):
-    with pytest.raises(MissingRun, match=r"python -m dashlib train digits/dash-transfer-s0"):
+    with pytest.raises(MissingRun, match=r"python -m dashlib make digits/dash-transfer-s0"):
         results.load(NAME)
 
 
@@ -142,7 +142,7 @@ def test_a_changed_number_is_found_by_its_hash(make):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"not the file that run\.json.*train {NAME}"):
+    with pytest.raises(CheckpointError, match=rf"not the file that run\.json.*make {NAME}"):
         results.load(NAME).model()
 
 
@@ -220,7 +220,7 @@ def test_a_row_is_selected_with_its_seeds_and_nothing_else(make):
     make("digits/cond_only_dropout-transfer-s0")
     make("digits/cond_only-uniform-s0")
     assert [run.name for run in results.select("cond_only", "transfer")] == wanted
-    with pytest.raises(MissingRun, match=r"dash-uniform-s\*.*train digits/dash-uniform-s0"):
+    with pytest.raises(MissingRun, match=r"dash-uniform-s\*.*make digits/dash-uniform-s0"):
         results.select("dash", "uniform")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from dashlib import experiments, results
 from dashlib.experiments import CLASSIFIER, SPECS
+from dashlib.specs import FASHION, FASHION_SPECS, SHIPPED
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
@@ -106,8 +107,38 @@ def test_nothing_else_is_stored():
     assert set(results.names()) == {CLASSIFIER, *SPECS}
 
 
+def size(folder):
+    """Bytes of all files below the folder."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
 def test_stored_runs_are_small():
     """They are part of the repository."""
-    sizes = [p.stat().st_size for p in results.root().rglob("*") if p.is_file()]
-    assert sizes
-    assert sum(sizes) < 25e6
+    assert 0 < size(results.root() / "digits") < 25e6
+    assert 0 < size(results.root() / "fashion_mnist") < 45e6
+
+
+@pytest.mark.parametrize("name", [FASHION.classifier, *FASHION_SPECS])
+def test_a_stored_fashion_run_is_whole(name):
+    """Every file is there with its SHA-256; weights where they are shipped; pictures everywhere."""
+    run = results.load(name)
+    assert ("weights" in run.files) == (name in SHIPPED)
+    for part in run.files:
+        tensors = run.tensors(part).values()
+        assert all(v.isfinite().all() for v in tensors if v.is_floating_point())
+    assert all(math.isfinite(n) for n in numbers(run.metrics))
+    assert "H200" in run.hardware
+    assert run.commit == "4f76b81dbfa4"
+    on_disk = {p.name for p in run.folder.iterdir()}
+    assert on_disk == {"run.json", *(entry["name"] for entry in run.files.values())}
+
+
+@pytest.mark.parametrize("name", FASHION_SPECS)
+def test_a_stored_fashion_run_is_what_its_spec_says(name):
+    run, spec = results.load(name), FASHION_SPECS[name]
+    assert (run.config["objective"], run.config["weighting"]) == (spec.objective, spec.weighting)
+    assert (run.config["train"]["steps"], run.seed) == (spec.train.steps, spec.seed)
+    assert run.trace["samples"].shape == (len(FASHION.guidance), 20, 1, 32, 32)
+    assert ("gap" in run.metrics) == (spec.teacher is not None and spec.objective != "single_head")
+    if spec.teacher and name in SHIPPED:
+        assert size(run.folder) < 4e6

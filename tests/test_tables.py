@@ -46,6 +46,6 @@ def test_a_row_that_the_paper_lacks_has_no_paper_numbers() -> None:
 
 
 def test_missing_rows_name_the_command() -> None:
-    command = "python -m dashlib train digits/scratch-nothing-s0"
+    command = "python -m dashlib make digits/scratch-nothing-s0"
     with pytest.raises(results.MissingRun, match=command):
         tables.headline("nothing")

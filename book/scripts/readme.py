@@ -20,9 +20,10 @@ def timings() -> str:
     cpu = sum(run.cpu_seconds for run in runs) / 60
     stored = f"{len(runs)} stored runs, made on a busy machine: {cpu:.0f} minutes of CPU time."
     last = results.campaigns()[-1]
-    machine = f"with little else running ({last['processes']} x {last['hardware']})"
     if last["runs"] == len(runs):
-        return f"{stored} `make reproduce` {machine}: **{last['minutes']:.0f} minutes**."
+        machine = f"{last['processes']} processes on {last['hardware']}, shared with small jobs"
+        return f"{stored} `make reproduce` ({machine}): **{last['minutes']:.0f} minutes**."
+    machine = f"with little else running ({last['processes']} x {last['hardware']})"
     part = f"`python -m dashlib reproduce digits --only={last['only']}`, {last['runs']} of them"
     return (
         f"{stored} {part}, took **{last['minutes']:.1f} minutes** {machine}; all of "

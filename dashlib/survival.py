@@ -1,0 +1,193 @@
+"""What lets training survive: whole checkpoints, polite stops, and errors that say what to do.
+
+A checkpoint is a folder ``step-000001000`` with ``state.pt`` and ``checkpoint.json``, which names
+the step and the SHA-256 of the state.  It is written under a hidden name, flushed to disk and
+renamed, so a folder of that name is whole unless the disk itself failed; that is checked, too.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import torch
+
+from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # clusters send the first or the last
+INTERRUPTED = 75  # exit code after a signal: sysexits' EX_TEMPFAIL, "try again later"
+STATE, MANIFEST = "state.pt", "checkpoint.json"
+
+
+class TrainingStopped(RuntimeError):
+    """Training cannot go on; says why, where the last good checkpoint is, and what to do."""
+
+
+def _flush(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The newest ``keep`` checkpoints of a run, in a folder of their own."""
+
+    folder: Path
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise ValueError(f"keep={self.keep}: at least one checkpoint must be kept")
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"step-{step:09d}"
+
+    def all(self) -> list[Path]:
+        """Every checkpoint, newest first, whole or not."""
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+    def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write a checkpoint, then delete the ones that are too old.
+
+        A failure (``OSError``) or a kill at any point leaves the former checkpoints as they were.
+        """
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content, final = buffer.getvalue(), self.path(step)
+        sha = hashlib.sha256(content).hexdigest()
+        manifest = {"step": step, "sha256": sha, "bytes": len(content), "torch": torch.__version__}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hidden = self.folder / f".{final.name}"
+        shutil.rmtree(hidden, ignore_errors=True)
+        try:
+            write_atomically(hidden / STATE, content)
+            write_atomically(hidden / MANIFEST, (json.dumps(manifest) + "\n").encode())
+            _flush(hidden)
+            shutil.rmtree(final, ignore_errors=True)  # the same step, saved before
+            hidden.rename(final)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+        _flush(self.folder)
+        self._prune()
+        return final
+
+    def _prune(self) -> None:
+        """Delete old checkpoints and what killed processes left half-written."""
+        for old in (*self.all()[self.keep :], *self.folder.glob(".step-*")):
+            shutil.rmtree(old, ignore_errors=True)
+
+    def newest(self, warn: Callable[[str], object] = warnings.warn) -> Path | None:
+        """The newest whole checkpoint, or None if there is none at all.
+
+        Each damaged one is warned of and passed over.  ``CheckpointError`` if all are damaged.
+        """
+        found = self.all()
+        for path in found:
+            fault = damage(path)
+            if fault is None:
+                return path
+            warn(f"{path} is damaged ({fault}): going back to the checkpoint before it")
+        if found:
+            raise CheckpointError(
+                f"all {len(found)} checkpoints in {self.folder} are damaged: delete the folder to "
+                "start from the beginning, or restore one and resume it"
+            )
+        return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint folder; None if it is whole."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        with (path / STATE).open("rb") as file:
+            sha = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha != manifest["sha256"]:
+            return f"{STATE} has SHA-256 {sha[:8]}, should be {manifest['sha256'][:8]}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(error)
+    return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint folder; ``CheckpointError`` if it is not whole."""
+    if fault := damage(path):
+        raise CheckpointError(f"{path} is not a whole checkpoint ({fault}): resume an older one")
+    state: dict[str, Any] = read_pickled(path / STATE)
+    return state
+
+
+class Stop:
+    """Notes a signal that asks to end (``SIGTERM``, Ctrl-C, ``SIGUSR1``) instead of dying of it.
+
+    A second Ctrl-C interrupts at once.  Outside of the main thread no signal is noted.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._former: dict[signal.Signals, Any] = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._former = {s: signal.signal(s, self._note) for s in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or the CPU (where torch raises ``RuntimeError``)."""
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
+
+
+@contextmanager
+def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iterator[None]:
+    """Turn what ends a training run into a :class:`TrainingStopped` that says what to do.
+
+    ``progress()`` says how far it came, ``last_good()`` where the last checkpoint is.
+    """
+    try:
+        yield
+    except FloatingPointError as error:
+        raise TrainingStopped(f"{error}. {last_good()}") from error
+    except (OSError, RuntimeError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" writing {error.filename}" if error.filename else ""
+            raise TrainingStopped(
+                f"disk full{where}, {progress()}. {last_good()} Free space (or lower --keep), then "
+                "give the same command again"
+            ) from error
+        if _out_of_memory(error):
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise TrainingStopped(
+                f"out of memory, {progress()} ({reason}). {last_good()} Use more --accumulate (the "
+                "same batch in smaller pieces), --precision bf16, more processes or a smaller "
+                "--batch"
+            ) from error
+        raise

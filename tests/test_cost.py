@@ -1,0 +1,193 @@
+"""What a run costs: every formula against numbers worked out by hand."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dashlib import cost
+from dashlib.cost import Assumptions, Speed, Workload
+from dashlib.efficiency import flops, forward_flops
+from dashlib.presets import PRESETS, preset
+from dashlib.results import MissingRun
+from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet
+
+# 1,000 images/s at 100 images a step: 0.1 s each.
+SPEED = Speed(1000.0, 2e9, 100, "bf16", "a GPU")
+# 36,000 steps of 200 images; 250 million gradients are 1e9 bytes.
+WORK = Workload("w", 36_000, 200, 1_000_000, 250_000_000, 2e9)
+IDEAL = Assumptions(parallel=1.0, node_gb_s=10.0, network_gb_s=1.0)
+
+
+def test_one_gpu_by_hand():
+    """200 images at 1,000 a second are 0.2 s a step, 36,000 of them 2 hours."""
+    one = cost.cost(WORK, SPEED)
+    assert (one.gpus, one.batch, one.exchange_s, one.efficiency) == (1, 200, 0, 1)
+    assert one.step_s == pytest.approx(0.2)
+    assert one.hours == one.gpu_hours == pytest.approx(2.0)
+    assert (WORK.seen, WORK.epochs) == (7_200_000, 7.2)
+
+
+def test_four_gpus_by_hand():
+    """50 images take 0.05 s; 2 * 3/4 of 1e9 bytes at 10 GB/s take 0.15 s."""
+    four = cost.cost(WORK, SPEED, 4, IDEAL)
+    assert (four.batch, four.exchange_s) == (50, pytest.approx(0.15))
+    assert four.step_s == pytest.approx(0.2)
+    assert four.efficiency == pytest.approx(0.25)
+    assert (four.hours, four.gpu_hours) == (pytest.approx(2.0), pytest.approx(8.0))
+
+
+def test_several_gpus_lose_the_parallel_share():
+    """0.05 s at 80 % of the speed are 0.0625 s, and 0.15 s for the exchange."""
+    slower = cost.cost(WORK, SPEED, 4, replace(IDEAL, parallel=0.8))
+    assert slower.step_s == pytest.approx(0.2125)
+    assert cost.cost(WORK, SPEED, 1, replace(IDEAL, parallel=0.8)).step_s == pytest.approx(0.2)
+
+
+def test_beyond_a_machine_the_network_is_the_ring():
+    """16 GPUs: 2 * 15/16 of 1e9 bytes at 1 GB/s; 8 GPUs: 2 * 7/8 at 10 GB/s."""
+    assert cost.cost(WORK, SPEED, 16, IDEAL).exchange_s == pytest.approx(1.875)
+    assert cost.cost(WORK, SPEED, 8, IDEAL).exchange_s == pytest.approx(0.175)
+
+
+def test_no_step_is_quicker_than_the_floor():
+    """10 images would take 0.01 s; half of the measured step is 0.05 s."""
+    assume = Assumptions(floor=0.5, parallel=1.0, node=100, node_gb_s=1e9)
+    assert cost.cost(WORK, SPEED, 20, assume).step_s == pytest.approx(0.05)
+    assert cost.cost(WORK, SPEED, 2, assume).step_s == pytest.approx(0.1)
+    assert cost.cost(WORK, SPEED, 20, replace(assume, floor=0)).step_s == pytest.approx(0.01)
+
+
+def test_the_floor_is_time_not_work():
+    """Four times the FLOPs an image: 0.04 s for 10 images, still under the floor of 0.05 s."""
+    heavy = replace(WORK, flops_image=8e9)
+    assume = Assumptions(floor=0.5, parallel=1.0, node=100, node_gb_s=1e9)
+    assert cost.cost(heavy, SPEED, 20, assume).step_s == pytest.approx(0.05)
+    assert cost.cost(heavy, SPEED, 1, assume).step_s == pytest.approx(0.8)
+
+
+def test_the_slowest_gpu_has_the_odd_image():
+    assert cost.cost(WORK, SPEED, 3, IDEAL).batch == 67
+
+
+@pytest.mark.parametrize("gpus", [1, 3, 8, 64])
+def test_hours_are_steps_times_batch_over_speed(gpus):
+    it = cost.cost(WORK, SPEED, gpus)
+    by_formula = WORK.steps * WORK.batch / (SPEED.images_per_s * gpus * it.efficiency) / 3600
+    assert it.hours == pytest.approx(by_formula)
+    assert 0 < it.efficiency <= 1
+
+
+@pytest.mark.parametrize("gpus", [0, -1, 201])
+def test_gpus_without_an_image_are_refused(gpus):
+    with pytest.raises(ValueError, match=f"gpus={gpus} .*global batch of 200"):
+        cost.cost(WORK, SPEED, gpus)
+
+
+@pytest.mark.parametrize(
+    ("of", "changes"),
+    [
+        (WORK, {"steps": 0}),
+        (WORK, {"batch": -64}),
+        (WORK, {"flops_image": float("nan")}),
+        (SPEED, {"images_per_s": 0.0}),
+        (SPEED, {"batch": 0}),
+        (IDEAL, {"floor": 1.5}),
+        (IDEAL, {"floor": -0.1}),
+        (IDEAL, {"parallel": 0.0}),
+        (IDEAL, {"parallel": 1.1}),
+        (IDEAL, {"network_gb_s": 0.0}),
+        (IDEAL, {"node": 0}),
+    ],
+)
+def test_impossible_numbers_are_refused_by_name(of, changes):
+    (name, value), *_ = changes.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        replace(of, **changes)
+
+
+def test_sampling_hours_by_hand():
+    """50,000 images at 7.2 ms are 360 s."""
+    assert cost.sampling_hours(7.2) == pytest.approx(0.1)
+    assert cost.sampling_hours(7.2, images=50_001, gpus=2) == pytest.approx(25_001 * 7.2 / 3.6e6)
+    for wrong in ({"images": 0}, {"gpus": 0}):
+        with pytest.raises(ValueError, match="above 0"):
+            cost.sampling_hours(7.2, **wrong)
+
+
+def test_flops_from_shapes_alone_are_those_of_a_real_pass():
+    teacher, student = TEACHER_DIGITS, STUDENT_DIGITS
+    assert cost.training_flops(teacher) == 3 * forward_flops(teacher)
+    by_hand = 2 * forward_flops(teacher) + 6 * forward_flops(student)
+    assert cost.distillation_flops(teacher, student) == by_hand
+
+
+def test_a_backward_pass_costs_two_forward_passes():
+    """Counted; the first layer's input needs no gradient, hence a little less."""
+    model, zero = UNet(TEACHER_DIGITS), torch.zeros(1, dtype=torch.long)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        model(torch.zeros(1, 1, 8, 8), zero, zero).sum().backward()
+    counted = counter.get_total_flops()
+    assert 0.97 * cost.training_flops(TEACHER_DIGITS) < counted
+    assert counted <= cost.training_flops(TEACHER_DIGITS)
+    assert counted > 2 * flops(model, torch.zeros(1, 1, 8, 8), zero, zero)
+
+
+def test_operators_are_counted_one_by_one():
+    """A linear layer, an activation and two views: two kernels; bf16 casts three tensors first."""
+    layer, x = nn.Linear(4, 4).requires_grad_(False), torch.zeros(2, 4)
+
+    def count(bf16: bool) -> int:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16), cost._Launches() as launches:
+            layer(x).relu().reshape(8).reshape(2, 4)
+        return launches.count
+
+    assert count(False) == 2
+    assert count(True) == 2 + 3
+    assert cost.operators(STUDENT_DIGITS) < cost.operators(TEACHER_DIGITS)
+    assert cost.operators(STUDENT_DIGITS) < cost.operators(STUDENT_DIGITS, bf16=True)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_pair_of_workloads(name):
+    teacher, student = cost.workloads(preset(name))
+    assert (teacher.name, student.name) == (f"{name} teacher", f"{name} student")
+    assert student.parameters < teacher.parameters
+    assert teacher.steps == preset(name).teacher.train.steps
+
+
+def test_the_papers_epochs():
+    """README: about 500 and 300 epochs on CIFAR-10, 130 on ImageNet-64; release: 270."""
+    epochs = [w.epochs for w in cost.workloads(preset("cifar10/paper_v2"))]
+    assert epochs == pytest.approx([500, 300], rel=2e-3)
+    assert cost.workloads(preset("cifar10/released"))[1].epochs == pytest.approx(270, rel=2e-3)
+    teacher, student = cost.workloads(preset("imagenet64/paper_v2"))
+    assert teacher.epochs == student.epochs == pytest.approx(130, rel=2e-3)
+    assert teacher.parameters == pytest.approx(116.5e6, rel=1e-3)
+    assert student.parameters == pytest.approx(22.3e6, rel=2e-3)
+
+
+def test_a_speed_comes_from_a_stored_report(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASH_RESULTS", str(tmp_path))
+    row = {"model": "dash", "images_per_s": 10.0, "batch": 4, "precision": "bf16"}
+    broken = {"model": "teacher", "error": "out of memory"}
+    (tmp_path / "bench").mkdir()
+    path = tmp_path / "bench" / "throughput-x.json"
+    path.write_text(json.dumps({"hardware": "a GPU", "rows": [broken, row]}))
+    report = cost.stored("throughput-x")
+    assert cost.measured(report, "dash", 5.0) == Speed(10.0, 5.0, 4, "bf16", "a GPU")
+    with pytest.raises(ValueError, match="0 rows of 'teacher'"):
+        cost.measured(report, "teacher", 5.0)
+    report["rows"].append(row)
+    with pytest.raises(ValueError, match="2 rows of 'dash'"):
+        cost.measured(report, "dash", 5.0)
+
+
+def test_a_missing_report_names_its_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("DASH_RESULTS", str(tmp_path))
+    with pytest.raises(MissingRun, match=r"dashlib bench .*--throughput --out .*throughput-y"):
+        cost.stored("throughput-y")

@@ -1,0 +1,337 @@
+"""The engine: one process or several, in one piece or more, compute the same; options agree."""
+
+import math
+import os
+import random
+import socket
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch.multiprocessing import get_context
+
+from conftest import TINY
+from dashlib.data import Stream, digits
+from dashlib.engine import (
+    OVERFLOWS,
+    Engine,
+    Numerics,
+    Part,
+    make_accelerator,
+    random_states,
+    seed_process,
+    set_random_states,
+    share_of_loss,
+)
+from dashlib.losses import make_objective
+from dashlib.schedule import Schedule
+from dashlib.training import TrainConfig, Trainer
+from dashlib.unet import UNet
+from dashlib.weighting import WEIGHTINGS, make_weighting
+
+CONFIG = TrainConfig(steps=3, lr=1e-3, ema=0.9)
+BATCH = 16
+CASES = {  # objective, weighting, options
+    "scratch with TIRT": ("scratch", "tirt", {}),
+    "scratch with TIRT over the batch": ("scratch", "tirt_batch", {}),
+    "scratch with EDM2's uncertainty": ("scratch", "uncertainty", {}),
+    "dash with TIRT over the batch": ("dash", "tirt_batch", {}),
+    "fitnets": ("fitnets", "min_snr", {}),
+}
+
+
+def build(case="scratch with TIRT", cfg=CONFIG, unet=None, **options):
+    """A seeded engine and its stream, without the network's dropout unless asked for."""
+    objective, weighting, extra = CASES[case]
+    numerics = Numerics(**options)
+    accelerator = make_accelerator(numerics.precision, "cpu")
+    torch.manual_seed(1)
+    unet = unet or replace(TINY, dropout=0.0)
+    teacher, network = UNet(unet), UNet(unet)
+    torch.manual_seed(2)
+    if objective == "fitnets":
+        extra = {"teacher": teacher, "student": unet}
+    engine = Engine(
+        network,
+        make_objective(objective, **extra),
+        make_weighting(weighting, Schedule()),
+        cfg,
+        accelerator=accelerator,
+        numerics=numerics,
+        teacher=None if objective == "scratch" else teacher,
+    )
+    return engine, Stream(digits().train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True)
+
+
+def trained(case, **options):
+    """Records, gradients of the first step, and everything learned after three."""
+    engine, stream = build(case, **options)
+    run = engine.run(stream)
+    records = [next(run)]
+    learned = {
+        f"{k}.grad": p.grad.clone() for k, p in engine.net.named_parameters() if p.requires_grad
+    }
+    records += run
+    parts = {"model": engine.model, "ema": engine.ema, "weighting": engine.weighting}
+    states = {f"{part}.{k}": v for part, m in parts.items() for k, v in m.state_dict().items()}
+    return records, {k.removeprefix("module."): v for k, v in (learned | states).items()}
+
+
+def one_of_two(rank, port, folder):
+    """What one of two processes does; stores what it learned."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    found = {(case, 1): trained(case) for case in CASES}
+    found["scratch with TIRT", 2] = trained("scratch with TIRT", accumulate=2)
+    engine, stream = build("scratch with TIRT", unet=TINY)
+    seed_process(0, rank)
+    before = list(islice(engine.run(stream), 1))
+    states = engine.state(stream)
+    torch.save((found, before, states), folder / f"{rank}.pt")
+    engine.accelerator.end_training()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = get_context("spawn")
+    workers = [context.Process(target=one_of_two, args=(rank, port, folder)) for rank in (0, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def close(mine, theirs):
+    """Gradients to rounding, weights to a tenth of a step.
+
+    AdamW divides by the gradient's size: rounding moves weights whose gradient is nearly zero.
+    """
+    for name, value in mine.items():
+        atol = 1e-6 if name.endswith(".grad") else CONFIG.lr / 10
+        torch.testing.assert_close(theirs[name], value, rtol=1e-5, atol=atol, msg=name)
+    off = [(theirs[name] - value).abs().flatten() for name, value in mine.items()]
+    assert torch.cat(off).median() < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("case", "pieces"), [*((case, 1) for case in CASES), ("scratch with TIRT", 2)]
+)
+def test_two_processes_with_half_a_batch_are_one_with_a_whole(two_processes, case, pieces):
+    """Gradients, weights, averages and what is logged, whatever the weighting or objective."""
+    records, learned = trained(case)
+    for found, *_ in two_processes:
+        their_records, theirs = found[case, pieces]
+        assert theirs.keys() == learned.keys()
+        close(learned, theirs)
+        for mine, other in zip(records, their_records, strict=True):
+            assert (other.step, other.lr) == (mine.step, mine.lr)
+            assert other.loss == pytest.approx(mine.loss, rel=1e-5)
+            assert other.terms == pytest.approx(mine.terms, rel=1e-5)
+            assert other.grad_norm == pytest.approx(mine.grad_norm, rel=1e-4)
+
+
+def test_two_processes_learn_and_log_the_very_same(two_processes):
+    (found, before, states), (their_found, their_before, their_states) = two_processes
+    for key, (records, learned) in found.items():
+        assert their_found[key][0] == records
+        assert all(torch.equal(v, learned[k]) for k, v in their_found[key][1].items())
+    assert before == their_before
+    assert torch.equal(states["stream_rng"], their_states["stream_rng"])
+
+
+def test_two_processes_draw_dropout_of_their_own(two_processes):
+    """Each state holds the generators of both processes; these differ."""
+    mine, other = (states["random"]["processes"] for *_, states in two_processes)
+    assert torch.equal(mine[0]["torch"], other[0]["torch"])
+    assert torch.equal(mine[1]["torch"], other[1]["torch"])
+    assert not torch.equal(mine[0]["torch"], mine[1]["torch"])
+
+
+def test_another_number_of_processes_goes_on_with_a_warning(two_processes):
+    engine, stream = build("scratch with TIRT", unet=TINY)
+    with pytest.warns(UserWarning, match=r"saved by 2 process\(es\), resumed by 1"):
+        engine.restore(two_processes[0][2], stream, "a file")
+    assert [r.step for r in engine.run(stream)] == [2, 3]
+
+
+@pytest.mark.parametrize("case", ["scratch with TIRT", "dash with TIRT over the batch"])
+def test_a_batch_in_pieces_is_the_batch(case):
+    records, learned = trained(case)
+    their_records, theirs = trained(case, accumulate=4)
+    close(learned, theirs)
+    assert [r.loss for r in their_records] == pytest.approx([r.loss for r in records], rel=1e-5)
+
+
+def test_one_process_is_the_trainer():
+    """Bit by bit: the engine adds nothing but the processes."""
+    engine, stream = build()
+    again, same = build()
+    trainer = Trainer(again.model, again.objective, again.weighting, CONFIG)
+    torch.manual_seed(5)
+    records = list(engine.run(stream))
+    torch.manual_seed(5)
+    assert list(trainer.run(same)) == records
+    for mine, theirs in zip(engine.ema.parameters(), trainer.ema.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_the_shares_of_the_parts_add_up(name):
+    weighting = make_weighting(name, Schedule())
+    for parameter in weighting.parameters():
+        parameter.data.normal_()
+    losses, t = torch.rand(12, requires_grad=True), torch.randint(1000, (12,))
+    learned = [losses, *weighting.parameters()]
+    want = torch.autograd.grad(weighting.reduce(losses, t), learned)
+    parts = [Part(i, 3) for i in range(3)]
+    total = sum(share_of_loss(weighting, losses[p.samples], t, p) for p in parts)
+    torch.testing.assert_close(total, weighting.reduce(losses, t))
+    for mine, whole in zip(torch.autograd.grad(total, learned), want, strict=True):
+        torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_divide_a_batch():
+    _, stream = build()
+    batch = next(stream)
+    parts = [Part(i, 4).of(batch) for i in range(4)]
+    assert sorted(torch.cat([p.t for p in parts]).tolist()) == sorted(batch.t.tolist())
+    assert torch.equal(parts[1].x_t, batch.x_t[1::4])
+    with pytest.raises(ValueError, match=r"16 images cannot be divided evenly into 3.*--batch"):
+        Part(0, 3).of(batch)
+
+
+TOLERANCES = {  # of the loss of the first step, relative
+    "bf16": ({"precision": "bf16"}, 2e-2),  # 8 bits of mantissa
+    "channels_last": ({"channels_last": True}, 1e-5),  # another order of summation
+    "compile": ({"compile": True, "backend": "aot_eager"}, 1e-5),  # inductor needs a minute here
+}
+
+
+@pytest.mark.parametrize("case", ["scratch with TIRT", "dash with TIRT over the batch"])
+@pytest.mark.parametrize("name", TOLERANCES)
+def test_options_agree_with_fp32(name, case):
+    """The loss and gradient of one step; torch.compile by its tracing alone, without inductor."""
+    options, tolerance = TOLERANCES[name]
+    cfg = replace(CONFIG, steps=1)
+    (plain,), (other,) = (
+        list(engine.run(stream))
+        for engine, stream in (build(case, cfg), build(case, cfg, **options))
+    )
+    assert other.loss == pytest.approx(plain.loss, rel=tolerance)
+    assert other.grad_norm == pytest.approx(plain.grad_norm, rel=5 * tolerance)
+
+
+def test_compiled_networks_keep_their_names():
+    engine, _ = build("dash with TIRT over the batch", compile=True, backend="eager")
+    assert all(network._compiled_call_impl for network in (engine.model, engine.teacher))
+    plain, _ = build("dash with TIRT over the batch")
+    assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+def test_weights_stay_in_full_precision_and_bf16_reaches_the_network():
+    engine, stream = build(precision="bf16")
+    seen = []
+    engine.model.conv_in.register_forward_hook(lambda m, i, output: seen.append(output.dtype))
+    list(engine.run(stream))
+    assert seen == [torch.bfloat16] * 3
+    assert {p.dtype for p in engine.model.parameters()} == {torch.float32}
+
+
+def test_channels_last_reaches_weights_and_images():
+    engine, stream = build("dash with TIRT over the batch", channels_last=True)
+    seen = []
+    for network in (engine.model, engine.teacher):
+        network.conv_in.register_forward_hook(
+            lambda m, i, output: seen.append(
+                output.is_contiguous(memory_format=torch.channels_last)
+            )
+        )
+    next(engine.run(stream))
+    assert seen == [True, True]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="fp16 needs a GPU")
+def test_fp16_agrees_with_fp32_on_a_gpu():
+    losses = []
+    for precision in ("fp32", "fp16"):
+        accelerator = make_accelerator(precision)
+        engine, stream = build(cfg=replace(CONFIG, steps=1))
+        engine = Engine(
+            engine.model, engine.objective, engine.weighting, engine.cfg,
+            accelerator=accelerator, numerics=Numerics(precision),
+        )  # fmt: skip
+        stream.images = stream.images.to(accelerator.device)
+        losses += [r.loss for r in engine.run(iter([next(stream)]))]
+    assert losses[1] == pytest.approx(losses[0], rel=5e-3)
+
+
+def test_fp16_on_the_cpu_is_an_error():
+    with pytest.raises(ValueError, match="fp16 needs a CUDA GPU: use bf16"):
+        make_accelerator("fp16", "cpu")
+
+
+def test_fp16_survives_overflows_but_not_many_in_a_row():
+    """GradScaler skips such a step and halves its scale; what never ends is an error."""
+    engine, _ = build()
+    assert not engine._sound(1.0, math.inf)
+    engine.numerics = Numerics("fp16")
+    assert all(engine._sound(1.0, math.inf) for _ in range(OVERFLOWS - 1))
+    assert engine._sound(1.0, 2.0)
+    assert all(engine._sound(1.0, math.nan) for _ in range(OVERFLOWS - 1))
+    assert not engine._sound(1.0, math.inf)
+    assert not engine._sound(math.nan, 2.0)
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "fp8"}, {"accumulate": 0}])
+def test_numerics_that_do_not_exist_are_an_error(wrong):
+    with pytest.raises(ValueError, match=r"precision 'fp8'|accumulate=0"):
+        Numerics(**wrong)
+
+
+def test_a_state_goes_on_exactly():
+    """Bit by bit, with dropout, through torch.save; also how often the loss is read may change."""
+    straight, stream = build(unet=TINY)
+    seed_process(0, 0)
+    records = list(straight.run(stream))
+    first, stream = build(unet=TINY)
+    seed_process(0, 0)
+    begun = list(islice(first.run(stream), 1))
+    state = first.state(stream)
+    second, stream = build(unet=TINY, cfg=replace(CONFIG, read_every=2))
+    seed_process(9, 9)
+    second.restore(state, stream, "a file")
+    assert begun + list(second.run(stream)) == records
+    for mine, theirs in zip(second.ema.parameters(), straight.ema.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_student_does_not_go_on_with_another_teacher():
+    engine, stream = build("dash with TIRT over the batch")
+    state = engine.state(stream)
+    engine.teacher_sha = "another"
+    with pytest.raises(ValueError, match=r"made with other teacher.*here another"):
+        engine.restore(state, stream, "a file")
+
+
+def test_random_states_come_back():
+    def draw():
+        return random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()
+
+    cpu = torch.device("cpu")
+    seed_process(3, 1)
+    np.random.randn()  # leaves a second normal number waiting
+    state = random_states(cpu)
+    want = draw()
+    seed_process(3, 2)
+    assert draw() != want
+    set_random_states(state, cpu)
+    assert draw() == want

@@ -1,0 +1,422 @@
+"""ImageNet 64x64: tiny batch files in the real format, the loader's order, and the stream."""
+
+import os
+import pickle
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from dashlib import imagenet_files
+from dashlib.data import Stream
+from dashlib.imagenet64 import GlobalBatches, ImageNet64, LoadedStream, loader
+from dashlib.imagenet_files import FILES, read_batch
+from dashlib.schedule import Schedule
+
+SIZES = [5, 3, 4, 1, 6, 2, 5, 4, 3, 7]  # images of the ten training files: 40
+FIELDS = ("x_t", "t", "y", "y_dropped", "eps")
+
+
+def content(n, seed):
+    """What a batch file with n images holds; the first and the last class are among them."""
+    random = np.random.default_rng(seed)
+    labels = [1, 1000, *random.integers(1, 1001, n).tolist()][:n]
+    pixels = random.integers(0, 256, (n, 12288), dtype=np.uint8)
+    return {"data": pixels, "labels": labels, "mean": pixels.mean(0)}
+
+
+def write(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = [content(n, seed) for seed, n in enumerate(SIZES)]
+    for name, batch in zip(FILES["train"], batches, strict=True):
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "val_data").write_bytes(pickle.dumps(content(6, 99)))
+    return batches
+
+
+@pytest.fixture
+def train(tmp_path):
+    write(tmp_path)
+    return ImageNet64(tmp_path)
+
+
+def everything():
+    """All training images, ``(40, 3, 64, 64)``, and their labels less one."""
+    batches = [content(n, seed) for seed, n in enumerate(SIZES)]
+    pixels = torch.from_numpy(np.concatenate([b["data"] for b in batches]))
+    labels = torch.tensor([label - 1 for b in batches for label in b["labels"]])
+    return pixels.reshape(40, 3, 64, 64), labels
+
+
+def same(a, b):
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in FIELDS)
+
+
+def test_the_ten_files_are_one_dataset(train):
+    pixels, labels = everything()
+    assert len(train) == 40
+    for i in (0, 4, 5, 39):
+        image, label = train[i]
+        assert torch.equal(image, pixels[i])
+        assert (image.dtype, label.dtype, int(label)) == (torch.uint8, torch.int64, int(labels[i]))
+    index = [39, 0, 12, 12, 7]
+    images, found = train[index]
+    assert torch.equal(images, pixels[index])
+    assert torch.equal(found, labels[index])
+    assert {int(found.min()), int(labels.min()), int(labels.max())} >= {0, 999}
+
+
+@pytest.mark.parametrize("index", [40, -1, [3, 40]])
+def test_an_image_that_is_not_there_is_an_error(train, index):
+    with pytest.raises(IndexError, match="there are 40"):
+        train[index]
+
+
+def test_planes_are_red_green_and_blue(tmp_path):
+    row = np.repeat(np.array([10, 20, 30], np.uint8), 4096)
+    row[4096 + 2 * 64 + 5] = 99  # green, third line, sixth column
+    (tmp_path / "val_data").write_bytes(pickle.dumps({"data": row[None], "labels": [7]}))
+    image, label = ImageNet64(tmp_path, "val")[0]
+    assert image[:, 0, 0].tolist() == [10, 20, 30]
+    assert image[1, 2, 5] == 99
+    assert label == 6
+
+
+def test_the_files_are_converted_once_and_mapped(tmp_path):
+    write(tmp_path)
+    ImageNet64(tmp_path)
+    for name in FILES["train"]:
+        (tmp_path / name).unlink()  # no longer needed
+    again = ImageNet64(tmp_path)
+    assert torch.equal(again[range(40)][0], everything()[0])
+    assert all(isinstance(part, np.memmap) for part in again._maps)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_archives_folders_and_another_place_for_the_npy_files_will_do(tmp_path):
+    write(tmp_path / "all")
+    for part, names in (("part1", FILES["train"][:5]), ("part2", FILES["train"][5:])):
+        folder = tmp_path / "root" / f"Imagenet64_train_{part}"
+        folder.mkdir(parents=True)
+        for name in names:
+            (tmp_path / "all" / name).rename(folder / name)
+    train = ImageNet64(tmp_path / "root", cache=tmp_path / "npy")
+    assert torch.equal(train[range(40)][0], everything()[0])
+    assert len(list((tmp_path / "npy").iterdir())) == 20
+    assert not list((tmp_path / "root").glob("*.npy"))
+
+
+def test_a_conversion_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    write(tmp_path)
+
+    def save(file, array):
+        file.write(b"half of it")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", save)
+        with pytest.raises(OSError, match="no space"):
+            ImageNet64(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted((*FILES["train"], "val_data"))
+    assert len(ImageNet64(tmp_path)) == 40
+
+
+@pytest.mark.parametrize("size", [0, 60, 1000])
+def test_a_truncated_npy_file_says_what_to_do(tmp_path, size):
+    write(tmp_path)
+    ImageNet64(tmp_path)
+    path = tmp_path / "train_data_batch_3.npy"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=rf"{path} is damaged .*delete it"):
+        ImageNet64(tmp_path)[range(40)]
+
+
+@pytest.mark.parametrize("split", FILES)
+def test_missing_files_say_where_they_are_to_be_had_and_where_they_go(tmp_path, split):
+    write(tmp_path)
+    (tmp_path / FILES[split][-1]).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        ImageNet64(tmp_path, split)
+    message = str(caught.value)
+    assert f"{FILES[split][-1]} is missing. Log in at https://image-net.org/" in message
+    for archive in imagenet_files.ARCHIVES[split]:
+        assert f"{archive}.zip" in message
+    assert f"unpack them into {tmp_path}, so that {tmp_path / FILES[split][0]} is" in message
+
+
+def test_an_unknown_split_lists_the_choices(tmp_path):
+    with pytest.raises(ValueError, match="'test': one of train, val"):
+        ImageNet64(tmp_path, "test")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("labels", ["list", "array", "numbers"])
+def test_pickles_of_any_age_are_read(tmp_path, protocol, labels):
+    batch = content(4, 0)
+    want = batch["labels"]
+    batch["labels"] = {"list": want, "array": np.array(want), "numbers": list(np.array(want))}[
+        labels
+    ]
+    (tmp_path / "f").write_bytes(pickle.dumps(batch, protocol))
+    pixels, found = read_batch(tmp_path / "f")
+    assert np.array_equal(pixels.reshape(4, -1), batch["data"])
+    assert found.tolist() == [label - 1 for label in want]
+
+
+def test_a_pickle_with_older_or_newer_names_of_numpy_is_read(tmp_path):
+    written = pickle.dumps(content(4, 0), 2)
+    old, new = b"numpy.core.multiarray", b"numpy._core.multiarray"
+    for name in (old, new):
+        (tmp_path / "f").write_bytes(written.replace(new, old).replace(old, name))
+        assert np.array_equal(read_batch(tmp_path / "f")[0].reshape(4, -1), content(4, 0)["data"])
+
+
+def test_an_array_stored_by_columns_is_read(tmp_path):
+    batch = content(4, 0)
+    batch["data"] = np.asfortranarray(batch["data"])
+    for protocol in (2, 5):
+        (tmp_path / "f").write_bytes(pickle.dumps(batch, protocol))
+        assert np.array_equal(read_batch(tmp_path / "f")[0].reshape(4, -1), batch["data"])
+
+
+class Hostile:
+    """A pickle of it calls a function."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
+@pytest.mark.parametrize("where", ["data", "labels", "mean", "in an array"])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_pickle_that_would_execute_code_is_refused(tmp_path, where, protocol):
+    batch, sign = content(4, 0), tmp_path / "executed"
+    for evil in (
+        Hostile(os.mkdir, str(sign)),
+        Hostile(eval, f"__import__('os').mkdir({str(sign)!r})"),
+    ):
+        if where == "in an array":
+            batch["mean"] = np.array([evil], dtype=object)
+        else:
+            batch[where] = evil
+        written = pickle.dumps(batch, protocol)
+        (tmp_path / "train_data_batch_1").write_bytes(written)
+        with pytest.raises(ValueError, match="is not a batch of ImageNet 64x64"):
+            ImageNet64(tmp_path)
+        assert not sign.exists()
+        pickle.loads(written)  # it is hostile indeed
+        assert sign.exists()
+        sign.rmdir()
+
+
+@pytest.mark.parametrize(
+    "call", [(np.load, "f", "r", True), (np.ndarray, (1,), "O"), (getattr, 1, "real")]
+)
+def test_other_names_are_refused_too(tmp_path, call):
+    (tmp_path / "f").write_bytes(pickle.dumps(content(4, 0) | {"data": Hostile(*call)}))
+    with pytest.raises(ValueError, match="is not a batch of ImageNet"):
+        read_batch(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"data": np.zeros((4, 3072), np.uint8)}, r"uint8 \(4, 3072\), with 4 labels"),
+        ({"data": np.zeros((3, 12288), np.uint8)}, r"\(3, 12288\), with 4 labels"),
+        ({"data": np.zeros((4, 12288), np.float32)}, "data is float32"),
+        ({"data": [1, 2]}, "data is int64"),
+        ({"labels": [0, 1, 2, 3]}, "labels run from 0 to 3"),
+        ({"labels": [1, 2, 3, 1001]}, "labels run from 1 to 1001"),
+        ({"labels": [1.0] * 4}, "labels are float64"),
+        ({"labels": []}, "labels are"),
+        ({"labels": ["a"] * 4}, "labels are <U1"),
+    ],
+)
+def test_another_content_is_refused(tmp_path, change, fault):
+    (tmp_path / "f").write_bytes(pickle.dumps(content(4, 0) | change))
+    with pytest.raises(
+        ValueError, match=rf"{fault}.*replace it by the file from https://image-net"
+    ):
+        read_batch(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    "written", [b"", b"<html>", pickle.dumps([1]), pickle.dumps(content(4, 0))[:-9]]
+)
+def test_a_damaged_pickle_is_refused(tmp_path, written):
+    (tmp_path / "f").write_bytes(written)
+    with pytest.raises(ValueError, match="is not a batch of ImageNet 64x64"):
+        read_batch(tmp_path / "f")
+
+
+def test_the_first_images_can_be_held_as_bytes(train):
+    images = train.images(7)
+    assert torch.equal(images.x, everything()[0][:7])
+    assert torch.equal(images.pixels(), everything()[0][:7].float() / 127.5 - 1)
+    assert len(train.images(1000)) == 40
+
+
+def take(n, *args, **options):
+    return list(islice(GlobalBatches(*args, **options), n))
+
+
+def test_an_epoch_has_every_image_once_but_the_last_incomplete_batch():
+    batches = take(8, 40, 9)
+    one, two = ([i for batch in epoch for i in batch] for epoch in (batches[:4], batches[4:]))
+    for epoch in (one, two):
+        assert len(epoch) == len(set(epoch)) == 36
+    assert one != two
+    assert one != sorted(one)
+    assert take(4, 40, 9) == take(4, 40, 9) != take(4, 40, 9, seed=1)
+
+
+def test_batches_of_one_epoch_in_order_with_the_last_one():
+    batches = GlobalBatches(10, 4, shuffle=False, drop_last=False, epochs=1)
+    assert list(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    shares = [
+        list(GlobalBatches(9, 4, shuffle=False, drop_last=False, epochs=1, rank=r, processes=4))
+        for r in range(4)
+    ]
+    assert [share[-1] for share in shares] == [[8], [], [], []]
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_the_global_order_is_that_of_one_process(processes):
+    whole = take(12, 40, 8, seed=3)
+    parts = [take(12, 40, 8, seed=3, rank=r, processes=processes) for r in range(processes)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for rank, share in enumerate(shares):
+            assert share == batch[rank::processes]
+
+
+def test_the_order_can_be_taken_up_anywhere():
+    whole = take(20, 40, 9, seed=3)
+    for first in (0, 1, 4, 7, 13):
+        assert take(20 - first, 40, 9, seed=3, first=first) == whole[first:]
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "options", "fault"),
+    [
+        (40, 9, {"processes": 2}, "process 0 of 2 with batches of 9"),
+        (40, 8, {"rank": 2, "processes": 2}, "process 2 of 2"),
+        (40, 0, {}, "batches of 0"),
+        (40, 41, {}, "40 images do not make up one batch of 41"),
+    ],
+)
+def test_batches_that_cannot_be_made_are_an_error(n, batch, options, fault):
+    with pytest.raises(ValueError, match=fault):
+        GlobalBatches(n, batch, **options)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_gives_the_batches_in_order(train, workers):
+    pixels, labels = everything()
+    batches = GlobalBatches(40, 8, seed=5, epochs=2)
+    found = loader(train, batches, workers=workers)
+    assert isinstance(found, DataLoader)
+    before = torch.get_rng_state()
+    for index, (x, y) in zip(batches, found, strict=True):
+        assert torch.equal(x, pixels[index])
+        assert torch.equal(y, labels[index])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_dataset_goes_to_another_process_without_its_pixels(train):
+    assert torch.equal(train[3][0], everything()[0][3])  # the files are mapped
+    sent = pickle.dumps(train)
+    assert len(sent) < 12288
+    assert torch.equal(pickle.loads(sent)[3][0], everything()[0][3])
+
+
+def stream_of(train, **options):
+    return LoadedStream(train, Schedule(), batch_size=8, seed=2, **options)
+
+
+def test_a_stream_gives_noisy_images_with_their_labels(train):
+    pixels, labels = everything()
+    order = take(6, 40, 8, seed=2)
+    for index, batch in zip(order, stream_of(train), strict=False):
+        want = Schedule().add_noise(pixels[index].float() / 127.5 - 1, batch.eps, batch.t)
+        assert torch.equal(batch.x_t, want)
+        assert torch.equal(batch.y, labels[index])
+        assert batch.eps.shape == (8, 3, 64, 64)
+        kept = batch.y_dropped != 1000
+        assert torch.equal(batch.y_dropped[kept], batch.y[kept])
+
+
+def test_a_streams_draws_have_their_distributions(train):
+    batches = list(islice(stream_of(train, label_dropout=0.3), 60))
+    t, eps, dropped = (
+        torch.cat([getattr(b, n) for b in batches]) for n in ("t", "eps", "y_dropped")
+    )
+    assert t.float().mean().item() == pytest.approx(499.5, abs=60)
+    assert t.unique().numel() > 300  # of 480
+    assert (eps.mean().item(), eps.std().item()) == pytest.approx((0, 1), abs=0.01)
+    assert (dropped == 1000).float().mean().item() == pytest.approx(0.3, abs=0.08)
+
+
+def test_half_of_a_streams_images_are_flipped(train):
+    pairs = zip(stream_of(train, flip=True), stream_of(train), strict=True)
+    flipped = []
+    for one, plain in islice(pairs, 50):
+        assert torch.equal(one.eps, plain.eps)
+        mirrored = (one.x_t != plain.x_t).flatten(1).any(1)
+        x0, want = (
+            Schedule().predict_x0(b.x_t.double(), b.eps.double(), b.t) for b in (one, plain)
+        )
+        clear = mirrored & (one.t < 500)
+        torch.testing.assert_close(x0[clear], want[clear].flip(-1), atol=1e-4, rtol=0)
+        flipped.append(mirrored)
+    assert torch.cat(flipped).float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_the_shares_of_processes_make_up_the_batch_of_one(train, per):
+    options = {"flip": True, "label_dropout": 0.4, "dropout_per": per}
+    whole = stream_of(train, **options)
+    shares = [stream_of(train, rank=r, processes=2, **options) for r in (0, 1)]
+    for _ in range(6):
+        batch, *parts = next(whole), *(next(s) for s in shares)
+        for rank, part in enumerate(parts):
+            own = {name: getattr(batch, name)[rank::2] for name in FIELDS}
+            assert same(part, replace(batch, **own))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_goes_on_to_the_step_where_it_was(train, workers):
+    stream = stream_of(train, flip=True, workers=workers)
+    batches = [next(stream) for _ in range(4)]
+    state, generator = stream.state_dict(), stream.generator.get_state()
+    later = [next(stream) for _ in range(5)]  # into the second epoch
+    again = stream_of(train, flip=True)
+    again.load_state_dict(state)
+    assert all(same(a, next(again)) for a in later)
+    again.generator.set_state(generator)  # as a trainer does, and back in the same stream
+    assert all(same(a, next(again)) for a in later)
+    again.load_state_dict(state | {"step": 0})
+    assert all(same(a, next(again)) for a in batches)
+
+
+def test_the_state_of_another_stream_is_refused(train):
+    state = stream_of(train).state_dict()
+    for name in ("seed", "batch_size", "images"):
+        with pytest.raises(ValueError, match="state of another stream"):
+            stream_of(train).load_state_dict(state | {name: 77})
+
+
+def test_a_loaded_stream_offers_what_a_trainer_asks_of_a_stream(train, digits):
+    plain, loaded = Stream(digits.train, Schedule(), 10), stream_of(train)
+    for name in ("batch_size", "label_dropout", "dropout_per", "flip", "null_label", "seed"):
+        assert type(getattr(loaded, name)) is type(getattr(plain, name))
+    assert loaded.generator.get_state().dtype == torch.int64
+    assert iter(loaded) is loaded
+    assert set(vars(next(loaded))) == set(vars(next(plain)))
+    before = torch.get_rng_state()
+    next(loaded)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,177 @@
+"""Inception features against pytorch-fid's own route over PNG files, with random weights."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dashlib import inception, reference, scores
+from dashlib.inception import Inception, InceptionError, locate
+from dashlib.metrics import frechet
+
+fid_inception = pytest.importorskip("pytorch_fid.inception")
+
+
+@pytest.fixture(scope="module")
+def random_weights(tmp_path_factory):
+    """pytorch-fid's network with random weights, stored under the published file's name."""
+    path = tmp_path_factory.mktemp("weights") / inception.FILE
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        kept: dict[str, torch.nn.Module] = {}
+
+        class Enough(Exception):
+            pass
+
+        def stop(*_, **__):
+            raise Enough
+
+        build = fid_inception._inception_v3
+
+        def remember(*args, **kwargs):
+            kept["net"] = build(*args, **kwargs)
+            return kept["net"]
+
+        patch.setattr(fid_inception, "_inception_v3", remember)
+        patch.setattr(fid_inception, "load_state_dict_from_url", stop)
+        with pytest.raises(Enough):
+            fid_inception.fid_inception_v3()
+    for module in kept["net"].modules():  # keep activations of order one through 90 layers
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    torch.save(kept["net"].state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trusted(random_weights):
+    """The network, its weights' hash taken for the right one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "SHA_PREFIX", inception.sha256(random_weights)[:8])
+        return Inception(random_weights)
+
+
+@pytest.fixture
+def empty_hub(tmp_path, monkeypatch):
+    monkeypatch.delenv("DASH_INCEPTION", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def pngs(folder, images):
+    folder.mkdir()
+    for i, image in enumerate(images):
+        array = image.permute(1, 2, 0).numpy()
+        grey = array.shape[2] == 1
+        Image.fromarray(array[:, :, 0] if grey else array).save(folder / f"{i}.png")
+    return sorted(folder.iterdir(), key=lambda path: int(path.stem))
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_features_equal_those_of_png_files(trusted, tmp_path, channels):
+    from pytorch_fid import fid_score
+
+    x = torch.randn(6, channels, 32, 32)
+    files = pngs(tmp_path / "png", images := reference.to_bytes(x))
+    acts = fid_score.get_activations(files, trusted.net, batch_size=3, num_workers=0)
+    found = torch.cat([trusted(part).pool for part in images.split(3)])
+    assert np.abs(found.numpy() - acts).max() < 1e-6
+    assert found.std(0).mean() > 1e-3  # not the same feature for every image
+
+    mean, cov = fid_score.calculate_activation_statistics(
+        files, trusted.net, batch_size=3, num_workers=0
+    )
+    moments = scores.merged(scores.Moments.of(part) for part in found.split(2))
+    assert np.abs(moments.gaussian[0].numpy() - mean).max() < 1e-6
+    assert np.abs(moments.gaussian[1].numpy() - cov).max() < 1e-6
+    pair = torch.from_numpy(mean), torch.from_numpy(cov)
+    assert frechet(moments.gaussian, pair) < 1e-6
+
+
+def test_logits_have_no_bias(trusted, random_weights):
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    pool, logits = trusted(images)
+    assert logits.shape == (2, 1008)
+    torch.testing.assert_close(logits, pool @ torch.load(random_weights)["fc.weight"].T)
+
+
+def test_features_are_of_bytes_only(trusted):
+    with pytest.raises(ValueError, match="float32"):
+        trusted(torch.zeros(1, 3, 32, 32))
+
+
+def test_wrong_hash_is_refused(random_weights):
+    with pytest.raises(InceptionError, match=r"SHA-256 .* have 6726825d.*--unverified"):
+        Inception(random_weights)
+
+
+def test_only_verified_weights_give_an_fid(random_weights, trusted, monkeypatch):
+    loose = reference.inception(random_weights, torch.device("cpu"), unverified=True)
+    assert loose.sha == hashlib.sha256(random_weights.read_bytes()).hexdigest()
+    names = [loose.name(metric) for metric in ("fid", "is", "kid", "precision")]
+    assert names[0] == "Frechet distance (unverified Inception weights)"
+    assert not [n for n in names if "FID" in n or "KID" in n or n.startswith("Inception")]
+    monkeypatch.setattr(inception, "SHA_PREFIX", loose.sha[:8])
+    strict = reference.inception(random_weights, torch.device("cpu"))
+    assert [strict.name(m) for m in ("fid", "is", "kid", "recall")] == [
+        "FID",
+        "Inception Score",
+        "KID",
+        "recall",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"not weights", None])
+def test_other_files_are_named(tmp_path, content):
+    path = tmp_path / "other.pth"
+    torch.save({"fc.weight": torch.zeros(2, 2)}, path)
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(InceptionError, match=r"other\.pth does not hold pytorch-fid's network"):
+        Inception(path, unverified=True)
+
+
+def test_weights_are_looked_for_in_order(empty_hub, tmp_path, monkeypatch):
+    places = [tmp_path / "option.pth", tmp_path / "variable.pth", inception.cached()]
+    places[2].parent.mkdir(parents=True)
+    for place in places:
+        place.touch()
+    assert locate() == places[2]
+    monkeypatch.setenv("DASH_INCEPTION", str(places[1]))
+    assert locate() == places[1]
+    assert locate(places[0]) == places[0]
+
+
+def test_missing_weights_are_never_fetched_unasked(empty_hub, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(InceptionError) as caught:
+        locate()
+    for part in (str(inception.cached()), fid_inception.FID_WEIGHTS_URL, "--download"):
+        assert part in str(caught.value)
+    with pytest.raises(InceptionError, match=r"no Inception weights at here\.pth"):
+        locate(inception.Path("here.pth"), download=True)  # a named file is not fetched, either
+
+
+def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):
+    asked = {}
+
+    def fetch(url, destination, hash_prefix):
+        asked.update(url=url, hash_prefix=hash_prefix)
+        inception.Path(destination).touch()
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    assert locate(download=True) == inception.cached()
+    assert asked == {"url": fid_inception.FID_WEIGHTS_URL, "hash_prefix": "6726825d"}
+
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    inception.cached().unlink()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(InceptionError, match=r"no network.*by hand"):
+        locate(download=True)
