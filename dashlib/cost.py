@@ -44,6 +44,17 @@ IMAGES = {  # of the training sets
     "digits": 1_500,
 }
 
+# The paper's efficiency table (teacher, student), from the authors' README: a T4, batch 64, 50-step
+# guided samples.  Nothing here was measured by us; their unit of memory is "MB".
+PAPER_T4 = {
+    "parameters": (35.75e6, 6.08e6),
+    "gflops_sample": (1247.8, 216.3),
+    "latency_ms": (14_217.0, 3_926.0),
+    "peak_mib": (821.0, 480.0),
+}
+# Hours that the authors' configurations give for teacher and student on a P100.
+PAPER_P100_HOURS = (24.0, 16.0)
+
 
 def _positive(owner: object, *names: str) -> None:
     """``ValueError`` naming the first of these fields that is not above 0."""
