@@ -44,7 +44,10 @@ OVERFLOWS = 50  # fp16 steps in a row whose gradient overflows before training i
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a step is computed; none of it changes what is computed, beyond rounding."""
+    """How a step is computed, never what, beyond rounding.
+
+    But inductor draws dropout masks of its own.
+    """
 
     precision: Precision = "fp32"  # bf16 and fp16 autocast the forward passes
     compile: bool = False  # torch.compile the networks

@@ -1,0 +1,455 @@
+"""`train` and `distill` from the command line: stopped in every way, and resumed to the same."""
+
+import errno
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from test_imagenet64 import write as write_imagenet
+
+from dashlib import checkpoints, data, jobs, presets, survival, train_cli
+from dashlib.__main__ import main
+from dashlib.data import Dataset, Images
+from dashlib.engine import make_accelerator
+from dashlib.jobs import Job, load_teacher
+from dashlib.presets import preset
+from dashlib.session import Session
+from dashlib.unet import STUDENT_CIFAR10, UNet, UNetConfig
+
+SMALL = ("--batch", "4", "--device", "cpu")
+TRAIN = ("train", "digits", *SMALL)
+DISTILL = ("distill", "digits", *SMALL)
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def ok(*args):
+    result = invoke(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*args):
+    result = invoke(*args)
+    assert result.exit_code == 1, result.output
+    return result.output
+
+
+def log(folder):
+    """The records of a run, without how fast they were."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "images_per_s"} for line in lines]
+
+
+def last_state(folder):
+    kept = survival.Checkpoints(folder / "checkpoints")
+    return survival.read(kept.newest())
+
+
+def same(a, b):
+    """Whether two nested states are equal bit by bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(v, b[k]) for k, v in a.items())
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+# --- killed, stopped, resumed --------------------------------------------------------------------
+
+LONG = (*TRAIN, "--steps", "40", "--save-every", "6")
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """40 steps of the digits teacher without interruption."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    ok(*LONG, "--out", folder)
+    return folder
+
+
+def start_and_send(folder, number, *args):
+    """The command in a process of its own, sent a signal after a checkpoint and some steps more."""
+    command = [sys.executable, "-m", "dashlib", *LONG, *args, "--out", str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
+    )
+    path, deadline = folder / "log.jsonl", time.time() + 100
+    while not path.exists() or path.read_text().count("\n") < 9:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.time() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def check_same_as(straight, folder):
+    assert log(folder) == log(straight)
+    for name in ("model.safetensors", "model.json"):
+        assert (folder / name).read_bytes() == (straight / name).read_bytes()
+    assert same(last_state(folder), last_state(straight))
+
+
+def test_a_run_killed_with_sigkill_resumes_to_the_same_bits(straight, tmp_path):
+    folder = tmp_path / "run"
+    code, _ = start_and_send(folder, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert len(log(folder)) >= 8  # a line may be cut short
+    assert not (folder / "model.safetensors").exists()
+    assert "resumed" in ok(*LONG, "--out", folder)
+    check_same_as(straight, folder)
+    run = json.loads((folder / "run.json").read_text())
+    assert [s["ended"] for s in run["sessions"]] == ["training", "finished"]
+    assert run["sessions"][1]["from_step"] % 6 == 0
+
+
+def test_sigterm_saves_and_exits_with_a_code_of_its_own(straight, tmp_path):
+    folder = tmp_path / "run"
+    code, output = start_and_send(folder, signal.SIGTERM, "--save-every", "1000")
+    assert code == survival.INTERRUPTED == 75
+    step = last_state(folder)["step"]
+    assert 9 <= step < 40
+    assert f"SIGTERM: saved step {step} of 40 in {folder}" in output
+    assert "the same command goes on" in output
+    assert f"step {step} of 40" in ok(*LONG, "--out", folder)
+    check_same_as(straight, folder)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_former(straight, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    newest = folder / "checkpoints/step-000000040/state.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    output = ok(*LONG, "--out", folder)
+    assert "warning" in output
+    assert "step-000000040 is damaged" in output
+    assert "resumed" in output
+    assert "step 36 of 40" in output
+    check_same_as(straight, folder)
+
+
+def test_a_finished_run_is_left_alone(straight):
+    before, records = (straight / "model.safetensors").read_bytes(), log(straight)
+    assert "finished: 40 steps" in ok(*LONG, "--out", straight)
+    assert (straight / "model.safetensors").read_bytes() == before
+    assert log(straight) == records
+
+
+def test_stopping_after_some_steps_and_resuming_by_path(straight, tmp_path):
+    folder, other = tmp_path / "a", tmp_path / "b"
+    output = ok(*LONG, "--out", folder, "--stop-after", "14", "--keep", "2")
+    assert "stopped: saved step 14 of 40" in output
+    kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert kept == ["step-000000012", "step-000000014"]
+    ok(*LONG, "--out", other, "--resume", folder / "checkpoints" / kept[0])
+    assert same(last_state(other), last_state(straight))
+    assert log(other) == log(straight)[12:]
+    message = refused(*LONG, "--out", folder, "--resume", folder / "checkpoints" / kept[0])
+    assert "step-000000014, which is newer" in message
+    assert "choose another --out" in refused(*LONG, "--out", folder, "--resume", "never")
+
+
+def test_other_settings_do_not_go_on(straight):
+    message = refused(*LONG, "--out", straight, "--steps", "41")
+    assert "was made with other training" in message
+    assert "other stream" in refused(*LONG, "--out", straight, "--batch", "8")
+
+
+# --- what ends training --------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_checkpoint(tmp_path, monkeypatch):
+    real = data.Stream.__next__
+    batches = []
+
+    def broken(stream):
+        batches.append(real(stream))
+        x_t = batches[-1].x_t * (math.nan if len(batches) == 4 else 1)
+        return replace(batches[-1], x_t=x_t)
+
+    monkeypatch.setattr(data.Stream, "__next__", broken)
+    folder = tmp_path / "run"
+    message = refused(*TRAIN, "--steps", "6", "--out", folder, "--save-every", "2")
+    assert "step 4: loss nan" in message
+    assert f"last good checkpoint is {folder}/checkpoints/step-000000002" in message
+    monkeypatch.undo()
+    assert last_state(folder)["step"] == 2
+    ok(*TRAIN, "--steps", "6", "--out", folder)
+    assert [line["step"] for line in log(folder)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "out of memory, after step 3 of 6"),
+        (RuntimeError("can't allocate memory: you tried"), "out of memory, after step 3 of 6"),
+    ],
+)
+def test_out_of_memory_says_what_to_do(tmp_path, monkeypatch, error, message):
+    real, calls = UNet.forward, []
+
+    def forward(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise error
+        return real(*args)
+
+    monkeypatch.setattr(UNet, "forward", forward)
+    folder = tmp_path / "run"
+    output = refused(*TRAIN, "--steps", "6", "--out", folder, "--save-every", "2")
+    assert message in output
+    assert f"{folder}/checkpoints/step-000000002" in output
+    assert "--accumulate" in output
+    monkeypatch.undo()
+    assert "resumed" in ok(*TRAIN, "--steps", "6", "--out", folder)
+
+
+def test_a_full_disk_says_so_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    real, calls = survival.write_atomically, []
+
+    def write(path, content):
+        calls.append(path)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path, content)
+
+    monkeypatch.setattr(survival, "write_atomically", write)
+    folder = tmp_path / "run"
+    output = refused(*TRAIN, "--steps", "6", "--out", folder, "--save-every", "2")
+    assert "disk full writing" in output
+    assert "Free space" in output
+    assert f"last good checkpoint is {folder}/checkpoints/step-000000002" in output
+    monkeypatch.undo()
+    assert "step 2 of 6" in ok(*TRAIN, "--steps", "6", "--out", folder)
+
+
+# --- what is stored ------------------------------------------------------------------------------
+
+
+def test_the_configuration_is_printed_and_stored(straight):
+    run = json.loads((straight / "run.json").read_text())
+    settings = run["settings"]
+    assert settings["preset"] == "digits"
+    assert settings["role"]["train"]["steps"] == 40
+    assert settings["role"]["batch"] == 4
+    assert settings["role"]["train"]["lr"] == preset("digits").teacher.train.lr
+    assert (run["status"], run["step"], run["parameters"]) == ("finished", 40, 942_468)
+    assert run["sources"] == preset("digits").notes
+    session = run["sessions"][0]
+    assert session["versions"]["torch"] == torch.__version__
+    assert session["processes"] == 1
+    assert {"commit", "hardware", "seconds"} <= session.keys()
+
+
+def test_the_log_is_a_line_a_step(straight):
+    lines = [json.loads(line) for line in (straight / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 41))
+    assert all(
+        line.keys() == {"step", "loss", "terms", "grad_norm", "lr", "images_per_s"}
+        for line in lines
+    )
+    assert all(line["images_per_s"] > 0 for line in lines)
+
+
+def test_reading_the_loss_seldom_changes_nothing_else(straight, tmp_path):
+    ok(*LONG, "--out", tmp_path / "run", "--log-every", "7")
+    check_states = [last_state(folder) for folder in (straight, tmp_path / "run")]
+    assert same(*check_states)
+    assert log(tmp_path / "run") == log(straight)
+
+
+# --- distillation --------------------------------------------------------------------------------
+
+
+def test_a_student_learns_from_a_folder_a_stem_or_a_file(straight, tmp_path):
+    for i, path in enumerate((straight, straight / "model", straight / "model.safetensors")):
+        ok(*DISTILL, "--steps", "2", "--teacher", path, "--out", tmp_path / str(i))
+    assert log(tmp_path / "0") == log(tmp_path / "1") == log(tmp_path / "2")
+    assert set(log(tmp_path / "0")[0]["terms"]) == {"imitation", "unconditional", "anchor"}
+    model, lam = checkpoints.load(tmp_path / "0/model")
+    assert model.cfg == preset("digits").student.unet
+    assert torch.equal(lam, load_teacher(straight)[1])  # transferred, frozen
+
+
+@pytest.mark.parametrize(
+    ("options", "terms"),
+    [
+        (("--objective", "composite", "--option", "w=2"), {"composite"}),
+        (("--objective", "single_head", "--weighting", "uniform"), {"guided"}),
+        (("--objective", "fitnets"), {"imitation", "features"}),
+        (("--objective", "scratch", "--weighting", "min_snr"), {"denoising"}),
+    ],
+    ids=lambda x: x[1] if isinstance(x, tuple) else "",
+)
+def test_every_kind_of_objective_trains(straight, tmp_path, options, terms):
+    ok(*DISTILL, "--steps", "2", "--teacher", straight, "--out", tmp_path / "run", *options)
+    assert set(log(tmp_path / "run")[-1]["terms"]) == terms
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """A file in the authors' format, with the smaller of their networks, and its lambda."""
+    path = tmp_path_factory.mktemp("official") / "teacher.pth"
+    torch.manual_seed(0)
+    lam = torch.randn(1000)
+    content = {
+        "ema_state_dict": {"shadow": UNet(STUDENT_CIFAR10).state_dict(), "mu": 0.9999},
+        "tirt_state_dict": {"importance_adjustment": lam, "snr_gamma": torch.tensor(5.0)},
+    }
+    torch.save(content, path)
+    return path, lam
+
+
+@pytest.fixture
+def small_cifar(monkeypatch):
+    """CIFAR-10 of 20 random images, and a preset whose student is thin."""
+    x = torch.randint(256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
+    images = Images(x, torch.arange(20) % 10)
+    monkeypatch.setattr(jobs.data, "load", lambda *a, **k: Dataset("cifar10", 10, images, images))
+    for name in ("cifar10/paper_v2", "cifar10/released"):
+        whole = preset(name)
+        thin = replace(whole.student.unet, ch=32)
+        changed = replace(whole, student=replace(whole.student, unet=thin))
+        monkeypatch.setitem(presets.PRESETS, name, changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "normalize"), [("cifar10/paper_v2", "timesteps"), ("cifar10/released", "batch")]
+)
+def test_a_student_learns_from_the_authors_checkpoint(
+    official, small_cifar, tmp_path, name, normalize
+):
+    path, lam = official
+    options = ("--steps", "1", "--batch", "2", "--device", "cpu", "--out", tmp_path / "run")
+    ok("distill", name, *options, "--teacher", path)
+    (record,) = log(tmp_path / "run")
+    assert math.isfinite(record["loss"])
+    assert torch.equal(checkpoints.load(tmp_path / "run/model")[1], lam)
+    assert json.loads((tmp_path / "run/run.json").read_text())["settings"]["normalize"] == normalize
+
+
+def test_a_split_keeps_a_part_of_the_images(small_cifar):
+    role = preset("cifar10/released").teacher
+    job = Job("cifar10/released", role, "cifar10", Path("x"), split=0.9)
+    kept = jobs.stream(job, torch.device("cpu")).images
+    assert len(kept) == 18
+    assert kept.x.dtype == torch.uint8
+    assert torch.equal(kept.x, jobs.stream(job, torch.device("cpu")).images.x)
+
+
+def test_imagenet_is_read_from_its_files_and_resumed(tmp_path):
+    """Ten small files of the real kind; the stream goes on where it stopped."""
+    write_imagenet(tmp_path)
+    unet = UNetConfig(
+        image_size=64, num_classes=1000, ch=8, mults=(1, 2), blocks=1, attn_resolutions=(),
+        groups=4, patch_size=4,
+    )  # fmt: skip
+    role = preset("imagenet64/paper_v2").teacher
+    role = replace(role, unet=unet, batch=8, train=replace(role.train, steps=7))
+    job = Job(
+        "imagenet64/paper_v2", role, "imagenet64", tmp_path / "a", data=tmp_path, workers=0,
+        device="cpu",
+    )  # fmt: skip
+    quiet = {"say": lambda message: None, "progress": lambda *progress: None}
+    assert Session(job, **quiet).run().why == "finished"
+    begun = replace(job, out=tmp_path / "b", stop_after=3)
+    assert Session(begun, **quiet).run().why == "stopped"
+    assert Session(replace(begun, stop_after=None), **quiet).run().step == 7
+    assert log(tmp_path / "a") == log(tmp_path / "b")
+    assert same(last_state(tmp_path / "a"), last_state(tmp_path / "b"))
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
+    out = ("--out", tmp_path / "run")
+    message = refused("distill", "cifar10/paper_v2", *SMALL, *out, "--teacher", straight)
+    assert "has image_channels 1, the preset's student 3" in message
+    assert "no.pth cannot be read" in refused(*DISTILL, *out, "--teacher", tmp_path / "no.pth")
+    checkpoints.save(tmp_path / "plain", UNet(preset("digits").student.unet))
+    message = refused(*DISTILL, *out, "--teacher", tmp_path / "plain")
+    assert "no learned lambda (TIRT) to transfer: choose another --weighting" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("train", "cifar10", *SMALL), "did you mean cifar10/paper_v2 or cifar10/released?"),
+        (("train", "cifar10/paper_v2", *SMALL, "--data", "nowhere"), "nowhere"),
+        ((*TRAIN, "--accumulate", "3"), "cannot be divided evenly into 3 parts"),
+        ((*TRAIN, "--precision", "fp16"), "fp16 needs a CUDA GPU"),
+        ((*TRAIN, "--steps", "0"), "steps >= 1"),
+        ((*TRAIN, "--stop-after", "0"), "stop_after=0"),
+        ((*DISTILL, "--teacher", "x", "--option", "w"), "--option w: KEY=NUMBER"),
+        ((*TRAIN, "--resume", "nowhere"), "nowhere is not a whole checkpoint"),
+    ],
+    ids=lambda x: "" if isinstance(x, str) else " ".join(x[-2:]),
+)
+def test_settings_that_cannot_be_are_errors(tmp_path, args, message):
+    assert message in refused(*args, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("command", [train_cli.train, train_cli.distill], ids=lambda c: c.name)
+def test_every_option_is_explained(command):
+    output = invoke(command.name, "--help").output
+    for option in command.params:
+        if option.param_type_name == "option":
+            assert option.help, option.name
+            assert option.opts[0] in output
+    words = " ".join(output.split())
+    assert all(name in words for name in presets.PRESETS)
+
+
+def test_a_preset_for_a_gpu_runs_in_fp32_on_the_cpu(monkeypatch):
+    role, options = preset("fashion_mnist").teacher, {"precision": None, "compiled": False}
+    options |= {"channels_last": False, "accumulate": 1}
+    assert role.train.bf16
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert train_cli._numerics(role, "auto", options).precision == "bf16"
+    assert train_cli._numerics(role, "cpu", options).precision == "fp32"
+    assert train_cli._numerics(role, "auto", options | {"precision": "fp32"}).precision == "fp32"
+
+
+def test_an_accelerator_can_be_made_again():
+    """With another precision, too: a notebook may train twice."""
+    assert make_accelerator("bf16", "cpu").mixed_precision == "bf16"
+    assert make_accelerator("fp32", "cpu").mixed_precision == "no"
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+def test_two_processes_under_torchrun_log_what_one_does(straight, tmp_path):
+    """The digits student has no dropout, so the records agree to rounding; one process writes."""
+    options = (*DISTILL, "--steps", "3", "--teacher", str(straight))
+    ok(*options, "--out", tmp_path / "one")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launcher, "-m", "dashlib", *options, "--out", str(tmp_path / "two")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=150, env={**os.environ}, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished: 3 steps") == 1
+    assert done.stdout.count('"preset"') == 1
+    for mine, theirs in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
+        assert theirs["terms"] == pytest.approx(mine["terms"], rel=1e-4)
+    session = json.loads((tmp_path / "two/run.json").read_text())["sessions"][0]
+    assert (session["processes"], session["ended"]) == (2, "finished")
