@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from dashlib.data import Images
 from dashlib.evaluation import Settings, Task
-from dashlib.generation import gather, generate, to_bytes
+from dashlib.generation import gather, generate
+from dashlib.reference import Real, pixels
 from dashlib.scores import SPLITS, SUBSET_SIZE
 from dashlib.shards import Shards
 
@@ -27,14 +28,14 @@ KEYS = {
 class Pixels(Dataset[Tensor]):
     """Images as torch-fidelity takes them: uint8 ``(3, H, W)``, grey as three equal channels."""
 
-    def __init__(self, images: Tensor) -> None:
-        self.images = to_bytes(images).cpu().expand(-1, 3, -1, -1)
+    def __init__(self, images: Real) -> None:
+        self.images = images
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.images[index]
+        return pixels(self.images, range(index, index + 1))[0].cpu().expand(3, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class CrossCheck:
     Raises ``ValueError`` if torch-fidelity is not installed.
     """
 
-    real: Images
+    real: Real
     weights: Path
 
     def __post_init__(self) -> None:
@@ -70,16 +71,16 @@ class CrossCheck:
             sampler=settings.sampler,
             batch=settings.batch,
         )
-        images, _ = gather(made, shards, network)
-        return self.score(images, settings, shards) if shards.first else {}
+        made_images = Images(*gather(made, shards, network))
+        return self.score(made_images, settings, shards) if shards.first else {}
 
-    def score(self, images: Tensor, settings: Settings, shards: Shards) -> dict[str, float]:
+    def score(self, images: Images, settings: Settings, shards: Shards) -> dict[str, float]:
         """The scores of these uint8 images."""
         import torch_fidelity
 
         found = torch_fidelity.calculate_metrics(
             input1=Pixels(images),
-            input2=Pixels(self.real.x),
+            input2=Pixels(self.real),
             isc=True,
             fid=True,
             kid=True,

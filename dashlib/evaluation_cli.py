@@ -11,7 +11,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from dashlib import data, reference
+from dashlib import reference
 from dashlib.checkpoints import write_atomically
 from dashlib.crosscheck import CrossCheck
 from dashlib.efficiency import PRECISIONS, Precision
@@ -35,6 +35,7 @@ from dashlib.sampling import CLAMPS, SPACINGS, Clamp, Spacing
 from dashlib.shards import Shards, shards
 
 DEFAULT_W = 1.5
+ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
 SAMPLER_OPTIONS = (
     click.option("--steps", default=50, show_default=True, help="DDIM steps."),
     click.option(
@@ -119,7 +120,7 @@ def _interval(w: float, interval: tuple[int, int]) -> Interval:
     type=click.Path(path_type=Path),
     help="FILE.png: a grid; FILE.npz: uint8 images (NHWC) and labels; else a folder of PNG.",
 )
-@click.option("--n", default=100, show_default=True, help="Images; the classes take turns.")
+@click.option("--n", "--samples", "n", default=100, show_default=True, help=f"Images. {ALIAS}")
 @click.option("--w", type=float, help="Guidance scale (1: none); of tag, the largest.  [1.5; 4]")
 @click.option(
     "--schedule",
@@ -209,14 +210,14 @@ class Request:
             extractor = reference.classifier(self.dataset, place.device)
         else:
             extractor = reference.inception(path, place.device, unverified=self.unverified)
-        parts = data.load(self.dataset, self.root)
-        channels, size = parts.train.x.shape[1:3]
-        check(models, channels, size, parts.num_classes)
-        extra = CrossCheck(parts.train, path) if self.cross_check and path else None
+        images, classes = reference.real_images(self.dataset, self.root, place)
+        channels, size = reference.pixels(images, range(1)).shape[1:3]
+        check(models, channels, size, classes)
+        extra = CrossCheck(images, path) if self.cross_check and path else None
         real = reference.reference(
             self.dataset,
             "train",
-            parts.train,
+            images,
             extractor,
             place,
             root=self.root,
@@ -236,7 +237,7 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.option(
     "--data",
     "dataset",
-    type=click.Choice(data.DATASETS),
+    type=click.Choice(reference.DATASETS),
     required=True,
     help="Its training images are the reference set.",
 )
@@ -247,7 +248,7 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
     type=click.Path(file_okay=False, path_type=Path),
     help="Of the data; reference statistics are kept there, too.",
 )
-@click.option("--n", default=50_000, show_default=True, help="Samples of each score.")
+@click.option("--n", "--samples", "n", default=50_000, show_default=True, help=f"Samples. {ALIAS}")
 @click.option("--w", "ws", type=float, multiple=True, help="Guidance scale, repeatable.  [1.5]")
 @click.option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4.")
 @click.option("--seeds", multiple=True, default=(42, 123, 456), show_default=True, type=int)

@@ -101,7 +101,7 @@ def noisy_pairs(
     index = torch.arange(pairs, device=device) % len(images)
     t = torch.randint(schedule.T, (pairs,), generator=generator, device=device)
     eps = torch.randn(pairs, *images.x.shape[1:], generator=generator, device=device)
-    return NoisyPairs(schedule.add_noise(images.x[index], eps, t), t, images.y[index])
+    return NoisyPairs(schedule.add_noise(images.pixels(index), eps, t), t, images.y[index])
 
 
 @torch.no_grad()

@@ -18,17 +18,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dashlib import results
+from dashlib import data, results
 from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomically
 from dashlib.data import Images
 from dashlib.efficiency import Settings, numerics
 from dashlib.generation import to_bytes
+from dashlib.imagenet64 import ImageNet64
+from dashlib.imagenet_files import CLASSES
 from dashlib.inception import Features, Inception
 from dashlib.scores import Moments
 from dashlib.shards import Shards
 
 FULL_NAMES = {"fid": "Frechet distance", "is": "class score", "kid": "kernel distance"}
 INCEPTION_NAMES = {"fid": "FID", "is": "Inception Score", "kid": "KID"}
+DATASETS = (*data.DATASETS, "imagenet64")
+Real = Images | ImageNet64
 KEPT = 10_000  # features kept whole of any set of images, for KID, precision and recall
 
 
@@ -118,11 +122,36 @@ def kept(count: int) -> Tensor:
     return chosen
 
 
-def fingerprint(images: Images, samples: int = 64) -> str:
+def pixels(images: Real, numbers: range) -> Tensor:
+    """Consecutive real images as uint8 ``(B, C, H, W)``."""
+    if isinstance(images, ImageNet64):
+        return images[numbers][0]
+    return to_bytes(images.x[numbers.start : numbers.stop])
+
+
+def real_images(name: str, root: Path, shards: Shards) -> tuple[Real, int]:
+    """The training images of a data set, held as bytes where that loses nothing, and its classes.
+
+    The first process unpacks files that need it.  Errors are those of :func:`dashlib.data.load`
+    and :class:`dashlib.imagenet64.ImageNet64`.
+    """
+
+    def load() -> tuple[Real, int]:
+        if name == "imagenet64":
+            return ImageNet64(root), CLASSES
+        parts = data.load(name, root, dtype="float32" if name == "digits" else "uint8")
+        return parts.train, parts.num_classes
+
+    found = load() if shards.first else None
+    shards.all(True)
+    return found or load()
+
+
+def fingerprint(images: Real, samples: int = 64) -> str:
     """SHA-256 of some of the images' pixels, spread evenly: other data, another fingerprint."""
-    chosen = torch.linspace(0, len(images) - 1, min(samples, len(images))).long()
-    pixels = torch.cat([to_bytes(images.x[int(i) : int(i) + 1]) for i in chosen]).cpu()
-    return hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest()
+    chosen = torch.linspace(0, len(images) - 1, min(samples, len(images))).long().tolist()
+    some = torch.cat([pixels(images, range(i, i + 1)) for i in chosen]).cpu()
+    return hashlib.sha256(some.contiguous().numpy().tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -137,14 +166,15 @@ class Reference:
         return f"{self.key['dataset']}/{self.key['split']}, {self.key['n']:,} images"
 
 
-def key_of(name: str, split: str, images: Images, extractor: Extractor) -> dict[str, Any]:
+def key_of(name: str, split: str, images: Real, extractor: Extractor) -> dict[str, Any]:
     """All that a reference depends on."""
+    channels, size = pixels(images, range(1)).shape[1:3]
     return {
         "dataset": name,
         "split": split,
         "n": len(images),
-        "size": images.x.shape[-1],
-        "channels": images.x.shape[1],
+        "size": size,
+        "channels": channels,
         "pixels": fingerprint(images),
         "features": extractor.sha,
     }
@@ -188,18 +218,18 @@ def write(reference: Reference, root: Path) -> Path:
     return path
 
 
-def _slices(images: Images, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _slices(images: Real, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's images, and whether the features of each are kept."""
     chosen = kept(len(images))
     for start in range(numbers.start, numbers.stop, batch):
         stop = min(start + batch, numbers.stop)
-        yield to_bytes(images.x[start:stop]), chosen[start:stop]
+        yield pixels(images, range(start, stop)), chosen[start:stop]
 
 
 def reference(
     name: str,
     split: str,
-    images: Images,
+    images: Real,
     extractor: Extractor,
     shards: Shards,
     *,

@@ -61,7 +61,7 @@ def test_images_and_sets_move_to_a_device(digits):
 
 def test_all_that_a_stream_draws_is_on_the_device_of_its_images(digits, schedule, monkeypatch):
     cpu = torch.Generator()  # the meta device has no generator: it draws nothing
-    monkeypatch.setattr(torch, "Generator", lambda device: cpu)
+    monkeypatch.setattr(Stream, "__post_init__", lambda self: setattr(self, "generator", cpu))
     stream = Stream(digits.train.to("meta"), schedule, 10, 8, flip=True)
     batch = next(stream)
     for name in ("x_t", "t", "y", "y_dropped", "eps"):

@@ -14,7 +14,11 @@ from dashlib import imagenet_files
 from dashlib.data import Stream
 from dashlib.imagenet64 import GlobalBatches, ImageNet64, LoadedStream, loader
 from dashlib.imagenet_files import FILES, read_batch
+from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
+from dashlib.training import TrainConfig, Trainer
+from dashlib.unet import UNet
+from dashlib.weighting import make_weighting
 
 SIZES = [5, 3, 4, 1, 6, 2, 5, 4, 3, 7]  # images of the ten training files: 40
 FIELDS = ("x_t", "t", "y", "y_dropped", "eps")
@@ -420,3 +424,21 @@ def test_a_loaded_stream_offers_what_a_trainer_asks_of_a_stream(train, digits):
     before = torch.get_rng_state()
     next(loaded)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_trainer_resumes_with_a_loaded_stream(train, tiny, tmp_path):
+    def start():
+        torch.manual_seed(0)
+        cfg = replace(tiny, image_channels=3, image_size=64, attn_resolutions=(), num_classes=1000)
+        objective, weighting = make_objective("scratch"), make_weighting("uniform", Schedule())
+        return Trainer(UNet(cfg), objective, weighting, TrainConfig(steps=7)), stream_of(train)
+
+    trainer, stream = start()
+    whole = [record.loss for record in trainer.run(stream)]
+    trainer, stream = start()
+    records = trainer.run(stream)
+    first = [next(records).loss for _ in range(4)]
+    trainer.save(tmp_path / "run.pt", stream)
+    trainer, stream = start()
+    trainer.resume(tmp_path / "run.pt", stream)
+    assert first + [record.loss for record in trainer.run(stream)] == whole

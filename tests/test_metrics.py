@@ -7,6 +7,8 @@ import pytest
 import scipy.linalg
 import torch
 
+from dashlib import metrics
+from dashlib.data import Images
 from dashlib.guidance import Branches
 from dashlib.metrics import (
     compare,
@@ -268,3 +270,10 @@ def test_frechet_is_a_symmetric_distance():
 def test_a_covariance_needs_two_features(n):
     with pytest.raises(ValueError, match=f"{n} feature vectors"):
         gaussian(torch.zeros(n, 4))
+
+
+def test_noisy_pairs_of_bytes_are_those_of_floats(schedule):
+    stored = Images(torch.randint(0, 256, (6, 3, 32, 32)).byte(), torch.zeros(6).long())
+    floats = Images(stored.pixels(), stored.y)
+    pairs = [metrics.noisy_pairs(images, schedule, pairs=20).x_t for images in (stored, floats)]
+    assert torch.equal(*pairs)

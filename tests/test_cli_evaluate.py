@@ -1,0 +1,364 @@
+"""The commands sample and evaluate on digits: in one process, resumed, and in two processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from dashlib import checkpoints, classifier, data, evaluation_cli, inception, reference, results
+from dashlib.evaluation import Store, label, summary
+from dashlib.evaluation_cli import evaluate, sample
+from dashlib.generation import _eps_model, find, generate, noise
+from dashlib.guidance import TAG, Constant, Interval
+from dashlib.unet import UNet
+
+FEW = ["--steps", "2", "--device", "cpu"]
+SCRIPT = """
+from torch import distributed
+from dashlib import evaluation_cli
+
+distributed.init_process_group("gloo")
+for name, arguments in {}.items():
+    getattr(evaluation_cli, name).main(arguments, standalone_mode=False)
+distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def world(model, digits, run_folder):
+    """A folder with the checkpoint ``tiny`` and a stored, barely trained digits classifier."""
+    checkpoints.save(run_folder / "tiny", model)
+    judge = classifier.fit(digits.train, epochs=1)
+    run = results.Run("digits/classifier", {"epochs": 1}, 0, {}, 0.0, 297, {})
+    results.store(run, weights=judge.state_dict())
+    return run_folder
+
+
+def call(command, *arguments, ok=True):
+    result = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert (result.exit_code == 0) == ok, result.output
+    assert ok or isinstance(result.exception, SystemExit), result.exception  # no traceback
+    return result.output
+
+
+def score(world, *arguments, ok=True):
+    """Evaluate the tiny model by the classifier's features on 20 samples."""
+    fixed = ["--data", "digits", "--root", world / "data", "--features", "classifier", "--n", 20]
+    return call(evaluate, world / "tiny", *fixed, *FEW, *arguments, ok=ok)
+
+
+def launched(world, **commands):
+    """The commands with these arguments, one after the other, in two processes under torchrun."""
+    script = world / "commands.py"
+    words = {name: [str(a) for a in arguments] for name, arguments in commands.items()}
+    script.write_text(SCRIPT.format(words))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "DASH_RESULTS": str(world)}
+    subprocess.run([*launcher, script], env=environment, check=True, timeout=120)
+
+
+def test_noise_belongs_to_the_image_not_to_the_process():
+    whole = noise(42, range(10), (1, 8, 8))
+    torch.testing.assert_close(noise(42, range(4, 10), (1, 8, 8)), whole[4:], rtol=0, atol=0)
+    assert not torch.equal(noise(43, range(10), (1, 8, 8)), whole)
+    assert len(torch.unique(whole[:, 0, 0, 0])) == 10
+    assert abs(noise(0, range(300), (1, 8, 8)).std() - 1) < 0.03
+
+
+def test_images_do_not_depend_on_the_batch(model):
+    def images(batch):
+        made = generate(
+            model, Constant(2), range(7), seed=0, device=torch.device("cpu"), batch=batch
+        )
+        return torch.cat([x for x, _ in made]).int()
+
+    assert (images(7) - images(3)).abs().max() <= 1  # of 255: batches may round differently
+
+
+def test_sample_writes_a_grid_arrays_and_files(world):
+    for out in ("grid.png", "all.npz", "folder"):
+        text = call(sample, world / "tiny", "--out", world / out, "--n", 12, "--batch", 5, *FEW)
+        assert f"wrote 12 images to {world / out}" in text
+    arrays = np.load(world / "all.npz")
+    assert arrays["arr_0"].shape == (12, 8, 8, 1)
+    assert arrays["arr_0"].dtype == np.uint8
+    assert arrays["arr_1"].tolist() == [*range(10), 0, 1]
+    files = sorted((world / "folder").iterdir())
+    assert [f.name for f in files] == [f"{i:06d}.png" for i in range(12)]
+    for file, image in zip(files, arrays["arr_0"], strict=True):
+        assert np.array_equal(np.asarray(Image.open(file)), image[:, :, 0])
+    grid = np.asarray(Image.open(world / "grid.png").convert("L"))
+    assert np.array_equal(grid[1:9, 1:9], arrays["arr_0"][0, :, :, 0])
+
+
+def test_sampling_options_change_the_images(world):
+    def images(*options):
+        call(sample, world / "tiny", "--out", world / "x.npz", "--n", 4, *FEW, *options)
+        return np.load(world / "x.npz")["arr_0"].tobytes()
+
+    variants = [
+        (),
+        ("--seed", 1),
+        ("--w", 3),
+        ("--schedule", "tag"),
+        ("--schedule", "interval", "--interval", 0, 500),
+        ("--spacing", "leading"),
+        ("--clamp", "none"),
+    ]
+    assert len({images(*options) for options in variants}) == len(variants)
+    assert images() == images("--w", 1.5, "--batch", 4)
+
+
+@pytest.mark.parametrize("w", [Constant(1), Constant(3)])
+def test_precision_changes_the_prediction_little(model, w):
+    x, t, y = torch.randn(4, 1, 8, 8), torch.full((4,), 500), torch.arange(4)
+    exact, rounded = (_eps_model(model, y, w, precision)(x, t) for precision in ("fp32", "bf16"))
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_an_interval_needs_its_schedule(world):
+    text = call(sample, world / "tiny", "--out", world / "x.png", "--interval", 0, 5, ok=False)
+    assert "go together" in text
+
+
+def test_models_are_found_by_name_file_and_folder(world, model):
+    checkpoints.save(world / "job" / "model", model)
+    spec = {"unet": {**vars(model.cfg)}}
+    run = results.Run("digits/mine", spec, 0, {}, 0.0, 0, {})
+    results.store(run, weights=model.state_dict())
+    names = [str(world / "tiny"), f"{world}/tiny.safetensors", str(world / "job"), "digits/mine"]
+    assert len({find(name).sha for name in names}) == 1
+    with pytest.raises(FileNotFoundError, match="no model 'nothing'"):
+        find("nothing")
+
+
+def test_official_checkpoints_are_found(world):
+    from dashlib.unet import STUDENT_CIFAR10
+
+    path = world / "student.pth"
+    weights = UNet(STUDENT_CIFAR10).state_dict()
+    torch.save({"ema_state_dict": {"shadow": weights}, "tirt_state_dict": {}}, path)
+    found = find(str(path))
+    torch.testing.assert_close(found.model.conv_out.weight, weights["conv_out.weight"])
+
+
+def test_single_head_models_are_sampled_with_w_as_an_input(tiny):
+    from dataclasses import replace
+
+    torch.manual_seed(0)
+    single = UNet(replace(tiny, w_conditioned=True)).eval()
+    pictures = [
+        next(generate(single, Constant(w), range(3), seed=0, device=torch.device("cpu")))[0]
+        for w in (1, 4)
+    ]
+    assert not torch.equal(*pictures)
+
+
+def test_classifier_scores_are_named_so_and_carry_their_circumstances(world):
+    out = world / "scores.json"
+    text = score(world, "--metrics", "fid,is,kid,pr", "--seeds", 1, "--out", out)
+    (record,) = json.loads(out.read_text())["scores"]
+    assert "Frechet distance (classifier features)" in record["scores"]
+    assert "FID" not in text + out.read_text()
+    assert "KID" not in text + out.read_text()
+    for part in (
+        "N=20",
+        "dashlib",
+        "digits/train, 1,500 images",
+        record["reference"]["features"][:8],
+    ):
+        assert part in text
+    assert record["sampling"]["steps"] == 2
+    assert set(record) >= {"commit", "hardware", "torch", "seconds", "weights", "library"}
+
+
+def test_the_frechet_distance_is_that_of_the_samples(world, digits):
+    from dashlib.metrics import frechet, gaussian
+
+    out = world / "scores.json"
+    score(world, "--metrics", "fid", "--seeds", 1, "--w", 2, "--batch", 7, "--out", out)
+    (record,) = json.loads(out.read_text())["scores"]
+    call(sample, world / "tiny", "--out", world / "x.npz", "--n", 20, "--w", 2, "--seed", 1, *FEW)
+    images = torch.from_numpy(np.load(world / "x.npz")["arr_0"]).permute(0, 3, 1, 2)
+    judge = results.load("digits/classifier").classifier()
+    pair = [
+        judge.features(x.float() / 127.5 - 1) for x in (images, reference.to_bytes(digits.train.x))
+    ]
+    found = record["scores"]["Frechet distance (classifier features)"]
+    assert found == pytest.approx(frechet(*map(gaussian, pair)), rel=1e-4)
+
+
+def test_a_sweep_covers_models_scales_and_seeds_and_averages(world):
+    out = world / "scores.json"
+    grid = ["--w", 1, "--w", 2, "--tag", "--seeds", 1, "--seeds", 2, "--metrics", "fid"]
+    text = score(world, *grid, "--out", out)
+    content = json.loads(out.read_text())
+    cells = [(r["guidance"], r["seed"]) for r in content["scores"]]
+    assert cells == [(g, s) for g in ("w=1", "w=2", "TAG(1,4,5)") for s in (1, 2)]
+    row = content["summary"][0]
+    a, b = (r["scores"]["Frechet distance (classifier features)"] for r in content["scores"][:2])
+    assert row["mean"]["Frechet distance (classifier features)"] == pytest.approx((a + b) / 2)
+    assert row["std"]["Frechet distance (classifier features)"] == pytest.approx(
+        abs(a - b) / 2**0.5
+    )
+    assert "seeds 1, 2" in text
+    assert "±" in text
+
+
+def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatch):
+    out, made = world / "scores.json", []
+    genuine = evaluation_cli.sweep.__globals__["score"]
+
+    def counted(task, *rest):
+        made.append((label(task.w), task.seed))
+        return genuine(task, *rest)
+
+    monkeypatch.setitem(evaluation_cli.sweep.__globals__, "score", counted)
+    score(world, "--w", 1, "--seeds", 1, "--metrics", "fid", "--out", out)
+    first = json.loads(out.read_text())["scores"]
+    score(world, "--w", 1, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
+    assert made == [("w=1", 1), ("w=1", 2)]
+    assert json.loads(out.read_text())["scores"][0] == first[0]
+    score(world, "--w", 1, "--seeds", 1, "--metrics", "fid", "--out", out, "--clamp", "none")
+    assert made[2:] == [("w=1", 1)]  # other circumstances: another score
+    score(world, "--w", 1, "--seeds", 2, "--metrics", "pr", "--out", out)
+    assert made[3:] == [("w=1", 2)]  # another metric of the same samples joins the record
+    joined = [r for r in json.loads(out.read_text())["scores"] if r["seed"] == 2]
+    assert len(joined) == 1
+    assert {name.split(" (")[0] for name in joined[0]["scores"]} == {
+        "Frechet distance",
+        "precision",
+        "recall",
+    }
+
+
+def test_a_killed_sweep_has_stored_what_it_had(world, monkeypatch):
+    out = world / "scores.json"
+    genuine = evaluation_cli.sweep.__globals__["score"]
+
+    def dying(task, *rest):
+        if task.seed == 2:
+            raise KeyboardInterrupt
+        return genuine(task, *rest)
+
+    monkeypatch.setitem(evaluation_cli.sweep.__globals__, "score", dying)
+    with pytest.raises(AssertionError):
+        score(world, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
+    assert [r["seed"] for r in Store(out).records] == [1]
+
+
+def test_a_file_that_is_not_scores_is_left_alone(world):
+    out = world / "notes.json"
+    out.write_text("[1, 2]")
+    assert "not a file of scores" in score(world, "--out", out, ok=False)
+    assert out.read_text() == "[1, 2]"
+
+
+def test_summary_of_one_seed_has_no_spread():
+    record = dict.fromkeys(("model", "weights", "guidance", "n", "sampling", "features"), 0)
+    record |= {"reference": {}, "seed": 1, "scores": {"FID": 2.0}}
+    (row,) = summary([record])
+    assert row["mean"] == {"FID": 2.0}
+    assert row["std"] == {"FID": None}
+
+
+def test_labels_name_every_number():
+    assert label(Constant(1.5)) == "w=1.5"
+    assert label(TAG(w_max=3)) == "TAG(1,3,5)"
+    assert label(Interval(2, 100, 800)) == "w=2 on 100<=t<800"
+
+
+def test_no_fid_without_inception_weights(world, monkeypatch):
+    monkeypatch.delenv("DASH_INCEPTION", raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(world))
+    text = call(evaluate, world / "tiny", "--data", "digits", *FEW, ok=False)
+    assert "no FID can be computed" in text
+    assert inception.address() in text
+
+
+def test_models_of_other_images_are_refused(world, model):
+    from dataclasses import replace
+
+    checkpoints.save(world / "tiny", UNet(replace(model.cfg, num_classes=7)))
+    assert "7 classes" in score(world, ok=False)
+
+
+def test_cross_check_says_what_is_missing(world, monkeypatch):
+    assert "leave --features out" in score(world, "--cross-check", ok=False)
+    monkeypatch.setattr("dashlib.crosscheck.find_spec", lambda name: None)
+    from dashlib.crosscheck import CrossCheck
+
+    with pytest.raises(ValueError, match="torch-fidelity, which is not installed"):
+        CrossCheck(data.digits().test, world)
+
+
+def test_cross_check_hands_bytes_and_weights_to_torch_fidelity(model, digits, monkeypatch):
+    from types import SimpleNamespace
+
+    from dashlib import crosscheck
+    from dashlib.evaluation import Settings, Task
+    from dashlib.generation import Named, Sampler
+    from dashlib.shards import Shards
+
+    asked = {}
+
+    def calculate_metrics(**options):
+        asked.update(options)
+        return {key: float(i) for i, key in enumerate(crosscheck.KEYS.values())}
+
+    library = SimpleNamespace(calculate_metrics=calculate_metrics)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", library)
+    monkeypatch.setattr(crosscheck, "find_spec", lambda name: library)
+    extractor = reference.Extractor(lambda x: x, "0" * 64, "any", "unverified Inception weights")
+    real = reference.Reference({}, None, torch.empty(0))
+    settings = Settings(3, ("fid",), extractor, real, Sampler(steps=2))
+    check = crosscheck.CrossCheck(digits.test, weights := inception.Path("weights.pth"))
+    found = check(Task(Named("tiny", model, ""), Constant(1), 0), settings, Shards())
+    assert list(found) == check.names(settings)
+    assert list(found.values()) == [0, 1, 2]
+    assert not [name for name in found if "FID" in name or "KID" in name]
+    assert len(asked["input1"]) == 3
+    assert len(asked["input2"]) == len(digits.test)
+    for part in (asked["input1"], asked["input2"]):
+        assert part[2].shape == (3, 8, 8)
+        assert part[2].dtype == torch.uint8
+    assert asked["feature_extractor_weights_path"] == str(weights)
+    assert asked["kid_subset_size"] == asked["isc_splits"] == 3
+
+
+def test_two_processes_sample_and_score_like_one(world):
+    pictures = [world / "tiny", "--n", 7, "--batch", 3, *FEW]
+    scored = [world / "tiny", "--data", "digits", "--features", "classifier", "--n", 21, *FEW]
+    scored += ["--batch", 8, "--seeds", 1, "--metrics", "fid,is,kid,pr"]
+
+    def arguments(name):
+        own = ["--root", world / name, "--out", world / f"{name}.json"]
+        return {"sample": [*pictures, "--out", world / f"{name}.npz"], "evaluate": [*scored, *own]}
+
+    call(sample, *arguments("one")["sample"])
+    call(evaluate, *arguments("one")["evaluate"])
+    launched(world, **arguments("two"))
+
+    arrays = [np.load(world / f"{name}.npz") for name in ("one", "two")]
+    assert np.array_equal(*(a["arr_1"] for a in arrays))
+    assert np.abs(np.subtract(*(a["arr_0"].astype(int) for a in arrays))).max() <= 1
+    one, two = (json.loads((world / f"{n}.json").read_text())["scores"][0] for n in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for name, value in one["scores"].items():
+        assert two["scores"][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    folders = [world / name / "reference" for name in ("one", "two")]
+    kept = [checkpoints.read_tensors(next(folder.iterdir())) for folder in folders]
+    for part in ("mean", "scatter", "pool"):
+        torch.testing.assert_close(kept[1][part], kept[0][part], rtol=1e-5, atol=1e-5)
+
+
+def test_samples_is_another_name_for_n_which_torchrun_takes_for_its_own(world):
+    call(sample, world / "tiny", "--out", world / "x.npz", "--samples", 3, *FEW)
+    assert len(np.load(world / "x.npz")["arr_0"]) == 3
