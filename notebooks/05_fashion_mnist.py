@@ -251,7 +251,7 @@ Markdown(markdown(["student", "$e_c^2$", "$e_u^2$", "common", "explained", "a*"]
 
 # %% [markdown]
 # Gap match found a gap near zero and branches as far from the teacher's as a prediction of nothing is. Its $\rho$ is the only one of the table that resembles the paper's for cond-only: *this* is what a collapse looks like. Its loss never trains what the two branches
-# have in common, the denoising. The paper's row of that name has a good ρ and a good FID, so more must have been in it (another term, or weights to start from) than the loss that we know of.
+# have in common, the denoising. The paper's row of that name has a good ρ and a good FID, so there was presumably more to it (another term, or weights to start from) than the loss that we know of.
 #
 # The explained share is sobering for all. Only DASH and multi-w composite explain more than a few per cent: label dropout and scratch, with $\rho$ not far from one and a fair cos, do *worse* than a student without any gap, since what they get wrong outweighs
 # what they get right. $a^* < 1$ says the same: but for gap match, every one of these gaps should be made shorter. At this size and budget no student has *learned* its teacher's gap under TIRT Transfer; DASH has learned it best of the five.
@@ -323,10 +323,15 @@ figure.axes[0].set(ylim=(70, 320), yticks=ticks, yticklabels=[str(tick) for tick
 figure.axes[0].minorticks_off()
 show(figure)
 
+# %%
+assert guided["4"]["frechet"] > 1.8 * guided["1.25"]["frechet"], "the teacher: upward"
+for row in ("dash", "cond_only_dropout", "scratch"):
+    assert 0.6 < fd[row]["3"] / fd[row]["1.25"] < 0.8, "these students: downward"
+
 # %% [markdown]
 # {numref}`fig-fashion-sweep` is not what the paper leads one to expect, and should be read slowly. **DASH under TIRT Transfer does not give the best samples at any scale.** Label dropout has the lower FD at every scale, cond-only at every scale up to 2 and under TAG,
-# composite at $w = 4$, where nearly all of its samples are recognised; even scratch, which saw no teacher, is ahead at $w = 3$ and 4. In accuracy DASH comes last at every scale among those that are neither composite nor the teacher. What DASH shares with the teacher is the *shape* of the curve, flat and without
-# catastrophe, and that it has in common with dropout and scratch.
+# composite at $w = 4$, where nearly all of its samples are recognised; even scratch, which saw no teacher, is ahead at $w = 3$ and 4. In accuracy DASH comes last at every scale among those that are neither composite nor the teacher. Nor does it follow the teacher's
+# curve, as it did on digits ({ref}`ch-dash`): the teacher's FD doubles, nearly, from weak to strong guidance, that of DASH falls by a quarter, and dropout's and scratch's do the same.
 #
 # How much of that is luck? FD has one seed, but the distances of the pictures have three, and they warn of one comparison: seed 0, the one that was scored, is the *best* of the three for cond-only, with the shortest gap and the nearest pictures at every
 # scale, and the *worst* for DASH.
@@ -370,7 +375,7 @@ assert own_best["dash"] < 1.2 * own_best["composite"], "close together"
 Markdown(markdown(["model", "best w", "FD there", "accuracy there", "FD TAG"], lines))
 
 # %% [markdown]
-# Every student wants stronger guidance than its teacher does: it repairs, in part, what a weak conditional branch gets wrong. At their own best scales the five headline rows lie close together, DASH last of them by a small margin. A comparison at one fixed scale
+# Every student wants stronger guidance than its teacher does, presumably because it repairs part of what a weak conditional branch gets wrong. At their own best scales the five headline rows lie close together, DASH last of them by a small margin. A comparison at one fixed scale
 # could have put almost any of them first.
 #
 # ## Does the unconditional term give most of the gain?
@@ -403,7 +408,8 @@ for w in ("1.5", "4"):
 FOUND, lines = {name: steps(of) for name, of in MEASURES.items()}, []
 for name, (*three, step, total) in FOUND.items():
     part = f"{step / total:.0%}" if total > 0 else "no gain"
-    lines.append([name, *(f"{v:.3g}" for v in three), f"{step:+.2g}", f"{total:+.2g}", part])
+    cells = [name.replace("w = TAG", "TAG"), *(f"{v:.3g}" for v in three)]
+    lines.append([*cells, f"{step:+.2g}", f"{total:+.2g}", part])
 of_gap = ("distance of log ρ from 0", "1 − cos", "gap MSE", "$e_u^2$")
 shares = [FOUND[name][3] / FOUND[name][4] for name in of_gap]
 assert min(shares) > 0.9, "of the gap: nearly all"
@@ -465,7 +471,7 @@ Markdown(markdown(["", "TIRT Transfer", "uniform"], summary))
 
 # %% [markdown]
 # Only ρ is nearer to one under TIRT Transfer, and by a hair. Everything else is clearly better with uniform weights: direction, gap, either branch, and the pictures. {numref}`fig-fashion-weights` shows where it comes from. At low noise,
-# which has the weight, TIRT wins next to nothing. At high noise, which has none, the errors are several times as large, and there the layout of a picture is decided: this is why the students of TIRT Transfer draw another shoe than their teacher. It is the finding of {ref}`ch-tirt`, in a stronger
+# which has the weight, TIRT wins next to nothing. At high noise, which has none, the errors are several times as large, and there, on digits at least, the layout of a picture is decided ({ref}`ch-dash`): presumably this is why the students of TIRT Transfer draw another shoe than their teacher. It is the finding of {ref}`ch-tirt`, in a stronger
 # form. Whether uniform weights also give the better FD was not measured; exercise 3 says how to.
 #
 # ## Draw clothes yourself
@@ -580,11 +586,11 @@ assert verdicts == ["both"] * 7 + ["digits only"] * 2 + ["neither"]
 Markdown(markdown(["statement", "digits", "clothes", "holds on"], lines))
 
 # %% [markdown]
-# What concerns the **gap** and the timestep weights came back in every point. What concerns the **samples** did not: on digits DASH is ahead of scratch at every scale and first under TAG, on clothes it is not. That it does not beat label dropout in FD was so on digits and is so here.
+# What concerns the **gap** and the timestep weights came back in every point. What concerns DASH's place among the others by its **samples** did not: on digits DASH is ahead of scratch at every scale and first under TAG, on clothes it is not. That it does not beat label dropout in FD was so on digits and is so here.
 #
 # ## What this chapter can't tell
 #
-# - *One teacher*, trained for minutes, with TIRT. It is far from its data, and every student is judged by its likeness to it. A better teacher may rank them otherwise.
+# - *One teacher*, trained for minutes, with TIRT. It is far from its data, and gaps, branches and pictures are judged by their likeness to it. A better teacher may rank them otherwise.
 # - *One training seed and one sampling seed* behind every accuracy and FD; the spread of the gap over three training seeds is known, that of FD is not. Seed 0 flatters cond-only.
 # - *2,000 samples a score.* FD at finite $N$ is biased upward, more so for small $N$; the FD of the held-out images was taken at $N = 10{,}000$. How much of the students' FD is bias was not measured. It is the same $N$ for all.
 # - *Settings not tuned.* The students' learning rate, dropout and length were set once, for all rows, and no row was given a search of its own. 2,000 steps are few.

@@ -1,10 +1,12 @@
 """Figures: reproducible bytes, one colour a method, and what is drawn is what was given."""
 
 import io
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -33,6 +35,44 @@ def test_every_objective_has_a_name_and_a_colour_of_its_own() -> None:
     keys = ["teacher", *{**ROWS, **OBJECTIVES}]
     assert set(plots.NAMES) == set(plots.COLORS) == set(keys)
     assert len({plots.color(key) for key in keys}) == len(keys)
+
+
+# How linear RGB is seen by protanopes and deuteranopes: Machado, Oliveira & Fernandes 2009.
+SIGHT = {
+    "usual": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+TO_XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+) / np.array([[0.9505], [1.0], [1.089]])  # sRGB, relative to its white
+
+
+def seen(colour: str, sight: np.ndarray) -> np.ndarray:
+    """CIELAB coordinates of a colour for this sight (without the linear foot near black)."""
+    srgb = np.array(to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(TO_XYZ @ np.clip(sight @ linear, 0, 1))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_stay_apart_under_colour_blindness(sight: str) -> None:
+    places = {key: seen(plots.color(key), SIGHT[sight]) for key in plots.COLORS}
+    for a, b in combinations(places, 2):
+        assert np.linalg.norm(places[a] - places[b]) > 8, f"{a} and {b}"
 
 
 @pytest.mark.parametrize(("channels", "drawn"), [(1, (5, 5)), (3, (5, 5, 3))])
@@ -65,6 +105,16 @@ def test_sweep_draws_the_mean_of_the_seeds() -> None:
     figure = plots.sweep({"dash": seeds})
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([3.0])
     assert figure.axes[0].get_yscale() == "log"
+
+
+def test_sweep_places_a_row_that_lacks_scales() -> None:
+    def at(*scales: str) -> list[dict[str, dict[str, float]]]:
+        return [{w: {"frechet": float(w), "accuracy": 1.0} for w in scales}]
+
+    ax = plots.sweep({"dash": at("1", "2", "4"), "multi_w": at("1", "4")}).axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "4"]
+    assert list(ax.lines[1].get_xdata()) == [0, 2]
+    assert list(ax.lines[1].get_ydata()) == [1, 4]
 
 
 def test_importance_names_its_value() -> None:

@@ -10,10 +10,14 @@ import torch
 
 from dashlib import experiments, results
 from dashlib.experiments import CLASSIFIER, SPECS
-from dashlib.specs import FASHION, FASHION_SPECS, SHIPPED
+from dashlib.specs import FASHION, FASHION_SPECS, HEADLINE, SHIPPED
+from dashlib.unet import UNet, count_parameters
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
+FASHION_STUDENTS = [  # with two branches
+    name for name, s in FASHION_SPECS.items() if s.teacher and s.objective != "single_head"
+]
 SUMMARY = {
     "rho",
     "cos",
@@ -65,12 +69,10 @@ def test_a_stored_run_has_its_configuration_and_metrics(name):
     assert run.trace["curve.loss"].shape == (spec.train.steps // 10,)
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", [*STUDENTS, *FASHION_STUDENTS])
 def test_a_stored_student_has_its_gap_metrics(name):
-    run = results.load(name)
-    gap = run.metrics["gap"]
+    gap = results.load(name).metrics["gap"]
     assert set(gap["overall"]) == SUMMARY
-    assert run.metrics["parameters"] == 168_916
     assert {int(t) for t in gap["per_timestep"]} == set(range(0, 1000, 50))
     assert {int(c) for c in gap["per_class"]} == set(range(10))
     for groups in (gap["per_timestep"], gap["per_class"]):
@@ -79,6 +81,11 @@ def test_a_stored_student_has_its_gap_metrics(name):
     overall = gap["overall"]
     both = overall["cond_mse"] + overall["uncond_mse"]
     assert both == pytest.approx(2 * overall["common_mse"] + overall["gap_mse"] / 2)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_stored_digits_student_has_the_students_size(name):
+    assert results.load(name).metrics["parameters"] == 168_916
 
 
 @pytest.mark.parametrize("name", TEACHERS)
@@ -105,6 +112,7 @@ def test_the_stored_classifier_can_judge():
 
 def test_nothing_else_is_stored():
     assert set(results.names()) == {CLASSIFIER, *SPECS}
+    assert set(results.names("fashion_mnist")) == {FASHION.classifier, *FASHION_SPECS}
 
 
 def size(folder):
@@ -115,7 +123,7 @@ def size(folder):
 def test_stored_runs_are_small():
     """They are part of the repository."""
     assert 0 < size(results.root() / "digits") < 25e6
-    assert 0 < size(results.root() / "fashion_mnist") < 45e6
+    assert 0 < size(results.root() / "fashion_mnist") < 46e6
 
 
 @pytest.mark.parametrize("name", [FASHION.classifier, *FASHION_SPECS])
@@ -140,5 +148,34 @@ def test_a_stored_fashion_run_is_what_its_spec_says(name):
     assert (run.config["train"]["steps"], run.seed) == (spec.train.steps, spec.seed)
     assert run.trace["samples"].shape == (len(FASHION.guidance), 20, 1, 32, 32)
     assert ("gap" in run.metrics) == (spec.teacher is not None and spec.objective != "single_head")
+    assert run.metrics["parameters"] == count_parameters(UNet(spec.unet))
     if spec.teacher and name in SHIPPED:
         assert size(run.folder) < 4e6
+
+
+SCORED = [FASHION.teacher_spec("tirt"), *(FASHION.student_spec(r, "transfer") for r in HEADLINE)]
+
+
+@pytest.mark.parametrize(
+    "name", [*(s.name for s in SCORED), "fashion_mnist/dash_no_un-transfer-s0"]
+)
+def test_a_scored_fashion_run_has_every_scale(name):
+    run = results.load(name)
+    assert list(run.metrics["guidance"]) == list(FASHION.guidance)
+    for scores in run.metrics["guidance"].values():
+        assert scores["n"] == run.samples == 2_000
+        assert 0 <= scores["accuracy"] <= 1
+        seeds = scores["seeds"].values()
+        assert scores["frechet"] == pytest.approx(sum(s["frechet"] for s in seeds) / len(seeds))
+
+
+def test_the_stored_fashion_classifier_can_judge():
+    metrics = results.load(FASHION.classifier).metrics
+    assert metrics["accuracy_test"] > 0.93
+    assert 0 < metrics["frechet_test_to_train"] < 2
+
+
+def test_the_stored_fashion_teacher_is_good_enough():
+    run = results.load("fashion_mnist/teacher-tirt")
+    assert run.metrics["guidance"]["2"]["accuracy"] > 0.9
+    assert run.trace["lambda"].shape[1] == 1000

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dashlib import results, tables
-from dashlib.paper import PAPER
+from dashlib.paper import FURTHER, PAPER
+from dashlib.plots import NAMES
 
 
 def runs(*values: float) -> Any:
@@ -43,6 +44,41 @@ def test_headline_shows_the_stored_numbers_and_the_papers_apart() -> None:
 def test_a_row_that_the_paper_lacks_has_no_paper_numbers() -> None:
     line = next(x for x in tables.headline("transfer").splitlines() if "dropout" in x)
     assert [c.strip() for c in line.split("|")[-4:-1]] == [tables.DASHES] * 3
+
+
+def rows(table: str) -> dict[str, dict[str, str]]:
+    """The cells of a Markdown table by first column and header."""
+    header, _, *lines = ([c.strip() for c in x.split("|")[1:-1]] for x in table.splitlines())
+    return {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+
+
+def test_measured_averages_the_runs_that_have_the_metric() -> None:
+    some = [*runs(1.0, 3.0), SimpleNamespace(metrics={})]
+    assert tables.measured(some, ["value"], 1) == "2.0 ± 1.4"
+    assert tables.measured(some[:1], ["value"], 1) == "1.0"
+    assert tables.measured(some, ["value", "deeper"]) == tables.DASHES
+
+
+def test_fashion_shows_every_stored_row_once() -> None:
+    found = rows(tables.fashion())
+    names = {NAMES[key] for key in ("teacher", *tables.FASHION_ROWS)}
+    assert set(found) == names | {"DASH, uniform weights"}
+    stored = [name for name in results.names("fashion_mnist") if "classifier" not in name]
+    assert sum(int(row["seeds"]) for row in found.values()) == len(stored)
+
+
+def test_fashion_shows_the_stored_numbers_and_dashes_for_missing_ones() -> None:
+    found = rows(tables.fashion())
+    dash = results.select("dash", "transfer", "fashion_mnist")
+    rho = [run.metrics["gap"]["overall"]["rho"] for run in dash]
+    assert found["DASH"]["ρ"] == f"{np.mean(rho):.2f} ± {np.std(rho, ddof=1):.2f}"
+    first = dash[0].metrics["guidance"]["4"]["frechet"]
+    assert found["DASH"]["FD w=4"] == f"{first:.1f}"  # of seed 0, the only one with scores
+    assert found["Single head"]["ρ"] == found["FitNets"]["FD TAG"] == tables.DASHES
+    assert found["Multi-w composite"]["FD w=1.5"] != tables.DASHES
+    assert found["Multi-w composite"]["FD w=4"] == tables.DASHES
+    assert found["FitNets"]["*paper:* ρ C10/C100"] == "0.63 / 0.61"
+    assert found["Gap match"]["*paper:* size"] == FURTHER["gap_match"].parameters
 
 
 def test_missing_rows_name_the_command() -> None:

@@ -58,14 +58,13 @@ def clothes() -> str:
     student = results.load("fashion_mnist/dash-transfer-s0")
     teacher = results.load("fashion_mnist/teacher-tirt")
     fewer = teacher.metrics["parameters"] / student.metrics["parameters"]
+    pairs, floor = student.metrics["gap"]["overall"]["n"], judge["frechet_test_to_train"]
     return f"""\
 Fashion-MNIST at 32×32, students {fewer:.1f} times smaller than their teacher, one
-{student.hardware}. Gap metrics on {student.metrics["gap"]["overall"]["n"]:,} noisy held-out images,
-mean ± standard deviation over training seeds; FD of training seed 0 on
-{student.samples:,} samples of one sampling seed (– : not
-scored, the time on the device ran out), by another classifier than the digits'
-({judge["accuracy_test"]:.1%}
-right on held-out images, which have FD {judge["frechet_test_to_train"]:.2f}).
+{student.hardware}. Gap metrics on {pairs:,} noisy held-out images, mean ± standard deviation over
+training seeds; FD of training seed 0 on {student.samples:,} samples of one sampling seed (– : not
+scored, as the time on the device ran out), by another classifier than the digits'
+({judge["accuracy_test"]:.1%} right on held-out images, which have FD {floor:.2f}).
 
 {tables.fashion()}
 """
@@ -74,10 +73,10 @@ right on held-out images, which have FD {judge["frechet_test_to_train"]:.2f}).
 def picture(scale: Scale) -> bytes:
     """Draw teacher and students from the same noise at two guidance scales."""
     runs = {"teacher": results.load(f"{scale.name}/teacher-tirt")}
-    runs |= {key: results.select(key, "transfer", scale.name)[0] for key in ORDER}
-    names = plots.NAMES | {"uniform": "DASH, uniform weights"}
     if scale is FASHION:
         runs["uniform"] = results.select("dash", "uniform", scale.name)[0]
+    runs |= {key: results.select(key, "transfer", scale.name)[0] for key in ORDER}
+    names = plots.NAMES | {"uniform": "DASH, uniform weights"}
     figure, grid = plots.axes(len(runs), 2, size=(10.0, len(runs) * 4 / 6))
     for column, label in enumerate(("1.5", "4")):
         at = list(scale.guidance).index(label)
