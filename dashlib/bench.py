@@ -5,7 +5,6 @@ and the hardware.  A row that does not fit into memory says so, and the others g
 """
 
 import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -178,8 +177,7 @@ def run(
         "commit": results.commit(),
         "hardware": results.hardware(),
         "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
+            **results.versions(),
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
         },

@@ -7,10 +7,11 @@ checkpoints are read with ``weights_only=True``: a pickle in them is never execu
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -25,13 +26,17 @@ class CheckpointError(ValueError):
     """A file that is not the checkpoint it should be; the message names file, fault and remedy."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step: a killed process leaves the old file whole."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes ``path`` in one step at the end of the block.
+
+    A killed process, or an error in the block, leaves the old file whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -39,6 +44,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step: a killed process leaves the old file whole."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def pack(tensors: Mapping[str, Tensor]) -> bytes:

@@ -10,14 +10,14 @@ Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 
 import math
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from dashlib.checkpoints import replacing
 
 Split = Literal["train", "val"]
 
@@ -134,18 +134,8 @@ def load_npy(path: Path, *, mapped: bool) -> np.ndarray:
 
 def _save(path: Path, array: np.ndarray) -> None:
     """Write an array to ``path`` in one step, without a copy of it in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as file:
+        np.save(file, array)
 
 
 def converted(name: str, split: Split, root: Path, cache: Path) -> tuple[Path, Path]:

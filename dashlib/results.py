@@ -73,6 +73,11 @@ def commit() -> str:
         return os.environ.get("DASH_COMMIT", "unknown")
 
 
+def versions() -> dict[str, str]:
+    """The versions of Python and torch."""
+    return {"python": platform.python_version(), "torch": torch.__version__}
+
+
 @dataclass(frozen=True)
 class Run:
     """One stored run.  ``files`` maps a part (``weights``, ``trace``) to its name and SHA-256."""
@@ -86,9 +91,7 @@ class Run:
     metrics: dict[str, Any]
     commit: str = field(default_factory=commit)
     hardware: str = field(default_factory=hardware)
-    versions: dict[str, str] = field(
-        default_factory=lambda: {"python": platform.python_version(), "torch": torch.__version__}
-    )
+    versions: dict[str, str] = field(default_factory=lambda: versions())
     files: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property

@@ -7,7 +7,6 @@ it), ``log.jsonl`` (a record a step), ``checkpoints/``, and at the end the avera
 
 import json
 import math
-import platform
 import signal
 import time
 from collections.abc import Callable
@@ -231,8 +230,7 @@ def provenance() -> dict[str, Any]:
         "commit": results.commit(),
         "hardware": results.hardware(),
         "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
+            **results.versions(),
             "cuda": torch.version.cuda,
             "accelerate": accelerate.__version__,
         },

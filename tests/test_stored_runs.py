@@ -39,19 +39,24 @@ def numbers(value):
     return [value]
 
 
+def check_whole(run):
+    """Every file has its SHA-256 and is listed, every number is finite."""
+    for part in run.files:
+        tensors = run.tensors(part).values()
+        assert all(v.isfinite().all() for v in tensors if v.is_floating_point())
+    assert all(math.isfinite(n) for n in numbers(run.metrics))
+    on_disk = {p.name for p in run.folder.iterdir()}
+    assert on_disk == {"run.json", *(entry["name"] for entry in run.files.values())}
+
+
 @pytest.mark.parametrize("name", [CLASSIFIER, *SPECS])
 def test_a_stored_run_is_whole(name):
     """Every file is there with its SHA-256, every number is finite, its origin is known."""
     run = results.load(name)
     assert "weights" in run.files
-    for part in run.files:
-        tensors = run.tensors(part).values()
-        assert all(v.isfinite().all() for v in tensors if v.is_floating_point())
-    assert all(math.isfinite(n) for n in numbers(run.metrics))
+    check_whole(run)
     assert run.commit != "unknown"
     assert all(seconds >= 0 for seconds in run.seconds.values())
-    on_disk = {p.name for p in run.folder.iterdir()}
-    assert on_disk == {"run.json", *(entry["name"] for entry in run.files.values())}
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -131,14 +136,9 @@ def test_a_stored_fashion_run_is_whole(name):
     """Every file is there with its SHA-256; weights where they are shipped; pictures everywhere."""
     run = results.load(name)
     assert ("weights" in run.files) == (name in SHIPPED)
-    for part in run.files:
-        tensors = run.tensors(part).values()
-        assert all(v.isfinite().all() for v in tensors if v.is_floating_point())
-    assert all(math.isfinite(n) for n in numbers(run.metrics))
+    check_whole(run)
     assert "H200" in run.hardware
     assert run.commit == "4f76b81dbfa4"
-    on_disk = {p.name for p in run.folder.iterdir()}
-    assert on_disk == {"run.json", *(entry["name"] for entry in run.files.values())}
 
 
 @pytest.mark.parametrize("name", FASHION_SPECS)
