@@ -43,6 +43,7 @@ from dashlib.paper import PAPER
 from dashlib.plots import show
 from dashlib.sampling import sample
 from dashlib.schedule import Schedule
+from dashlib.specs import DIGITS
 from dashlib.tables import markdown
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet, reset_null_row
@@ -306,7 +307,7 @@ batches = [next(stream) for _ in range(160)]
 
 def short_training(**unet):
     torch.manual_seed(0)
-    spec = experiments.student("cond_only", "uniform", **unet)
+    spec = DIGITS.student_spec("cond_only", "uniform", **unet)
     run = Trainer(
         UNet(spec.unet),
         make_objective("cond_only"),
@@ -360,7 +361,7 @@ gap = results.load("digits/cond_only-transfer-embed_std_0.02-s0").metrics["gap"]
 usual_gap = seeds["cond_only"][0]
 assert 1.2 < gap["rho"] < usual_gap["rho"], "too large in the end, but less so"
 Markdown(
-    f"After all {experiments.STUDENT_TRAINING.steps:,} steps (one seed): small table ρ = **{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
+    f"After all {DIGITS.student_training.steps:,} steps (one seed): small table ρ = **{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
     f"conditional error {gap['cond_mse']:.4f}; usual table ρ = **{usual_gap['rho']:.2f}**, cos = {usual_gap['cos']:.2f}, "
     f"conditional error {usual_gap['cond_mse']:.4f}."
 )
