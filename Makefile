@@ -10,6 +10,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 VERIFIED := book/_build/.verified
 NB ?=
+PART ?= all
 
 # One thread a process: two busy processes with two threads each on two cores are 5-10 times slower, and the last
 # digits of a sum depend on the number of threads.
@@ -66,8 +67,8 @@ browser: setup
 	@$(say) "5/5 the built book in a browser"
 	@$(PY) -m pytest tests -m browser -rs
 
-reproduce: setup  ## train the digits models again and rewrite results/
-	@$(PY) -m dashlib reproduce digits
+reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
+	@$(PY) -m dashlib reproduce digits --part $(PART)
 
 readme: setup  ## rewrite the table, timings and picture of README.md from results/
 	@$(PY) book/scripts/readme.py

@@ -10,9 +10,14 @@ from tqdm import tqdm
 
 from dashlib import __version__, bench, checkpoints, experiments, results, verification
 from dashlib.campaign.cli import campaign, ship
-from dashlib.efficiency import Settings, best_device
-from dashlib.evaluation_cli import evaluate, sample
+from dashlib.claims_cli import claims
+from dashlib.efficiency import PAIRS, PRECISIONS, Settings, best_device
+from dashlib.evaluation_cli import evaluate
 from dashlib.progress import Bars, refresh_seconds
+from dashlib.repair_cli import repair
+from dashlib.sampling_cli import sample
+from dashlib.shards import lone_process
+from dashlib.specs import PARTS
 from dashlib.train_cli import distill, train
 
 
@@ -20,6 +25,8 @@ from dashlib.train_cli import distill, train
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
+    if message := lone_process():
+        click.echo(f"warning: {message}", err=True)
 
 
 @main.command(name="make")
@@ -36,30 +43,46 @@ def make_run(name: str) -> None:
 
 @main.command()
 @click.argument("scale", type=click.Choice(["digits"]))
+@click.option(
+    "--part",
+    "wanted",
+    type=click.Choice(["all", *PARTS]),
+    default="all",
+    show_default=True,
+    help="The headline table, its other rows, or the studies.",
+)
 @click.option("--processes", default=2, show_default=True, help="Runs trained side by side.")
 @click.option("--only", default="", help="Only runs whose name contains this text.")
-def reproduce(scale: str, processes: int, only: str) -> None:
-    """Retrain every stored run of SCALE, rewrite results/ and note the time taken there."""
+def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
+    """Retrain the stored runs of SCALE, rewrite results/ and note the time taken there.
+
+    The parts come one after another, each noted by itself: core is what chapters 1 to 4 and the
+    headline table stand on, rows are the table's other rows, studies are those of the weightings,
+    of the anchor's weight and of the null row's start.
+    """
     torch.set_num_threads(1)
-    chosen = [n for n in (experiments.CLASSIFIER, *experiments.SPECS) if only in n]
-    if not chosen:
+    parts = PARTS if wanted == "all" else {wanted: PARTS[wanted]}
+    chosen = {part: [n for n in specs if only in n] for part, specs in parts.items()}
+    if "core" in chosen and only in experiments.CLASSIFIER:
+        chosen["core"].insert(0, experiments.CLASSIFIER)
+    if not any(chosen.values()):
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
+    for part, names in chosen.items():
+        if names:
+            _reproduce(scale, part, names, processes, only)
+
+
+def _reproduce(scale: str, part: str, names: list[str], processes: int, only: str) -> None:
+    """Retrain one part and note what it took."""
     clock = time.perf_counter()
-    runs = experiments.reproduce(chosen, processes=processes, progress=Bars)
+    runs = experiments.reproduce(names, processes=processes, progress=Bars)
     for done, run in enumerate(runs, start=1):
-        spent = time.perf_counter() - clock
-        click.echo(f"[{done}/{len(chosen)}] {spent / 60:5.1f} min  {run.name}")
+        spent = (time.perf_counter() - clock) / 60
+        click.echo(f"[{part} {done}/{len(names)}] {spent:5.1f} min  {run.name}")
     minutes = round((time.perf_counter() - clock) / 60, 1)
-    results.note_campaign(
-        {
-            "scale": scale,
-            "only": only,
-            "runs": len(chosen),
-            "processes": processes,
-            "minutes": minutes,
-        }
-    )
-    click.echo(f"{len(chosen)} runs of {scale} in {minutes} minutes")
+    noted = {"scale": scale, "part": part, "only": only, "runs": len(names)}
+    results.note_campaign({**noted, "processes": processes, "minutes": minutes})
+    click.echo(f"{len(names)} runs of {scale} ({part}) in {minutes} minutes")
 
 
 @main.command()
@@ -110,16 +133,48 @@ def convert(checkpoint: Path, out: Path) -> None:
 
 
 @main.command(name="bench")
-@click.option("--pair", "pairs", multiple=True, default=["cifar10"], help="Preset, repeatable.")
-@click.option("--batch", "batches", multiple=True, default=[64], help="Images, repeatable.")
-@click.option("--precision", "precisions", multiple=True, default=["fp32"], help="Repeatable.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    default=["cifar10"],
+    show_default=True,
+    help=f"One of {', '.join(PAIRS)}, repeatable.",
+)
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    default=[64],
+    show_default=True,
+    help="Images, repeatable.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=["fp32"],
+    show_default=True,
+    help=f"One of {', '.join(PRECISIONS)}, repeatable.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto: CUDA if there is one.",
+)
 @click.option("--compile/--no-compile", "compiled", default=None, help="Unset: for training, both.")
 @click.option("--channels-last", is_flag=True, help="Store weights with the channels innermost.")
-@click.option("--steps", default=50, help="DDIM steps of a sample.")
-@click.option("--repeats", default=5, help="Timed sampling runs, of which the median counts.")
+@click.option("--steps", default=50, show_default=True, help="DDIM steps of a sample.")
+@click.option(
+    "--repeats",
+    default=5,
+    show_default=True,
+    help="Timed sampling runs, of which the median counts.",
+)
 @click.option("--throughput", is_flag=True, help="Measure training instead of sampling.")
-@click.option("--train-steps", default=20, help="Timed training steps.")
+@click.option("--train-steps", default=20, show_default=True, help="Timed training steps.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON to write.")
 def measure(
     pairs: tuple[str, ...],
@@ -141,7 +196,7 @@ def measure(
         raise click.ClickException(str(error)) from error
 
 
-for command in (campaign, ship, train, distill, sample, evaluate):
+for command in (campaign, ship, train, distill, sample, evaluate, repair, claims):
     main.add_command(command)
 
 

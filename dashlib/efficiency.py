@@ -29,6 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dashlib.guidance import Guided, evaluating
+from dashlib.presets import STUDENT_IMAGENET64, TEACHER_IMAGENET64
 from dashlib.sampling import sample
 from dashlib.schedule import Schedule
 from dashlib.unet import (
@@ -53,6 +54,7 @@ PAIRS: dict[str, tuple[UNetConfig, UNetConfig]] = {  # name: teacher, student
     "fashion_mnist": (TEACHER_FASHION, STUDENT_FASHION),
     "cifar10": (TEACHER_CIFAR10, STUDENT_CIFAR10),
     "cifar100": (TEACHER_CIFAR100, STUDENT_CIFAR100),
+    "imagenet64": (TEACHER_IMAGENET64, STUDENT_IMAGENET64),
 }
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *AUTOCAST)

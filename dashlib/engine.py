@@ -62,6 +62,16 @@ class Numerics:
             raise ValueError(f"accumulate={self.accumulate}: 1 or more pieces")
 
 
+def best_precision(device: str = "auto") -> Precision:
+    """bf16 on a GPU that computes in it (Ampere or later), else fp32: a T4 only emulates it.
+
+    ``device``: ``auto`` (a GPU if there is one) or ``cpu``.
+    """
+    on_gpu = device == "auto" and torch.cuda.is_available()
+    computes = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if computes else "fp32"
+
+
 def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> "Accelerator":
     """This process's place among those started by ``accelerate launch`` or ``torchrun``.
 

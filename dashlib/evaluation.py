@@ -96,7 +96,7 @@ def check(models: list[Named], channels: int, size: int, classes: int) -> None:
             raise ValueError(
                 f"{named.name} makes {have[1]}x{have[1]} images of {have[0]} channel(s) and "
                 f"{have[2]} classes; the data set has {size}x{size}, {channels} and {classes}: "
-                "choose another --data"
+                "choose another --data or --preset"
             )
 
 
@@ -180,8 +180,12 @@ def describe_mean(row: Record) -> str:
         if ", std" not in name:
             spread = row["std"][name]
             values.append(f"{name} {mean:.4g}" + (f" ± {spread:.2g}" if spread is not None else ""))
-    seeds = ", ".join(map(str, row["seeds"]))
-    return f"{row['model']}, {row['guidance']}, seeds {seeds}: {', '.join(values)} [N={row['n']:,}]"
+    seeds, real = ", ".join(map(str, row["seeds"])), row["reference"]
+    return (
+        f"{row['model']}, {row['guidance']}, seeds {seeds}: {', '.join(values)} "
+        f"[N={row['n']:,}; {row['library']}; reference {real['dataset']}/{real['split']}, "
+        f"{real['n']:,} images]"
+    )
 
 
 class Store:
@@ -232,6 +236,7 @@ def _averaged(shared: Record, group: list[Record]) -> Record:
     columns = {name: [r["scores"][name] for r in group] for name in names}
     return shared | {
         "seeds": [r["seed"] for r in group],
+        "library": " and ".join(sorted({r["library"] for r in group})),
         "mean": {k: statistics.fmean(v) for k, v in columns.items()},
         "std": {k: statistics.stdev(v) if len(v) > 1 else None for k, v in columns.items()},
     }

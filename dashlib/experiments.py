@@ -28,7 +28,7 @@ from dashlib.schedule import Schedule
 from dashlib.specs import DIGITS, SPECS, Spec
 from dashlib.training import StepRecord, Trainer
 from dashlib.unet import UNet, UNetConfig, count_parameters
-from dashlib.weighting import TIRT, Weighting, make_weighting
+from dashlib.weighting import Weighting, make_weighting
 
 CLASSIFIER, GUIDANCE = DIGITS.classifier, DIGITS.guidance
 SAMPLES = 1000  # scored per guidance scale; balanced over the classes
@@ -89,8 +89,9 @@ def _batches(spec: Spec) -> Iterator[data.Batch]:
 
 def _weighting(spec: Spec) -> Weighting:
     if spec.weighting == "transfer":
-        assert spec.teacher is not None
-        return results.load(spec.teacher).importance()
+        prior = spec.prior or spec.teacher
+        assert prior is not None
+        return results.load(prior).importance()
     return make_weighting(spec.weighting, Schedule())
 
 
@@ -137,17 +138,16 @@ def train(
 ) -> dict[str, Tensor]:
     """Run the trainer to its end; returns curves and, if importance is learned, its history."""
     every = max(run.cfg.steps // SNAPSHOTS, 1)
-    learns = isinstance(run.weighting, TIRT) and run.weighting.lam.requires_grad
+    learned = [p for p in run.weighting.parameters() if p.requires_grad]
     records, history = [], []
     for record in run.run(batches):
         records.append(record)
-        if learns and (record.step % every == 0 or record.step in (1, run.cfg.steps)):
-            assert isinstance(run.weighting, TIRT)
-            history.append(run.weighting.lam.detach().clone())
+        if learned and (record.step % every == 0 or record.step in (1, run.cfg.steps)):
+            history.append(learned[0].detach().clone())
         progress(name, record.step, run.cfg.steps)
     trace = curves(records)
-    if learns:
-        trace["lambda"] = torch.stack(history).float()
+    if learned:
+        trace[run.weighting.symbol] = torch.stack(history).float()
     return trace
 
 
@@ -203,9 +203,9 @@ def evaluate(
         metrics["guidance"][label] = score(samples)
         pictures.append(to_bytes(samples[:KEPT]))
         progress(f"{name} samples", i + 1, len(GUIDANCE))
-    if teacher is not None:
+    if teacher is not None and not model.cfg.w_conditioned:  # one branch has no gap
         metrics["gap"] = asdict(held_out_gap(model, teacher))
-    else:
+    if teacher is None:
         metrics["clamp"] = {
             clamp: {
                 label: score(generate(model, GUIDANCE[label], CLAMP_SAMPLES, clamp=clamp))

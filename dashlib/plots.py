@@ -64,6 +64,14 @@ NAMES = {
     "dash_no_un": "DASH without L_un",
     "dash_no_an": "DASH without L_an",
 }
+METRICS = {
+    "rho": "ρ: length of the gap (1 is ideal)",
+    "cos": "cos: direction of the gap",
+    "a_star": "a*: best rescaling of the gap",
+    "gap_mse": "error of the gap",
+    "cond_mse": "error of the conditional branch",
+    "uncond_mse": "error of the unconditional branch",
+}
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 DPI = 100
 
@@ -88,7 +96,7 @@ def png(figure: Figure, *, colors: int | None = None) -> bytes:
     picture = (
         Image.open(buffer)
         .convert("RGB")
-        .quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        .quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     )
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
@@ -269,18 +277,23 @@ def importance_at(
 
 
 def per_timestep(
-    reports: Mapping[str, Mapping[str, Mapping[str, float]]], metric: str, label: str
+    reports: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], metric: str
 ) -> Figure:
-    """A gap metric in every timestep bin, one line an objective (``reports[objective][bin]``)."""
+    """A gap metric in every timestep bin: one line an objective, its seeds' range shaded.
+
+    ``reports[objective]`` holds, for each training seed, ``{first timestep: {metric: value}}``.
+    Errors (names that end in ``mse``) are drawn on a log scale.
+    """
     figure, grid = axes(size=(6.4, 3.4))
     ax = grid[0, 0]
-    for objective, report in reports.items():
-        starts = sorted(int(k) for k in report)
-        middle = [s + (starts[1] - starts[0]) / 2 for s in starts]
-        y = [report[str(s)][metric] for s in starts]
-        ax.plot(
-            middle, y, "o-", ms=4, color=color(objective), label=NAMES.get(objective, objective)
-        )
-    ax.set(xlabel="timestep t", title=label)
+    for objective, seeds in reports.items():
+        starts = sorted(int(start) for start in seeds[0])
+        middle = [start + (starts[1] - starts[0]) / 2 for start in starts]
+        table = np.array([[seed[str(start)][metric] for start in starts] for seed in seeds])
+        shade, name = color(objective), NAMES.get(objective, objective)
+        ax.plot(middle, table.mean(0), "o-", ms=4, color=shade, label=name)
+        ax.fill_between(middle, table.min(0), table.max(0), color=shade, alpha=0.2, lw=0)
+    scale = "log" if metric.endswith("mse") else "linear"
+    ax.set(xlabel="timestep t", title=METRICS.get(metric, metric), yscale=scale)
     ax.legend(fontsize=9, frameon=False)
     return figure

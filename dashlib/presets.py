@@ -74,7 +74,11 @@ class Preset:
 
 RELEASED_SAMPLING = Sampling(spacing="leading", clamp="clamp")
 
-_CIFAR_NOTES = {
+_PRECISION = {
+    "precision": "[ours] `--precision auto`: forward passes in bf16 on a GPU that computes in it, "
+    "else in fp32; weights, averages and sums stay fp32",
+}
+_CIFAR_NOTES = _PRECISION | {
     "unet": "[C] names and shapes of the released checkpoints",
     "teacher.batch, lr, lr_min, ema, weight_decay, clip": "[R], and the same in [C]",
     "student.batch, lr_min, clip": "[ours] the teacher's: only the values that differ are listed",
@@ -106,7 +110,7 @@ _RELEASED_NOTES = {
     "split": "[C] 90/10: 704 steps of 64 an epoch; which images is not stated [ours]: seed 0",
     "sampling.spacing, clamp": "[C] 0, 20, ..., 980; image clamped, noise not recomputed",
 }
-_IMAGENET_NOTES = {
+_IMAGENET_NOTES = _PRECISION | {
     "unet": "[ours] 116,451,203 and 22,336,579 parameters, 5.21 to 1; [R] gives only 116.5M, "
     "22.3M, 5.2x",
     "batch": "[R] 2048 over all processes",
@@ -119,7 +123,7 @@ _IMAGENET_NOTES = {
     "flip, split": "[ours] flips, all training images",
     "sampling": "[ours] as on CIFAR, paper_v2: 50 steps, TAG(1, 4, 5)",
 }
-_BOOK_NOTES = {
+_BOOK_NOTES = _PRECISION | {
     "unet, train, batch": "[ours] dashlib.specs: what the stored runs were made with",
     "objective, weighting": "[R] TIRT teacher, DASH student under TIRT Transfer",
     "label_dropout, dropout_per": "[ours] 0.1, one coin a sample",

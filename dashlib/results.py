@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,7 @@ from dashlib.checkpoints import (
 from dashlib.classifier import Classifier
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
-from dashlib.weighting import TIRT, make_weighting
+from dashlib.weighting import WEIGHTINGS, Uniform, Weighting, make_weighting
 
 
 class MissingRun(FileNotFoundError):
@@ -122,9 +122,11 @@ class Run:
         ``MissingRun`` for a run whose weights the repository has no room for.
         """
         if "weights" not in self.files:
+            scale = self.name.split("/")[0]
+            command = f"make {self.name}" if scale == "digits" else f"campaign {scale}"
             raise MissingRun(
                 f"the weights of {self.name} are not shipped, only its metrics and pictures: make "
-                f"them with `python -m dashlib campaign {self.name.split('/')[0]}`"
+                f"them with `python -m dashlib {command}`"
             )
         model = UNet(config_from_json(self.config["unet"]))
         load_into(model, self.tensors("weights"), self.name)
@@ -137,14 +139,14 @@ class Run:
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 
-    def importance(self) -> TIRT:
-        """The run's learned TIRT weighting, frozen; ``ValueError`` if the run learned none."""
-        if "trace" not in self.files or "lambda" not in self.trace:
+    def importance(self) -> Weighting:
+        """The weighting that the run learned, frozen; ``ValueError`` if the run learned none."""
+        name = self.config.get("weighting")
+        weighting = make_weighting(name, Schedule()) if name in WEIGHTINGS else Uniform(Schedule())
+        if "trace" not in self.files or weighting.symbol not in self.trace:
             raise ValueError(f"{self.name} was trained without learned importance (TIRT)")
-        lam = self.trace["lambda"][-1].float()
-        weighting = make_weighting(self.config["weighting"], Schedule())
-        assert isinstance(weighting, TIRT)
-        weighting.lam.data.copy_(lam)
+        for learned in weighting.parameters():
+            learned.data.copy_(self.trace[weighting.symbol][-1].float())
         return weighting.freeze()
 
 
@@ -193,6 +195,14 @@ def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
         raise MissingRun(
             f"no stored run {prefix}*: make it with `python -m dashlib make {prefix}0`"
         )
+    return found
+
+
+def metric(run: Run, path: Sequence[str]) -> Any:
+    """A run's metric at a path of keys, or None: ``metric(run, ("guidance", "4", "frechet"))``."""
+    found: Any = run.metrics
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
     return found
 
 

@@ -208,6 +208,7 @@ class Session:
             "seconds": round(seconds, 1),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
+            "precision": self.job.numerics.precision,
             **provenance(),
         }
         content = {

@@ -16,6 +16,8 @@ from torch import distributed as dist
 
 from dashlib.scores import Moments
 
+TRUE = ("1", "true", "yes")  # in environment variables
+
 
 @dataclass(frozen=True)
 class Shards:
@@ -89,9 +91,24 @@ class Shards:
         return box[0]
 
 
+def lone_process() -> str | None:
+    """A warning if ``accelerate launch --cpu`` was asked for several processes: it starts one.
+
+    It leaves the address where they should have met, and no number of processes.
+    """
+    cpu_wanted = os.environ.get("ACCELERATE_USE_CPU", "").lower() in TRUE
+    if not (cpu_wanted and "MASTER_ADDR" in os.environ) or "WORLD_SIZE" in os.environ:
+        return None
+    return (
+        "this is the only process: `accelerate launch --cpu` starts several through MPI only. For "
+        "N of them on a CPU: accelerate launch --multi_gpu --num_processes N ... --device cpu, or "
+        "torchrun --nproc_per_node N ..."
+    )
+
+
 def _device(name: str) -> torch.device:
     """This process's device; ``ValueError`` if there is none of the kind."""
-    cpu_wanted = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    cpu_wanted = os.environ.get("ACCELERATE_USE_CPU", "").lower() in TRUE
     if name == "cpu" or (name == "auto" and (cpu_wanted or not torch.cuda.is_available())):
         return torch.device("cpu")
     if not torch.cuda.is_available():

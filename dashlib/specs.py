@@ -27,9 +27,10 @@ class Spec:
     unet: UNetConfig
     train: TrainConfig
     objective: str
-    weighting: str  # a name of dashlib.weighting, or "transfer": the teacher's, frozen
+    weighting: str  # a name of dashlib.weighting, or "transfer": what the prior learned, frozen
     seed: int = 0
     teacher: str | None = None
+    prior: str | None = None  # the run whose importance is transferred; None: the teacher's
     options: dict[str, float] = field(default_factory=dict)  # of the objective
     batch_size: int = 128
     init: Literal["random", "pruned"] = "random"  # pruned: the teacher without its small filters
@@ -59,8 +60,17 @@ ROWS = {
     "single_head": Row("single_head", unet={"w_conditioned": True}),
     "dash_no_un": Row("dash", {"unconditional": 0.0}),
     "dash_no_an": Row("dash", {"anchor": 0.0}),
+    "dash_an_0.03": Row("dash", {"anchor": 0.03}),
+    "dash_an_0.3": Row("dash", {"anchor": 0.3}),
+    "dash_an_1": Row("dash", {"anchor": 1.0}),
 }
 HEADLINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
+TABLE = (  # the other rows of the table, with three seeds
+    *("multi_w", "fitnets", "gap_match", "gap_match_cond", "pruned", "single_head"),
+    *("dash_no_un", "dash_no_an"),
+)
+ANCHORS = ("dash_an_0.03", "dash_an_0.3", "dash_an_1")  # beside dash_no_an (0) and dash (0.1)
+LEARNED = ("tirt", "tirt_eps", "uncertainty", "tirt_batch")  # weightings that learn
 SEEDS = (0, 1, 2)
 
 
@@ -89,21 +99,26 @@ class Scale:
         train, batch = self.teacher_training, self.teacher_batch
         return Spec(name, self.teacher, train, "scratch", weighting, batch_size=batch)
 
-    def student_spec(self, row: str, weighting: str, seed: int = 0, **unet: Any) -> Spec:
+    def student_spec(
+        self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
+    ) -> Spec:
         """The student of one table row; every student learns from the TIRT teacher.
 
-        ``unet`` changes fields of its :class:`UNetConfig`, and the run's name says how.
+        ``prior`` says which teacher's importance is transferred: the one trained under that
+        weighting.  ``unet`` changes fields of the :class:`UNetConfig`.  The run's name says both.
         """
+        of = "" if prior == "tirt" else f"_{prior}"
         changes = "".join(f"-{key}_{value}" for key, value in unet.items())
         kind = ROWS[row]
         return Spec(
-            f"{self.name}/{row}-{weighting}{changes}-s{seed}",
+            f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
             replace(self.student, **{**kind.unet, **unet}),
             self.student_training,
             kind.objective,
             weighting,
             seed,
             teacher=f"{self.name}/teacher-tirt",
+            prior=f"{self.name}/teacher-{prior}" if of else None,
             options=kind.options,
             batch_size=self.student_batch,
             init=kind.init,
@@ -143,7 +158,7 @@ def _by_name(*specs: Spec) -> dict[str, Spec]:
     return {spec.name: spec for spec in sorted(specs, key=lambda s: s.seed)}
 
 
-SPECS = _by_name(
+CORE = _by_name(  # of the first four chapters and the headline table
     *(DIGITS.teacher_spec(w) for w in ("tirt", "uniform")),
     *(
         DIGITS.student_spec(o, w, s)
@@ -155,6 +170,32 @@ SPECS = _by_name(
     DIGITS.student_spec("dash", "tirt"),
     DIGITS.student_spec("dash", "min_snr"),
 )
+_OTHER_ROWS = _by_name(*(DIGITS.student_spec(row, "transfer", s) for s in SEEDS for row in TABLE))
+_STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and of the null row
+    *(DIGITS.teacher_spec(w) for w in LEARNED if w != "tirt"),
+    *(
+        DIGITS.student_spec("dash", "transfer", s, prior=w)
+        for s in SEEDS
+        for w in LEARNED
+        if w != "tirt"
+    ),
+    *(
+        DIGITS.student_spec("dash", w, s)
+        for s in SEEDS
+        for w in ("tirt", "tirt_eps", "uncertainty", "min_snr")
+    ),
+    *(DIGITS.student_spec(row, "transfer") for row in ANCHORS),
+    *(
+        DIGITS.student_spec("cond_only", "transfer", null_init=start)
+        for start in ("zero", "mean_of_classes")
+    ),
+)
+PARTS = {
+    "core": CORE,
+    "rows": _OTHER_ROWS,
+    "studies": {k: v for k, v in _STUDIES.items() if k not in CORE},
+}
+SPECS = {name: spec for part in PARTS.values() for name, spec in part.items()}
 _SINGLE = (
     "dash_no_un",
     "multi_w",
@@ -170,8 +211,9 @@ FASHION_SPECS = _by_name(
     FASHION.student_spec("dash", "uniform"),
 )
 
-SHIPPED = {  # weights in the repository; of the other Fashion-MNIST runs metrics and pictures only
-    *SPECS,
+SHIPPED = {  # weights in the repository; of the other runs metrics, curves and pictures only
+    *PARTS["core"],
+    *PARTS["rows"],
     DIGITS.classifier,
     FASHION.classifier,
     "fashion_mnist/teacher-tirt",

@@ -1,6 +1,6 @@
 """Tables of stored runs as Markdown: ours and the paper's in separate, labelled columns."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,18 +9,19 @@ from dashlib import results
 from dashlib.paper import FURTHER, PAPER
 from dashlib.plots import NAMES
 from dashlib.results import Run
-from dashlib.specs import HEADLINE
+from dashlib.specs import DIGITS, HEADLINE
 
 DASHES = "–"  # where a number does not exist
 FASHION_ROWS = (  # the paper's order, then the rows that its table lacks
     *("scratch", "cond_only", "composite", "multi_w", "fitnets", "gap_match", "pruned"),
     *("single_head", "dash", "dash_no_un", "cond_only_dropout"),
 )
+DIGITS_ROWS = (*FASHION_ROWS, "dash_no_an", "gap_match_cond")
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is aligned left, the others right."""
-    rule = [":--", *["--:"] * (len(header) - 1)]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """A Markdown table; the first columns, so many, are aligned left, the others right."""
+    rule = [":--" if i < left else "--:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
@@ -38,10 +39,7 @@ def measured(runs: Sequence[Run], path: Sequence[str], digits: int = 2) -> str:
     """
 
     def value(run: Run) -> Any:
-        found: Any = run.metrics
-        for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
+        return results.metric(run, path)
 
     having = [run for run in runs if value(run) is not None]
     return spread(having, value, digits) if having else DASHES
@@ -70,12 +68,52 @@ PAPERS = ["*paper:* size", "*paper:* ρ C10/C100", "*paper:* FID C10/C100"]
 OURS = ["parameters", "ρ", "cos", "gap MSE", "FD w=1.5", "FD w=4", "FD TAG"]
 
 
-def headline(weighting: str = "transfer") -> str:
-    """The table of the digits rows under one weighting, beside the paper's CIFAR rows."""
-    groups = {"teacher": [results.load("digits/teacher-tirt")]}
-    groups |= {key: results.select(key, weighting) for key in HEADLINE}
-    rows = [[NAMES[key], *_measured(runs), *_published(key)] for key, runs in groups.items()]
-    return markdown(["model", *OURS, *PAPERS], rows)
+def _digits(rows: Sequence[str], weighting: str) -> dict[str, list[Run]]:
+    """The stored seeds of the teacher and of digits rows."""
+    teacher = {"teacher": [results.load("digits/teacher-tirt")]}
+    return teacher | {key: results.select(key, weighting) for key in rows}
+
+
+def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str:
+    """The table of digits rows under one weighting, beside the paper's CIFAR rows."""
+    groups = _digits(rows, weighting).items()
+    lines = [[NAMES[key], *_measured(runs), *_published(key)] for key, runs in groups]
+    return markdown(["model", *OURS, *PAPERS], lines)
+
+
+def best_scale(runs: Sequence[Run]) -> str:
+    """The guidance scale (or TAG) at which the runs' mean Frechet distance is lowest."""
+    labels = list(runs[0].metrics["guidance"])
+    return min(labels, key=lambda w: np.mean([r.metrics["guidance"][w]["frechet"] for r in runs]))
+
+
+def gaps(rows: Sequence[str] = DIGITS_ROWS) -> str:
+    """Every gap metric and branch error (mean squared, per element) of the digits rows."""
+    keys = {"rho": 2, "cos": 2, "a_star": 2, "gap_mse": 4, "cond_mse": 4, "uncond_mse": 4}
+    lines = [
+        [NAMES[k], *(measured(runs, ("gap", "overall", key), n) for key, n in keys.items())]
+        for k, runs in _digits(rows, "transfer").items()
+        if k != "teacher"
+    ]
+    return markdown(["model", "ρ", "cos", "a*", "gap MSE", "cond MSE", "uncond MSE"], lines)
+
+
+def guidance(metric: str, rows: Sequence[str] = DIGITS_ROWS, digits: int = 1) -> str:
+    """``frechet`` or ``accuracy`` of the digits rows at every guidance scale.
+
+    The last two columns: at the scale that is best for the teacher (by Frechet distance), and at
+    the row's own best, which is named.
+    """
+    groups = _digits(rows, "transfer")
+    theirs = best_scale(groups["teacher"])
+
+    def cells(runs: Sequence[Run]) -> list[str]:
+        own = best_scale(runs)
+        value = {w: measured(runs, ("guidance", w, metric), digits) for w in DIGITS.guidance}
+        return [*value.values(), value[theirs], f"{value[own]} ({own})"]
+
+    header = ["model", *DIGITS.guidance, f"teacher's best ({theirs})", "own best"]
+    return markdown(header, [[NAMES[k], *cells(runs)] for k, runs in groups.items()])
 
 
 def fashion() -> str:

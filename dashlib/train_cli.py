@@ -10,7 +10,7 @@ import click
 import torch
 
 from dashlib.checkpoints import CheckpointError
-from dashlib.engine import Numerics, Precision
+from dashlib.engine import Numerics, best_precision
 from dashlib.jobs import Job
 from dashlib.losses import OBJECTIVES
 from dashlib.presets import PRESETS, Preset, Role, preset
@@ -49,8 +49,9 @@ OPTIONS = (
     ),
     click.option("--seed", default=0, show_default=True, help="Of weights, batches and dropout."),
     click.option(
-        "--precision", type=click.Choice(["fp32", "bf16", "fp16"]),
-        help="Of the forward passes  [bf16 on a GPU if the preset says so, else fp32]",
+        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
+        show_default=True,
+        help="Of the forward passes; auto: bf16 on a GPU that computes in it, else fp32.",
     ),
     click.option("--compile/--no-compile", "compiled", default=False, help="torch.compile."),
     click.option("--channels-last", is_flag=True, help="Store weights with channels innermost."),
@@ -96,11 +97,10 @@ def _changed(role: Role, device: str, options: dict[str, Any]) -> Role:
     return role
 
 
-def _numerics(role: Role, device: str, options: dict[str, Any]) -> Numerics:
-    on_gpu = device == "auto" and torch.cuda.is_available()
-    usual: Precision = "bf16" if role.train.bf16 and on_gpu else "fp32"
+def _numerics(device: str, options: dict[str, Any]) -> Numerics:
+    asked = options["precision"]
     return Numerics(
-        precision=options["precision"] or usual,
+        precision=best_precision(device) if asked == "auto" else asked,
         compile=options["compiled"],
         channels_last=options["channels_last"],
         accumulate=options["accumulate"],
@@ -120,7 +120,7 @@ def _job(chosen: Preset, role: Role, given: dict[str, Any], **more: Any) -> Job:
         flip=chosen.flip,
         split=chosen.split,
         data=given["root"],
-        numerics=_numerics(role, device, given),
+        numerics=_numerics(device, given),
         **{k: given[k] for k in same},
         **more,
     )

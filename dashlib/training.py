@@ -122,9 +122,8 @@ class Trainer:
             {"params": self.trained, "weight_decay": cfg.weight_decay},
             {"params": learned, "weight_decay": 0.0},
         ]
-        on_gpu = next(model.parameters()).is_cuda
         self.optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=cfg.lr, fused=on_gpu or None
+            [g for g in groups if g["params"]], lr=cfg.lr, fused=True
         )
 
     @property

@@ -13,7 +13,7 @@ Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024
 """
 
 import copy
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,12 @@ from dashlib.schedule import Schedule, check_timesteps
 
 
 class Weighting(nn.Module):
-    """Uniform weighting, and the base of the others."""
+    """Uniform weighting, and the base of the others.
+
+    A weighting that learns has one parameter, a number for each timestep, named ``symbol``.
+    """
+
+    symbol: ClassVar[str] = ""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
@@ -76,6 +81,7 @@ class TIRT(Weighting):
     L the weighted mean loss: descent *lowers* the weight of timesteps that are harder than average.
     """
 
+    symbol = "lambda"
     base: Tensor
 
     def __init__(
@@ -114,6 +120,8 @@ class Uncertainty(Weighting):
 
     At the optimum ``exp(u_t)`` is the expected loss at t, so every timestep contributes equally.
     """
+
+    symbol = "u"
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(schedule)

@@ -32,7 +32,12 @@ from dashlib.specs import SHIPPED
     "--minutes", default=9.0, show_default=True, help="When to stop; call again to go on."
 )
 @click.option("--processes", default=4, show_default=True, help="Workers that share the device.")
-@click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option(
+    "--device",
+    default="cuda" if torch.cuda.is_available() else "cpu",
+    show_default=True,
+    help="That trains and samples.",
+)
 @click.option("--only", default="", help="Only students whose name contains this text.")
 @click.option("--steps", type=int, help="Steps of every training, instead of the spec's.")
 @click.option("--dry", is_flag=True, help="A few steps and samples, to see it through.")
@@ -47,7 +52,7 @@ def campaign(
 
 
 @click.command()
-@click.argument("scale", type=click.Choice(["fashion_mnist"]))
+@click.argument("scale", type=click.Choice(["digits", "fashion_mnist"]))
 def ship(scale: str) -> None:
     """Drop the weights of SCALE that the repository has no room for; metrics and pictures stay."""
     for name in results.names(scale):
