@@ -1,10 +1,11 @@
 """What the tests share: a tiny network, the digits, and stub denoisers with known branches."""
 
+import book_pages
 import pytest
 import torch
 from torch import Tensor
 
-from dashlib import data, experiments
+from dashlib import data, experiments, inception
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 
@@ -85,3 +86,42 @@ def run_folder(tmp_path, monkeypatch):
     """An empty folder that dashlib takes for results/."""
     monkeypatch.setenv("DASH_RESULTS", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def random_inception(tmp_path_factory):
+    """pytorch-fid's network with random weights, stored under the published file's name."""
+    fid_inception = pytest.importorskip("pytorch_fid.inception")
+    path = tmp_path_factory.mktemp("weights") / inception.FILE
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        kept: dict[str, torch.nn.Module] = {}
+
+        class Enough(Exception):
+            pass
+
+        def stop(*_, **__):
+            raise Enough
+
+        build = fid_inception._inception_v3
+
+        def remember(*args, **kwargs):
+            kept["net"] = build(*args, **kwargs)
+            return kept["net"]
+
+        patch.setattr(fid_inception, "_inception_v3", remember)
+        patch.setattr(fid_inception, "load_state_dict_from_url", stop)
+        with pytest.raises(Enough):
+            fid_inception.fid_inception_v3()
+    for module in kept["net"].modules():  # keep activations of order one through 90 layers
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    torch.save(kept["net"].state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; the tests that use it are skipped without one, except under CI=true."""
+    with book_pages.launched() as browser:
+        yield browser

@@ -81,3 +81,29 @@ def test_staging_replaces_the_stored_notebooks(tmp_path, monkeypatch):
     assert (stage / "notebooks/01_tiny.ipynb").read_text() == "{}"
     assert (stage / "intro.md").exists()
     assert not (stage / "scripts").exists()
+
+
+@pytest.fixture
+def html(tmp_path):
+    """Return a built book of one page, which shows a picture of 1,000 bytes."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "a b.png").write_bytes(bytes(1000))
+    page = '<img src="../a%20b.png"><img src="../a%20b.png"><img src="data:image/png;base64,AA">'
+    (tmp_path / "notebooks/01_tiny.html").write_text(page)
+    return tmp_path
+
+
+def test_a_page_weighs_its_text_and_each_of_its_pictures_once(html):
+    page = html / "notebooks/01_tiny.html"
+    assert build.weight(page) == (page.stat().st_size, 1000)
+
+
+def test_weights_are_printed(html, capsys):
+    build.report_weights(html)
+    assert "0 +    1  notebooks/01_tiny.html" in capsys.readouterr().out
+
+
+def test_a_page_above_the_limit_is_an_error(html, monkeypatch):
+    monkeypatch.setattr(build, "MAX_PAGE", 1000)
+    with pytest.raises(RuntimeError, match=r"01_tiny\.html.*fewer or smaller"):
+        build.report_weights(html)

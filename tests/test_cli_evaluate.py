@@ -4,28 +4,44 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from test_imagenet64 import write as write_imagenet
 
-from dashlib import checkpoints, classifier, data, evaluation_cli, inception, reference, results
+from dashlib import (
+    checkpoints,
+    classifier,
+    data,
+    evaluation_cli,
+    inception,
+    presets,
+    reference,
+    results,
+    sampling_cli,
+)
+from dashlib.__main__ import main
 from dashlib.evaluation import Store, label, summary
-from dashlib.evaluation_cli import evaluate, sample
-from dashlib.generation import _eps_model, find, generate, noise
+from dashlib.evaluation_cli import evaluate
+from dashlib.generation import Sampler, _eps_model, find, generate, noise
 from dashlib.guidance import TAG, Constant, Interval
-from dashlib.unet import UNet
+from dashlib.presets import PRESETS
+from dashlib.sampling_cli import sample
+from dashlib.shards import lone_process
+from dashlib.unet import UNet, UNetConfig
 
 FEW = ["--steps", "2", "--device", "cpu"]
 SCRIPT = """
 from torch import distributed
-from dashlib import evaluation_cli
+from dashlib.__main__ import main
 
 distributed.init_process_group("gloo")
 for name, arguments in {}.items():
-    getattr(evaluation_cli, name).main(arguments, standalone_mode=False)
+    main.commands[name].main(arguments, standalone_mode=False)
 distributed.destroy_process_group()
 """
 
@@ -263,10 +279,11 @@ def test_a_file_that_is_not_scores_is_left_alone(world):
 
 def test_summary_of_one_seed_has_no_spread():
     record = dict.fromkeys(("model", "weights", "guidance", "n", "sampling", "features"), 0)
-    record |= {"reference": {}, "seed": 1, "scores": {"FID": 2.0}}
+    record |= {"reference": {}, "seed": 1, "scores": {"FID": 2.0}, "library": "any 1"}
     (row,) = summary([record])
     assert row["mean"] == {"FID": 2.0}
     assert row["std"] == {"FID": None}
+    assert row["library"] == "any 1"
 
 
 def test_labels_name_every_number():
@@ -281,6 +298,130 @@ def test_no_fid_without_inception_weights(world, monkeypatch):
     text = call(evaluate, world / "tiny", "--data", "digits", *FEW, ok=False)
     assert "no FID can be computed" in text
     assert inception.address() in text
+
+
+def sampled_as(world, *options):
+    """What ``sample`` says beside its images about how they were made."""
+    text = call(sample, world / "tiny", "--out", world / "x.npz", "--n", 2, *options)
+    about = json.loads((world / "x.npz.json").read_text())
+    assert json.dumps(about, indent=1) in text
+    return about
+
+
+@pytest.fixture
+def odd_preset(monkeypatch):
+    """The digits preset, sampled in three steps as the release does."""
+    released = replace(presets.RELEASED_SAMPLING, steps=3)
+    monkeypatch.setitem(PRESETS, "digits", replace(PRESETS["digits"], sampling=released))
+    return ["--preset", "digits", "--device", "cpu"]
+
+
+def test_sample_writes_how_beside_the_images(world):
+    about = sampled_as(world, *FEW, "--w", 2, "--seed", 3)
+    assert about["guidance"] == "w=2"
+    assert about["sampling"] == {
+        "steps": 2, "spacing": "linspace", "clamp": "recompute", "precision": "fp32"
+    }  # fmt: skip
+    assert (about["seed"], about["n"], about["preset"]) == (3, 2, None)
+    assert about["weights"] == find(str(world / "tiny")).sha
+    assert {"commit", "torch", "hardware"} <= about.keys()
+
+
+def test_a_preset_says_how_to_sample_and_options_override_it(world, odd_preset):
+    about = sampled_as(world, *odd_preset)
+    released = {"steps": 3, "spacing": "leading", "clamp": "clamp", "precision": "fp32"}
+    assert (about["sampling"], about["guidance"]) == (released, "TAG(1,4,5)")
+    about = sampled_as(world, *odd_preset, "--steps", 2, "--clamp", "none", "--w", 3)
+    assert (about["sampling"], about["guidance"]) == (
+        released | {"steps": 2, "clamp": "none"},
+        "w=3",
+    )
+    about = sampled_as(world, *odd_preset, "--schedule", "tag", "--w", 3)
+    assert about["guidance"] == "TAG(1,3,5)"
+
+
+def test_evaluate_by_a_preset_needs_no_more(world, odd_preset):
+    out = world / "scores.json"
+    rest = ["--root", world / "data", "--features", "classifier", "--n", 20, "--out", out]
+    rest += ["--metrics", "fid", *odd_preset]
+    text = call(evaluate, world / "tiny", *rest)
+    records = json.loads(out.read_text())["scores"]
+    assert [r["seed"] for r in records] == [42, 123, 456]
+    assert {r["guidance"] for r in records} == {"TAG(1,4,5)"}
+    assert records[0]["reference"]["dataset"] == "digits"
+    assert records[0]["sampling"]["spacing"] == "leading"
+    means = next(line for line in text.splitlines() if "seeds 42, 123, 456" in line)
+    for part in ("N=20", "dashlib 0", "reference digits/train, 1,500 images"):
+        assert part in means
+    call(evaluate, world / "tiny", *rest, "--w", 1, "--tag", "--steps", 2, "--seeds", 1)
+    records = json.loads(out.read_text())["scores"][3:]
+    assert [(r["guidance"], r["sampling"]["steps"]) for r in records] == [
+        ("w=1", 2),
+        ("TAG(1,4,5)", 2),
+    ]
+
+
+def test_the_published_presets_sample_as_documented():
+    assert sampling_cli.sampler_of(None, "fp32", steps=None, spacing=None, clamp=None) == Sampler()
+    found = sampling_cli.sampler_of(
+        "cifar10/released", "bf16", steps=None, spacing=None, clamp=None
+    )
+    assert found == Sampler(50, "leading", "clamp", "bf16")
+
+
+def test_a_preset_of_other_images_is_refused(world):
+    cifar = ["--preset", "cifar10/paper_v2", *FEW]
+    text = call(sample, world / "tiny", "--out", world / "x.png", *cifar, ok=False)
+    assert "makes 8x8 images" in text
+    assert "--preset" in text
+    assert not (world / "x.png").exists()
+    assert "makes 8x8 images" in score(world, *cifar, ok=False)
+
+
+def test_real_images_must_be_named(world):
+    text = call(evaluate, world / "tiny", "--features", "classifier", *FEW, ok=False)
+    assert "give --data, or --preset" in text
+
+
+def test_imagenet_64_is_evaluated_from_its_batch_files(world, monkeypatch):
+    """The whole command, with a stand-in for Inception; a model of 64x64 and 1,000 classes."""
+    write_imagenet(world / "files")
+    torch.manual_seed(0)
+    unet = UNetConfig(
+        image_size=64, num_classes=1000, ch=8, mults=(1, 2), blocks=1, attn_resolutions=(),
+        groups=4, patch_size=4,
+    )  # fmt: skip
+    checkpoints.save(world / "big", UNet(unet))
+
+    def features(images):
+        flat = images.float().flatten(1)
+        return inception.Features(flat[:, :8], flat[:, :4])
+
+    weights = world / "weights.pth"
+    weights.touch()
+    stand_in = reference.Extractor(features, "0" * 64, "a stand-in", "stand-in")
+    monkeypatch.setattr(reference, "inception", lambda *_, **__: stand_in)
+    text = call(
+        evaluate, world / "big", "--preset", "imagenet64/paper_v2", "--root", world / "files",
+        "--inception", weights, "--n", 12, "--metrics", "fid", "--seeds", 1, *FEW,
+    )  # fmt: skip
+    assert "Frechet distance (stand-in)" in text
+    assert "imagenet64/train, 40 images" in text
+    assert "TAG(1,4,5)" in text
+
+
+def test_a_lone_process_of_several_is_warned_of(monkeypatch):
+    for name in ("WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU"):
+        monkeypatch.delenv(name, raising=False)
+    assert lone_process() is None
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert lone_process() is None  # one was asked for
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    assert "torchrun --nproc_per_node N" in lone_process()
+    result = CliRunner().invoke(main, ["list"])
+    assert "warning: this is the only process" in result.output
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert lone_process() is None
 
 
 def test_models_of_other_images_are_refused(world, model):

@@ -417,14 +417,30 @@ def test_every_option_is_explained(command):
     assert all(name in words for name in presets.PRESETS)
 
 
-def test_a_preset_for_a_gpu_runs_in_fp32_on_the_cpu(monkeypatch):
-    role, options = preset("fashion_mnist").teacher, {"precision": None, "compiled": False}
-    options |= {"channels_last": False, "accumulate": 1}
-    assert role.train.bf16
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert train_cli._numerics(role, "auto", options).precision == "bf16"
-    assert train_cli._numerics(role, "cpu", options).precision == "fp32"
-    assert train_cli._numerics(role, "auto", options | {"precision": "fp32"}).precision == "fp32"
+@pytest.mark.parametrize(
+    ("device", "gpu", "computes", "asked", "got"),
+    [
+        ("auto", True, True, "auto", "bf16"),
+        ("auto", True, False, "auto", "fp32"),  # a T4, which emulates it
+        ("auto", False, True, "auto", "fp32"),
+        ("cpu", True, True, "auto", "fp32"),
+        ("auto", True, True, "fp32", "fp32"),
+        ("cpu", False, False, "bf16", "bf16"),
+    ],
+)
+def test_the_precision_is_that_of_the_machine_unless_asked_for(
+    monkeypatch, device, gpu, computes, asked, got
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: computes)
+    options = {"precision": asked, "compiled": False, "channels_last": False, "accumulate": 1}
+    assert train_cli._numerics(device, options).precision == got
+
+
+def test_the_precision_is_stored_as_it_was_chosen(straight):
+    run = json.loads((straight / "run.json").read_text())
+    assert run["settings"]["numerics"]["precision"] == "fp32"
+    assert run["sessions"][0]["precision"] == "fp32"
 
 
 def test_an_accelerator_can_be_made_again():

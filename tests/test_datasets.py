@@ -2,11 +2,9 @@
 
 import gzip
 import hashlib
-import io
 import pickle
 import re
 import struct
-import tarfile
 import threading
 from functools import partial
 from http.client import HTTPException
@@ -16,6 +14,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import small_cifar
 import torch
 import torchvision
 
@@ -82,49 +81,19 @@ def site(tmp_path_factory):
     server.server_close()
 
 
-def cifar_batch(n, seed, labels):
-    """A batch file of CIFAR: n random images as rows of 3 x 32 x 32 bytes, channels first."""
-    rows = np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
-    return pickle.dumps({"data": rows, labels: [i % 10 for i in range(n)], "batch_label": "small"})
-
-
-def cifar_files(name):
-    """The files of a set with five training batches of 4 images (one of 20), and 6 to test."""
-    if name == "cifar10":
-        files = {f"data_batch_{i}": cifar_batch(4, i, "labels") for i in range(1, 6)}
-        meta = {"label_names": [f"class {i}" for i in range(10)]}
-        return files | {
-            "test_batch": cifar_batch(6, 0, "labels"),
-            "batches.meta": pickle.dumps(meta),
-        }
-    meta = {"fine_label_names": [f"class {i}" for i in range(100)]}
-    files = {part: cifar_batch(n, n, "fine_labels") for part, n in (("train", 20), ("test", 6))}
-    return files | {"meta": pickle.dumps(meta)}
-
-
 @pytest.fixture(params=["cifar10", "cifar100"])
 def cifar(request, monkeypatch):
     """A small set in CIFAR's format whose MD5 sums torchvision expects; ``put`` packs it."""
-    kind, files = datasets._kind(request.param), cifar_files(request.param)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"{kind.base_folder}/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    for part in ("train_list", "test_list"):
-        names = [name for name, _ in getattr(kind, part)]
-        monkeypatch.setattr(kind, part, [[name, sums[name]] for name in names])
-    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": sums[kind.meta["filename"]]})
-    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(packed.getvalue()).hexdigest())
-    monkeypatch.setattr(kind, "url", "http://127.0.0.1:1/nobody")
+    kind, packed = datasets._kind(request.param), small_cifar.archive(request.param)
+    for attribute, value in small_cifar.expected(request.param).items():
+        monkeypatch.setattr(kind, attribute, value)
     monkeypatch.setitem(datasets.CIFAR_MIRRORS, request.param, ())
     monkeypatch.delenv("DASH_MIRRORS", raising=False)
 
     def put(folder):
-        (folder / kind.filename).write_bytes(packed.getvalue())
+        (folder / kind.filename).write_bytes(packed)
 
+    files = small_cifar.files(request.param)
     return SimpleNamespace(name=request.param, kind=kind, files=files, put=put)
 
 

@@ -83,7 +83,8 @@ def test_every_pair_is_a_teacher_and_a_smaller_student_of_the_same_images():
     for teacher, student in PAIRS.values():
         same = ("image_channels", "image_size", "num_classes")
         assert all(getattr(teacher, k) == getattr(student, k) for k in same)
-        assert efficiency.forward_flops(student) < efficiency.forward_flops(teacher) / 4
+        with torch.device("meta"):  # counted from shapes alone
+            assert efficiency.forward_flops(student) < efficiency.forward_flops(teacher) / 4
 
 
 def test_bench_measures_the_digits_pair(tmp_path):

@@ -1,6 +1,7 @@
 """The executor: the same text gives the same bytes, and no newer edit is lost."""
 
 import asyncio
+import json
 import os
 
 import nbformat
@@ -125,3 +126,16 @@ def test_chapters_are_picked_by_prefix(twin, monkeypatch):
     assert execute.chapters(["01"]) == execute.chapters() == [twin]
     with pytest.raises(FileNotFoundError, match=r"no chapter matches 07.*01_tiny"):
         execute.chapters(["07"])
+
+
+def test_a_timing_belongs_to_a_text(twin, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "TIMINGS", tmp_path / "build/timings.json")
+    execute.note_seconds(twin, 1.234)
+    other = twin.with_name("02_other.py")
+    other.write_text("# %%\n")
+    execute.note_seconds(other, 5)
+    noted = json.loads(execute.TIMINGS.read_text())
+    assert noted["01_tiny"] == {"seconds": 1.2, "text": execute.text_hash(twin)}
+    assert set(noted) == {"01_tiny", "02_other"}
+    twin.write_text(TEXT + "# edited")
+    assert noted["01_tiny"]["text"] != execute.text_hash(twin)

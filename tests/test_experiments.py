@@ -18,18 +18,28 @@ from dashlib.__main__ import main as command_line
 from dashlib.checkpoints import CheckpointError
 from dashlib.experiments import CLASSIFIER, SPECS
 from dashlib.results import MissingRun
-from dashlib.specs import HEADLINE, SEEDS
+from dashlib.specs import DIGITS, HEADLINE, LEARNED, PARTS, SEEDS, TABLE
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
 
 
 def test_specs_are_the_rows_of_the_table():
-    wanted = {f"digits/{row}-transfer-s{seed}" for row in HEADLINE for seed in SEEDS}
-    assert wanted <= SPECS.keys()
-    assert set(TEACHERS) == {"digits/teacher-tirt", "digits/teacher-uniform"}
+    wanted = {f"digits/{row}-transfer-s{seed}" for row in (*HEADLINE, *TABLE) for seed in SEEDS}
+    assert wanted <= PARTS["core"].keys() | PARTS["rows"].keys()
+    assert set(TEACHERS) == {f"digits/teacher-{name}" for name in (*LEARNED, "uniform")}
     assert all(name == spec.name for name, spec in SPECS.items())
     assert CLASSIFIER not in SPECS
+    assert sum(map(len, PARTS.values())) == len(SPECS)  # no run is in two parts
+
+
+def test_every_learning_weighting_is_transferred():
+    for learned in LEARNED:
+        of = "" if learned == "tirt" else f"_{learned}"
+        for seed in SEEDS:
+            handed = SPECS[f"digits/dash-transfer{of}-s{seed}"]
+            assert (handed.prior or handed.teacher) == f"digits/teacher-{learned}"
+            assert (handed.weighting, handed.seed) == ("transfer", seed)
 
 
 def test_every_student_learns_from_a_teacher_of_the_same_kind():
@@ -41,9 +51,11 @@ def test_every_student_learns_from_a_teacher_of_the_same_kind():
         assert [getattr(spec.unet, k) for k in same] == [getattr(teacher.unet, k) for k in same]
 
 
-def test_students_differ_in_seed_objective_weighting_and_class_table_only():
+def test_students_differ_in_their_row_seed_weighting_and_class_table_only():
     def common(spec):
-        unet = replace(spec.unet, null_init="normal", embed_std=1.0)
+        unet = replace(spec.unet, null_init="normal", embed_std=1.0, w_conditioned=False)
+        if spec.init == "pruned":
+            unet = replace(unet, blocks=DIGITS.student.blocks)
         return spec.teacher, spec.train, spec.batch_size, unet
 
     assert len({common(SPECS[name]) for name in STUDENTS}) == 1
@@ -56,6 +68,7 @@ def test_every_spec_can_be_built(name):
     plain = replace(spec, weighting="uniform" if spec.weighting == "transfer" else spec.weighting)
     trainer = experiments.trainer(plain)
     assert trainer.objective.needs_teacher == (spec.objective != "scratch")
+    assert trainer.model.cfg == spec.unet
 
 
 def test_stages_are_classifier_then_teachers_then_students():

@@ -16,34 +16,8 @@ fid_inception = pytest.importorskip("pytorch_fid.inception")
 
 
 @pytest.fixture(scope="module")
-def random_weights(tmp_path_factory):
-    """pytorch-fid's network with random weights, stored under the published file's name."""
-    path = tmp_path_factory.mktemp("weights") / inception.FILE
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        kept: dict[str, torch.nn.Module] = {}
-
-        class Enough(Exception):
-            pass
-
-        def stop(*_, **__):
-            raise Enough
-
-        build = fid_inception._inception_v3
-
-        def remember(*args, **kwargs):
-            kept["net"] = build(*args, **kwargs)
-            return kept["net"]
-
-        patch.setattr(fid_inception, "_inception_v3", remember)
-        patch.setattr(fid_inception, "load_state_dict_from_url", stop)
-        with pytest.raises(Enough):
-            fid_inception.fid_inception_v3()
-    for module in kept["net"].modules():  # keep activations of order one through 90 layers
-        if isinstance(module, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    torch.save(kept["net"].state_dict(), path)
-    return path
+def random_weights(random_inception):
+    return random_inception
 
 
 @pytest.fixture(scope="module")

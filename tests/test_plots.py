@@ -12,7 +12,7 @@ from PIL import Image
 
 from dashlib import plots
 from dashlib.losses import OBJECTIVES
-from dashlib.specs import ROWS
+from dashlib.specs import ANCHORS, ROWS
 
 
 def curve(height: float = 1.0) -> Figure:
@@ -31,8 +31,21 @@ def test_quantised_png_is_smaller_and_has_few_colours() -> None:
     assert len(picture.getcolors()) <= 16
 
 
+def test_quantised_png_keeps_the_hue_of_faint_shades() -> None:
+    figure, grid = plots.axes()
+    for i, shade in enumerate(plots.CYCLE):  # each under a line, as the seeds' ranges are
+        grid[0, 0].fill_between([0, 1], [i, i], [i + 1, i + 1], color=shade, alpha=0.2, lw=0)
+        grid[0, 0].plot([0, 1], [i, i + 1], "o-", color=shade)
+    full, small = (
+        np.asarray(Image.open(io.BytesIO(plots.png(figure, colors=n))).convert("RGB"), float)
+        for n in (None, 64)
+    )
+    assert (np.abs(full - small).max(2) > 16).mean() < 0.005
+    assert np.abs(full - small).mean() < 2.5
+
+
 def test_every_objective_has_a_name_and_a_colour_of_its_own() -> None:
-    keys = ["teacher", *{**ROWS, **OBJECTIVES}]
+    keys = {"teacher", *ROWS, *OBJECTIVES} - set(ANCHORS)  # those are DASH at other settings
     assert set(plots.NAMES) == set(plots.COLORS) == set(keys)
     assert len({plots.color(key) for key in keys}) == len(keys)
 
@@ -124,6 +137,23 @@ def test_importance_names_its_value() -> None:
 
 def test_per_timestep_draws_bins_in_order() -> None:
     report = {"500": {"rho": 2.0}, "0": {"rho": 1.0}}
-    line = plots.per_timestep({"dash": report}, "rho", "ρ").axes[0].lines[0]
+    line = plots.per_timestep({"dash": [report]}, "rho").axes[0].lines[0]
     assert list(line.get_xdata()) == [250, 750]
     assert list(line.get_ydata()) == [1.0, 2.0]
+
+
+def test_per_timestep_draws_mean_and_range_of_the_seeds() -> None:
+    seeds = [{"0": {"cond_mse": v}, "500": {"cond_mse": 1.0}} for v in (0.1, 0.3)]
+    ax = plots.per_timestep({"dash": seeds}, "cond_mse").axes[0]
+    assert ax.lines[0].get_ydata()[0] == pytest.approx(0.2)
+    shaded = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (shaded.min(), shaded.max()) == pytest.approx((0.1, 1.0))
+    assert ax.get_title() == plots.METRICS["cond_mse"]
+    assert (ax.get_yscale(), ax.lines[0].get_color()) == ("log", plots.color("dash"))
+
+
+def test_every_gap_metric_of_a_report_has_a_name() -> None:
+    report = dict.fromkeys(plots.METRICS, 1.0)
+    for metric in plots.METRICS:
+        figure = plots.per_timestep({"dash": [{"0": report, "500": report}]}, metric)
+        assert figure.axes[0].get_title() == plots.METRICS[metric]

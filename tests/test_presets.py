@@ -116,7 +116,7 @@ def test_every_setting_has_a_source(name):
     found = preset(name)
     noted = {word.strip().split(".")[-1] for key in found.notes for word in key.split(",")}
     wanted = {"unet", "batch", "objective", "weighting", "label_dropout", "dropout_per"}
-    wanted |= {"flip", "split"}
+    wanted |= {"flip", "split", "precision"}
     if "train" not in noted:
         hidden = {"bf16", "read_every"}  # how a step is computed, not what
         wanted |= set(asdict(found.teacher.train)) - hidden

@@ -9,6 +9,7 @@ import pytest
 from dashlib import results, tables
 from dashlib.paper import FURTHER, PAPER
 from dashlib.plots import NAMES
+from dashlib.specs import HEADLINE
 
 
 def runs(*values: float) -> Any:
@@ -79,6 +80,35 @@ def test_fashion_shows_the_stored_numbers_and_dashes_for_missing_ones() -> None:
     assert found["Multi-w composite"]["FD w=4"] == tables.DASHES
     assert found["FitNets"]["*paper:* ρ C10/C100"] == "0.63 / 0.61"
     assert found["Gap match"]["*paper:* size"] == FURTHER["gap_match"].parameters
+
+
+def test_gaps_shows_every_metric_of_every_row() -> None:
+    found = rows(tables.gaps(HEADLINE))
+    assert set(found) == {NAMES[key] for key in HEADLINE}
+    stored = [r.metrics["gap"]["overall"] for r in results.select("composite", "transfer")]
+    for column, key in (("a*", "a_star"), ("cos", "cos")):
+        values = [gap[key] for gap in stored]
+        want = f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+        assert found[NAMES["composite"]][column] == want
+
+
+@pytest.mark.parametrize(("metric", "digits"), [("frechet", 1), ("accuracy", 3)])
+def test_guidance_shows_every_scale_and_the_best_ones(metric: str, digits: int) -> None:
+    found = rows(tables.guidance(metric, HEADLINE, digits))
+    teacher, student = found["Teacher"], found[NAMES["cond_only"]]
+    own = results.load("digits/teacher-tirt").metrics["guidance"]
+    best = min(own, key=lambda w: own[w]["frechet"])
+    assert teacher["own best"] == f"{own[best][metric]:.{digits}f} ({best})"
+    assert student[f"teacher's best ({best})"] == student[best]
+    assert list(student)[1:-2] == list(own)
+    value, label = student["own best"].rsplit(" ", 1)
+    assert student[label.strip("()")] == value
+
+
+def test_a_row_with_one_branch_has_no_gap() -> None:
+    assert set(rows(tables.gaps(["single_head"]))["Single head"].values()) == {
+        *("Single head", tables.DASHES)
+    }
 
 
 def test_missing_rows_name_the_command() -> None:

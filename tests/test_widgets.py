@@ -1,23 +1,40 @@
 """Explorers: every combination is drawn, the slider is wired in the browser, limits are errors."""
 
+import io
+
 import ipywidgets
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dashlib import plots, widgets
 from dashlib.widgets import Parameter, explorer
 
 
+def drawing_of_the_first(value: float, _: str) -> Figure:
+    return drawing(value)
+
+
 def drawing(*values: float) -> Figure:
-    figure, grid = plots.axes(size=(1.0, 0.6))
+    figure, grid = plots.axes(size=(2.0, 1.4))
     grid[0, 0].bar(range(len(values)), values)
     return figure
 
 
+def pictures(widget: ipywidgets.Widget) -> list[widgets.Picture]:
+    if isinstance(widget, widgets.Picture):
+        return [widget]
+    return [picture for child in widget.children for picture in pictures(child)]
+
+
 def images(widget: ipywidgets.Widget) -> list[bytes]:
-    if isinstance(widget, ipywidgets.Image):
-        return [widget.value]
-    return [value for child in widget.children for value in images(child)]
+    return [picture.value for picture in pictures(widget)]
+
+
+def titled(value: float) -> Figure:
+    figure, grid = plots.axes(size=(2.0, 1.4))
+    grid[0, 0].set(title=f"t = {value:g}", xlabel="timestep t", ylabel=r"$\bar\alpha_t$")
+    return figure
 
 
 def test_one_picture_a_value_and_all_differ() -> None:
@@ -59,6 +76,54 @@ def test_without_stack_the_kernel_exchanges_one_picture(monkeypatch: pytest.Monk
     assert len(seen) == 3
 
 
+def test_without_stack_the_text_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ipywidgets, "Stack")
+    root = explorer(drawing, Parameter("a", [1.0, 2.0]), alt="bars")
+    assert root.children[1].tooltip == "bars; a: 1"
+    root.children[0].children[0].index = 1
+    assert root.children[1].tooltip == "bars; a: 2"
+
+
+def test_the_text_of_a_picture_names_its_values() -> None:
+    b = Parameter(r"$\lambda_t$", ["x", "y"], ["low", "high"])
+    root = explorer(drawing_of_the_first, Parameter("a", [1.0, 2.5]), b, alt="One bar")
+    texts = [picture.tooltip for picture in pictures(root.children[1])]
+    assert texts == [
+        f"One bar; a: {a}; lambda_t: {b}" for a in ("1", "2.5") for b in ("low", "high")
+    ]
+
+
+def test_without_alt_the_text_is_what_the_figure_says() -> None:
+    (first, _) = pictures(explorer(titled, Parameter("t", [0, 999])).children[1])
+    assert first.tooltip == "t = 0; bar alpha_t against timestep t; t: 0"
+
+
+def test_a_figure_without_words_is_called_a_picture() -> None:
+    (picture,) = pictures(explorer(drawing, Parameter("a", [1.0])).children[1])
+    assert picture.tooltip == "picture; a: 1"
+
+
+def test_a_picture_has_the_empty_description_without_which_its_text_is_not_shown() -> None:
+    assert widgets.Picture(tooltip="words").get_state()["description"] == ""
+
+
+def test_play_runs_through_the_first_of_two_parameters() -> None:
+    root = explorer(drawing, Parameter("a", [1.0, 2.0, 3.0]), Parameter("b", [1.0, 2.0]), play=True)
+    play, first, _ = root.children[0].children
+    assert (play.min, play.max) == (0, 2)
+    everything = ipywidgets.widgets.widget._instances.values()
+    links = [w for w in everything if isinstance(w, ipywidgets.widgets.widget_link.Link)]
+    assert (play, first) in [(link.source[0], link.target[0]) for link in links]
+
+
+def test_frames_are_quantised() -> None:
+    root = explorer(drawing, Parameter("a", [1.0]))
+    (data,) = images(root.children[1])
+    picture = Image.open(io.BytesIO(data))
+    assert picture.mode == "P"
+    assert len(picture.getcolors()) <= widgets.COLORS
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_one_or_two_parameters(count: int) -> None:
     with pytest.raises(ValueError, match="takes 1 or 2 parameters"):
@@ -78,3 +143,5 @@ def test_parameter_errors() -> None:
         Parameter("a", [1.0, 2.0], start=5)
     with pytest.raises(ValueError, match="shown alike"):
         Parameter("a", [1.0, 1.0])
+    with pytest.raises(ValueError, match="plain text, without"):
+        Parameter("a", [1.0], ["$w$"])

@@ -1,0 +1,73 @@
+"""A small set in CIFAR's file format, whose sums torchvision expects instead of the real ones.
+
+``python -m small_cifar ARGUMENTS`` is ``python -m dashlib ARGUMENTS`` with this CIFAR-10, for tests
+that need a process of their own (to kill, or beside a second one).  Everything is as for the real
+files, the check of every sum included; only the sums are these files'.
+"""
+
+import gzip
+import hashlib
+import io
+import pickle
+import tarfile
+
+import numpy as np
+
+from dashlib import datasets
+
+
+def batch(n, seed, labels):
+    """A batch file of CIFAR: n random images as rows of 3 x 32 x 32 bytes, channels first."""
+    rows = np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+    return pickle.dumps({"data": rows, labels: [i % 10 for i in range(n)], "batch_label": "small"})
+
+
+def files(name):
+    """The files of a set with five training batches of 4 images (one of 20), and 6 to test."""
+    if name == "cifar10":
+        found = {f"data_batch_{i}": batch(4, i, "labels") for i in range(1, 6)}
+        meta = {"label_names": [f"class {i}" for i in range(10)]}
+        return found | {"test_batch": batch(6, 0, "labels"), "batches.meta": pickle.dumps(meta)}
+    meta = {"fine_label_names": [f"class {i}" for i in range(100)]}
+    found = {part: batch(n, n, "fine_labels") for part, n in (("train", 20), ("test", 6))}
+    return found | {"meta": pickle.dumps(meta)}
+
+
+def archive(name):
+    """The ``.tar.gz`` of the files: the same bytes whenever it is made."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for file, content in files(name).items():
+            member = tarfile.TarInfo(f"{datasets._kind(name).base_folder}/{file}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return gzip.compress(packed.getvalue(), mtime=0)
+
+
+def expected(name):
+    """What torchvision's class holds, with the names and sums of these files."""
+    kind = datasets._kind(name)
+    sums = {file: hashlib.md5(content).hexdigest() for file, content in files(name).items()}
+    lists = {
+        part: [[file, sums[file]] for file, _ in getattr(kind, part)]
+        for part in ("train_list", "test_list")
+    }
+    return lists | {
+        "meta": kind.meta | {"md5": sums[kind.meta["filename"]]},
+        "tgz_md5": hashlib.md5(archive(name)).hexdigest(),
+        "url": "http://127.0.0.1:1/nobody",
+    }
+
+
+def main():
+    """Run a command of dashlib with this CIFAR-10, and no network."""
+    from dashlib.__main__ import main as command
+
+    for attribute, value in expected("cifar10").items():
+        setattr(datasets._kind("cifar10"), attribute, value)
+    datasets.CIFAR_MIRRORS["cifar10"] = ()
+    command(prog_name="python -m dashlib")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The tables of the status page: what was timed, and with which versions."""
+
+import importlib.util
+import json
+from importlib.metadata import version
+
+import pytest
+
+from execute import ROOT, text_hash
+
+SPEC = importlib.util.spec_from_file_location("dash_status", ROOT / "book/_ext/dash_status.py")
+dash_status = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(dash_status)
+
+
+@pytest.fixture
+def twin(tmp_path):
+    path = tmp_path / "01_tiny.py"
+    path.write_text("# %%\n")
+    return path
+
+
+def test_a_timing_counts_only_for_the_text_that_was_timed(twin):
+    noted = {"01_tiny": {"seconds": 12.3, "text": text_hash(twin)}}
+    assert dash_status.seconds(noted, twin) == "12"
+    twin.write_text("# %%\n1 + 1\n")
+    assert dash_status.seconds(noted, twin) == "edited since it was timed"
+    assert dash_status.seconds({}, twin) == "not timed here"
+
+
+def test_every_dependency_has_its_version():
+    found = dash_status.packages()
+    assert found["torch"] == version("torch")
+    assert {"dashlib", "sphinx", "jupyter-book", "matplotlib"} <= set(found)
+
+
+def test_stored_runs_are_counted(tmp_path, monkeypatch):
+    for name, minutes in {"a": 1, "b": 2}.items():
+        (tmp_path / "results/digits" / name).mkdir(parents=True)
+        run = {"hardware": "one CPU", "cpu_seconds": 60 * minutes}
+        (tmp_path / "results/digits" / name / "run.json").write_text(json.dumps(run))
+    monkeypatch.setattr(dash_status, "ROOT", tmp_path)
+    assert dash_status.stored_runs() == [("digits", "one CPU", "2", "3")]
+
+
+def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(dash_status, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert dash_status.commit().startswith("unknown")
+
+
+def test_a_table_has_a_head_and_rows():
+    table = dash_status.table(("a", "b"), [("1", "2"), ("3", "4")])
+    assert [entry.astext() for entry in table.findall(dash_status.nodes.entry)] == [*"ab", *"1234"]

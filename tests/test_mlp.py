@@ -1,0 +1,149 @@
+"""The small network for points: the UNet's interface, and every objective trains it."""
+
+from itertools import repeat
+
+import pytest
+import torch
+
+from dashlib.data import Stream, with_teacher
+from dashlib.guidance import branches
+from dashlib.losses import make_objective
+from dashlib.metrics import gap_report
+from dashlib.mixture import ExactDenoiser, pinwheel
+from dashlib.mlp import MLP, MLPConfig
+from dashlib.training import TrainConfig, Trainer
+from dashlib.unet import count_parameters, reset_null_row
+from dashlib.weighting import Uniform
+
+SMALL = MLPConfig(ch=4, blocks=1)
+
+
+@pytest.fixture
+def mlp():
+    return MLP(SMALL).eval()
+
+
+@pytest.fixture
+def exact(schedule):
+    return ExactDenoiser(pinwheel(), schedule)
+
+
+@pytest.fixture
+def points(exact):
+    """Batches of 32 noisy points with the exact branches."""
+    train = exact.mixture.sample(exact.mixture.labels(1000))
+    stream = Stream(train, exact.schedule, exact.null_label, batch_size=32)
+    return with_teacher(stream, exact)
+
+
+def inputs(n=6):
+    return torch.randn(n, 2, 1, 1), torch.arange(n) * 100, torch.arange(n) % 4
+
+
+def test_points_may_be_flat_or_pixels_and_keep_their_shape(mlp):
+    x_t, t, y = inputs()
+    assert mlp(x_t, t, y).shape == (6, 2, 1, 1)
+    assert torch.equal(mlp(x_t.flatten(1), t, y), mlp(x_t, t, y).flatten(1))
+
+
+def test_the_prediction_depends_on_each_input_and_on_nothing_else_in_the_batch(mlp):
+    x_t, t, y = inputs()
+    out = mlp(x_t, t, y)
+    for changed in ((x_t + 0.1, t, y), (x_t, t + 50, y), (x_t, t, (y + 1) % 4)):
+        assert not (mlp(*changed) - out).abs().flatten(1).amax(1).lt(1e-6).any()
+    alone = torch.cat([mlp(x_t[i : i + 1], t[i : i + 1], y[i : i + 1]) for i in range(6)])
+    torch.testing.assert_close(alone, out)
+
+
+def test_both_branches_come_from_one_forward(mlp):
+    x_t, t, y = inputs()
+    both = branches(mlp, x_t, t, y)
+    torch.testing.assert_close(both.uncond, mlp(x_t, t, torch.full_like(y, 3)))
+    assert torch.equal(both.gap[3], torch.zeros(2, 1, 1)), "label 3 is the null label itself"
+
+
+def test_a_small_class_table_hardly_hears_its_label():
+    x_t, t, y = inputs()
+    gaps = []
+    for std in (1.0, 0.01):
+        torch.manual_seed(0)
+        gaps.append(branches(MLP(MLPConfig(ch=4, embed_std=std)), x_t, t, y % 3).gap.norm())
+    assert gaps[1] < 0.05 * gaps[0]
+
+
+def test_the_sizes_are_those_of_its_parts():
+    width, ch = 64, 16
+    linear = width * (width + 1)
+    embeddings = (ch + 1) * width + linear + 4 * width
+    want = embeddings + 2 * 3 * linear + 3 * width + 2 * (width + 1)
+    assert count_parameters(MLP(MLPConfig())) == want
+
+
+def test_the_null_row_can_be_replaced_like_the_unets(mlp):
+    reset_null_row(mlp, "mean_of_classes")
+    torch.testing.assert_close(mlp.class_embed.weight[3], mlp.class_embed.weight[:3].mean(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("scratch", {}),
+        ("cond_only", {}),
+        ("cond_only_dropout", {}),
+        ("composite", {}),
+        ("multi_w", {}),
+        ("gap_match", {}),
+        ("gap_match", {"imitation": 1.0}),
+        ("dash", {}),
+        ("dash", {"unconditional": 0.0}),
+    ],
+)
+def test_every_objective_learns_from_the_exact_teacher(points, schedule, name, options):
+    batch = next(points)
+    trainer = Trainer(
+        MLP(SMALL),
+        make_objective(name, **options),
+        Uniform(schedule),
+        TrainConfig(20, lr=3e-3, ema=0.5),
+    )
+    torch.manual_seed(0)
+    losses = [record.loss for record in trainer.run(repeat(batch))]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_cond_only_leaves_the_null_row_where_it_was(points, schedule):
+    model = MLP(SMALL)
+    start = model.class_embed.weight.detach().clone()
+    objective, settings = make_objective("cond_only"), TrainConfig(5, lr=1e-2, weight_decay=0.0)
+    for _ in Trainer(model, objective, Uniform(schedule), settings).run(points):
+        pass
+    assert torch.equal(model.class_embed.weight[3], start[3])
+    assert not model.class_embed.weight[:3].isclose(start[:3]).any()
+
+
+def test_the_gap_metrics_take_it_and_the_exact_teacher(exact, schedule):
+    test = exact.mixture.sample(exact.mixture.labels(100))
+    own = gap_report(exact, exact, test, schedule, pairs=200, bins=4).overall
+    assert own["rho"] == pytest.approx(1)
+    assert own["uncond_mse"] == 0
+    assert gap_report(MLP(SMALL), exact, test, schedule, pairs=200, bins=4).overall["gap_mse"] > 0
+
+
+@pytest.mark.parametrize("change", [{"ch": 2}, {"ch": 5}, {"blocks": 0}, {"num_classes": 0}])
+def test_networks_that_cannot_be_built_are_refused(change):
+    with pytest.raises(ValueError, match=r"ch=|at least one"):
+        MLPConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, t, y: (x, t, y + 4), "label out of range: got 4"),
+        (lambda x, t, y: (x, t - 1, y), "timestep out of range: got -1"),
+        (lambda x, t, y: (x, t[:3], y), "one timestep and one label a point"),
+        (lambda x, t, y: (x.expand(-1, 2, 2, 2), t, y), "points of shape"),
+    ],
+)
+def test_bad_input_is_refused(mlp, change, message):
+    with pytest.raises(ValueError, match=message):
+        mlp(*change(*inputs()))
