@@ -3,9 +3,9 @@
 python book/scripts/build.py             execute every notebook, then build from what was executed
 python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb
 
-Both are strict: a warning is an error. Executed notebooks live in book/_build and never touch a
-tracked file; one is executed again only if its text, dashlib, the results or a package that it runs
-on has changed.
+Both are strict: a warning is an error, and so is a page above 3 MB. Executed notebooks live in
+book/_build and never touch a tracked file; one is executed again only if its text, dashlib, the
+results or a package that it runs on has changed.
 """
 
 import asyncio
@@ -14,8 +14,10 @@ import platform
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import unquote
 
 from execute import (
     ROOT,
@@ -33,6 +35,7 @@ EXECUTED = BUILD / "executed"
 STAGE = BUILD / "stage"
 WORK = BUILD / "work"
 HTML = BUILD / "html"
+MAX_PAGE = 3_000_000  # bytes: a page is read on phones, too
 PACKAGES = (
     "ipykernel",
     "ipywidgets",
@@ -121,9 +124,45 @@ def build_stored() -> None:
     jupyter_book(BOOK, BOOK)
 
 
+class Pictures(HTMLParser):
+    """The addresses of the images that a page shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img" and (source := dict(attrs).get("src")):
+            self.sources.append(source)
+
+
+def weight(page: Path) -> tuple[int, int]:
+    """Return the bytes of a page's html, in which its explorers are, and of the images it shows."""
+    reader = Pictures()
+    reader.feed(page.read_text())
+    local = {page.parent / unquote(s) for s in reader.sources if not s.startswith("data:")}
+    return page.stat().st_size, sum(path.stat().st_size for path in local)
+
+
+def report_weights(html: Path) -> None:
+    """Print the weight of every page, the heaviest first; raise RuntimeError above MAX_PAGE."""
+    pages = [p for p in files(html, "*.html") if "_static" not in p.relative_to(html).parts]
+    weights = {str(page.relative_to(html)): weight(page) for page in pages}
+    print("\nkB of html + its images (scripts and styles, which pages share, are not counted)")
+    for name, (text, images) in sorted(weights.items(), key=lambda item: -sum(item[1])):
+        print(f"  {text / 1000:5.0f} + {images / 1000:4.0f}  {name}")
+    heavy = [name for name, parts in weights.items() if sum(parts) > MAX_PAGE]
+    if heavy:
+        raise RuntimeError(
+            f"above {MAX_PAGE / 1e6:.0f} MB: {', '.join(heavy)}. Draw fewer or smaller pictures in "
+            "the explorers of these pages"
+        )
+
+
 if __name__ == "__main__":
     try:
         build_stored() if "--stored" in sys.argv[1:] else build_executed()
+        report_weights(HTML)
     except (ConflictError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f"\nerror: {error}")
     print(f"\nThe book: {HTML / 'index.html'}")

@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+TIMINGS = ROOT / "book" / "_build" / "timings.json"  # for the status page; never tracked
 PARALLEL = 2  # kernels at a time, each on one thread
 CELL_TIMEOUT = 600  # seconds
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -130,8 +131,26 @@ async def run(twin: Path) -> NotebookNode:
         await client.async_execute()
     except CellExecutionError as error:
         raise RuntimeError(f"{twin.name} failed:\n{error}") from error
-    print(f"  {twin.stem}  {total}/{total} cells in {time.monotonic() - start:.0f} s", flush=True)
+    seconds = time.monotonic() - start
+    print(f"  {twin.stem}  {total}/{total} cells in {seconds:.0f} s", flush=True)
+    if twin.parent == NOTEBOOKS:
+        note_seconds(twin, seconds)
     return stable(notebook)
+
+
+def text_hash(twin: Path) -> str:
+    """Return a hash of a twin's text, which ties a timing to what was timed."""
+    return hashlib.sha256(twin.read_bytes()).hexdigest()[:16]
+
+
+def note_seconds(twin: Path, seconds: float) -> None:
+    """Note, outside every tracked file, how long a chapter took with the text that it has now."""
+    noted = json.loads(TIMINGS.read_text()) if TIMINGS.exists() else {}
+    noted[twin.stem] = {"seconds": round(seconds, 1), "text": text_hash(twin)}
+    TIMINGS.parent.mkdir(parents=True, exist_ok=True)
+    part = TIMINGS.with_suffix(".part")
+    part.write_text(json.dumps(noted, indent=1, sort_keys=True))
+    part.replace(TIMINGS)
 
 
 def stable(notebook: NotebookNode) -> NotebookNode:

@@ -16,23 +16,30 @@ PICTURES = {
     STATIC / "teacher_and_students.png": DIGITS,
 }
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
+PARTS = {
+    "core": "chapters 1 to 4 and the headline rows",
+    "rows": "the table's other rows",
+    "studies": "weightings, the anchor's weight, the null row's start",
+}
 ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
 
 
 def timings() -> str:
-    """Say what the stored runs cost, and how long the last noted campaign took."""
+    """Say what the stored runs cost, and how long each part of them last took."""
     runs = [results.load(name) for name in results.names()]
     cpu = sum(run.cpu_seconds for run in runs) / 60
-    stored = f"{len(runs)} stored runs, made on a busy machine: {cpu:.0f} minutes of CPU time."
-    last = results.campaigns()[-1]
-    if last["runs"] == len(runs):
-        machine = f"{last['processes']} processes on {last['hardware']}, shared with small jobs"
-        return f"{stored} `make reproduce` ({machine}): **{last['minutes']:.0f} minutes**."
-    machine = f"with little else running ({last['processes']} x {last['hardware']})"
-    part = f"`python -m dashlib reproduce digits --only={last['only']}`, {last['runs']} of them"
+    last = {entry["part"]: entry for entry in results.campaigns() if not entry["only"]}
+    minutes = [
+        f"{part} ({last[part]['runs']} runs: {what}) **{last[part]['minutes']:.0f} minutes**"
+        for part, what in PARTS.items()
+        if part in last
+    ]
+    on = last["core"]
     return (
-        f"{stored} {part}, took **{last['minutes']:.1f} minutes** {machine}; all of "
-        "`make reproduce` was not timed in one piece."
+        f"{len(runs)} stored runs: {cpu:.0f} minutes of CPU time. `make reproduce` trains them "
+        f"again in three parts, timed with {on['processes']} processes on {on['hardware']}, while "
+        f"other jobs shared the two cores: {'; '.join(minutes)}. One row alone: "
+        "`python -m dashlib make digits/fitnets-transfer-s1`."
     )
 
 
@@ -46,7 +53,7 @@ seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower
 {experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are classified right
 {accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
 
-{tables.headline("transfer")}
+{tables.headline("transfer", tables.DIGITS_ROWS)}
 
 {timings()}
 """

@@ -26,4 +26,51 @@
       mathjax.Hub = { Queue: typeset };
     }
   });
+
+  // What screen readers need and html-manager leaves out. Each function dresses one new element.
+  function picture(image) {
+    image.alt = image.title;
+    image.removeAttribute("title");
+  }
+
+  // A handle is named by its label, and says the value that is shown ("w = 4"), not its index ("5").
+  function slider(element) {
+    const handle = element.querySelector(".noUi-handle");
+    const label = element.querySelector(".widget-label");
+    const readout = element.querySelector(".widget-readout");
+    handle.setAttribute("aria-label", label.title);
+    const say = function () {
+      if (handle.getAttribute("aria-valuetext") !== readout.textContent) {
+        handle.setAttribute("aria-valuetext", readout.textContent);
+      }
+    };
+    say();
+    new MutationObserver(say).observe(handle, { attributeFilter: ["aria-valuetext"] });
+    new MutationObserver(say).observe(readout, { childList: true });
+    readout.setAttribute("aria-hidden", "true"); // the handle says it
+    readout.removeAttribute("contenteditable");
+  }
+
+  function play(element) {
+    const names = ["Play or pause", "Stop", "Repeat"];
+    element.querySelectorAll("button").forEach(function (button, i) {
+      button.setAttribute("aria-label", names[i]);
+      button.title = names[i];
+    });
+  }
+
+  const dressings = {
+    "img.widget-image[title]": picture,
+    ".dash-explorer .widget-hslider:not([data-dressed])": slider,
+    ".dash-explorer .widget-play:not([data-dressed])": play,
+  };
+
+  new MutationObserver(function () {
+    for (const [selector, dress] of Object.entries(dressings)) {
+      for (const element of document.querySelectorAll(selector)) {
+        element.dataset.dressed = "";
+        dress(element);
+      }
+    }
+  }).observe(document.documentElement, { childList: true, subtree: true });
 })();
