@@ -8,7 +8,7 @@ numbers), so rows of the table differ by their objective and weighting only.
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
 from functools import lru_cache
 from multiprocessing import get_context, parent_process
@@ -286,11 +286,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _stages(chosen: list[str]) -> list[list[str]]:
-    """Runs that can go side by side, in order: classifier, teachers, students."""
-    teachers = [n for n in chosen if n in SPECS and SPECS[n].teacher is None]
-    students = [n for n in chosen if n in SPECS and SPECS[n].teacher]
-    return [s for s in ([n for n in chosen if n == CLASSIFIER], teachers, students) if s]
+def _needs(name: str) -> set[str]:
+    """The runs that must be stored before this one can be made: classifier, teacher, prior."""
+    if name == CLASSIFIER:
+        return set()
+    return {CLASSIFIER, *filter(None, (SPECS[name].teacher, SPECS[name].prior))}
 
 
 def reproduce(
@@ -298,18 +298,24 @@ def reproduce(
 ) -> Iterator[results.Run]:
     """Make runs from scratch on several one-threaded processes, yielding each as it is stored.
 
-    ``progress()`` is called in each process to make its reporter (so it must be picklable).
+    A run starts as soon as a process is free and what it needs is made; otherwise the order is the
+    one given.  ``progress()`` is called in each process to make its reporter (so it must be
+    picklable).  A run that fails ends the campaign once those beside it are stored.
     """
     unknown = [name for name in chosen if name != CLASSIFIER and name not in SPECS]
     if unknown:
         raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
+    waiting, running = list(chosen), dict[Future[results.Run], str]()
     context = get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
-        for stage in _stages(chosen):
-            futures: list[Future[results.Run]] = [
-                pool.submit(_execute_with, name, progress) for name in stage
-            ]
-            for future in as_completed(futures):
+        while waiting or running:
+            unmade = {*waiting, *running.values()}
+            ready = [name for name in waiting if not _needs(name) & unmade]
+            for name in ready[: processes - len(running)]:
+                running[pool.submit(_execute_with, name, progress)] = name
+                waiting.remove(name)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
                 yield future.result()
 
 

@@ -23,6 +23,7 @@ class MLPConfig:
     ch: int = 16  # width of the sinusoids of t; everything else is 4 ch wide
     blocks: int = 2  # residual blocks
     embed_std: float = 1.0  # standard deviation of the class table's rows at the start
+    w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
 
     def __post_init__(self) -> None:
         if min(self.num_classes, self.blocks) < 1:
@@ -53,7 +54,9 @@ class MLP(nn.Module):
     """``eps = model(x_t, t, y)`` for points: ``(B, 2, 1, 1)`` or ``(B, 2)``, ``(B,)``, ``(B,)``.
 
     ``t`` is an integer timestep, ``y`` a label in [0, num_classes]; ``y = null_label`` asks for
-    the unconditional branch.  Raises ``ValueError`` for a wrong shape or label.
+    the unconditional branch.  A w-conditioned network takes a fourth input, the guidance scales
+    ``(B,)``, and is sampled from through ``guidance.SingleHead``.  Raises ``ValueError`` for a
+    wrong shape or label and for a w that is missing or given in vain.
     """
 
     def __init__(self, cfg: MLPConfig) -> None:
@@ -67,6 +70,8 @@ class MLP(nn.Module):
         self.linear_out = nn.Linear(width, 2)
         with torch.no_grad():
             self.class_embed.weight.mul_(cfg.embed_std)
+        if cfg.w_conditioned:  # last: the draws of every other network stay as they were
+            self.wemb = TimeEmbedding(cfg.ch)
 
     @property
     def null_label(self) -> int:
@@ -88,11 +93,25 @@ class MLP(nn.Module):
         if len(t) and int(t.min()) < 0:
             raise ValueError(f"timestep out of range: got {int(t.min())}, must be 0 or more")
 
-    def forward(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
+        """The sum of the embeddings of the inputs beside the point, ``(B, 4 ch)``."""
+        if self.cfg.w_conditioned != (w is not None):
+            raise ValueError(
+                f"w {'is missing' if w is None else 'was given'}: a network with "
+                "MLPConfig(w_conditioned=True), and no other, is called with (x_t, t, y, w)"
+            )
+        emb = self.temb(t) + self.class_embed(y)
+        if w is None:
+            return emb
+        if w.shape != t.shape:
+            raise ValueError(f"need one guidance scale a point: got w {tuple(w.shape)}")
+        return emb + self.wemb(250 * (w - 1))
+
+    def forward(self, x_t: Tensor, t: Tensor, y: Tensor, w: Tensor | None = None) -> Tensor:
         """Predict the noise in ``x_t``."""
         points = as_points(x_t)
         self.check_inputs(x_t, t, y)
-        emb = F.silu(self.temb(t) + self.class_embed(y))
+        emb = F.silu(self.embed(t, y, w))
         h = self.linear_in(points)
         for block in self.blocks:
             h = cast(Block, block)(h, emb)

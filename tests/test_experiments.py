@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,12 +73,57 @@ def test_every_spec_can_be_built(name):
     assert trainer.model.cfg == spec.unet
 
 
-def test_stages_are_classifier_then_teachers_then_students():
-    chosen = [STUDENTS[3], TEACHERS[0], CLASSIFIER, STUDENTS[1], TEACHERS[1]]
-    want = [[CLASSIFIER], TEACHERS, [STUDENTS[3], STUDENTS[1]]]
-    assert experiments._stages(chosen) == want
-    assert experiments._stages(chosen[:1]) == [[STUDENTS[3]]]
-    assert experiments._stages([]) == []
+@pytest.fixture
+def campaign(monkeypatch):
+    """``reproduce`` in threads, with runs that only note when they start and end."""
+    noted, lock = [], threading.Lock()
+
+    def make(name, progress):
+        with lock:
+            noted.append(("start", name))
+        if name == BROKEN:
+            raise RuntimeError("broken")
+        time.sleep(0.3 if "teacher" in name else 0.01)
+        with lock:
+            noted.append(("end", name))
+        return name
+
+    def pool(workers, *, mp_context, initializer):
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(experiments, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(experiments, "_execute_with", make)
+    return lambda chosen: (list(experiments.reproduce(chosen)), noted)
+
+
+OTHERS_PRIOR = "digits/dash-transfer_tirt_eps-s0"
+BROKEN = "digits/dash-tirt-s2"
+
+
+def test_a_run_starts_when_what_it_needs_is_made(campaign):
+    prior = "digits/teacher-tirt_eps"
+    chosen = [OTHERS_PRIOR, STUDENTS[1], prior, CLASSIFIER, *TEACHERS]
+    made, noted = campaign(chosen)
+    assert sorted(made) == sorted(chosen)
+    assert made[0] == CLASSIFIER
+    for name in chosen:
+        for needed in experiments._needs(name):
+            assert noted.index(("end", needed)) < noted.index(("start", name))
+    assert {prior, SPECS[OTHERS_PRIOR].teacher} < experiments._needs(OTHERS_PRIOR)
+
+
+def test_no_process_idles_while_a_run_is_ready_and_none_has_two(campaign):
+    students = [f"digits/dash-tirt-s{seed}" for seed in (0, 1)]  # their teacher is stored
+    _, noted = campaign(["digits/teacher-uncertainty", *students])
+    assert noted.index(("end", students[-1])) < noted.index(("end", "digits/teacher-uncertainty"))
+    busy = [sum(1 if what == "start" else -1 for what, _ in noted[:i]) for i in range(len(noted))]
+    assert max(busy) == 2
+
+
+def test_a_failed_run_ends_the_campaign(campaign):
+    with pytest.raises(RuntimeError, match="broken"):
+        campaign([BROKEN, "digits/dash-tirt-s0", "digits/dash-tirt-s1", STUDENTS[0]])
+    assert campaign([])[1].count(("start", STUDENTS[0])) == 0
 
 
 def test_reproducing_an_unknown_run_is_an_error():

@@ -1,21 +1,24 @@
 """The small network for points: the UNet's interface, and every objective trains it."""
 
+from dataclasses import replace
 from itertools import repeat
 
 import pytest
 import torch
 
 from dashlib.data import Stream, with_teacher
-from dashlib.guidance import branches
+from dashlib.guidance import SingleHead, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import gap_report
 from dashlib.mixture import ExactDenoiser, pinwheel
 from dashlib.mlp import MLP, MLPConfig
+from dashlib.sampling import sample
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import count_parameters, reset_null_row
 from dashlib.weighting import Uniform
 
 SMALL = MLPConfig(ch=4, blocks=1)
+HEAD = replace(SMALL, w_conditioned=True)
 
 
 @pytest.fixture
@@ -96,12 +99,13 @@ def test_the_null_row_can_be_replaced_like_the_unets(mlp):
         ("gap_match", {"imitation": 1.0}),
         ("dash", {}),
         ("dash", {"unconditional": 0.0}),
+        ("single_head", {}),
     ],
 )
 def test_every_objective_learns_from_the_exact_teacher(points, schedule, name, options):
     batch = next(points)
     trainer = Trainer(
-        MLP(SMALL),
+        MLP(HEAD if name == "single_head" else SMALL),
         make_objective(name, **options),
         Uniform(schedule),
         TrainConfig(20, lr=3e-3, ema=0.5),
@@ -127,6 +131,37 @@ def test_the_gap_metrics_take_it_and_the_exact_teacher(exact, schedule):
     assert own["rho"] == pytest.approx(1)
     assert own["uncond_mse"] == 0
     assert gap_report(MLP(SMALL), exact, test, schedule, pairs=200, bins=4).overall["gap_mse"] > 0
+
+
+def test_a_single_head_hears_the_scale_and_draws_nothing_else():
+    torch.manual_seed(0)
+    plain = MLP(SMALL).state_dict()
+    torch.manual_seed(0)
+    head = MLP(HEAD)
+    assert all(torch.equal(head.state_dict()[name], weight) for name, weight in plain.items())
+    assert {name.split(".")[0] for name in head.state_dict().keys() - plain.keys()} == {"wemb"}
+    x_t, t, y = inputs()
+    w = torch.linspace(1, 4, 6)
+    apart = head(x_t, t, y, w) - head(x_t, t, y, torch.ones(6))
+    assert torch.equal(apart[0], torch.zeros(2, 1, 1))
+    assert apart[1:].flatten(1).norm(dim=1).min() > 1e-4
+
+
+def test_a_single_head_can_be_sampled(schedule):
+    model, y = MLP(HEAD).eval(), torch.zeros(5).long()
+    with torch.no_grad():
+        x = sample(SingleHead(model, y, 2.0), torch.randn(5, 2, 1, 1), schedule, steps=4)
+    assert x.shape == (5, 2, 1, 1)
+
+
+def test_a_scale_that_is_missing_or_in_vain_is_refused(mlp):
+    x_t, t, y = inputs()
+    with pytest.raises(ValueError, match=r"w is missing: .*w_conditioned=True"):
+        MLP(HEAD)(x_t, t, y)
+    with pytest.raises(ValueError, match=r"w was given: .*w_conditioned=True"):
+        mlp(x_t, t, y, torch.ones(6))
+    with pytest.raises(ValueError, match="one guidance scale a point"):
+        MLP(HEAD)(x_t, t, y, torch.ones(1))
 
 
 @pytest.mark.parametrize("change", [{"ch": 2}, {"ch": 5}, {"blocks": 0}, {"num_classes": 0}])
