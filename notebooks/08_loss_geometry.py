@@ -1,0 +1,551 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (ch-geometry)=
+# # Loss geometry
+#
+# ## Overview
+#
+# Every objective of this book that compares outputs sees two numbers for each element of an image, the branch errors $e_c$ and $e_u$, and charges a quadratic form of them.
+# Two numbers can be drawn. This chapter draws all objectives in one plane and then puts the *trained* students into it. You will
+#
+# - read off which errors each objective punishes, how unevenly, and which it does not see at all;
+# - recompute the condition numbers that one meets for these losses, and find that one of them depends on which timesteps are averaged, and is infinite at every single one;
+# - see what gradient descent does in a direction that a loss sees only weakly;
+# - turn the guidance scale and watch which residuals become visible in the sample and which disappear;
+# - look at where stored students really lie, timestep by timestep, and whether that is along the blind line of their objective;
+# - find out when sharing weights between the branches makes up for what a loss does not ask, and when not.
+#
+# Claims tested here: the null directions and condition numbers of all objectives, and the one that matters: that what an objective does not see is what its students get wrong. The plane was met in
+# {ref}`ch-collapse` (one blind line) and {ref}`ch-dash` (one error turning in it); here it gets its matrices. All models are ours, digits of 8×8 and clothes of 32×32 pixels.
+
+# %%
+import math
+
+import numpy as np
+import torch
+from IPython.display import Markdown
+
+from dashlib import data, geometry, plots, results
+from dashlib.geometry import angle, composite, form_of, multi_w
+from dashlib.guidance import TAG, Branches
+from dashlib.losses import make_objective
+from dashlib.metrics import noisy_pairs, predict
+from dashlib.plots import NAMES, show
+from dashlib.residuals import errors, mean_moments, moments, stored_moments
+from dashlib.schedule import Schedule
+from dashlib.specs import HEADLINE, ROWS
+from dashlib.tables import markdown
+from dashlib.widgets import Parameter, explorer
+
+# %% [markdown]
+# ## One form for each objective
+#
+# Fix a noisy image, a timestep and a label. With $e = (e_c, e_u)$ for one element of the image, an objective on outputs is
+#
+# $$ \ell(e) = e^\top Q\, e = Q_{cc}\, e_c^2 + 2\, Q_{cu}\, e_c e_u + Q_{uu}\, e_u^2 , \qquad \mathbb E\,\ell = \operatorname{tr}(Q M), \quad M = \mathbb E\,[e\, e^\top] , $$ (eq-form)
+#
+# with a symmetric 2×2 matrix $Q$ that depends on the objective alone, and a matrix $M$ that depends on the student and its teacher alone. Errors have the units of the noise, whose elements have variance one. For the composite at scale
+# $w$, with $v = (w, 1-w)$, the guided error is $v^\top e$ and $Q = v v^\top$; cond-only is its case $w = 1$, gap matching has $v = (1, -1)$, and DASH without its anchor has $Q = I$.
+#
+# The eigenvalues of $Q$ say what an error of size one costs in the cheapest and in the dearest direction; their ratio is the *condition number* $\kappa$. If the smaller one is 0, its direction is
+# a *null direction*: errors along it are free, and $\kappa = \infty$.
+
+# %%
+TWO_BRANCH = (*HEADLINE, "multi_w", "gap_match", "gap_match_cond", "dash_no_un", "dash_no_an")
+TRAINED = {r: make_objective(ROWS[r].objective, **ROWS[r].options) for r in TWO_BRANCH}
+FORMS = {row: form_of(objective) for row, objective in TRAINED.items()}
+lines = []
+for row, form in FORMS.items():
+    q, (low, high) = form.matrix, form.eigenvalues
+    cells = [f"{v:.4g}" for v in (q[0, 0], q[0, 1], q[1, 1], low, high)]
+    kappa = f"{form.condition:.4g}" if form.null is None else "∞"
+    softest = f"({form.soft[0]:.3f}, {form.soft[1]:.3f})" if form.condition > 1 else "none"
+    least = "teacher" if geometry.centred(TRAINED[row]) else "elsewhere"
+    lines.append([NAMES[row], *cells, kappa, softest, least])
+header = ["objective", "$Q_{cc}$", "$Q_{cu}$", "$Q_{uu}$", "low", "high", "κ", "softest", "minimum"]
+Markdown(markdown(header, lines))
+
+# %% [markdown]
+# *Low* and *high* are the eigenvalues, *softest* is the direction $(e_c, e_u)$ of the lower one. Four rows are blind to one direction; the others see the whole plane, some of them badly.
+#
+# The last column is a warning. Where it says *elsewhere*, a target is something else than the teacher's answer for the same branch, so that the form is the loss's *curvature* and its centre is not $e = 0$:
+#
+# - the **anchor** of DASH adds $0.1\,|S_c - \varepsilon|^2$. That is no function of $(e_c, e_u)$: it is a form in $e_c - (\varepsilon - T_c)$. It raises $Q_{cc}$ by 0.1 and draws $e_c$ towards the best denoiser ({eq}`eq-anchor`);
+# - **label dropout** hides the label of a share $p = 0.1$ of the images and then compares $S_u$ with $T_c$: $(1-p)\,|e_c|^2 + p\,|e_u - \mathrm{gap}_T|^2$. For an exact teacher the pull of $\mathrm{gap}_T$ averages to zero over the labels that are possible
+#   at $x_t$, and where only one is, it does not ({numref}`fig-tower`);
+# - **scratch** has the same curvature, but both targets are the noise.
+#
+# Three rows of the book's tables are absent: FitNets compares cond-only's outputs and, beyond that, features, which are no outputs; magnitude pruning is fine-tuned with scratch's loss; and a single head
+# has no branches.
+#
+# A table of matrices deserves a check against the code that trains. A form is half the Hessian, and neither depends on what the teacher answers. So we give `dashlib`'s objectives 50,000 "images" of one pixel, a teacher that answers noise, and a student
+# that is this teacher plus one number in each branch, and differentiate the loss twice. (The tests do it by finite differences, too, and for errors that vary over the image.)
+
+
+# %%
+def drifting(batch, e_c, e_u):
+    def model(x_t, t, y):
+        cond, uncond = batch.teacher.cond + e_c, batch.teacher.uncond + e_u
+        null = (y == 10)[:, None, None, None]  # or both branches in one forward, of twice the size
+        return torch.cat([cond, uncond]) if len(y) > len(cond) else torch.where(null, uncond, cond)
+
+    model.null_label = 10
+    return model
+
+
+def half_hessian(objective):
+    def loss(e):
+        return objective.total(objective.terms(drifting(fake, *e), fake)).mean()
+
+    return torch.autograd.functional.hessian(loss, torch.zeros(2).double()).numpy() / 2
+
+
+torch.manual_seed(0)
+x, y = torch.randn(4, 50_000, 1, 1, 1).double(), torch.arange(50_000) % 10
+fake = data.Batch(x[0], y, y, torch.where(y == 0, 10, y), x[1], Branches(x[2], x[3]))  # p = 0.1
+for row, form in FORMS.items():
+    off = np.abs(half_hessian(TRAINED[row]) - form.matrix).max()
+    assert off < (0.1 if row == "multi_w" else 1e-9), row
+
+# %% [markdown]
+# All agree to rounding, multi-$w$ up to the luck of 50,000 scales.
+#
+# ## Level sets
+#
+# The set of errors that cost the same is an ellipse whose half axes are one over the roots of the eigenvalues, or, with a null direction, a pair of parallel lines. The next picture shows errors of
+# cost one.
+#
+# **Try:** raise $w$ from 1. **See:** at $w = 1$ composite is cond-only, and "multi-w" is the same, for there is only one scale to draw. As $w$ grows the composite's strip tilts towards the diagonal and narrows. Multi-w over $[1, w]$ closes the strip
+# to an ellipse, long and thin, in nearly the same direction. Gap match and DASH do not move: a strip along the diagonal and a circle.
+
+
+# %% mystnb={"image": {"alt": "Level sets of composite, multi-w, gap match and DASH in the plane of branch errors, for one guidance scale"}}
+def level_sets(w):
+    figure, grid = plots.axes(size=(5.0, 4.4))
+    ax, shown = grid[0, 0], {row: FORMS[row] for row in ("gap_match", "dash_no_an")}
+    shown |= {"multi_w": multi_w(1, w), "composite": composite(w)}
+    names = {"composite": f"composite, w = {w:g}", "multi_w": f"multi-w, U[1, {w:g}]"}
+    for row, form in shown.items():
+        name = names.get(row, NAMES[row])
+        for line in form.level_set(1.0, reach=6):
+            ax.plot(*line.T, color=plots.color(row), label=name, lw=3 if row == "multi_w" else 2)
+            name = None
+    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
+    handles = ax.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=2, fontsize=9)
+    return figure
+
+
+scales = [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0]
+explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
+
+# %% [markdown]
+# ## Where a condition number comes from
+#
+# For a random scale $w$ the form is $\mathbb E\,v v^\top$ with $v = (w, 1-w)$, and two lines of algebra give
+#
+# $$ \det Q = \operatorname{Var}(w), \qquad \operatorname{tr} Q = \mathbb E\,w^2 + \mathbb E\,(1-w)^2 , \qquad \kappa \approx \frac{(\operatorname{tr} Q)^2}{\operatorname{Var}(w)} \ \text{ if large.} $$ (eq-variance)
+#
+# It is the *spread* of the scales that closes the blind direction, and their *size* that makes the other one dear. The best scales are no guidance scales at all: toss a coin between $w = 0$ and $w = 1$, and
+# $Q = I/2$. DASH without its anchor **is** a multi-$w$ composite, at the two scales where each branch stands alone.
+
+# %%
+every, visited = torch.arange(1000), torch.arange(0, 1000, 20)
+importance = results.load("digits/teacher-tirt").importance().importance()
+AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
+AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
+AVERAGES |= {"TAG, all 1,000 timesteps": geometry.scheduled(TAG(), every)}
+AVERAGES |= {"TAG, the sampler's 50 timesteps": geometry.scheduled(TAG(), visited)}
+AVERAGES |= {"TAG, weighted by TIRT": geometry.scheduled(TAG(), every, importance)}
+AVERAGES |= {"TAG, at t = 300 alone": geometry.scheduled(TAG(), torch.tensor([300]))}
+lines = []
+for name, form in AVERAGES.items():
+    variance, kappa = np.linalg.det(form.matrix), f"{form.condition:.4g}"
+    soft = f"({form.soft[0]:.3f}, {form.soft[1]:.3f})" if form.condition > 1 else "none"
+    kappa = kappa if form.null is None else "∞"
+    lines.append([name, f"{form.cc + form.uu:.3f}", f"{abs(variance):.4f}", kappa, soft])
+Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
+
+# %%
+kappa = {name: form.condition for name, form in AVERAGES.items()}
+assert kappa["coin: w = 0 or 1"] == FORMS["dash_no_an"].condition == 1
+assert math.isinf(FORMS["composite"].condition) and math.isinf(FORMS["gap_match"].condition)
+assert np.allclose(FORMS["composite"].null, (0.6, 0.8)), "(w - 1, w) / 5 at w = 4"
+assert round(kappa["w ~ U[1, 4]"]) == 131
+assert round(kappa["TAG, the sampler's 50 timesteps"]) == 141
+assert round(kappa["TAG, all 1,000 timesteps"]) == 135
+assert kappa["TAG, weighted by TIRT"] > 1000 and math.isinf(kappa["TAG, at t = 300 alone"])
+assert kappa["w ~ U[1, 2]"] > kappa["w ~ U[0, 1]"] < 10
+soft = AVERAGES["w ~ U[1, 4]"].soft
+assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, "softest of multi-w: near composite's null"
+
+# %% [markdown]
+# Of the numbers that we had noted before this chapter was written (1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG), four are as noted. The fifth needs a footnote:
+# 141 is the average over the **50 timesteps that the released sampler visits**; over all 1,000 timesteps, which training draws from, it is 135, and with the weights that TIRT Transfer would put on them more than a thousand, because those
+# weights sit where $w(t)$ hardly varies. And the softest direction of multi-$w$ is not exactly composite's $(0.6, 0.8)$ but four degrees further.
+#
+# There is a second catch in "averaged over TAG". A network is told $t$. At any one timestep TAG has *one* scale, so the loss there is a plain composite, blind to one direction (last line). The average protects only
+# against errors that are the same at all timesteps. Multi-$w$ draws its scale independently of $t$ and sees the plane everywhere.
+#
+# ## What a weak direction costs
+#
+# What does $\kappa$ do to training? In the plane itself, gradient descent with rate $\eta$ multiplies the error along an eigenvector of eigenvalue $\lambda$ by $1 - 2\eta\lambda$ in every step. Too large an $\eta$ makes the stiffest direction explode; the best one shrinks the stiffest and the
+# softest alike, by $(\kappa - 1)/(\kappa + 1)$ a step, so that a decimal digit takes about $1.15\,\kappa$ steps. In a null direction the error stays what it was at the beginning.
+
+# %% mystnb={"image": {"alt": "Remaining error of gradient descent in the plane of branch errors against step, one line an objective"}, "figure": {"caption": "What is left of an error that begins alike in all directions: gradient descent on each form, at half of the largest stable rate.", "name": "fig-descent"}}
+shown = ("composite", "gap_match", "multi_w", "cond_only_dropout", "gap_match_cond", "dash_no_an")
+count, left = np.arange(0, 401), {}
+for row in shown:
+    low, high = FORMS[row].eigenvalues
+    left[row] = sum((1 - value / high) ** (2.0 * count) for value in (low, high)) / 2
+curves = {NAMES[row]: (count, np.maximum(values, 1e-6)) for row, values in left.items()}
+colors = {NAMES[row]: plots.color(row) for row in shown}
+figure = plots.lines(curves, xlabel="step", ylabel="share of the squared error left", colors=colors)
+figure.axes[0].set(yscale="log", ylim=(2e-4, 1.5), xlim=(-5, 400))
+figure.axes[0].lines[1].set_linestyle("--")  # gap match lies on composite
+figure.axes[0].legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
+assert left["composite"][-1] == left["gap_match"][-1] == 0.5 and left["dash_no_an"][1] == 0
+assert left["cond_only_dropout"][60] < 1e-3 < 0.1 < left["multi_w"][100]
+show(figure)
+
+# %% [markdown]
+# In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
+# in a few dozen, multi-$w$ needs hundreds. So a *finite* condition number is a matter of patience, an infinite one is not.
+#
+# This is a caricature, and it is worth saying of what. A network is not trained in the plane of its outputs but in its weights, where every step moves both branches at once; its optimiser is Adam, which rescales each *weight*, not each direction of this plane; and
+# a student of small capacity stops at an error that no step size removes. The flatness of a loss in output space, at a fixed input, says what the loss does not *ask*. Because branches share their weights, what the network *does* there may still be decided, by the architecture and by
+# where training began. That has to be measured, below.
+#
+# ## What a residual does to the sample
+#
+# A sampler at scale $w$ sees one combination only, $S_w - T_w = w\,e_c + (1-w)\,e_u$. Five residuals of the same length one, and the size of the guided error that each of them implies:
+
+# %%
+RESIDUALS = {"conditional": (1, 0), "common drift": (1, 1), "null of w = 4": (3, 4)}
+RESIDUALS |= {"unconditional": (0, 1), "gap": (1, -1)}
+RESIDUALS = {name: geometry.unit(direction) for name, direction in RESIDUALS.items()}
+
+
+def guided(name, w):
+    return np.abs(geometry.guided_error(*RESIDUALS[name], w))
+
+
+ws = np.linspace(0, 6, 121)
+assert np.ptp(guided("common drift", ws)) < 1e-12 and np.all(np.diff(guided("gap", ws[20:])) > 0)
+assert guided("null of w = 4", 4) < 1e-9 < 0.1 < min(guided("null of w = 4", v) for v in (3, 5))
+lines = [[n, *(f"{abs(guided(n, w)):.2f}" for w in (0, 1, 2, 3, 4, 6))] for n in RESIDUALS]
+Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines))
+
+# %% [markdown]
+# **Try:** start at $w = 1$ and go up. **See:** between the dashed lines on the left lie the errors that change the guided output by less than a half; this band turns and narrows, and a dot inside it is harmless at this scale. On the right: common drift costs the same at every $w$; an error of the gap grows
+# with $w$; the residual $(0.6, 0.8)$ disappears at $w = 4$, and *only* there; an error of the conditional branch grows like $w$, one of the unconditional branch like $w - 1$.
+
+
+# %% mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
+def implied(w):
+    figure, grid = plots.axes(1, 2, size=(7.4, 3.7))
+    plane, error = grid[0]
+    for line in composite(w).level_set(0.25, reach=4):
+        plane.plot(*line.T, color="black", ls="--", lw=1)
+    for (name, e), shade in zip(RESIDUALS.items(), plots.CYCLE, strict=False):
+        plane.plot(*np.transpose([(0, 0), e]), "o-", color=shade, markevery=[1])
+        error.plot(ws, guided(name, ws), color=shade, label=name)
+        error.plot(w, guided(name, w), "o", color=shade, ms=8)
+    plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
+    error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
+    handles = error.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=5, fontsize=9)
+    return figure
+
+
+explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2))
+
+# %% [markdown]
+# Guidance is an amplifier of the gap's error: at $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length still $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$), and the reason why it buys exactness across its strip with carelessness along it.
+#
+# ## Where trained students lie
+#
+# Now the students. Take the two errors of every pixel of many held-out images: a cloud of points in the plane, whose second moments are the matrix $M$ of {eq}`eq-form`. Its root mean square in any direction, the guided error at any $w$ and the mean loss under any form follow from it.
+#
+# Nothing has to be trained or sampled for this, and for the averages not even evaluated: stored gap reports hold the mean squares of $e_c$, of $e_u$ and of their difference over 10,000 pairs, and $2\,e_c e_u = e_c^2 + e_u^2 - (e_c - e_u)^2$. One live evaluation, of seed 0 on
+# 500 fresh pairs of image and timestep, is there to see the clouds themselves and to check that step.
+
+# %% mystnb={"image": {"alt": "Clouds of pixel errors of a cond-only, a composite and a DASH student, with their ellipses and blind lines"}, "figure": {"caption": "Branch errors of 3,200 pixels each (TIRT Transfer, seed 0), the ellipse of their second moments at two root mean squares, and the null direction of the objective, where it has one.", "name": "fig-clouds"}}
+teacher, clouds, long = results.load("digits/teacher-tirt").model(), {}, {}
+noisy = noisy_pairs(data.load("digits").test, Schedule(), pairs=500, seed=1)
+truth = predict(teacher, noisy)
+figure, grid = plots.axes(1, 3, size=(8.4, 3.3))
+for ax, row in zip(grid[0], ("cond_only", "composite", "dash"), strict=True):
+    run = results.load(f"digits/{row}-transfer-s0")
+    cloud = clouds[row] = errors(predict(run.model(), noisy), truth)
+    m, stored = moments(cloud), stored_moments(run.metrics["gap"]["overall"])
+    assert np.allclose(m.matrix, stored.matrix, rtol=0.2), "500 pairs against 10,000"
+    pixels = (of.flatten()[::10] for of in (cloud.cond, cloud.uncond))
+    ax.plot(*pixels, ".", ms=1.5, color="#aaaaaa")
+    ax.plot(*(2 * m.ellipse()).T, color=plots.color(row))
+    if FORMS[row].null is not None:
+        ax.axline((0, 0), FORMS[row].null, color="black", ls="--", lw=1)
+    long[row] = m.eigenvalues[1] ** 0.5
+    ax.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal", xlabel="$e_c$", title=NAMES[row])
+grid[0, 0].set_ylabel("$e_u$")
+assert long["composite"] > 2 * max(long["cond_only"], long["dash"])
+show(figure)
+
+# %% [markdown]
+# {numref}`fig-clouds` answers the question for the composite at a glance: its cloud is a needle along its null direction, more than twice as long as anything in the other panels. Cond-only's cloud is stretched upwards, but leans over from its own null direction, the vertical. And DASH, whose
+# form is a circle and prefers no direction, is not round at all: it lies along the diagonal. We shall come back to that.
+#
+# Now all rows, all seeds. DASH serves as the yardstick: its form has no direction to hide in, so its errors are those of a small network that was told everything. The next cell measures for each row where its errors lie, how large they are along and across the softest direction of its own objective, compared with DASH's,
+# and in which direction it is *worse* than DASH, the main axis of $M_{\text{row}} - M_{\text{DASH}}$.
+
+
+# %%
+def stored_rows(scale):
+    """Rows with branches that are stored: the runs of each, under TIRT Transfer."""
+    names = results.names(scale)
+    known = [row for row in FORMS if f"{scale}/{row}-transfer-s0" in names]
+    return {row: results.select(row, "transfer", scale) for row in known}
+
+
+def overall(runs):
+    return mean_moments([run.metrics["gap"]["overall"] for run in runs])
+
+
+def placed(runs, row):
+    m, base, (soft, stiff) = overall(runs[row]), overall(runs["dash"]), FORMS[row].axes
+    (low, high), more = m.eigenvalues, m - base
+    found = {"main": angle(m.axes[1]), "ratio": math.sqrt(high / low)}
+    found["own"] = angle(soft) if FORMS[row].condition > 1.2 else math.nan
+    found |= {"soft": m.along(soft) / base.along(soft), "stiff": m.along(stiff) / base.along(stiff)}
+    found["excess"] = angle(more.axes[1]) if more.eigenvalues[1] > 0 else math.nan
+    return found | {"w": m.best_w}
+
+
+FORMS["fitnets"] = FORMS["cond_only"]  # as far as outputs go
+DIGITS, CLOTHES = stored_rows("digits"), stored_rows("fashion_mnist")
+assert set(HEADLINE) <= set(DIGITS) and all(len(DIGITS[row]) == 3 for row in HEADLINE)
+
+# %% [markdown]
+# How to read the table. *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
+# DASH: *along* this softest direction, and *across* it. *Excess* is the direction in which the student is worse than DASH, *best w* the scale with the smallest guided error. A dash: DASH's own form has no soft direction to speak of, and no excess over itself.
+
+
+# %%
+def table(runs):
+    header = ["student", "seeds", "r.m.s. $e_c$", "r.m.s. $e_u$", "main axis", "long : short"]
+    header += ["soft", "along ÷ DASH", "across ÷ DASH", "excess", "best w"]
+    lines, units = [], ("°", "", "°", "", "", "°", "")
+    for row, m in ((row, overall(runs[row])) for row in runs):
+        numbers = zip(placed(runs, row).values(), (0, 1, 0, 2, 2, 0, 1), units, strict=True)
+        cells = ["–" if math.isnan(v) else f"{v:.{n}f}{u}" for v, n, u in numbers]
+        sizes = [f"{math.sqrt(v):.3f}" for v in (m.cc, m.uu)]
+        lines.append([NAMES[row], str(len(runs[row])), *sizes, *cells])
+    return Markdown(markdown(header, lines))
+
+
+table(DIGITS)
+
+# %%
+AT = {row: placed(DIGITS, row) for row in DIGITS}
+by_seed = [stored_moments(run.metrics["gap"]["overall"]) for run in DIGITS["composite"]]
+assert all(abs(angle(m.axes[1]) - angle((3, 4))) < 2 for m in by_seed), "along its null direction"
+assert AT["composite"]["soft"] > 10 and AT["composite"]["stiff"] < 1, "worse along, better across"
+assert abs(AT["composite"]["excess"] - angle((3, 4))) < 2 and 3 < AT["composite"]["w"] < 4
+assert 50 < AT["cond_only"]["main"] < 80, "cond-only itself leans ..."
+assert abs(AT["cond_only"]["excess"] - 90) < 6, "... but what it has beyond DASH is vertical"
+assert 0.8 < AT["cond_only"]["stiff"] < 1.25, "its conditional branch is like DASH's"
+assert abs(AT["dash"]["main"] - 45) < 2 and 3.7 < AT["dash"]["ratio"] < 4.3, (
+    "round form, long cloud"
+)
+assert 1.1 < AT["cond_only_dropout"]["soft"] < 1.4, "κ = 9 hardly shows"
+assert all(0.3 < AT[row]["w"] < 1 for row in ("dash", "cond_only_dropout", "scratch"))
+
+# %% [markdown]
+# **Composite** lies along its null direction, for every seed within two degrees: along it its mean square is more than ten times that of DASH, and *across* it, in the one direction it was asked about, less than DASH's. Its scale of least error is a little below the 4 it was trained at.
+#
+# **Cond-only** needs the subtraction. Its main axis leans between 45° and 90°, because it also has the errors that every small student has. What it has *beyond* DASH points along its null direction, straight up, and its conditional branch is as good as DASH's.
+#
+# **Dropout** has $\kappa = 9$: it looks at the unconditional branch a ninth as much as at the other. Its unconditional mean square is higher than DASH's by some twenty or thirty per cent, not nine times. A direction that is seen at all, long enough, is learnt; the difference to a blind one is of
+# another kind. (Rows that were stored after this was written, if any, appear in the table without a comment.)
+#
+# ### By timestep
+#
+# Is this so at all noise levels, or is it an average of different things? Stored reports have twenty bins of the timestep, and the five headline rows exist under uniform weights, too.
+
+# %%
+WEIGHTS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
+plain = {row: results.select(row, "uniform") for row in DIGITS if row in HEADLINE}
+RUNS = {"transfer": DIGITS, "uniform": plain}
+BINS = sorted(plain["dash"][0].metrics["gap"]["per_timestep"], key=int)
+
+
+def in_one_bin(rows, start):
+    reports = {row: [run.metrics["gap"]["per_timestep"] for run in rows[row]] for row in rows}
+    return {row: mean_moments([r[start] for r in seeds]) for row, seeds in reports.items()}
+
+
+LAID = {(w, start): in_one_bin(rows, start) for w, rows in RUNS.items() for start in BINS}
+for at in LAID.values():
+    base, needle = at["dash"], at["composite"]
+    assert abs(angle(needle.axes[1]) - angle((3, 4))) < 4.5, "composite, at every t"
+    assert abs(angle((at["cond_only"] - base).axes[1]) - 90) < 11, "cond-only beyond DASH"
+    assert abs(angle(base.axes[1]) - 45) < 4 and base.eigenvalues[1] > 4 * base.eigenvalues[0]
+    assert needle.eigenvalues[1] > 2 * base.eigenvalues[1]
+
+# %% [markdown]
+# It is so in every one of the twenty bins and under both weightings, as the cell asserts: composite's main axis within 4.5° of its null direction, cond-only's excess within 11° of the vertical, DASH within 4° of the diagonal. Left and right of the next picture differ in scale only; the dashed line is composite's null direction.
+#
+# **Try:** play through the timesteps, then switch the weights. **See:** composite keeps to its line from almost clean images to almost pure noise, and reaches further along it under uniform weights. Cond-only rises highest at low noise and sinks towards the others at high noise. The rest stay near the diagonal. DASH is largest at low noise and
+# smallest somewhere around $t = 700$.
+
+
+# %% mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
+def in_bin(start, weights):
+    figure, grid = plots.axes(1, 2, size=(7.4, 4.2))
+    for ax, limit in zip(grid[0], (reach, 0.55), strict=True):
+        ax.axline((0, 0), FORMS["composite"].null, color="black", ls="--", lw=1)
+        for row, m in LAID[weights, start].items():
+            ax.plot(*m.ellipse().T, color=plots.color(row), label=NAMES[row])
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        ax.set(xlabel="$e_c$", ylabel="$e_u$")
+    handles = ax.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=3, fontsize=9)
+    return figure
+
+
+reach = 1.05 * max(math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values())
+bins = Parameter("timesteps", BINS, [f"{s} to {int(s) + 49}" for s in BINS], start=4)
+explorer(in_bin, bins, Parameter("students' weights", list(WEIGHTS), list(WEIGHTS.values())))
+
+# %% [markdown]
+# Some of the numbers. The last column is cond-only's mean square of $e_u$ over that of DASH.
+
+# %%
+lines, worse = [], {}
+for (w, start), at in LAID.items():
+    base, cond_only, needle = at["dash"], at["cond_only"], at["composite"]
+    worse[w, start] = cond_only.uu / base.uu
+    degrees = [angle(m.axes[1]) for m in (base, needle, cond_only - base)]
+    cells = [*(f"{v:.1f}°" for v in degrees), f"{needle.along((3, 4)):.2f}"]
+    if int(start) % 200 == 0:
+        lines.append([f"{WEIGHTS[w]}, t from {start}", *cells, f"{worse[w, start]:.1f}"])
+for w in WEIGHTS:
+    assert max(worse[w, s] for s in BINS[2:8]) > 3 * min(worse[w, s] for s in BINS[12:])
+    sizes = {int(s): LAID[w, s]["dash"].eigenvalues[1] for s in BINS}
+    assert 500 < min(sizes, key=sizes.get) < 850 and max(sizes, key=sizes.get) < 100
+for s in BINS:
+    few, many = (LAID[w, s]["composite"].along((3, 4)) for w in WEIGHTS)
+    assert few < many, "composite reaches further under uniform weights"
+header = ["students", "DASH: axis", "composite: axis", "cond-only: excess"]
+Markdown(markdown([*header, "composite: mean square along null", "cond-only: null branch"], lines))
+
+# %% [markdown]
+# ### What shared weights do to a free direction
+#
+# Why is DASH's cloud not round? Its *loss* prefers no direction (the anchor's 1.1 is next to nothing). But both branches are computed by one network with one set of weights, and their targets differ by the small gap only: a detail that this student can't reproduce, it misses with the label and without it. So we read the long axis as
+# a property of the *network and its task*, not of the loss: what shared weights favour is **common behaviour**.
+#
+# If so, sharing should help where the free direction is against it, and not where it is along it. Cond-only's free direction is $(0, 1)$: one branch alone would have to drift. Composite's is $(3, 4)$, nearly the diagonal. How bad are their unconditional branches, compared with a branch that outputs nothing?
+
+# %%
+silent = truth.uncond.square().mean().item()
+of_silence = {row: moments(cloud).uu / silent for row, cloud in clouds.items()}
+assert of_silence["dash"] < of_silence["cond_only"] < 0.2 < 0.5 < of_silence["composite"] < 1
+print("error of the unconditional branch, in units of that of an output of zero:")
+print(", ".join(f"{row} {value:.2f}" for row, value in of_silence.items()))
+
+# %% [markdown]
+# Cond-only's null branch was never trained, might output anything, and *denoises*: all its weights but the row of the null class were trained for the other branch. Composite's was trained, in every step, and errs by more than half of what silence would. The conditional branch goes with it, at no cost to the loss. So weight sharing does bias
+# the solution, but towards branches that are alike, not towards the teacher's; and the gap, which is what they differ by, is what it helps least.
+#
+# ## The same on clothes
+#
+# Fashion-MNIST ({ref}`ch-fashion`) has stored students of more objectives: three seeds for the headline rows and **one seed** for each of the others. FitNets is listed with cond-only's form.
+
+# %%
+ON = {row: placed(CLOTHES, row) for row in CLOTHES}
+extra = {"multi_w", "gap_match", "fitnets", "dash_no_un"}
+assert extra <= set(CLOTHES) and all(len(CLOTHES[row]) == 1 for row in extra)
+assert abs(ON["composite"]["main"] - angle((3, 4))) < 1 and ON["composite"]["soft"] > 10
+assert abs(ON["gap_match"]["main"] - 45) < 0.5 and ON["gap_match"]["soft"] > 100
+assert 0.8 < ON["gap_match"]["stiff"] < 1.3 and 0.9 < overall(CLOTHES["gap_match"]).uu < 1.1
+assert all(abs(ON[row]["excess"] - 90) < 5 for row in ("cond_only", "fitnets", "dash_no_un"))
+assert 0.8 < ON["multi_w"]["stiff"] < 1 < 1.2 < ON["multi_w"]["soft"] < 1.5, "κ = 131, a little"
+multi, seeds = overall(CLOTHES["multi_w"]), [overall([run]) for run in CLOTHES["dash"]]
+along, across = FORMS["multi_w"].axes
+assert multi.along(along) > max(m.along(along) for m in seeds), "outside the spread of DASH"
+assert multi.along(across) < min(m.along(across) for m in seeds)
+table(CLOTHES)
+
+# %% [markdown]
+# Gap match is the clearest case of the book: its cloud is a line along the diagonal, over a hundred times DASH's mean square along it and with root mean squares near 1, those of the noise itself. Its error of the gap is about as small as DASH's. DASH without $L_{un}$ is cond-only again, with an anchor; FitNets, too, is worse than DASH only along cond-only's null direction: features of the
+# conditional branch do not teach the other one.
+#
+# Multi-$w$ is the test of what a *large but finite* condition number does. It is better than DASH across its soft direction and worse along it, beyond the spread of DASH's three seeds, but by tens of per cent and not by a factor of 131. That is one seed; the deviations have the signs that the geometry predicts.
+#
+# ## What we found
+
+# %%
+Markdown(f"""
+- **Matrices.** In the plane of branch errors: DASH without its anchor κ = {FORMS["dash_no_an"].condition:.0f}, with it {FORMS["dash"].condition:.1f}; gap match with cond-only {FORMS["gap_match_cond"].condition:.2f}; label dropout {FORMS["cond_only_dropout"].condition:.0f}; multi-w over U[1, 4]
+  {kappa["w ~ U[1, 4]"]:.1f}, softest along ({soft[0]:.3f}, {soft[1]:.3f}); cond-only, composite and gap match ∞, with null directions (0, 1), (0.6, 0.8) at w = 4, (1, 1)/√2. All agree with Hessians of the code that trains.
+- **A correction.** The composite averaged over TAG has κ = {kappa["TAG, the sampler's 50 timesteps"]:.1f} over the sampler's 50 timesteps, {kappa["TAG, all 1,000 timesteps"]:.1f} over all, {kappa["TAG, weighted by TIRT"]:.0f} under TIRT's weights, and ∞ at each single timestep, which is where a network that is told t is trained.
+- **Students lie where their objective does not look.** Composite: main axis {AT["composite"]["main"]:.1f}° (null {angle((3, 4)):.1f}°) on digits, {ON["composite"]["main"]:.1f}° on clothes; mean square along it {AT["composite"]["soft"]:.0f} and {ON["composite"]["soft"]:.0f} times DASH's, across it {AT["composite"]["stiff"]:.2f} and {ON["composite"]["stiff"]:.2f} times.
+  Cond-only's excess over DASH: {AT["cond_only"]["excess"]:.0f}° and {ON["cond_only"]["excess"]:.0f}° (null 90°). Gap match on clothes: {ON["gap_match"]["main"]:.1f}° (null 45°), {ON["gap_match"]["soft"]:.0f} times DASH along it (one seed).
+- **Rank counts for much, conditioning for little.** Seen weakly is still seen: label dropout (κ = 9) has {AT["cond_only_dropout"]["soft"]:.2f} times DASH's mean square in its soft direction, multi-w (κ = 131) on clothes {ON["multi_w"]["soft"]:.2f} times (one seed).
+- **The network has a geometry of its own.** DASH's form is round, its errors are not: {AT["dash"]["ratio"]:.1f} : 1 along {AT["dash"]["main"]:.0f}°, common drift. Weight sharing keeps branches *alike*: cond-only's untrained null branch has {of_silence["cond_only"]:.2f} of the error of an output of zero, composite's, which is free to drift together with the other, {of_silence["composite"]:.2f} (digits, seed 0).
+""")
+
+# %% [markdown]
+# A form says what an objective asks for. Where it asks nothing, the answer comes from the network, and it was, in every blind row measured, not the teacher's.
+#
+# ## Exercises
+#
+# **1.** Show that $|e_c|^2 + |e_u|^2 = 2|m|^2 + \tfrac12|d|^2$ with the mean $m = (e_c + e_u)/2$ and the difference $d = e_c - e_u$. What is it in the plane? Which share of its error has the gap of a student whose $M$ has long axis at 45° and ratio $r : 1$?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# Expand, or note that $\sqrt2\, m$ and $d/\sqrt2$ are the coordinates along $(1, 1)$ and $(1, -1)$: it is Pythagoras in a frame turned by 45°, and the trace of $M$ in that frame. The gap's part is $|d|^2/2$, the minor axis: a share of
+# $1/(1 + r^2)$. For DASH on digits, $r \approx 4$, that is about one part in seventeen, which is why the errors of branches say so little about the gap.
+# ````
+#
+# **2.** Derive {eq}`eq-variance`. For which distribution of scales in $[1, 4]$ is the condition number smallest?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# With $m_1 = \mathbb E w$, $m_2 = \mathbb E w^2$: $Q = \begin{pmatrix} m_2 & m_1 - m_2 \\ m_1 - m_2 & 1 - 2m_1 + m_2 \end{pmatrix}$, and $\det Q = m_2(1 - 2m_1 + m_2) - (m_1 - m_2)^2 = m_2 - m_1^2$. Smallest $\kappa$ means smallest
+# $(\operatorname{tr} Q)^2/\det Q$. For a given mean the variance is largest with all mass at the ends, $w = 4$ with probability $q$, else 1. Try values of $q$:
+# ```python
+# kappas = {q: geometry.averaged(1 + 3 * q, 1 + 15 * q).condition for q in np.arange(0.01, 1, 0.01)}
+# min(kappas, key=kappas.get), min(kappas.values())
+# ```
+# Few large scales are enough: $q \approx 0.04$ gives $\kappa \approx 9$. (It is the trade of dropout: most of the time cond-only, sometimes something else.)
+# ````
+#
+# **3.** The composite student's best scale is a little *below* the 4 it was trained at. Why not 4?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# Its $M$ is the needle along $(3, 4)$ plus the error that every small student has, which is common drift. By `best_w`, $w^\star = (M_{uu} - M_{cu}) / (M_{cc} - 2M_{cu} + M_{uu})$. The needle alone gives 4; common drift has
+# $M_{cc} = M_{cu} = M_{uu}$ and adds nothing; but the rest across the diagonal, an error of the gap, wants the two errors averaged, $w = \tfrac12$, and pulls $w^\star$ towards it.
+# ````
+#
+# **4.** A student is trained with DASH but $\lambda_{un} = 0.1$ instead of 1 (and no anchor). What are its form and $\kappa$? From the table of dropout, what would you expect of its unconditional branch?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# $Q = \operatorname{diag}(1, 0.1)$ and $\kappa = 10$ (`form_of(make_objective("dash", unconditional=0.1, anchor=0.0))`), almost dropout's, which is $0.9$ times $\operatorname{diag}(1, \tfrac19)$. So an unconditional error above DASH's by some tens of per cent, less than dropout's perhaps: its target is $T_u$
+# itself and has no noise. Not a factor of ten. It would have to be trained to know.
+# ````
