@@ -56,9 +56,9 @@ def make_run(name: str) -> None:
 def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
     """Retrain the stored runs of SCALE, rewrite results/ and note the time taken there.
 
-    The parts come one after another, each noted by itself: core is what chapters 1 to 4 and the
-    headline table stand on, rows are the table's other rows, studies are those of the weightings,
-    of the anchor's weight and of the null row's start.
+    The parts come one after another, each noted by itself: core is the headline table (two
+    teachers, five rows under two weightings), rows are the table's other rows, studies are those
+    of the weightings, of the anchor's weight and of how the class table starts.
     """
     torch.set_num_threads(1)
     parts = PARTS if wanted == "all" else {wanted: PARTS[wanted]}

@@ -158,7 +158,7 @@ def _by_name(*specs: Spec) -> dict[str, Spec]:
     return {spec.name: spec for spec in sorted(specs, key=lambda s: s.seed)}
 
 
-CORE = _by_name(  # of the first four chapters and the headline table
+_CORE = _by_name(  # the headline table
     *(DIGITS.teacher_spec(w) for w in ("tirt", "uniform")),
     *(
         DIGITS.student_spec(o, w, s)
@@ -166,12 +166,9 @@ CORE = _by_name(  # of the first four chapters and the headline table
         for w in ("transfer", "uniform")
         for o in HEADLINE
     ),
-    DIGITS.student_spec("cond_only", "transfer", embed_std=0.02),
-    DIGITS.student_spec("dash", "tirt"),
-    DIGITS.student_spec("dash", "min_snr"),
 )
 _OTHER_ROWS = _by_name(*(DIGITS.student_spec(row, "transfer", s) for s in SEEDS for row in TABLE))
-_STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and of the null row
+_STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and of the class table
     *(DIGITS.teacher_spec(w) for w in LEARNED if w != "tirt"),
     *(
         DIGITS.student_spec("dash", "transfer", s, prior=w)
@@ -189,12 +186,9 @@ _STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and 
         DIGITS.student_spec("cond_only", "transfer", null_init=start)
         for start in ("zero", "mean_of_classes")
     ),
+    DIGITS.student_spec("cond_only", "transfer", embed_std=0.02),
 )
-PARTS = {
-    "core": CORE,
-    "rows": _OTHER_ROWS,
-    "studies": {k: v for k, v in _STUDIES.items() if k not in CORE},
-}
+PARTS = {"core": _CORE, "rows": _OTHER_ROWS, "studies": _STUDIES}
 SPECS = {name: spec for part in PARTS.values() for name, spec in part.items()}
 _SINGLE = (
     "dash_no_un",

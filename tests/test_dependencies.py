@@ -9,6 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -86,3 +87,11 @@ def test_the_library_alone_needs_no_jupyter():
         "ipykernel",
         "nbval",
     }
+
+
+def test_a_wheel_holds_every_package():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = find_packages(str(ROOT), **setuptools["packages"]["find"])
+    here = [p.parent.relative_to(ROOT) for p in (ROOT / "dashlib").rglob("__init__.py")]
+    assert sorted(found) == sorted(".".join(p.parts) for p in here)
+    assert "dashlib.campaign" in found
