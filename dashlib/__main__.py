@@ -8,7 +8,7 @@ import click
 import torch
 from tqdm import tqdm
 
-from dashlib import __version__, bench, checkpoints, experiments, results, verification
+from dashlib import __version__, bench, checkpoints, experiments, results, verification, workers
 from dashlib.campaign.cli import campaign, ship
 from dashlib.claims_cli import claims
 from dashlib.efficiency import PAIRS, PRECISIONS, Settings, best_device
@@ -75,7 +75,7 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
 def _reproduce(scale: str, part: str, names: list[str], processes: int, only: str) -> None:
     """Retrain one part and note what it took."""
     clock = time.perf_counter()
-    runs = experiments.reproduce(names, processes=processes, progress=Bars)
+    runs = workers.reproduce(names, processes=processes, progress=Bars)
     for done, run in enumerate(runs, start=1):
         spent = (time.perf_counter() - clock) / 60
         click.echo(f"[{part} {done}/{len(names)}] {spent:5.1f} min  {run.name}")

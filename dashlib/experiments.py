@@ -1,18 +1,14 @@
 """The experiments behind the book: what every stored run is, and how it is made and scored.
 
-A run is described by a frozen :class:`Spec`; :func:`execute` makes one, :func:`reproduce` makes
-all of a scale on several processes.  Students of one seed see the same batches (common random
-numbers), so rows of the table differ by their objective and weighting only.
+A run is described by a frozen :class:`Spec`; :func:`execute` makes one, and
+:func:`dashlib.workers.reproduce` many, on several processes.  Students of one seed see the same
+batches (common random numbers), so rows of the table differ by their objective and weighting only.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
-from threading import Thread
 from typing import Any
 
 import torch
@@ -270,54 +266,3 @@ def _execute_classifier() -> results.Run:
         CLASSIFIER, {"epochs": 60}, 0, clock.seconds, clock.cpu(), len(digits.test), metrics
     )
     return results.store(run, weights=model.state_dict())
-
-
-def start_worker() -> None:
-    """One thread a process (more would spin), which ends when the main process does."""
-    torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait for the main process, even a killed one, and stop: nothing trains on unseen."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _needs(name: str) -> set[str]:
-    """The runs that must be stored before this one can be made: classifier, teacher, prior."""
-    if name == CLASSIFIER:
-        return set()
-    return {CLASSIFIER, *filter(None, (SPECS[name].teacher, SPECS[name].prior))}
-
-
-def reproduce(
-    chosen: list[str], *, processes: int = 2, progress: Callable[[], Progress] = lambda: silent
-) -> Iterator[results.Run]:
-    """Make runs from scratch on several one-threaded processes, yielding each as it is stored.
-
-    A run starts as soon as a process is free and what it needs is made; otherwise the order is the
-    one given.  ``progress()`` is called in each process to make its reporter (so it must be
-    picklable).  A run that fails ends the campaign once those beside it are stored.
-    """
-    unknown = [name for name in chosen if name != CLASSIFIER and name not in SPECS]
-    if unknown:
-        raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
-    waiting, running = list(chosen), dict[Future[results.Run], str]()
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
-        while waiting or running:
-            unmade = {*waiting, *running.values()}
-            ready = [name for name in waiting if not _needs(name) & unmade]
-            for name in ready[: processes - len(running)]:
-                running[pool.submit(_execute_with, name, progress)] = name
-                waiting.remove(name)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                del running[future]
-                yield future.result()
-
-
-def _execute_with(name: str, progress: Callable[[], Progress]) -> results.Run:
-    return execute(name, progress())

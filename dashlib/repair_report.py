@@ -25,13 +25,13 @@ from dashlib.experiments import (
     generate,
     score,
     silent,
-    start_worker,
 )
 from dashlib.guidance import Branches, GuidanceSchedule, Interval
 from dashlib.metrics import NoisyPairs, noisy_pairs, predict
 from dashlib.repair import Fit, Repaired, fit
 from dashlib.schedule import Schedule
 from dashlib.specs import DIGITS, HEADLINE, ROWS, SEEDS, TABLE
+from dashlib.workers import start_worker
 
 Entry = dict[str, Any]
 

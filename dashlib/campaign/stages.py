@@ -22,8 +22,8 @@ from dashlib.campaign.scoring import (
     scoring_tasks,
     warm_up_scoring,
 )
-from dashlib.experiments import start_worker
 from dashlib.specs import Spec
+from dashlib.workers import start_worker
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
