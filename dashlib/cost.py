@@ -32,6 +32,10 @@ from dashlib.unet import UNet, UNetConfig, count_parameters
 
 BYTES = 4  # of a gradient: float32, also under bf16 autocast
 BENCH = "python -m dashlib bench --pair cifar10 --device cuda"
+TIMED = {  # what else makes a report of that kind as this module and the chapter read it
+    "efficiency": "--batch 64 --precision tf32 --precision bf16",
+    "throughput": "--throughput --train-steps 200 --no-compile --batch 128 --precision bf16",
+}
 NO_KERNEL = (  # views, and what only the checks of inputs on the CPU call
     *(torch.ops.aten.min, torch.ops.aten.max),
     *(torch.ops.aten._local_scalar_dense, torch.ops.aten._unsafe_view),
@@ -232,11 +236,14 @@ def operators(cfg: UNetConfig, *, bf16: bool = False) -> int:
 
 
 def stored(name: str) -> dict[str, Any]:
-    """A report of ``dashlib bench`` in ``results/bench``; ``MissingRun`` if it is not there."""
+    """A report of ``dashlib bench`` in ``results/bench``; ``MissingRun`` if it is not there.
+
+    A name begins with one of :data:`TIMED`.
+    """
     path = results.root() / "bench" / f"{name}.json"
     if not path.exists():
-        flag = " --throughput" if name.startswith("throughput") else ""
-        raise results.MissingRun(f"no {path}: `{BENCH}{flag} --out {path}` measures it on a GPU")
+        options = TIMED[name.split("-")[0]]
+        raise results.MissingRun(f"no {path}: `{BENCH} {options} --out {path}` measures it")
     return json.loads(path.read_text())
 
 

@@ -67,19 +67,19 @@ class Settings:
         if self.n < 2:
             raise ValueError(f"n={self.n}: at least 2 samples (the papers take 50,000)")
 
+    def shared(self) -> Record:
+        """What all scores of the sweep depend on, ready for JSON."""
+        return {
+            "n": self.n,
+            "sampling": asdict(self.sampler),
+            "features": self.extractor.name("fid") + " " + self.extractor.sha,
+            "reference": self.reference.key,
+        }
+
     def circumstances(self, task: Task) -> Record:
-        """All that a score depends on, ready for JSON."""
-        values = (
-            task.model.name,
-            task.model.sha,
-            label(task.w),
-            task.seed,
-            self.n,
-            asdict(self.sampler),
-            self.extractor.name("fid") + " " + self.extractor.sha,
-            self.reference.key,
-        )
-        return dict(zip(KEY, values, strict=True))
+        """All that a score depends on, ready for JSON: the fields of :data:`KEY`."""
+        model = {"model": task.model.name, "weights": task.model.sha}
+        return model | {"guidance": label(task.w), "seed": task.seed} | self.shared()
 
     def names(self) -> list[str]:
         """What the scores asked for are called, in the order they are computed."""

@@ -1,5 +1,6 @@
 """The command ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``."""
 
+import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ from dashlib.evaluation import (
     check,
     describe,
     describe_mean,
+    label,
     summary,
     sweep,
 )
@@ -115,7 +117,7 @@ class Request:
         models = [find(name) for name in self.models]
         check_preset(models, self.preset)
         extractor = self.extractor(path, place)
-        images, classes = reference.real_images(dataset, self.root, place)
+        images, classes = reference.real_images(dataset, self.root, place, download=self.download)
         channels, size = reference.pixels(images, range(1)).shape[1:3]
         check(models, channels, size, classes)
         extra = CrossCheck(images, path) if self.cross_check and path else None
@@ -131,6 +133,17 @@ class Request:
         )
         settings = Settings(self.n, self.metrics, extractor, real, sampler, self.batch)
         return models, settings, extra
+
+
+def _about(request: Request, settings: Settings) -> dict[str, Any]:
+    """The configuration of a sweep: its grid, and what its scores have in common."""
+    grid = {
+        "models": request.models,
+        "guidance": [label(w) for w in request.guidance()],
+        "seeds": request.seeds,
+        "metrics": request.metrics,
+    }
+    return grid | settings.shared()
 
 
 def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -184,7 +197,12 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of the Inception weights.  [$DASH_INCEPTION, or torch hub's cache]",
 )
-@click.option("--download", is_flag=True, help="Fetch the Inception weights if they are missing.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Fetch the Inception weights and the images if they are missing.  [$DASH_MIRRORS: base "
+    "addresses tried first for the images]",
+)
 @click.option("--unverified", is_flag=True, help="Allow other weights; scores are then named so.")
 @click.option("--cross-check", is_flag=True, help="Score by torch-fidelity as well.")
 @click.option(
@@ -202,6 +220,7 @@ def evaluate(**options: Any) -> None:
     with plain_errors(), shards(request.device) as place:
         store, say = Store(request.out), printer(place)
         models, settings, extra = request.prepare(place)
+        say(json.dumps(_about(request, settings), indent=1))
         tasks = [Task(*cell) for cell in product(models, request.guidance(), request.seeds)]
         progress = Bars() if place.first else silent
         records = []

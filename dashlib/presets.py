@@ -212,4 +212,8 @@ def preset(name: str) -> Preset:
     hint = f"did you mean {' or '.join(alike)}?" if alike else f"one of {', '.join(PRESETS)}"
     if name == "imagenet64/released":
         hint = "no configuration for ImageNet-64 was released: use imagenet64/paper_v2"
+    if name.startswith("digits/"):
+        hint += (
+            f"; a row of the digits table is trained by `python -m dashlib make {name} --seed 0`"
+        )
     raise ValueError(f"unknown preset {name!r}: {hint}")

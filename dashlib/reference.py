@@ -129,20 +129,23 @@ def pixels(images: Real, numbers: range) -> Tensor:
     return to_bytes(images.x[numbers.start : numbers.stop])
 
 
-def real_images(name: str, root: Path, shards: Shards) -> tuple[Real, int]:
+def real_images(
+    name: str, root: Path, shards: Shards, *, download: bool = False
+) -> tuple[Real, int]:
     """The training images of a data set, held as bytes where that loses nothing, and its classes.
 
-    The first process unpacks files that need it.  Errors are those of :func:`dashlib.data.load`
-    and :class:`dashlib.imagenet64.ImageNet64`.
+    The first process unpacks files that need it, or downloads them if asked.  Errors are those of
+    :func:`dashlib.data.load` and :class:`dashlib.imagenet64.ImageNet64`.
     """
 
-    def load() -> tuple[Real, int]:
+    def load(download: bool = False) -> tuple[Real, int]:
         if name == "imagenet64":
             return ImageNet64(root), CLASSES
-        parts = data.load(name, root, dtype="float32" if name == "digits" else "uint8")
+        held: data.Pixels = "float32" if name == "digits" else "uint8"
+        parts = data.load(name, root, download=download, dtype=held)
         return parts.train, parts.num_classes
 
-    found = load() if shards.first else None
+    found = load(download) if shards.first else None
     shards.all(True)
     return found or load()
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from dashlib import checkpoints, results, survival
+from dashlib.efficiency import cuda_peak
 from dashlib.engine import make_accelerator
 from dashlib.jobs import Job, build
 from dashlib.presets import preset
@@ -206,6 +207,8 @@ class Session:
             "to_step": self.engine.step,
             "ended": ended,
             "seconds": round(seconds, 1),
+            "images_per_s": self._rate(self.engine.step - first, seconds),
+            "peak_mib": _peak_mib(self.accelerator.device),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
             "precision": self.job.numerics.precision,
@@ -221,6 +224,15 @@ class Session:
         }
         text = json.dumps(content, indent=1) + "\n"
         checkpoints.write_atomically(self.job.out / "run.json", text.encode())
+
+    def _rate(self, steps: int, seconds: float) -> float | None:
+        """Images a second of all processes, warm-up and checkpoints included; None for no step."""
+        return round(steps * self.job.role.batch / seconds, 1) if steps and seconds else None
+
+
+def _peak_mib(device: torch.device) -> float | None:
+    """Most MiB of tensors on this process's GPU so far; None on the CPU."""
+    return round(cuda_peak(), 1) if device.type == "cuda" else None
 
 
 def provenance() -> dict[str, Any]:

@@ -29,7 +29,10 @@ OPTIONS = (
         "--data", "root", type=FOLDER, default="data", show_default=True,
         help="Folder of the images.",
     ),
-    click.option("--download", is_flag=True, help="Fetch the images if they are not there."),
+    click.option(
+        "--download", is_flag=True,
+        help="Fetch the images if they are not there.  [$DASH_MIRRORS: base addresses tried first]",
+    ),
     click.option(
         "--workers", default=4, show_default=True,
         help="Processes that read ImageNet's files; other sets are held on the device.",

@@ -30,6 +30,28 @@
 # Claims tested: that the networks are the paper's in size; that compression saves what the paper says it saves. **No network of this size was trained for this book**: one GPU was lent for a limited time, and neither CIFAR
 # nor ImageNet was at hand. What is measured, what is calculated and what is the paper's is said at each number.
 
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
 # %%
 import json
 import shlex
@@ -248,6 +270,7 @@ rows = [
     for name, key, s in zip(("teacher", "student by DASH"), TIMED, SPEEDS, strict=True)
 ]  # fmt: skip
 assert [*TIMED] == ["teacher", "dash"] and SPEEDS[0].batch == SPEEDS[1].batch
+assert {row["train_steps"] for row in TIMED.values()} == {20}
 assert abs(jobs[1].flops_image / jobs[0].flops_image - 1) < 0.02
 assert abs(SPEEDS[0].images_per_s / SPEEDS[1].images_per_s - 4 / 3) < 0.05
 header = [f"batch {SPEEDS[0].batch}, {SPEEDS[0].precision}", "images/s", "ms a step", "GFLOPs an image", "TFLOP/s", "peak GiB"]  # fmt: skip
@@ -469,13 +492,16 @@ released = cost.workloads(SETTINGS["released"])[0]
 on_p100 = released.seen * released.flops_image / (cost.PAPER_P100_HOURS[0] * 3600) / 1e12
 P100_FP32 = 9.3  # TFLOP/s in float32, PCIe card: data sheet
 assert 0.8 < on_t4 / elsewhere["T4"][0][1] < 1.25 and 40 < on_t4 < 56 and on_p100 > P100_FP32
+PRICE = 2.0  # of a GPU-hour, in your currency: assumed, to have a number
+big = sum(between(*w, 1, "gpu_hours")[0] for w in WORK[-2:])
 Markdown(
     f"- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_t4:.0f} hours** for the teacher, close to the upper end above ({elsewhere['T4'][0][1]:.0f}). Count on two days, in several sessions.\n"
-    f"- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {P100_FP32}: either it computed in half precision, or not all of those steps were made, or the hours are rounded generously."
+    f"- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {P100_FP32}: either it computed in half precision, or not all of those steps were made, or the hours are rounded generously.\n"
+    f"- **Money**: at {PRICE:g} a GPU-hour (assumed) CIFAR-10 costs {span([PRICE * h for h in total], 0)} and ImageNet-64 {PRICE * big:,.0f}, teacher and student, on one {SPEEDS[0].hardware}."
 )
 
 # %% [markdown]
-# What it costs in money is GPU-hours times your provider's price; prices change too often for a book.
+# Prices change too often for a book: put in your provider's.
 #
 # ## How to run it
 #
@@ -495,7 +521,7 @@ python -m dashlib distill cifar10/paper_v2 --out runs/cifar10/composite \
 
 python -m dashlib sample runs/cifar10/dash --out samples.png --preset cifar10/paper_v2
 
-python -m dashlib evaluate runs/cifar10/teacher runs/cifar10/dash \
+python -m dashlib evaluate runs/cifar10/teacher runs/cifar10/composite runs/cifar10/dash \
     --preset cifar10/paper_v2 --tag --w 1 --w 1.5 --w 2 --w 4 --download \
     --out results/paper/cifar10.json
 """
@@ -508,14 +534,20 @@ accelerate launch --multi_gpu --num_processes 8 -m dashlib train imagenet64/pape
 torchrun --nproc_per_node 8 -m dashlib evaluate runs/imagenet64/teacher \
     --preset imagenet64/paper_v2 --root imagenet64 --out results/paper/imagenet64.json
 """
+ON_2_MACHINES = r"""
+torchrun --nnodes 2 --node_rank $RANK --master_addr $FIRST --nproc_per_node 8 -m dashlib \
+    train imagenet64/paper_v2 --out /shared/teacher --data /shared/imagenet64
+"""
 ON_COLAB = r"""
 python -m dashlib train cifar10/paper_v2 --out /content/drive/MyDrive/teacher \
     --data /content/data --download --precision fp16 --keep 1
 """
 OFFICIAL = r"""
-python -m dashlib evaluate teacher.pth --preset cifar10/released --w 1 --w 1.5 --w 2
+python -m dashlib evaluate teacher.pth --preset cifar10/released --w 1 --w 1.5 --w 2 --download
 
 python -m dashlib distill cifar10/released --teacher teacher.pth --out runs/cifar10/released
+
+python -m dashlib convert teacher.pth runs/cifar10/official
 """
 
 # %%
@@ -523,15 +555,11 @@ MEASURE = r"""
 python -m dashlib bench --pair cifar10 --device cuda --batch 64 --batch 512 \
     --precision tf32 --precision bf16 --compile
 
-python -m dashlib bench --pair cifar10 --device cuda --batch 64 --batch 128 \
-    --precision bf16 --throughput
+python -m dashlib bench --pair cifar10 --device cuda --batch 128 --precision bf16 --no-compile \
+    --throughput --train-steps 200 --out results/bench/throughput-cifar10.json
 """
-every = (
-    (COMMANDS + COMMANDS_ON_8 + ON_COLAB + OFFICIAL + MEASURE)
-    .replace("\\\n", "")
-    .strip()
-    .split("\n\n")
-)
+every = COMMANDS + COMMANDS_ON_8 + ON_2_MACHINES + ON_COLAB + OFFICIAL + MEASURE
+every = every.replace("\\\n", "").strip().split("\n\n")
 for line in every:
     words = shlex.split(line)
     name, *options = words[words.index("dashlib") + 1 :]
@@ -545,12 +573,14 @@ Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_che
 #
 # - **Colab, T4.** Install the package in the notebook, mount Drive, and let `--out` lie there: when the session ends, the same command goes on in the next. A T4 only emulates bf16, so `auto` takes fp32; `--precision fp16` (with loss scaling) is what its fast units compute in. Scores agree only if you note it: the run does.
 # - **A100, H100, H200.** The first two commands as they are. One GPU is enough for CIFAR; give a second one another row of the table.
+# - **Several machines.** `torchrun` with the same command on each; they meet at the address of the first, and have to share the folders of `--out` and `--data`. The tests start two such "machines" on one CPU.
 # - **Data.** `--download` tries mirrors for CIFAR and verifies the MD5 sum; if none answers, the error says where to put the file by hand. ImageNet-64 has to be requested from its owners.
 # - **Several processes on a CPU.** `accelerate launch --cpu` starts one only (several need MPI), and the program says so; `accelerate launch --multi_gpu --num_processes 2 ... --device cpu`, or `torchrun`, starts two.
-# - **Official checkpoints.** `evaluate`, `sample` and `distill --teacher` take an authors' `.pth` as it is; the preset `released` samples as their code does.
+# - **Official checkpoints.** `evaluate`, `sample` and `distill --teacher` take an authors' `.pth` as it is; the preset `released` samples as their code does. `convert` stores one as safetensors and JSON, if you want to read it elsewhere.
 # - **Memory.** At batch 128 a teacher needs the few gigabytes of the table above, so CIFAR fits a T4. ImageNet-64 at a global batch of 2,048 will hardly fit one GPU: `--accumulate` makes a step in pieces with the same result.
 # - **Interruption.** On SIGTERM or Ctrl-C a run saves and ends with exit code 75; the same command goes on. A loss that is not finite stops it and names the last good checkpoint.
-# - **Your GPU.** Run `bench --throughput` for a minute on it and hand the result to `cost.Speed`: better than any range above. No T4, A100 or H100 was measured here.
+# - **Your GPU.** The last command times 200 steps of teacher and student at full size, without any images, and stores speed and memory; hand the result to `cost.Speed`: better than any range above. `train --stop-after 200` measures the same with the real loader: `run.json` holds images a second and peak memory
+#   of every session. No T4, A100 or H100 was measured here, and on the H200 it was 20 timed steps, not 200.
 #
 # ### If your FID is off
 #
@@ -560,7 +590,8 @@ Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_che
 # | :-- | :-- |
 # | number of samples | FID is biased upward at small N; 50,000 is the custom |
 # | reference set | training or test images, all 50,000 or the 45,000 of a split |
-# | guidance | the paper's "w = 4.0" is TAG, whose $w(t)$ hardly reaches it; sweep $w$ before you judge |
+# | guidance scale | FID is usually best at a small $w$ and rises on both sides; sweep before you judge. Some count $w$ from 0: here $w = 1$ is no guidance |
+# | TAG | the paper's "w = 4.0" is TAG, whose $w(t)$ hardly reaches it; a constant 4 is another sampler |
 # | clamping | what becomes of the noise after clamping decides whether guidance works at all (chapter {ref}`ch-teacher`) |
 # | averaged weights | sample from the EMA, not from the last step |
 # | timesteps | "leading" spacing never visits the noisiest ones |
@@ -575,17 +606,17 @@ Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_che
 
 # %%
 def own_scores(dataset):
-    """Mean FID by TAG and paper_v2's sampler at 50,000 samples, by the folder of the run."""
+    """FID at 50,000 samples by paper_v2's sampler: guidance -> folder of the run -> mean ± std."""
     path, how = results.root() / "paper" / f"{dataset}.json", preset(f"{dataset}/paper_v2").sampling
-    rows = json.loads(path.read_text())["summary"] if path.exists() else []
-    rows = [r for r in rows if r["guidance"] == "TAG(1,4,5)" and r["n"] == 50_000]
-    rows = [
-        r
-        for r in rows
-        if (r["sampling"]["steps"], r["sampling"]["clamp"]) == (how.steps, how.clamp)
-    ]
-    named = [(Path(r["model"]), r["mean"]) for r in rows if "FID" in r["mean"]]
-    return {(p.parent if p.name == "model" else p).name: mean["FID"] for p, mean in named}
+    found = {}
+    for r in json.loads(path.read_text())["summary"] if path.exists() else []:
+        same = all(r["sampling"][k] == getattr(how, k) for k in ("steps", "spacing", "clamp"))
+        if "FID" in r["mean"] and r["n"] == 50_000 and same:
+            model, spread = Path(r["model"]), r["std"]["FID"]
+            name = (model.parent if model.name == "model" else model).name
+            shown = f"{r['mean']['FID']:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+            found.setdefault(r["guidance"], {})[name] = shown
+    return found
 
 
 # %%
@@ -593,13 +624,28 @@ IMAGENET64 = {"teacher": 6.34, "composite": 18.43, "dash": 9.10}  # the README's
 SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet64": "ImageNet-64"}
 assert set(SETS) < set(reference.DATASETS)
 own, rows = {dataset: own_scores(dataset) for dataset in SETS}, []
+
+
+def ours(dataset, guidance, model):
+    return own[dataset].get(guidance, {}).get(model, "not run here")
+
+
 for key, row in (PAPER | FURTHER).items():
     published = (row.fid_cifar10, row.fid_cifar100, IMAGENET64.get(key))
-    texts_ = [DASHES if fid is None else f"{fid:.2f}" for fid in published]
-    ours = [f"{own[d][key]:.2f}" if key in own[d] else "not run here" for d in SETS]
-    rows.append([row.model, *texts_, *ours])
+    theirs = [DASHES if fid is None else f"{fid:.2f}" for fid in published]
+    rows.append([row.model, *theirs, *(ours(d, "TAG(1,4,5)", key) for d in SETS)])
 header = ["FID, 50K samples, TAG", *(f"*paper:* {name}" for name in SETS.values())]
 Markdown(markdown([*header, *SETS.values()], rows))
+
+# %% [markdown]
+# And over guidance scales, where the paper gives nothing to compare with:
+
+# %%
+MODELS = ("teacher", "composite", "dash")
+SCALES = ("w=1", "w=1.5", "w=2", "w=4", "TAG(1,4,5)")
+assert all(f"--w {w[2:]}" in COMMANDS for w in SCALES if w.startswith("w="))
+rows = [[w, *(ours("cifar10", w, m) for m in MODELS)] for w in SCALES]
+Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 
 # %% [markdown]
 # - **CIFAR-10 and CIFAR-100**: the images are in no package registry, and there was no other network. The loader was tested on generated files of the same format.

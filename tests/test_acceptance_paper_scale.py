@@ -234,10 +234,10 @@ def test_from_images_to_scores_in_two_processes(place):
 def test_accelerate_with_cpu_runs_and_says_how_many_processes_there_are(place):
     """The issue's own words.  Should a later accelerate start two, the warning goes."""
     out = place / "run"
-    command = ("train", "digits", "--steps", 2, "--batch", 4, "--out", out)
-    output = launch(*command, how=("--cpu",))
-    (session,) = json.loads((out / "run.json").read_text())["sessions"]
-    assert session["ended"] == "finished"
+    output = launch(*training(place, "--out", out, "--stop-after", 1), how=("--cpu",))
+    run = json.loads((out / "run.json").read_text())
+    (session,) = run["sessions"]
+    assert (run["parameters"], run["step"], session["ended"]) == (35_751_939, 1, "stopped")
     assert session["device"] == "cpu"
     assert ("this is the only process" in output) == (session["processes"] == 1)
 
@@ -245,8 +245,8 @@ def test_accelerate_with_cpu_runs_and_says_how_many_processes_there_are(place):
 # --- the chapter ----------------------------------------------------------------------------------
 
 
-def test_the_chapters_table_fills_itself_from_stored_scores(run_folder):
-    """What ``evaluate`` stores is what the chapter's function reads: FID by TAG, 50,000 samples."""
+def test_the_chapters_tables_fill_themselves_from_stored_scores(run_folder):
+    """What ``evaluate`` stores is what the chapter's function reads: FID of 50,000 samples."""
     text = (HERE.parent / "notebooks/06_paper_scale.py").read_text()
     (code,) = (n for n in ast.parse(text).body if getattr(n, "name", "") == "own_scores")
     names = {"results": results, "json": json, "Path": Path, "preset": preset}
@@ -260,13 +260,17 @@ def test_the_chapters_table_fills_itself_from_stored_scores(run_folder):
         store.add(shared | {"model": "runs/dash", "seed": seed, "scores": {"FID": fid}})
     for model, more in (
         ("runs/teacher/model", {}),
+        ("runs/teacher", {"guidance": "w=1"}),
         ("runs/few", {"n": 100}),
-        ("runs/other", {"guidance": "w=1"}),
         ("runs/released", {"sampling": asdict(Sampler(clamp="clamp"))}),
+        ("runs/leading", {"sampling": asdict(Sampler(spacing="leading"))}),
         ("runs/unverified", {"scores": {f"Frechet distance {UNVERIFIED}": 1.0}}),
     ):
         store.add(shared | {"model": model, "seed": 42, "scores": {"FID": 5.0}} | more)
-    assert names["own_scores"]("cifar10") == {"dash": 9.0, "teacher": 5.0}
+    assert names["own_scores"]("cifar10") == {
+        "TAG(1,4,5)": {"dash": "9.00 ± 1.41", "teacher": "5.00"},
+        "w=1": {"teacher": "5.00"},
+    }
 
 
 # --- help ----------------------------------------------------------------------------------------

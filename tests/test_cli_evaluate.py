@@ -31,7 +31,7 @@ from dashlib.generation import Sampler, _eps_model, find, generate, noise
 from dashlib.guidance import TAG, Constant, Interval
 from dashlib.presets import PRESETS
 from dashlib.sampling_cli import sample
-from dashlib.shards import lone_process
+from dashlib.shards import Shards, lone_process
 from dashlib.unet import UNet, UNetConfig
 
 FEW = ["--steps", "2", "--device", "cpu"]
@@ -226,6 +226,32 @@ def test_a_sweep_covers_models_scales_and_seeds_and_averages(world):
     )
     assert "seeds 1, 2" in text
     assert "±" in text
+
+
+def test_the_configuration_is_printed_before_the_scores(world):
+    text = score(world, "--metrics", "fid", "--seeds", 1, "--w", 1, "--w", 2, "--tag")
+    about, end = json.JSONDecoder().raw_decode(text, start := text.index("{\n"))
+    assert "seed 1:" in text[end:]
+    assert "seed 1:" not in text[:start]
+    assert about["guidance"] == ["w=1", "w=2", "TAG(1,4,5)"]
+    assert (about["seeds"], about["metrics"], about["n"]) == ([1], ["fid"], 20)
+    assert about["sampling"]["steps"] == 2
+    assert about["reference"]["dataset"] == "digits"
+
+
+def test_images_are_downloaded_when_asked_only(tmp_path, digits, monkeypatch):
+    """By the first process; the others read what it fetched."""
+    asked = []
+
+    def load(name, root, *, download, dtype):
+        asked.append((name, download))
+        return digits
+
+    monkeypatch.setattr(data, "load", load)
+    assert "--download" in call(evaluate, "--help")
+    for download in (False, True):
+        reference.real_images("cifar10", tmp_path, Shards(), download=download)
+    assert asked == [("cifar10", False), ("cifar10", True)]
 
 
 def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatch):
@@ -446,7 +472,6 @@ def test_cross_check_hands_bytes_and_weights_to_torch_fidelity(model, digits, mo
     from dashlib import crosscheck
     from dashlib.evaluation import Settings, Task
     from dashlib.generation import Named, Sampler
-    from dashlib.shards import Shards
 
     asked = {}
 

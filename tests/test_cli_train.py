@@ -3,9 +3,9 @@
 import errno
 import json
 import math
-import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from test_datasets import unpack
 from test_imagenet64 import write as write_imagenet
 
 from dashlib import checkpoints, data, jobs, presets, survival, train_cli
@@ -23,7 +24,7 @@ from dashlib.data import Dataset, Images
 from dashlib.engine import make_accelerator
 from dashlib.jobs import Job, load_teacher
 from dashlib.presets import preset
-from dashlib.session import Session
+from dashlib.session import Session, _peak_mib
 from dashlib.unet import STUDENT_CIFAR10, UNet, UNetConfig
 
 SMALL = ("--batch", "4", "--device", "cpu")
@@ -254,6 +255,17 @@ def test_the_configuration_is_printed_and_stored(straight):
     assert session["versions"]["torch"] == torch.__version__
     assert session["processes"] == 1
     assert {"commit", "hardware", "seconds"} <= session.keys()
+    assert '"preset": "digits"' in ok(*LONG, "--out", straight)  # printed before anything else
+
+
+def test_speed_and_memory_are_stored_with_every_session(straight, monkeypatch):
+    """Both of a whole session; memory on a GPU only.  One that made no step has no speed."""
+    first, *others = json.loads((straight / "run.json").read_text())["sessions"]
+    assert first["images_per_s"] == pytest.approx(40 * 4 / first["seconds"], rel=0.1)
+    assert first["peak_mib"] is None
+    assert all(s["images_per_s"] is None for s in others if s["from_step"] == s["to_step"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 << 20)
+    assert _peak_mib(torch.device("cuda")) == 3
 
 
 def test_the_log_is_a_line_a_step(straight):
@@ -350,6 +362,16 @@ def test_a_split_keeps_a_part_of_the_images(small_cifar):
     assert len(kept) == 18
     assert kept.x.dtype == torch.uint8
     assert torch.equal(kept.x, jobs.stream(job, torch.device("cpu")).images.x)
+
+
+def test_fashion_mnist_trains_by_its_preset(tmp_path):
+    """The real network, on 12 images in the set's file format, held as bytes."""
+    unpack(tmp_path / "data")
+    options = ("--data", tmp_path / "data", "--steps", "1", "--batch", "2", "--device", "cpu")
+    ok("train", "fashion_mnist", *options, "--out", tmp_path / "run")
+    run = json.loads((tmp_path / "run/run.json").read_text())
+    assert (run["parameters"], run["status"]) == (8_952_577, "finished")
+    assert math.isfinite(log(tmp_path / "run")[0]["loss"])
 
 
 def test_imagenet_is_read_from_its_files_and_resumed(tmp_path):
@@ -452,18 +474,39 @@ def test_an_accelerator_can_be_made_again():
 # --- several processes ---------------------------------------------------------------------------
 
 
-def test_two_processes_under_torchrun_log_what_one_does(straight, tmp_path):
+def launchers(machines):
+    """How torchrun is started on each of some machines (all of them this one), two processes."""
+    each = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={2 // machines}"]
+    if machines == 1:
+        return [[*each, "--standalone"]]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = [f"--nnodes={machines}", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    return [[*each, *meet, f"--node_rank={rank}"] for rank in range(machines)]
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_two_processes_under_torchrun_log_what_one_does(straight, tmp_path, machines):
     """The digits student has no dropout, so the records agree to rounding; one process writes."""
     options = (*DISTILL, "--steps", "3", "--teacher", str(straight))
     ok(*options, "--out", tmp_path / "one")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*launcher, "-m", "dashlib", *options, "--out", str(tmp_path / "two")]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=150, env={**os.environ}, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished: 3 steps") == 1
-    assert done.stdout.count('"preset"') == 1
+    command = ["-m", "dashlib", *options, "--out", str(tmp_path / "two")]
+    started = [
+        subprocess.Popen(
+            [*launcher, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=tmp_path,
+        )
+        for launcher in launchers(machines)
+    ]  # fmt: skip
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * machines, printed
+    assert "".join(printed).count("finished: 3 steps") == 1
+    assert "".join(printed).count('"preset"') == 1
     for mine, theirs in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
         assert theirs["terms"] == pytest.approx(mine["terms"], rel=1e-4)

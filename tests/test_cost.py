@@ -1,6 +1,7 @@
 """What a run costs: every formula against numbers worked out by hand."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dashlib import cost
+from dashlib.__main__ import main
 from dashlib.cost import Assumptions, Speed, Workload
 from dashlib.efficiency import flops, forward_flops
 from dashlib.presets import PRESETS, preset
@@ -187,7 +189,19 @@ def test_a_speed_comes_from_a_stored_report(tmp_path, monkeypatch):
         cost.measured(report, "dash", 5.0)
 
 
-def test_a_missing_report_names_its_command(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", cost.TIMED)
+def test_a_missing_report_names_the_command_that_makes_one_to_be_read(tmp_path, monkeypatch, kind):
+    """The command in the error parses; training is timed over 200 steps, in one row a network."""
     monkeypatch.setenv("DASH_RESULTS", str(tmp_path))
-    with pytest.raises(MissingRun, match=r"dashlib bench .*--throughput --out .*throughput-y"):
-        cost.stored("throughput-y")
+    with pytest.raises(MissingRun) as caught:
+        cost.stored(f"{kind}-y")
+    words = shlex.split(str(caught.value).split("`")[1])
+    assert words[:4] == ["python", "-m", "dashlib", "bench"]
+    given = main.commands["bench"].make_context("bench", words[4:]).params
+    assert given["out"] == tmp_path / f"bench/{kind}-y.json"
+    assert (given["pairs"], given["device"], len(given["batches"])) == (("cifar10",), "cuda", 1)
+    if kind == "throughput":
+        assert (given["throughput"], given["train_steps"]) == (True, 200)
+        assert (given["compiled"], len(given["precisions"])) == (False, 1)
+    else:
+        assert (given["throughput"], set(given["precisions"])) == (False, {"tf32", "bf16"})

@@ -209,8 +209,25 @@ def test_parts_divide_a_batch():
         Part(0, 3).of(batch)
 
 
+@pytest.fixture
+def fp16_anywhere(monkeypatch):
+    """Autocast to fp16 with a scaled loss, as on a GPU: Accelerate refuses that on the CPU only."""
+    genuine = make_accelerator
+
+    def make(precision, device):
+        if precision != "fp16":
+            return genuine(precision, device)
+        accelerator = genuine("fp32", device)
+        accelerator.native_amp, accelerator.state._mixed_precision = True, precision
+        accelerator.scaler = torch.amp.GradScaler(accelerator.device.type)
+        return accelerator
+
+    monkeypatch.setitem(globals(), "make_accelerator", make)
+
+
 TOLERANCES = {  # of the loss of the first step, relative
     "bf16": ({"precision": "bf16"}, 2e-2),  # 8 bits of mantissa
+    "fp16": ({"precision": "fp16"}, 2e-3),  # 11
     "channels_last": ({"channels_last": True}, 1e-5),  # another order of summation
     "compile": ({"compile": True, "backend": "aot_eager"}, 1e-5),  # inductor needs a minute here
 }
@@ -218,7 +235,7 @@ TOLERANCES = {  # of the loss of the first step, relative
 
 @pytest.mark.parametrize("case", ["scratch with TIRT", "dash with TIRT over the batch"])
 @pytest.mark.parametrize("name", TOLERANCES)
-def test_options_agree_with_fp32(name, case):
+def test_options_agree_with_fp32(name, case, fp16_anywhere):
     """The loss and gradient of one step; torch.compile by its tracing alone, without inductor."""
     options, tolerance = TOLERANCES[name]
     cfg = replace(CONFIG, steps=1)
@@ -237,13 +254,30 @@ def test_compiled_networks_keep_their_names():
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
-def test_weights_stay_in_full_precision_and_bf16_reaches_the_network():
-    engine, stream = build(precision="bf16")
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_weights_stay_in_full_precision_and_half_of_it_reaches_the_network(
+    name, dtype, fp16_anywhere
+):
+    engine, stream = build(precision=name)
     seen = []
     engine.model.conv_in.register_forward_hook(lambda m, i, output: seen.append(output.dtype))
     list(engine.run(stream))
-    assert seen == [torch.bfloat16] * 3
+    assert seen == [dtype] * 3
     assert {p.dtype for p in engine.model.parameters()} == {torch.float32}
+
+
+def test_a_step_whose_gradient_overflows_in_fp16_is_skipped(fp16_anywhere):
+    """Weights stay, the loss scale is halved; the record says so by its infinite norm."""
+    engine, stream = build(precision="fp16")
+    scaler = engine.accelerator.scaler
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 2.0**40})
+    before = [p.clone() for p in engine.model.parameters()]
+    records = list(engine.run(stream))
+    assert not any(math.isfinite(r.grad_norm) for r in records)
+    assert all(math.isfinite(r.loss) for r in records)
+    assert all(map(torch.equal, engine.model.parameters(), before))
+    assert scaler.get_scale() == 2.0 ** (40 - len(records))
+    assert engine.state(stream)["random"]["scaler"]["scale"] == scaler.get_scale()
 
 
 def test_channels_last_reaches_weights_and_images():

@@ -55,19 +55,24 @@ def test_features_equal_those_of_png_files(trusted, tmp_path, channels):
     assert found.std(0).mean() > 1e-3  # not the same feature for every image
 
 
-def test_statistics_and_distance_equal_those_of_png_files(trusted, tmp_path):
+def test_statistics_and_their_fid_equal_those_of_png_files(trusted, tmp_path):
+    """Two sets of images in memory, and the same two as folders of PNG through pytorch-fid."""
     from pytorch_fid import fid_score
 
-    files = pngs(tmp_path / "png", images := to_bytes(torch.randn(4, 3, 32, 32)))
-    found = torch.cat([trusted(part).pool for part in images.split(3)])
-    mean, cov = fid_score.calculate_activation_statistics(
-        files, trusted.net, batch_size=3, num_workers=0
-    )
-    moments = scores.merged(scores.Moments.of(part) for part in found.split(2))
-    assert np.abs(moments.gaussian[0].numpy() - mean).max() < 1e-6
-    assert np.abs(moments.gaussian[1].numpy() - cov).max() < 1e-6
-    pair = torch.from_numpy(mean), torch.from_numpy(cov)
-    assert frechet(moments.gaussian, pair) < 1e-6
+    memory, folders = [], []
+    for name, spread in (("a", 1.0), ("b", 0.3)):
+        files = pngs(tmp_path / name, images := to_bytes(spread * torch.randn(4, 3, 32, 32)))
+        found = torch.cat([trusted(part).pool for part in images.split(3)])
+        memory.append(scores.merged(scores.Moments.of(part) for part in found.split(2)))
+        mean, cov = fid_score.calculate_activation_statistics(
+            files, trusted.net, batch_size=3, num_workers=0
+        )
+        folders.append((torch.from_numpy(mean), torch.from_numpy(cov)))
+        for ours, theirs in zip(memory[-1].gaussian, folders[-1], strict=True):
+            assert (ours - theirs).abs().max() < 1e-6
+    distance = scores.frechet_distance(*memory)
+    assert distance == pytest.approx(frechet(*folders), abs=1e-6)
+    assert distance > 1  # of different images
 
 
 def test_logits_have_no_bias(trusted, random_weights):

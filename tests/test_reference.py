@@ -1,9 +1,11 @@
 """Features of real images: kept beside the data, made again if anything changed."""
 
 import numpy as np
+import pytest
+import small_cifar
 import torch
 
-from dashlib import data, inception, reference
+from dashlib import data, datasets, inception, reference
 from dashlib.shards import Shards
 
 
@@ -43,6 +45,30 @@ def test_reference_is_kept_and_made_again_if_anything_changed(digits, tmp_path):
     assert made(data.Images(-digits.train.x, digits.train.y))[1] > 0  # other pixels
     assert made(how=reference.Extractor(network, "1" * 64, "counting"))[1] > 0  # other weights
     assert made(digits.test)[1] == len(digits.test)
+
+
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
+    tmp_path, monkeypatch, name, classes
+):
+    """Of CIFAR-100 as of CIFAR-10: the release has none of the former."""
+    for attribute, value in small_cifar.expected(name).items():
+        monkeypatch.setattr(datasets._kind(name), attribute, value)
+    (tmp_path / datasets._kind(name).filename).write_bytes(small_cifar.archive(name))
+    network = Counting()
+    extractor = reference.Extractor(network, "0" * 64, "counting")
+    images, found = reference.real_images(name, tmp_path, Shards())
+    first, again = (
+        reference.reference(name, "train", images, extractor, Shards(), root=tmp_path)
+        for _ in range(2)
+    )
+    assert (found, network.seen) == (classes, 20)
+    want = torch.cov(images.x.flatten(1)[:, :6].double().T)
+    for kept in (first, again):
+        torch.testing.assert_close(kept.moments.gaussian[1], want)
+        assert str(kept) == f"{name}/train, 20 images"
+    (file,) = (tmp_path / "reference").iterdir()
+    assert file.name == f"{name}-train-20x32px-00000000.safetensors"
 
 
 def test_features_that_are_kept_are_spread_over_the_classes():
