@@ -53,7 +53,7 @@ lint: setup
 
 unit: setup
 	@$(say) "2/5 unit tests"
-	@$(PY) -m pytest tests -m "not browser"
+	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile
 
 nbval: setup
 	@$(say) "3/5 stored notebook outputs (nbval)"

@@ -15,6 +15,7 @@ from dashlib.efficiency import PAIRS, PRECISIONS, Settings, best_device
 from dashlib.evaluation_cli import evaluate
 from dashlib.progress import Bars, refresh_seconds
 from dashlib.repair_cli import repair
+from dashlib.rows import run_name
 from dashlib.sampling_cli import sample
 from dashlib.shards import lone_process
 from dashlib.specs import PARTS
@@ -31,11 +32,15 @@ def main() -> None:
 
 @main.command(name="make")
 @click.argument("name")
-def make_run(name: str) -> None:
-    """Make the stored run NAME (e.g. digits/dash-transfer-s0) from scratch."""
+@click.option("--seed", default=0, show_default=True, help="Training seed, for the name of a row.")
+def make_run(name: str, seed: int) -> None:
+    """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
+
+    A row is trained under TIRT Transfer, or as its name says (digits/dash-uniform).
+    """
     torch.set_num_threads(1)
     try:
-        run = experiments.execute(name, Bars())
+        run = experiments.execute(run_name(name, seed), Bars())
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")

@@ -10,20 +10,23 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from IPython.display import Image as NotebookImage
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 STYLE: dict[Any, Any] = {
-    "font.size": 11,
+    "font.size": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "axes.axisbelow": True,
-    "axes.titlesize": 11,
+    "axes.titlesize": 12,
+    "axes.prop_cycle": cycler(color=CYCLE),
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "lines.linewidth": 2.0,
@@ -72,8 +75,8 @@ METRICS = {
     "cond_mse": "error of the conditional branch",
     "uncond_mse": "error of the unconditional branch",
 }
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 DPI = 100
+READABLE = 6.4  # inches: what is wider is drawn as if it were no wider, so that its text grows
 
 
 def axes(
@@ -87,10 +90,17 @@ def axes(
 
 
 def png(figure: Figure, *, colors: int | None = None) -> bytes:
-    """The figure as PNG bytes, the same for the same figure; ``colors`` quantises the palette."""
-    buffer = io.BytesIO()
+    """The figure as PNG bytes, the same for the same figure; ``colors`` quantises the palette.
+
+    A page shows wide figures scaled down, and a phone most of all.  So one of more than
+    ``READABLE`` inches is laid out at that width, with as many pixels as it would have had.
+    """
+    (width, height), buffer = figure.get_size_inches(), io.BytesIO()
+    shrink = min(1.0, READABLE / width)
+    figure.set_size_inches(width * shrink, height * shrink)
     with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=DPI / shrink, metadata={"Software": None})
+    figure.set_size_inches(width, height)
     if colors is None:
         return buffer.getvalue()
     picture = (
@@ -244,19 +254,15 @@ def draw_sweep(
 
 
 def sweep(values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> Figure:
-    """Frechet distance (log scale) and class accuracy against the guidance scale."""
-    figure, grid = axes(1, 2, size=(8.2, 3.6))
-    for ax, metric, label in zip(
-        grid[0],
-        ("frechet", "accuracy"),
-        ("Fréchet distance (lower is better)", "class accuracy"),
-        strict=True,
-    ):
+    """Frechet distance (log scale, lower is better) and class accuracy against the scale."""
+    figure, grid = axes(1, 2, size=(8.2, 4.0))
+    labels = {"frechet": "Fréchet distance", "accuracy": "class accuracy"}
+    for ax, (metric, label) in zip(grid[0], labels.items(), strict=True):
         draw_sweep(ax, values, metric)
         ax.set_title(label)
     grid[0, 0].set_yscale("log")
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

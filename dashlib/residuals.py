@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dashlib.geometry import Symmetric
+from dashlib.geometry import Form, Symmetric, angle
 from dashlib.guidance import Branches
 
 
@@ -83,3 +83,24 @@ def mean_moments(summaries: Sequence[Mapping[str, float]]) -> Moments:
     every = [stored_moments(summary) for summary in summaries]
     cc, cu, uu = (sum(getattr(m, k) for m in every) / len(every) for k in ("cc", "cu", "uu"))
     return Moments(cc, cu, uu)
+
+
+def placement(m: Moments, base: Moments, form: Form) -> dict[str, float]:
+    """Where errors m lie, beside those of a yardstick and in the axes of an objective's form.
+
+    ``main``: degrees of the long axis (:func:`dashlib.geometry.angle`); ``ratio``: root mean square
+    along it over that across; ``own``: degrees of the form's softest direction, nan for a form that
+    is nearly round; ``soft``, ``stiff``: mean squares along and across that direction over the
+    yardstick's; ``excess``: degrees in which m exceeds the yardstick most, nan if nowhere; ``w``:
+    the scale with the smallest guided error.
+    """
+    (low, high), more, (soft, stiff) = m.eigenvalues, m - base, form.axes
+    return {
+        "main": angle(m.axes[1]),
+        "ratio": math.sqrt(high / low),
+        "own": angle(soft) if form.condition > 1.2 else math.nan,
+        "soft": m.along(soft) / base.along(soft),
+        "stiff": m.along(stiff) / base.along(stiff),
+        "excess": angle(more.axes[1]) if more.eigenvalues[1] > 0 else math.nan,
+        "w": m.best_w,
+    }

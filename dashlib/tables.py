@@ -17,6 +17,20 @@ FASHION_ROWS = (  # the paper's order, then the rows that its table lacks
     *("single_head", "dash", "dash_no_un", "cond_only_dropout"),
 )
 DIGITS_ROWS = (*FASHION_ROWS, "dash_no_an", "gap_match_cond")
+WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
+    "uniform": ("dash", "uniform"),
+    "Min-SNR for ε": ("dash", "min_snr"),
+    "TIRT, frozen: TIRT Transfer": ("dash", "transfer"),
+    "TIRT, relearned": ("dash", "tirt"),
+    "TIRT normalised by the batch, frozen": ("dash", "transfer_tirt_batch"),
+    "TIRT on the ε base, frozen": ("dash", "transfer_tirt_eps"),
+    "TIRT on the ε base, relearned": ("dash", "tirt_eps"),
+    "uncertainty (EDM2), frozen": ("dash", "transfer_uncertainty"),
+    "uncertainty (EDM2), relearned": ("dash", "uncertainty"),
+    "TIRT Transfer, anchor 0.03": ("dash_an_0.03", "transfer"),
+    "TIRT Transfer, anchor 0.3": ("dash_an_0.3", "transfer"),
+    "TIRT Transfer, anchor 1": ("dash_an_1", "transfer"),
+}
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -79,6 +93,13 @@ def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str
     groups = _digits(rows, weighting).items()
     lines = [[NAMES[key], *_measured(runs), *_published(key)] for key, runs in groups]
     return markdown(["model", *OURS, *PAPERS], lines)
+
+
+def weighted() -> str:
+    """DASH on digits under every timestep weighting, and with other weights of its anchor (0.1)."""
+    groups = {name: results.select(*row) for name, row in WEIGHTED.items()}
+    lines = [[k, str(len(runs)), *_measured(runs)[1:]] for k, runs in groups.items()]
+    return markdown(["DASH, weighted by", "seeds", *OURS[1:]], lines)
 
 
 def best_scale(runs: Sequence[Run]) -> str:

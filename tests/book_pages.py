@@ -14,6 +14,7 @@ PAGES = sorted(str(p.relative_to(HTML)) for p in HTML.rglob("*.html") if "_stati
 CHAPTERS = [p for p in PAGES if p.startswith("notebooks/")]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+PATIENCE = 120_000  # ms: a busy machine is slow, not broken
 READY = """() => {
     const views = 'script[type="application/vnd.jupyter.widget-view+json"]';
     return document.querySelectorAll(".widget-subarea > .jupyter-widgets").length
@@ -55,6 +56,7 @@ def launched():
 
 def watched(context, *inside):
     """Open a page that notes what it asks for outside these addresses and what goes wrong in it."""
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.problems = []
     note = page.problems.append
@@ -69,8 +71,8 @@ def watched(context, *inside):
 
 def visit(page, url):
     """Go to a page and wait until its widgets, pictures and formulas are there."""
-    page.goto(url)
-    page.wait_for_function(READY)
+    page.goto(url, timeout=PATIENCE)
+    page.wait_for_function(READY, timeout=PATIENCE)
     page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
     page.wait_for_timeout(300)
 

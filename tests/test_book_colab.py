@@ -6,6 +6,7 @@ import sys
 import colab
 import pytest
 
+import execute
 from execute import chapters
 
 CHAPTER = '# %% [markdown]\n# # One\n\n# %%\nprint("one")\n'
@@ -17,6 +18,16 @@ def test_every_chapter_begins_with_the_cell(twin):
     assert colab.with_cell(text, colab.cell(colab.repository())) == text, (
         "run `python book/scripts/colab.py`"
     )
+
+
+@pytest.mark.parametrize("prefixes", [[], ["01_"]], ids=["all", "one"])
+def test_only_the_chapters_asked_for_are_rewritten(tmp_path, monkeypatch, prefixes):
+    for name in ("01_one.py", "01b_two.py"):
+        (tmp_path / name).write_text(CHAPTER)
+    monkeypatch.setattr(execute, "NOTEBOOKS", tmp_path)
+    colab.main(prefixes)
+    with_cell = [p.name for p in chapters() if colab.FIRST_LINE in p.read_text()]
+    assert with_cell == (["01_one.py"] if prefixes else ["01_one.py", "01b_two.py"])
 
 
 def test_the_cell_is_inserted_once_and_replaced():

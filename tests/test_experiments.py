@@ -375,7 +375,7 @@ def test_the_command_line_trains(lab):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("make", "digits/kd"), "unknown run 'digits/kd'"),
+        (("make", "digits/kd"), "unknown row 'digits/kd'"),
         (("make", STUDENT), f"make {TEACHER}"),
         (("reproduce", "digits", "--only", "kd"), "no run's name contains 'kd'"),
         (("reproduce", "cifar"), "cifar"),

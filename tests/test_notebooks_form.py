@@ -15,18 +15,27 @@ from execute import NOTEBOOKS
 TWINS = sorted(NOTEBOOKS.glob("*.py"))
 MOST_CELLS, FEWEST_CELLS = 20, 10
 MOST_LINES, MEDIAN_LINES = 20, 8
-# Debts of the first chapters, whose cells draw figures and assert claims at once.
-MORE_CELLS = {"05_fashion_mnist": 27, "06_paper_scale": 28}
+# Debts of chapters whose cells draw figures and assert claims at once.
+MORE_CELLS = {
+    "04b_tirt_microscope": 26,
+    "05_fashion_mnist": 27,
+    "06_paper_scale": 28,
+    "07_playground": 23,
+    "09_gap_atlas": 23,
+}
 LONGER_CELLS = {  # median of the lines that are not empty
     "01_teacher": 14,
     "02_guidance_gap_collapse": 14,
     "03_dual_branch_distillation": 17,
     "04_tirt_transfer": 15,
+    "04b_tirt_microscope": 14,
     "05_fashion_mnist": 14,
     "06_paper_scale": 13,
+    "07_playground": 14,
+    "08_loss_geometry": 11.5,
+    "09_gap_atlas": 13,
 }
 CODE_PER_WORD = {"05_fashion_mnist": 1.11}
-FEWER_TRIES = {"01_teacher": 1}
 OTHER_END = {"05_fashion_mnist": "What to take away", "06_paper_scale": "What to take away"}
 
 
@@ -97,8 +106,8 @@ def test_more_words_than_code(twin, code, prose):
     assert ratio <= CODE_PER_WORD.get(twin.stem, 1)
 
 
-def test_every_explorer_says_what_to_try_and_what_to_see(twin, code, prose):
-    explorers = sum(len(re.findall(r"^explorer\(", source, re.MULTILINE)) for source in code)
-    wanted = explorers - FEWER_TRIES.get(twin.stem, 0)
-    assert prose.count("**Try:**") >= wanted
-    assert prose.count("**See:**") >= wanted
+def test_every_explorer_says_what_to_try_and_what_to_see(code, prose):
+    found = [re.findall(r"^(?:display\()?explorer\(", source, re.MULTILINE) for source in code]
+    assert sum(map(len, found)) >= 1
+    assert prose.count("**Try:**") >= sum(map(len, found))
+    assert prose.count("**See:**") >= sum(map(len, found))

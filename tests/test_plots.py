@@ -31,6 +31,25 @@ def test_quantised_png_is_smaller_and_has_few_colours() -> None:
     assert len(picture.getcolors()) <= 16
 
 
+def test_the_text_of_a_wide_figure_grows_and_its_pixels_stay() -> None:
+    def drawn(width: float) -> tuple[tuple[int, int], int]:
+        figure, grid = plots.axes(size=(width, 2.0))
+        grid[0, 0].remove()
+        figure.text(0.5, 0.5, "I", ha="center", va="center", fontsize=40)
+        picture = Image.open(io.BytesIO(plots.png(figure))).convert("L")
+        assert tuple(figure.get_size_inches()) == (width, 2.0)
+        return picture.size, int((np.asarray(picture) < 128).any(1).sum())
+
+    (usual, height), (wide, taller) = drawn(plots.READABLE), drawn(2 * plots.READABLE)
+    assert (usual, wide) == ((640, 200), (1280, 200))
+    assert taller == pytest.approx(2 * height, abs=2)
+
+
+def test_colours_of_the_cycle_are_used_without_being_asked_for() -> None:
+    ax = plots.axes()[1][0, 0]
+    assert [ax.plot([0, 1])[0].get_color() for _ in plots.CYCLE] == list(plots.CYCLE)
+
+
 def test_quantised_png_keeps_the_hue_of_faint_shades() -> None:
     figure, grid = plots.axes()
     for i, shade in enumerate(plots.CYCLE):  # each under a line, as the seeds' ranges are

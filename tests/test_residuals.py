@@ -10,7 +10,14 @@ from dashlib import results
 from dashlib.geometry import Form, angle, composite, unit
 from dashlib.guidance import Branches
 from dashlib.metrics import pair_stats, summarise
-from dashlib.residuals import Moments, errors, mean_moments, moments, stored_moments
+from dashlib.residuals import (
+    Moments,
+    errors,
+    mean_moments,
+    moments,
+    placement,
+    stored_moments,
+)
 
 
 @pytest.fixture
@@ -131,3 +138,23 @@ def test_stored_students_have_moments_that_share_out_their_errors(scale):
             m = stored_moments(summary)
             assert m.along((1, 1)) == pytest.approx(2 * summary["common_mse"], rel=1e-6), name
             assert Form(1, -1, 1).mean(m) == pytest.approx(summary["gap_mse"], rel=1e-6), name
+
+
+def test_a_needle_beyond_the_yardstick_is_placed_along_the_blind_direction():
+    base = Moments(0.02, 0.0, 0.02)
+    along = 0.5 * np.outer((0.6, 0.8), (0.6, 0.8))
+    needle = Moments(base.cc + along[0, 0], along[0, 1], base.uu + along[1, 1])
+    found = placement(needle, base, composite(4))
+    assert found["main"] == found["own"] == found["excess"] == pytest.approx(angle((3, 4)))
+    assert found["soft"] == pytest.approx((0.5 + 0.02) / 0.02)
+    assert found["stiff"] == pytest.approx(1)
+    assert found["ratio"] == pytest.approx((0.52 / 0.02) ** 0.5)
+    assert found["w"] == pytest.approx(needle.best_w)
+
+
+def test_a_yardstick_has_no_excess_and_a_round_form_no_direction():
+    base = Moments(0.03, 0.01, 0.02)
+    found = placement(base, base, Form(1.1, 0, 1))
+    assert math.isnan(found["excess"])
+    assert math.isnan(found["own"])
+    assert found["soft"] == found["stiff"] == 1

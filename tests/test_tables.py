@@ -9,7 +9,7 @@ import pytest
 from dashlib import results, tables
 from dashlib.paper import FURTHER, PAPER
 from dashlib.plots import NAMES
-from dashlib.specs import HEADLINE
+from dashlib.specs import HEADLINE, SPECS
 
 
 def runs(*values: float) -> Any:
@@ -103,6 +103,15 @@ def test_guidance_shows_every_scale_and_the_best_ones(metric: str, digits: int) 
     assert list(student)[1:-2] == list(own)
     value, label = student["own best"].rsplit(" ", 1)
     assert student[label.strip("()")] == value
+
+
+def test_weighted_shows_every_stored_dash_student() -> None:
+    found = rows(tables.weighted())
+    uniform = [r.metrics["guidance"]["TAG"]["frechet"] for r in results.select("dash", "uniform")]
+    assert found["uniform"]["FD TAG"] == f"{np.mean(uniform):.1f} ± {np.std(uniform, ddof=1):.1f}"
+    assert found["TIRT Transfer, anchor 1"]["seeds"] == "1"
+    dash = {name for name in SPECS if name.startswith(("digits/dash-", "digits/dash_an"))}
+    assert sum(int(row["seeds"]) for row in found.values()) == len(dash)
 
 
 def test_a_row_with_one_branch_has_no_gap() -> None:

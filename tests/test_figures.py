@@ -1,0 +1,89 @@
+"""Figures of single chapters: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from dashlib import plots
+from dashlib.figures import claims, plane
+from dashlib.geometry import Form, composite, unit
+from dashlib.guidance import Branches
+from dashlib.measurements import Estimate, Part
+from dashlib.residuals import Moments
+
+
+def excess(value: float, error: float, base: float = 10.0) -> Estimate:
+    parts = (Part("row", (base + value,), (0,)), Part("dash", (base,), (0,)))
+    return Estimate(value, error, parts)
+
+
+def test_rivals_are_drawn_over_dash_in_the_colour_of_the_judgement() -> None:
+    found = {"scratch": excess(5, 1), "composite": excess(-5, 1), "cond_only": excess(1, 5)}
+    figure = claims.excess_forest({"digits": {**found, "fitnets": None}, "clothes": found}, 2)
+    left, right = figure.axes
+    dots = [line for line in left.lines if line.get_marker() == "o"]
+    assert [dot.get_xdata().item() for dot in dots] == [1.5, 0.5, 1.1]
+    assert [dot.get_color() for dot in dots] == [claims.JUDGED[k] for k in (True, False, None)]
+    bars = [line for line in left.lines if len(set(line.get_xdata())) == 2]
+    assert bars[0].get_xdata() == pytest.approx([1.3, 1.7])
+    assert [text.get_text() for text in left.texts] == ["not stored"]
+    assert left.get_yticklabels()[0].get_text() == plots.NAMES["scratch"]
+    assert not any(label.get_text() for label in right.get_yticklabels())
+
+
+def test_gap_lengths_shows_every_seed_beside_the_papers_bar() -> None:
+    published = {"cond_only": (0.08, 0.09), "dash": (0.89, 0.91)}
+    groups = {"collapsed": (0.06, 0.35), "shortened": (0.35, 0.85), "kept": (0.85, 1.18)}
+    measured = {"cond_only": ((2.0, 2.1), (4.0,)), "dash": ((0.9,), ())}
+    ax = claims.gap_lengths(published, groups, measured).axes[0]
+    bars = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "|"]
+    assert bars == list(published.values())
+    dots = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"]
+    assert dots == [(2.0, 2.1), (4.0,), (0.9,), ()]
+    assert [text.get_text() for text in ax.texts] == list(groups)
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_level_sets_are_two_lines_for_a_blind_form_and_one_ellipse_otherwise() -> None:
+    forms = {"composite": ("composite", composite(4)), "round": ("dash", Form(1, 0, 1))}
+    figure = plane.level_sets(forms, thick="round")
+    first, second, ellipse = figure.axes[0].lines
+    assert labels(figure) == ["composite", "round"]
+    assert first.get_color() == second.get_color() == plots.color("composite")
+    assert ellipse.get_linewidth() > first.get_linewidth()
+    assert np.hypot(*ellipse.get_xydata().T) == pytest.approx(1)
+    x, y = second.get_xydata().T
+    assert composite(4).value(x, y) == pytest.approx(1)
+
+
+def test_implied_errors_marks_the_guided_error_at_w() -> None:
+    residuals = {"gap": unit((1, -1)), "null": unit((3, 4))}
+    figure = plane.implied_errors(residuals, 4.0, np.linspace(0, 6, 61))
+    marks = [x.get_ydata().item() for x in figure.axes[1].lines if x.get_marker() == "o"]
+    assert marks == pytest.approx([7 / 2**0.5, 0], abs=1e-9)
+    assert "w = 4" in figure.axes[1].get_title()
+    assert labels(figure) == ["gap", "null"]
+
+
+def test_clouds_draw_pixels_ellipses_and_the_null_direction() -> None:
+    of = {k: Branches(*torch.randn(2, 5, 1, 4, 4)) for k in ("composite", "dash")}
+    figure = plane.clouds(of, {"composite": unit((3, 4)), "dash": None}, every=4)
+    left, right = figure.axes
+    assert len(left.lines[0].get_xdata()) == 5 * 16 / 4
+    assert (len(left.lines), len(right.lines)) == (3, 2), "a null direction on the left only"
+    assert to_rgb(left.lines[1].get_color()) == to_rgb(plots.color("composite"))
+
+
+def test_ellipses_are_the_same_in_every_panel() -> None:
+    rows = {"dash": Moments(0.04, 0.0, 0.01), "composite": Moments(0.5, 0.4, 0.6)}
+    figure = plane.ellipses(rows, unit((3, 4)), (2.0, 0.5))
+    for ax, limit in zip(figure.axes, (2.0, 0.5), strict=True):
+        assert ax.get_xlim() == (-limit, limit)
+        assert ax.lines[1].get_xdata().max() == pytest.approx(0.2)
+        assert ax.lines[1].get_ydata().max() == pytest.approx(0.1, rel=1e-3)
+    assert labels(figure) == [plots.NAMES[row] for row in rows]
