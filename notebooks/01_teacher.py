@@ -19,8 +19,8 @@
 #
 # Before anything is compressed, this chapter takes the *teacher* to pieces: the large model whose behaviour a small
 # student is later asked to keep. It is a class-conditional diffusion model of 8×8 digits, small enough that every
-# claim below can be checked while you read, and built exactly like its big relatives: a UNet that predicts noise,
-# trained so that it can also be asked without a label.
+# claim below can be checked while you read, and built like its big relatives {cite}`dhariwal2021diffusion`: a UNet that
+# predicts noise, trained so that it can also be asked without a label.
 #
 # By the end you will be able to
 #
@@ -35,6 +35,28 @@
 # not guidance with $w = 4$: its average is much lower. (3) Whether $\varepsilon$ is recomputed after the predicted
 # image is clamped matters more than any setting of $w$. Each is asserted by a cell: should it cease to be true, the book
 # does not build. Symbols are those of the {doc}`notation page </notation>`.
+
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
 from itertools import product
@@ -86,9 +108,10 @@ Markdown(
 # two variances, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, orders noise levels independently of the schedule,
 # and its logarithm is the scale on which they are best compared.
 #
-# Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves. Press *Play*, or drag:
-# find the $t$ at which you no longer recognise the digits, and the $t$ at which you would no longer bet on *any* of
-# them.
+# Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves.
+#
+# **Try:** press *Play*, or drag: find the $t$ at which you no longer recognise the digits, and the $t$ at which you would no
+# longer bet on *any* of them. Then look down at the dot, and up at the log-SNR in the title.
 
 # %%
 x0 = digits.test.x[:8]
@@ -102,10 +125,10 @@ def noisy_at(t):
     return plots.images_over_curve(x_t, alpha_bar, t, ylabel="$\\bar\\alpha_t$", title=title)
 
 
-explorer(noisy_at, Parameter("t", [*range(0, 1000, 50), 999], start=6), play=True)
+explorer(noisy_at, Parameter("timestep $t$", [*range(0, 1000, 50), 999], start=6), play=True)
 
 # %% [markdown]
-# Most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. The
+# **See:** most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. The
 # two ends are easy in different ways: near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
 # *but* noise, so that $x_t$ itself is an excellent guess of $\varepsilon$. The signal never quite vanishes, though: the
 # last $\bar\alpha_t$ is tiny, not zero. Dividing by its root will cause trouble later.
@@ -244,7 +267,8 @@ Markdown(tables.markdown(["scored against all training images", "Fréchet distan
 # $g = \varepsilon_c - \varepsilon_u$ is the **guidance gap**. Classifier-free guidance {cite}`ho2022classifier`
 # extrapolates along it, $\varepsilon_w = \varepsilon_u + w\,g$, equation {eq}`eq-cfg` of the notation. In this book
 # $w = 0$ is unconditional, $w = 1$ is the plain conditional model, and only $w > 1$ is guidance. Other texts count from
-# zero what we count from one; a scale without its convention means little.
+# zero what we count from one; a scale without its convention means little. The two answers need not even come from one
+# network: {cite:t}`karras2024autoguidance` guide a model by its difference from a worse version of itself.
 #
 # Both answers come out of *one* forward pass: `branches` stacks the batch on itself, asks the first half with the labels
 # and the second with the null label. We check that this equals two separate passes. Then we look at what the dial does
@@ -292,7 +316,7 @@ def beside_unguided(w, name):
     return plots.image_grids(pictures, 5 if len(images) == 20 else 10)
 
 
-dial = Parameter("w", ["1.5", "2", "3", "4", "TAG"])
+dial = Parameter("guidance scale $w$", ["1.5", "2", "3", "4", "TAG"])
 explorer(beside_unguided, dial, Parameter("teacher", list(TEACHERS)))
 
 # %% [markdown]
@@ -354,8 +378,10 @@ def tag_curve(beta, ends):
 
 
 ends = [(1, 2), (1, 4), (1, 6), (2, 4), (0, 4)]
-extent = Parameter("w_min → w_max", ends, [f"{low} → {high}" for low, high in ends], start=1)
-display(explorer(tag_curve, Parameter("β", [0, 1, 2.5, 5, 10, 20], start=3), extent))
+extent = Parameter(
+    r"$w_{\min} \to w_{\max}$", ends, [f"{low} → {high}" for low, high in ends], start=1
+)
+display(explorer(tag_curve, Parameter(r"$\beta$", [0, 1, 2.5, 5, 10, 20], start=3), extent))
 used = {kind: TAG()(timesteps(1000, 50, kind)) for kind in ("leading", "linspace")}
 used["all timesteps"] = TAG()(torch.arange(1000))
 assert all(w.max() < 4 and 2.4 < w.mean() < 2.6 for w in used.values())
@@ -505,7 +531,9 @@ assert all(final[name, "none", 4] > 100 for name in runs)
 assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name in runs)
 
 # %% [markdown]
-# Here are the steps at $w = 4$. The title gives the root mean square of $r_t$. Begin at the left end, with pure noise, where
+# Here are the steps at $w = 4$. The title gives the root mean square of $r_t$.
+#
+# **Try:** begin at the left end, with pure noise, where
 # both rules see the same $x_t$ and predict the same image; then look when the two $x_t$ part company, and what becomes of
 # the predicted image, first for one teacher, then for the other.
 
@@ -525,10 +553,10 @@ def at_step(i, name):
 
 steps = [*range(5), *range(6, 48, 3), 47, 49]
 shown = [str(path["tirt", "clamp", 4][i].t) for i in steps]
-explorer(at_step, Parameter("t", steps, shown), Parameter("teacher", list(runs)))
+explorer(at_step, Parameter("timestep $t$", steps, shown), Parameter("teacher", list(runs)))
 
 # %% [markdown]
-# Under *recompute* nothing is left unexplained, and digits emerge from noise that thins out step by step. Under *clamp* the
+# **See:** under *recompute* nothing is left unexplained, and digits emerge from noise that thins out step by step. Under *clamp* the
 # `tirt` teacher loses most in the very first steps, the `uniform` teacher less at once but for much longer. Either way
 # $x_t$ soon has too much contrast for its timestep, the predicted image turns grey, and it stays grey although
 # $r_t$ has meanwhile become small: the damage is not undone. The last image has markedly less contrast than

@@ -32,6 +32,28 @@
 # see which findings survive pictures with sixteen times as many pixels. The paper's CIFAR numbers stand apart and are labelled.
 # The words are those of the {doc}`notation page </notation>`.
 
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
 # %%
 from itertools import product
 
@@ -77,7 +99,7 @@ from dashlib.widgets import Parameter, explorer
 def blind_line(w):
     figure, grid = plots.axes(size=(4.6, 4.2))
     ax = grid[0, 0]
-    ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: e_c = 0")
+    ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: $e_c = 0$")
     ax.axline((0, 0), (w - 1, w), color=plots.color("composite"), label=f"composite, w = {w:g}")
     ax.plot(0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point")
     ax.set(
@@ -91,7 +113,7 @@ def blind_line(w):
 
 
 explorer(
-    blind_line, Parameter("guidance scale w", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
+    blind_line, Parameter("guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
 )
 
 # %% [markdown]
@@ -151,7 +173,8 @@ def collapse_rows(alpha):
     return plots.image_rows(rows, size=(5.6, 2.6))
 
 
-explorer(collapse_rows, Parameter("alpha (0: teacher, 1: collapsed)", [0.0, 0.25, 0.5, 0.75, 1.0]))
+part = Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0.0, 0.25, 0.5, 0.75, 1.0])
+explorer(collapse_rows, part)
 
 # %% [markdown]
 # ## Why a network cannot be that student
@@ -457,7 +480,7 @@ def samples_at(label, of):
     return plots.image_rows(rows, size=(6.0, 2.8))
 
 
-dial = Parameter("guidance scale w", LABELS, start=LABELS.index("4"))
+dial = Parameter("guidance scale $w$", LABELS, start=LABELS.index("4"))
 explorer(samples_at, dial, Parameter("samples of", list(SETS)))
 
 # %% [markdown]

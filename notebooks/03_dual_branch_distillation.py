@@ -17,7 +17,7 @@
 #
 # ## Overview
 #
-# {ref}`ch-collapse` showed what an objective that watches one output leaves free. The remedy of DASH {cite}`shafi2026dash` is short:
+# Distillation trains a small network on the answers of a large one {cite}`hinton2015distilling`. {ref}`ch-collapse` showed what an objective that watches one output leaves free. The remedy of DASH {cite}`shafi2026dash` is short:
 # watch both branches. This chapter takes that loss apart and then asks what it buys. You will
 #
 # - evaluate the three terms of the DASH loss on teacher and students, and turn a branch error round the full circle to
@@ -33,6 +33,28 @@
 # guidance scale, and that supervising the second branch is what does it. All models are ours: 8×8 digits, and in the explorers, at the turn of a dial, the 32×32 pictures
 # of clothes of {ref}`ch-fashion`, so that you see what holds at both scales. The paper's numbers, from CIFAR, stand apart and are labelled.
 
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
 # %%
 import math
 from itertools import islice
@@ -44,8 +66,8 @@ from IPython.display import Markdown
 from dashlib import data, experiments, plots, results
 from dashlib.guidance import Guided
 from dashlib.losses import make_objective, mse
+from dashlib.machine import offered
 from dashlib.paper import PAPER
-from dashlib.plots import show
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
 from dashlib.specs import SCALES
@@ -74,10 +96,10 @@ teacher = results.load("digits/teacher-tirt").model()
 digits, schedule = data.load("digits"), Schedule()
 
 
-def stream(images, batch_size, seed):
-    """Endless noisy batches that carry both of the teacher's branches."""
-    noisy = data.Stream(images, schedule, teacher.null_label, batch_size, seed=seed)
-    return data.with_teacher(noisy, teacher)
+def stream(images, batch_size, seed, of=teacher):
+    """Endless noisy batches that carry both of a teacher's branches."""
+    noisy = data.Stream(images, schedule, of.null_label, batch_size, seed=seed)
+    return data.with_teacher(noisy, of)
 
 
 dash = make_objective("dash")
@@ -204,14 +226,20 @@ Markdown(
 # ## A live distillation
 #
 # The loop is short. A batch brings the teacher's answers, the objective names the terms, the weighting reduces them to one number, and the rest
-# is ordinary training. (The library's `Trainer`, which made the stored runs, adds gradient clipping, a decaying learning rate and averaged weights.)
+# is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (The library's `Trainer`, which made the stored runs, adds gradient clipping, a decaying learning rate and averaged weights.)
+#
+# What is distilled depends on your machine: where PyTorch sees a GPU, the 32×32 clothes of {ref}`ch-fashion` (their images are downloaded if they are not there), elsewhere, as on this page if it was made on
+# a CPU, the digits. The loop is the same.
 
 # %%
+HERE, device = offered()  # clothes on a GPU, digits on a CPU
+images = data.load(HERE.name, download=True).train.to(device)
+tutor = results.load(f"{HERE.name}/teacher-tirt").model().to(device)
 torch.manual_seed(0)
-student, weighting = UNet(STUDENT_DIGITS).train(), Uniform(schedule)
+student, weighting = UNet(HERE.student).train().to(device), Uniform(schedule).to(device)
 optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3)
 history = {name: [] for name in dash.coefficients}
-for batch in islice(stream(digits.train, 64, seed=0), 120):
+for batch in islice(stream(images, 64, seed=0, of=tutor), 120):
     named = dash.terms(student, batch)
     loss = weighting.reduce(dash.total(named), batch.t)
     optimizer.zero_grad()
@@ -229,7 +257,7 @@ def curve(values):
     return 10 * np.arange(len(values)) + 5, values
 
 
-trace = results.load("digits/dash-uniform-s0").trace
+trace = results.load(f"{HERE.name}/dash-uniform-s0").trace
 live = {name: curve(np.reshape(values, (-1, 10)).mean(1)) for name, values in history.items()}
 long = {name: curve(trace[f"curve.{name}"].numpy()) for name in history}
 for name in ("imitation", "unconditional"):
@@ -237,7 +265,7 @@ for name in ("imitation", "unconditional"):
     assert long[name][1][-20:].mean() < 0.5 * long["anchor"][1][-20:].mean(), (
         "the anchor has a floor"
     )
-show(plots.panels({"live": live, "stored": long}, xlabel="step", log=True))
+plots.show(plots.panels({"live": live, "stored": long}, xlabel="step", log=True))
 
 # %% [markdown]
 # In {numref}`fig-dash-terms` the two branch terms fall so close together that one hides the other, in the live run and in the long one: what the student learns first, denoising,
@@ -307,7 +335,7 @@ for row, w in RUNS:
 ax.axline((0.01, 0.01), (0.1, 0.1), color="#999999", lw=1)
 ax.set(xscale="log", yscale="log", xlabel="conditional error", ylabel="unconditional error")
 ax.legend(fontsize=9)
-show(figure)
+plots.show(figure)
 
 # %% [markdown]
 # In {numref}`fig-branch-plane` cond-only lies straight above the others: its conditional error is as low as anyone's, its unconditional error several times
@@ -382,11 +410,9 @@ for which, runs in SHOWN.items():
         continue
     assert min(lead[t] for t in range(0, 250, 50)) > 0.1, "much better at low noise"
     assert max(lead[t] for t in range(600, 1000, 50)) < 0.06, "hardly at high noise"
-explorer(
-    by_timestep,
-    Parameter("diagnostic", ["rho", "cos", "cond_mse", "a_star", "uncond_mse"]),
-    students,
-)
+keys = ["rho", "cos", "cond_mse", "a_star", "uncond_mse"]
+named = ["ρ", "cos", "conditional error", "a*", "unconditional error"]
+explorer(by_timestep, Parameter("diagnostic", keys, named), students)
 
 # %% [markdown]
 # At low noise the teacher's gap is a small, detailed picture, which a student of a sixth of its size reproduces badly. What it can't predict shortens the gap of DASH;
@@ -431,7 +457,7 @@ def from_one_noise(label, which):
 cos = {row: [gap("cos")(run) for run in runs] for row, runs in CLOTHES.items()}
 assert min(cos["dash"]) > max(max(cos[row]) for row in ROWS[:-1]), "clothes: DASH points best"
 assert all(0.8 < gap("rho")(run) < 1 for run in CLOTHES["dash"]), "and is a little short"
-explorer(from_one_noise, Parameter("guidance scale w", LABELS, start=2), students)
+explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
 
 # %% [markdown]
 # The same number over three seeds, at all scales. Two more lines put it in proportion: the *second teacher*, which differs from ours only in its timestep weights
@@ -498,7 +524,7 @@ def along_the_way(point, which):
 paths = {f"digits, w = {w}": trajectories("uniform", w, 10, 50) for w in (1, 2, 4)}
 paths["clothes, w = 2"] = worn = trajectories("clothes", 2, 5, 11)
 two, reached = paths["digits, w = 2"], [str(i.t) for i in worn["teacher"]]
-dial = Parameter("t, about", range(11), reached)
+dial = Parameter("timestep $t$, about", range(11), reached)
 for row in ROWS:
     assert 5 * away(two, row, 0) < away(two, row, 30) > away(two, row, 49) / 1.1, "decided"
     assert away(worn, row, 10) > 1.1 * away(worn, row, 6), "clothes: more is added"
@@ -546,7 +572,7 @@ error = in_bins(RUNS["cond_only_dropout", "uniform"], "uncond_mse")[0]
 assert error > 3 * sizes[0], "at low noise students miss by more than the gap"
 assert TEACHER.importance().importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
 curves = {"teacher's gap": (times, sizes), "between the two targets": (times, apart)}
-show(plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o"))
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o"))
 
 # %% [markdown]
 # {numref}`fig-tower` splits the timesteps in two. At high noise several labels are possible, the average over them is a real average, and it lands near $T_u$: the tower property

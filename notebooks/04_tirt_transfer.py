@@ -33,6 +33,28 @@
 # of {ref}`ch-fashion`, whose teacher learned its importance in the same way. Of the paper we could read the abstract,
 # the authors' README and notes by others, not the body: what it argues for TIRT there we do not know, and do not judge.
 
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
 # %%
 import numpy as np
 import torch
@@ -82,7 +104,7 @@ weights = {
     "uniform": uniform,
 }
 on = {"digits": weights, "clothes": weights | {"TIRT, learned": worn.importance().importance()}}
-timestep = Parameter("timestep t", [*range(0, 1000, 40), 999], start=5)
+timestep = Parameter("timestep $t$", [*range(0, 1000, 40), 999], start=5)
 learned_on = Parameter("learned on", list(on))
 explorer(lambda t, of: plots.importance_at(on[of], t, top=3.3), timestep, learned_on)
 

@@ -27,8 +27,30 @@
 # - look at where stored students really lie, timestep by timestep, and whether that is along the blind line of their objective;
 # - find out when sharing weights between the branches makes up for what a loss does not ask, and when not.
 #
-# Claims tested here: the null directions and condition numbers of all objectives, and the one that matters: that what an objective does not see is what its students get wrong. The plane was met in
+# Claims tested here: the null directions and condition numbers of all objectives, and the one that matters, on which the case for DASH {cite}`shafi2026dash` rests: that what an objective does not see is what its students get wrong. The plane was met in
 # {ref}`ch-collapse` (one blind line) and {ref}`ch-dash` (one error turning in it); here it gets its matrices. All models are ours, digits of 8×8 and clothes of 32×32 pixels.
+
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
 import math
@@ -38,12 +60,13 @@ import torch
 from IPython.display import Markdown
 
 from dashlib import data, geometry, plots, results
+from dashlib.figures import plane
 from dashlib.geometry import angle, composite, form_of, multi_w
 from dashlib.guidance import TAG, Branches
 from dashlib.losses import make_objective
 from dashlib.metrics import noisy_pairs, predict
 from dashlib.plots import NAMES, show
-from dashlib.residuals import errors, mean_moments, moments, stored_moments
+from dashlib.residuals import errors, mean_moments, moments, placement, stored_moments
 from dashlib.schedule import Schedule
 from dashlib.specs import HEADLINE, ROWS
 from dashlib.tables import markdown
@@ -133,19 +156,11 @@ for row, form in FORMS.items():
 
 # %% mystnb={"image": {"alt": "Level sets of composite, multi-w, gap match and DASH in the plane of branch errors, for one guidance scale"}}
 def level_sets(w):
-    figure, grid = plots.axes(size=(5.0, 4.4))
-    ax, shown = grid[0, 0], {row: FORMS[row] for row in ("gap_match", "dash_no_an")}
-    shown |= {"multi_w": multi_w(1, w), "composite": composite(w)}
-    names = {"composite": f"composite, w = {w:g}", "multi_w": f"multi-w, U[1, {w:g}]"}
-    for row, form in shown.items():
-        name = names.get(row, NAMES[row])
-        for line in form.level_set(1.0, reach=6):
-            ax.plot(*line.T, color=plots.color(row), label=name, lw=3 if row == "multi_w" else 2)
-            name = None
-    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
-    handles = ax.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=2, fontsize=9)
-    return figure
+    drawn = {"gap match": ("gap_match", FORMS["gap_match"])}
+    drawn["DASH without L_an"] = ("dash_no_an", FORMS["dash_no_an"])
+    drawn[f"multi-w, U[1, {w:g}]"] = thick = ("multi_w", multi_w(1, w))
+    drawn[f"composite, w = {w:g}"] = ("composite", composite(w))
+    return plane.level_sets(drawn, thick=next(k for k, v in drawn.items() if v is thick))
 
 
 scales = [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0]
@@ -255,19 +270,7 @@ Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines
 
 # %% mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
 def implied(w):
-    figure, grid = plots.axes(1, 2, size=(7.4, 3.7))
-    plane, error = grid[0]
-    for line in composite(w).level_set(0.25, reach=4):
-        plane.plot(*line.T, color="black", ls="--", lw=1)
-    for (name, e), shade in zip(RESIDUALS.items(), plots.CYCLE, strict=False):
-        plane.plot(*np.transpose([(0, 0), e]), "o-", color=shade, markevery=[1])
-        error.plot(ws, guided(name, ws), color=shade, label=name)
-        error.plot(w, guided(name, w), "o", color=shade, ms=8)
-    plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
-    error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
-    handles = error.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=5, fontsize=9)
-    return figure
+    return plane.implied_errors(RESIDUALS, w, ws)
 
 
 explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2))
@@ -283,25 +286,20 @@ explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 
 # 500 fresh pairs of image and timestep, is there to see the clouds themselves and to check that step.
 
 # %% mystnb={"image": {"alt": "Clouds of pixel errors of a cond-only, a composite and a DASH student, with their ellipses and blind lines"}, "figure": {"caption": "Branch errors of 3,200 pixels each (TIRT Transfer, seed 0), the ellipse of their second moments at two root mean squares, and the null direction of the objective, where it has one.", "name": "fig-clouds"}}
-teacher, clouds, long = results.load("digits/teacher-tirt").model(), {}, {}
+run_of = {
+    row: results.load(f"digits/{row}-transfer-s0") for row in ("cond_only", "composite", "dash")
+}
 noisy = noisy_pairs(data.load("digits").test, Schedule(), pairs=500, seed=1)
-truth = predict(teacher, noisy)
-figure, grid = plots.axes(1, 3, size=(8.4, 3.3))
-for ax, row in zip(grid[0], ("cond_only", "composite", "dash"), strict=True):
-    run = results.load(f"digits/{row}-transfer-s0")
-    cloud = clouds[row] = errors(predict(run.model(), noisy), truth)
-    m, stored = moments(cloud), stored_moments(run.metrics["gap"]["overall"])
-    assert np.allclose(m.matrix, stored.matrix, rtol=0.2), "500 pairs against 10,000"
-    pixels = (of.flatten()[::10] for of in (cloud.cond, cloud.uncond))
-    ax.plot(*pixels, ".", ms=1.5, color="#aaaaaa")
-    ax.plot(*(2 * m.ellipse()).T, color=plots.color(row))
-    if FORMS[row].null is not None:
-        ax.axline((0, 0), FORMS[row].null, color="black", ls="--", lw=1)
-    long[row] = m.eigenvalues[1] ** 0.5
-    ax.set(xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect="equal", xlabel="$e_c$", title=NAMES[row])
-grid[0, 0].set_ylabel("$e_u$")
+truth = predict(results.load("digits/teacher-tirt").model(), noisy)
+clouds = {row: errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
+show(plane.clouds(clouds, {row: FORMS[row].null for row in clouds}))
+
+# %%
+long = {row: moments(cloud).eigenvalues[1] ** 0.5 for row, cloud in clouds.items()}
 assert long["composite"] > 2 * max(long["cond_only"], long["dash"])
-show(figure)
+for row, run in run_of.items():
+    stored = stored_moments(run.metrics["gap"]["overall"])
+    assert np.allclose(moments(clouds[row]).matrix, stored.matrix, rtol=0.2), "500 against 10,000"
 
 # %% [markdown]
 # {numref}`fig-clouds` answers the question for the composite at a glance: its cloud is a needle along its null direction, more than twice as long as anything in the other panels. Cond-only's cloud is stretched upwards, but leans over from its own null direction, the vertical. And DASH, whose
@@ -324,13 +322,7 @@ def overall(runs):
 
 
 def placed(runs, row):
-    m, base, (soft, stiff) = overall(runs[row]), overall(runs["dash"]), FORMS[row].axes
-    (low, high), more = m.eigenvalues, m - base
-    found = {"main": angle(m.axes[1]), "ratio": math.sqrt(high / low)}
-    found["own"] = angle(soft) if FORMS[row].condition > 1.2 else math.nan
-    found |= {"soft": m.along(soft) / base.along(soft), "stiff": m.along(stiff) / base.along(stiff)}
-    found["excess"] = angle(more.axes[1]) if more.eigenvalues[1] > 0 else math.nan
-    return found | {"w": m.best_w}
+    return placement(overall(runs[row]), overall(runs["dash"]), FORMS[row])
 
 
 FORMS["fitnets"] = FORMS["cond_only"]  # as far as outputs go
@@ -413,16 +405,7 @@ for at in LAID.values():
 
 # %% mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
 def in_bin(start, weights):
-    figure, grid = plots.axes(1, 2, size=(7.4, 4.2))
-    for ax, limit in zip(grid[0], (reach, 0.55), strict=True):
-        ax.axline((0, 0), FORMS["composite"].null, color="black", ls="--", lw=1)
-        for row, m in LAID[weights, start].items():
-            ax.plot(*m.ellipse().T, color=plots.color(row), label=NAMES[row])
-        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        ax.set(xlabel="$e_c$", ylabel="$e_u$")
-    handles = ax.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", frameon=False, ncols=3, fontsize=9)
-    return figure
+    return plane.ellipses(LAID[weights, start], FORMS["composite"].null, (reach, 0.55))
 
 
 reach = 1.05 * max(math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values())

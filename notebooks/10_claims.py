@@ -28,6 +28,28 @@
 # Nothing new is trained here. Every number in this chapter is the paper's, and then labelled so, or read from a stored run. **The claims are in our words**: we read the abstract, the authors' README and configurations, and reading notes by others, never
 # the body of the paper, and a fair judge would want to.
 
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
 # %%
 import shlex
 import tomllib
@@ -40,6 +62,7 @@ from IPython.display import Markdown
 
 from dashlib import claims, cost, ledger, plots
 from dashlib.__main__ import main
+from dashlib.figures.claims import excess_forest, gap_lengths
 from dashlib.guidance import TAG
 from dashlib.measurements import RHO, NotMeasured, part
 from dashlib.paper import FURTHER, PAPER
@@ -120,6 +143,7 @@ for ratio in cost.stored("efficiency-cifar10-h200")["ratios"]:
 
 # %%
 RHOS = {key: row for key, row in (PAPER | FURTHER).items() if row.rho_cifar10 and key != "teacher"}
+order = sorted(RHOS, key=lambda key: RHOS[key].rho_cifar10)
 values = sorted(v for row in RHOS.values() for v in (row.rho_cifar10, row.rho_cifar100))
 widest = sorted((b - a, (a + b) / 2) for a, b in pairwise(values))[-2:]
 low, high = sorted(middle for _, middle in widest)  # half-way between the groups
@@ -131,11 +155,8 @@ Markdown(
     f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: {high:.2f} to {1 / high:.2f}. Too long: above."
 )
 
+
 # %%
-order = sorted(RHOS, key=lambda key: RHOS[key].rho_cifar10)
-GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
-
-
 def measured(key, scale):
     """A row's ρ for each training seed, none if no run is stored."""
     try:
@@ -145,21 +166,10 @@ def measured(key, scale):
 
 
 # %% mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it, a point for each training seed: filled on digits, open on clothes. Shaded: the three groups of the paper's rows; beyond them a gap is too long. A row without points has no stored run at that scale.", "name": "fig-claims-rho"}}
-figure, grid = plots.axes(size=(7.4, 4.2))
-ax = grid[0, 0]
-for (name, ends), shade in zip(GROUPS.items(), ("0.78", "0.87", "0.95"), strict=True):
-    ax.axvspan(*ends, color=shade, lw=0, zorder=0)
-    ax.text(ends[0] * 1.04, len(order) - 0.15, name, fontsize=9, va="top")
-for y, key in enumerate(order):
-    ax.plot([RHOS[key].rho_cifar100, RHOS[key].rho_cifar10], [y + 0.2] * 2, "k|-", lw=3, ms=9)
-    for scale, face, lower in zip(SCALES, (plots.color(key), "white"), (0.05, 0.3), strict=True):
-        for rho in measured(key, scale):
-            ax.plot(rho, y - lower, "o", ms=7, color=plots.color(key), markerfacecolor=face)
-ax.set(xscale="log", xlim=(0.06, 6), ylim=(-0.6, len(order) - 0.1))
-ax.set_xlabel("ρ: length of the gap, teacher's = 1")
-ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
-ax.set_yticks(range(len(order)), [plots.NAMES[key] for key in order])
-show(figure)
+GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
+published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
+points = {key: tuple(measured(key, scale) for scale in SCALES) for key in order}
+show(gap_lengths(published, GROUPS, points))
 
 # %%
 mean = {
@@ -186,16 +196,33 @@ STATUS = {
     for claim, one, verdict in JUDGEMENTS
 }
 agrees, disagrees, undecided = claims.OUTCOMES["small"].values()
-for row in ("cond_only", "composite"):
-    assert STATUS[f"fd-{row.replace('_', '-')}", "digits", row] == agrees
-assert STATUS["fd-scratch", "digits", "scratch"] == undecided
-for row in ("scratch", "cond_only", "composite"):
-    assert STATUS[f"fd-{row.replace('_', '-')}", "fashion_mnist", row] == undecided
+SAMPLED = [
+    (one, verdict)
+    for _, one, verdict in JUDGEMENTS
+    if one.measure == "frechet_excess"
+    and one.arguments["over"] == "dash"
+    and one.arguments["row"] in ROWS
+]
 Markdown(ledger.table("samples", JUDGEMENTS))
 
+
+# %%
+def rivals(status, scale="digits"):
+    """The rows whose samples are compared with DASH's at a scale, with this status."""
+    of = [(one.arguments["row"], v.status) for one, v in SAMPLED if one.scale == scale]
+    return [row for row, found in of if found == status and not row.startswith("dash")]
+
+
+ahead, behind, open_ = (rivals(status) for status in (agrees, disagrees, undecided))
+assert {"cond_only", "composite", "fitnets", "gap_match"} <= set(ahead)
+assert {"scratch", "cond_only", "composite"} <= set(rivals(undecided, "fashion_mnist"))
+assert "multi_w" in behind and STATUS["fd-all", "digits", "dash"] == disagrees
+ahead, behind, open_ = (", ".join(plots.NAMES[k] for k in rows) for rows in (ahead, behind, open_))
+Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against **{open_}**.")
+
 # %% [markdown]
-# On digits DASH is clearly ahead of cond-only and composite. That it is ahead of scratch, too, its mean suggests and three seeds don't prove by this rule. On clothes FD has a single seed, which decides next to nothing. Of a rival that the paper does not list nothing is said here: label dropout, which {ref}`ch-dash` found as good as DASH by
-# its samples, makes no claim false, because there is none about it.
+# That is the balance on digits. DASH is far ahead of what leaves the null branch free, or the drift of both. It is *not* the best of the table there, which is what the paper's table shows for CIFAR; but the rows before it are so by a small number of standard errors, and {ref}`ch-rows`, which asks for more, leaves them open. On clothes FD has a single seed,
+# which decides next to nothing. Of a rival that the paper does not list nothing is said here: label dropout, which {ref}`ch-dash` found as good as DASH by its samples, makes no claim false, because there is none about it.
 #
 # How much hangs on our conventions? The next explorer shows each row's FD, divided by DASH's, with its interval. To the right of the line DASH is better, as the paper has it.
 #
@@ -203,48 +230,20 @@ Markdown(ledger.table("samples", JUDGEMENTS))
 
 
 # %%
-def draw(ax, scale, w, errors):
-    """Rivals' distances over DASH's, each with its interval, coloured by the judgement."""
-    for y, row in enumerate(RIVALS):
-        found = EXCESS[scale, row, w]
-        if found is None:
-            ax.text(1.1, y, "not stored", va="center", fontsize=8, color="#8A8A8A")
-            continue
-        base, shade = found.parts[1].mean, COLORS[holds("above 0", found, errors)]
-        ends = [1 + (found.value + sign * errors * found.error) / base for sign in (-1, 1)]
-        ax.plot(np.clip(ends, 0.01, None), [y, y], color=shade)
-        ax.plot(1 + found.value / base, y, "o", color=shade)
-    ax.axvline(1, color="black", lw=1)
-    ax.set(xscale="log", xlim=(0.3, 150), title=ledger.SHOWN_SCALE[scale], xlabel="FD / FD of DASH")
-    ax.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["½", "1", "2", "5", "10", "20", "50", "100"])
-
-
-# %%
-def forest(w, errors):
-    figure, grid = plots.axes(1, 2, size=(8.2, 3.7))
-    for ax, scale in zip(grid[0], SCALES, strict=True):
-        draw(ax, scale, w, errors)
-        ax.set_yticks(range(len(RIVALS)), [plots.NAMES[row] for row in RIVALS], fontsize=9)
-        ax.set_ylim(-0.6, len(RIVALS) - 0.4)
-        ax.minorticks_off()
-    grid[0, 1].set_yticklabels([])
-    return figure
-
-
-COLORS = {True: "#0072B2", False: "#D55E00", None: "#8A8A8A"}  # agrees, disagrees, undecided
-SAMPLED = [one for _, one, _ in JUDGEMENTS if one.measure == "frechet_excess"]
-SAMPLED = [
-    one for one in SAMPLED if one.arguments["over"] == "dash" and one.arguments["row"] in ROWS
-]
-
-# %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval, on digits and clothes"}}
-RIVALS = list(dict.fromkeys(one.arguments["row"] for one in SAMPLED))[::-1]
+RIVALS = list(dict.fromkeys(one.arguments["row"] for one, _ in SAMPLED))[::-1]
 WS = ("1", "1.5", "2", "3", "4", "TAG")
-keys = [(scale, row, w) for scale in SCALES for row in RIVALS for w in WS]
-EXCESS = dict.fromkeys(keys)
-for one in SAMPLED:
+EXCESS = dict.fromkeys((scale, row, w) for scale in SCALES for row in RIVALS for w in WS)
+for one, _ in SAMPLED:
     for w in WS:
         EXCESS[one.scale, one.arguments["row"], w] = claims.judge(one, w=w).estimate
+
+
+# %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval, on digits and clothes"}}
+def forest(w, errors):
+    shown = {ledger.SHOWN_SCALE[s]: {row: EXCESS[s, row, w] for row in RIVALS} for s in SCALES}
+    return excess_forest(shown, errors)
+
+
 guidance = Parameter("guidance scale w", WS, start=WS.index("TAG"))
 explorer(forest, guidance, Parameter("standard errors", (1, 2, 3, 4), start=1))
 
@@ -381,7 +380,7 @@ a network that was trained fewer than three times.
 
 # %% [markdown]
 # In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap, on both data sets that we had, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples on digits are better than those of both, and on clothes one seed
-# can't tell. TIRT Transfer did not help on digits. And no training was tested at the paper's own scale, where every one of these judgements may change; the commands are above.
+# can't tell; but on digits other rows that tie both branches are at least as good. TIRT Transfer did not help on digits. And no training was tested at the paper's own scale, where every one of these judgements may change; the commands are above.
 #
 # ## Exercises
 #

@@ -1,13 +1,17 @@
 """Write the cell that makes dashlib importable in Colab into every chapter, as its first code cell.
 
-python book/scripts/colab.py
+python book/scripts/colab.py          every chapter
+python book/scripts/colab.py 02 04_   the chapters whose names begin with 02 or 04_ (not 04b)
 
 The repository's address is kept in one place, `repository.url` of book/_config.yml; without one,
-the cell asks for an uploaded archive instead. The cell is not shown in the book and does nothing
-where dashlib is installed. It installs no package: Colab has all that dashlib imports.
+the cell asks for an uploaded archive instead (of the repository: a wheel would lack the results,
+which the chapters read). The cell is not shown in the book and does nothing where dashlib is
+installed. It installs no package: Colab has all that dashlib imports.
 """
 
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -81,9 +85,9 @@ def with_cell(text: str, source: str) -> str:
     return f"{text[: start.start()]}{HEADER}{source}\n{rest}"
 
 
-def main() -> None:
+def main(prefixes: Iterable[str] = ()) -> None:
     source = cell(repository())
-    for twin in chapters():
+    for twin in chapters(prefixes):
         text = twin.read_text()
         if (new := with_cell(text, source)) != text:
             twin.write_text(new)
@@ -91,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -4,10 +4,11 @@ python book/scripts/readme.py
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from dashlib import experiments, plots, results, tables
-from dashlib.specs import DIGITS, FASHION, Scale
+from dashlib import experiments, plots, repair_report, results, tables
+from dashlib.specs import DIGITS, FASHION, PARTS, Scale
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "book" / "_static"
@@ -16,30 +17,44 @@ PICTURES = {
     STATIC / "teacher_and_students.png": DIGITS,
 }
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
-PARTS = {
-    "core": "chapters 1 to 4 and the headline rows",
+WHAT = {
+    "core": "two teachers, the headline rows under two weightings",
     "rows": "the table's other rows",
-    "studies": "weightings, the anchor's weight, the null row's start",
+    "studies": "weightings, the anchor's weight, the start of the class table",
 }
 ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
+
+
+def cpu_minutes(runs: Iterable[results.Run]) -> float:
+    """Return the CPU time that runs took."""
+    return sum(run.cpu_seconds for run in runs) / 60
+
+
+def part_timing(part: str) -> str:
+    """Say what the runs of a part cost, and how long the part last took, if that was noted."""
+    names = PARTS[part]
+    text = f"{part} ({len(names)} runs: {WHAT[part]}) {cpu_minutes(map(results.load, names)):.0f}"
+    for entry in reversed(results.campaigns()):
+        if entry["part"] == part and not entry["only"]:
+            minutes, runs = entry["minutes"], entry["runs"]
+            return f"{text} (**{minutes:.0f} minutes** by the clock when it had {runs} runs)"
+    return text
 
 
 def timings() -> str:
     """Say what the stored runs cost, and how long each part of them last took."""
     runs = [results.load(name) for name in results.names()]
-    cpu = sum(run.cpu_seconds for run in runs) / 60
-    last = {entry["part"]: entry for entry in results.campaigns() if not entry["only"]}
-    minutes = [
-        f"{part} ({last[part]['runs']} runs: {what}) **{last[part]['minutes']:.0f} minutes**"
-        for part, what in PARTS.items()
-        if part in last
-    ]
-    on = last["core"]
+    repaired = repair_report.stored().values()
+    repairs = sum(entry["cpu_seconds"] for entry in repaired) / 60
+    alone = sum(results.load("digits/fitnets-transfer-s1").seconds.values()) / 60
     return (
-        f"{len(runs)} stored runs: {cpu:.0f} minutes of CPU time. `make reproduce` trains them "
-        f"again in three parts, timed with {on['processes']} processes on {on['hardware']}, while "
-        f"other jobs shared the two cores: {'; '.join(minutes)}. One row alone: "
-        "`python -m dashlib make digits/fitnets-transfer-s1`."
+        f"{len(runs)} stored runs: {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce` "
+        "trains them again with two processes of one thread, in three parts; minutes of CPU time: "
+        f"{'; '.join(map(part_timing, PARTS))}. The timed machines ({runs[-1].hardware}) had other "
+        "work as well; on two idle cores half of the CPU time is the least that it can take. Then "
+        f"it samples {len(repaired)} students anew for chapter 9 ({repairs:.0f} minutes of CPU "
+        f"time) and judges the claims. One row alone ({alone:.1f} minutes then): "
+        "`python -m dashlib make digits/fitnets --seed 1`."
     )
 
 
@@ -54,6 +69,11 @@ seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower
 {accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
 
 {tables.headline("transfer", tables.DIGITS_ROWS)}
+
+DASH with other timestep weights (frozen: as a teacher learned them) and other weights of its
+anchor, which is 0.1 elsewhere:
+
+{tables.weighted()}
 
 {timings()}
 """

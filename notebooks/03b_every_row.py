@@ -1,0 +1,339 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (ch-rows)=
+# # Every row of the table
+#
+# ## Overview
+#
+# {ref}`ch-dash` compared DASH with four rivals. The paper's table has more {cite}`shafi2026dash`, and its release trains none of them. Here all of them were trained on the same digits, from the same
+# teacher, with the same batches and the same number of steps, three seeds each. You will
+#
+# - see in one place what each row asks of the student, and what a training step of it costs;
+# - read every gap metric and every Fréchet distance, at the guidance scale that suits the teacher and at the one that suits the row;
+# - turn the guidance dial of thirteen students and compare their pictures with the teacher's;
+# - ask which rows are better than DASH, and which only look so with three seeds;
+# - take DASH apart: what its unconditional term and its anchor are worth.
+#
+# Claims tested: DASH gives the best samples of the table; matching the gap is not enough; the unconditional term gives most of DASH's gain; the anchor helps. All students were trained
+# under TIRT Transfer, as the paper has it. Settings were picked with DASH alone and used by every row untuned, which leans towards DASH.
+
+# %% tags=["remove-cell"]
+# In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = ""
+if importlib.util.find_spec("dashlib") is None:
+    if Path("dash-book.zip").exists():
+        shutil.unpack_archive("dash-book.zip")
+    elif REPOSITORY and not Path("dash-book").exists():
+        subprocess.run(["git", "clone", "-q", "--depth=1", REPOSITORY, "dash-book"])
+    if not Path("dash-book/dashlib").is_dir():
+        raise ModuleNotFoundError(
+            "dashlib is missing and could not be fetched. In a clone: `make setup`, `make lab`. "
+            "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
+            "upload the dash-book.zip to the folder of this notebook, and run this cell again."
+        )
+    sys.path.insert(0, str(Path("dash-book").resolve()))
+
+# %%
+import json
+
+import numpy as np
+from IPython.display import Markdown
+from scipy.stats import spearmanr
+
+from dashlib import plots, results, tables
+from dashlib.intervals import paired, t_interval
+from dashlib.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
+from dashlib.tables import DIGITS_ROWS, markdown
+from dashlib.widgets import Parameter, explorer
+
+TEACHER = results.load("digits/teacher-tirt")
+RUNS = {row: results.select(row, "transfer") for row in DIGITS_ROWS}
+assert all(len(runs) == 3 for runs in RUNS.values())
+
+# %% [markdown]
+# ## What each row asks
+#
+# With branches $S_c, S_u$ of the student and $T_c, T_u$ of the teacher, and all losses weighted by the same frozen $\hat\omega_t$:
+#
+# | row | the student is asked for | notes |
+# |---|---|---|
+# | scratch | $S \to \varepsilon$, a tenth of the labels dropped | no teacher |
+# | cond-only | $S_c \to T_c$ | the null branch is never trained |
+# | cond-only + dropout | $S \to T_c$, a tenth of the student's labels dropped | not in the paper's table |
+# | composite | $S_w \to T_w$ at $w = 4$ | |
+# | multi-w | the same with $w \sim U[1, 4]$, one a picture | |
+# | FitNets {cite}`romero2015fitnets` | cond-only, and features through 1×1 regressors | outputs of each level on the way down and of the middle |
+# | gap match | $S_c - S_u \to T_c - T_u$ | alone, as the paper's table has it |
+# | gap match + cond-only | the same, and $S_c \to T_c$ | ours |
+# | magnitude pruning | scratch's loss, starting from the teacher's largest filters | more parameters than the other rows |
+# | single head {cite}`meng2023distillation` | $S(x_t, t, y, w) \to T_w$, $w \sim U[1, 4]$ | takes $w$ as an input; one pass a step; has no gap |
+# | DASH | $S_c \to T_c$, $S_u \to T_u$, and a tenth of $S_c \to \varepsilon$ | |
+# | DASH without $L_{\mathrm{un}}$, without $L_{\mathrm{an}}$ | the same less one term | ablations |
+#
+# Apart from the gap itself this is what a student costs while it learns. The table was measured in one run, all rows in turn, with the teacher's answers ready; only FitNets, which needs the teacher's features, asks it at every step.
+
+# %%
+cost = json.loads((results.root() / "bench" / "objectives-digits.json").read_text())
+seconds = cost["seconds_a_step"]
+times = {row: seconds[row] / seconds["cond_only"] for row in DIGITS_ROWS}
+size = {row: f"{runs[0].metrics['parameters']:,}" for row, runs in RUNS.items()}
+header = ["row", "parameters", "milliseconds a step", "against cond-only"]
+lines = [[plots.NAMES[k], size[k], f"{1000 * seconds[k]:.0f}", f"{times[k]:.2f}"] for k in times]
+Markdown(markdown(header, lines))
+
+# %%
+double = ("composite", "multi_w", "gap_match", "gap_match_cond", "dash", "dash_no_an")
+both = [times[row] for row in double]
+assert min(both) > 1.2 and max(both) < 2 and times["fitnets"] > max(both)
+Markdown(
+    f"Whatever trains both branches costs **{min(both):.1f} to {max(both):.1f} times** as much as what trains one, on this small network; a larger one would come nearer to two. "
+    f"A step of FitNets is dear ({times['fitnets']:.1f}) because it drags the teacher along."
+)
+
+# %% [markdown]
+# ## The gaps
+#
+# Ten thousand noisy held-out digits; mean ± standard deviation over seeds; errors are mean squares per element. Single head has one branch, so no gap.
+
+# %%
+Markdown(tables.gaps())
+
+
+# %% [markdown]
+# The same in a picture: length across, direction up, the teacher's own gap at (1, 1).
+
+
+# %% mystnb={"image": {"alt": "Length and direction of the guidance gap of twelve kinds of student"}, "figure": {"caption": "Length (ρ) and direction (cos) of the guidance gap: a mark a training seed. The teacher's is at (1, 1).", "name": "fig-rows-gap"}}
+def gap(row, key):
+    """A gap metric of each training seed of a row."""
+    return np.array([run.metrics["gap"]["overall"][key] for run in RUNS[row]])
+
+
+PAIRS = [row for row in DIGITS_ROWS if row != "single_head"]
+figure, grid = plots.axes(size=(7.4, 4.4))
+for row in PAIRS:
+    shade, name = plots.color(row), plots.NAMES[row]
+    grid[0, 0].plot(gap(row, "rho"), gap(row, "cos"), "o", color=shade, ms=7, label=name)
+grid[0, 0].plot(1, 1, "*", color="black", ms=14, label="Teacher")
+grid[0, 0].set(xlabel="ρ, length of the gap", ylabel="cos, direction of the gap", ylim=(0.4, 1.03))
+figure.legend(loc="outside right upper", fontsize=9)
+plots.show(figure)
+
+# %% [markdown]
+# {numref}`fig-rows-gap` has two families. The rows that never ask the student what its *null branch* does (cond-only, FitNets, DASH without $L_{\mathrm{un}}$) and the one that asks for a single mixture of
+# both (composite) have gaps about twice too long that point elsewhere. The rows that pin down both branches, in whatever way, lie near $\rho = 1$. Best of all in direction, and in gap error, is gap matching. That it is useless all
+# the same, the next section shows. The cell asserts these readings for every seed.
+
+# %%
+blind = ("cond_only", "fitnets", "dash_no_un", "composite")
+seeing = [row for row in PAIRS if row not in blind]
+assert min(gap(row, "rho").min() for row in blind) > 1.5
+assert all(0.75 < gap(row, "rho").min() <= gap(row, "rho").max() < 1.35 for row in seeing)
+assert gap("gap_match", "cos").min() > max(gap(r, "cos").max() for r in PAIRS if r != "gap_match")
+assert gap("gap_match", "gap_mse").max() < gap("dash", "gap_mse").min()
+assert gap("gap_match", "cond_mse").min() > 20 * gap("dash", "cond_mse").max()
+
+# %% [markdown]
+# ## The samples
+#
+# Fréchet distance in the features of the digits classifier (lower is better; not an FID) on 1,000 samples, at every guidance scale that was scored. The last two columns: at the scale at which the *teacher* is best, and at the
+# one at which the row itself is best, named in brackets.
+
+# %%
+Markdown(tables.guidance("frechet"))
+
+# %% [markdown]
+# And the share of samples that the classifier reads as the digit that was asked for:
+
+# %%
+Markdown(tables.guidance("accuracy", digits=3))
+
+# %% [markdown]
+# **Try:** pick a row and look at its line beside DASH's. Gap match first, then multi-w and single head.
+
+
+# %% mystnb={"image": {"alt": "Fréchet distance against guidance scale: the teacher, DASH and one row"}}
+def beside_dash(row):
+    shown = dict.fromkeys(("teacher", "dash", row))
+    values = {k: [TEACHER] if k == "teacher" else RUNS[k] for k in shown}
+    return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in values.items()})
+
+
+others = [row for row in DIGITS_ROWS if row != "dash"]
+explorer(beside_dash, Parameter("row", others, [plots.NAMES[row] for row in others], start=3))
+
+# %% [markdown]
+# **See:** gap match is off the scale at every $w$: both branches drift together ({ref}`ch-geometry`), and neither is noise any more. Multi-w and single head lie below DASH over much of the dial.
+#
+# Now the pictures, from the same ten starting noises.
+#
+# **Try:** keep the row and turn the dial; then keep the dial and go through the rows.
+
+
+# %% mystnb={"image": {"alt": "Ten digits from the same noise by the teacher and by one row"}}
+def from_one_noise(row, label):
+    at = list(TEACHER.metrics["guidance"]).index(label)
+    both = {"Teacher": TEACHER, plots.NAMES[row]: RUNS[row][0]}
+    return plots.image_rows(
+        {name: run.trace["samples"][at, :10] for name, run in both.items()}, size=(7.0, 1.7)
+    )
+
+
+names = [plots.NAMES[row] for row in DIGITS_ROWS]
+method = Parameter("row", list(DIGITS_ROWS), names, start=names.index("DASH"))
+explorer(from_one_noise, method, Parameter("guidance scale w", ["1", "1.5", "4", "TAG"], start=1))
+
+
+# %% [markdown]
+# **See:** composite draws digits at its own scale only, gap match nowhere. Pruned students, which began as the teacher, keep close to the teacher's digits.
+#
+# ## Is DASH the best row?
+#
+# Under TAG, the guidance that the paper's table uses, we compare every row with DASH *seed by seed*: students of a seed saw the same batches, so the paired difference is less noisy than either number. A row
+# is called better or worse only if the 95% interval of the mean difference leaves out zero (a paired $t$-test with two degrees of freedom; of a dozen comparisons, one may look different by luck).
+
+
+# %%
+def frechet(row, label="TAG"):
+    """The Frechet distance of each training seed of a row."""
+    return np.array([run.metrics["guidance"][label]["frechet"] for run in RUNS[row]])
+
+
+def minus_dash(row):
+    """The interval of the difference to DASH, seed by seed."""
+    return paired(RUNS[row], RUNS["dash"], lambda run: run.metrics["guidance"]["TAG"]["frechet"])
+
+
+# %%
+WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
+lines = []
+for row in sorted(others, key=lambda row: frechet(row).mean()):
+    apart, published = minus_dash(row), (PAPER | FURTHER).get(row)
+    value = tables.measured(RUNS[row], ("guidance", "TAG", "frechet"), 1)
+    paper = f"{published.fid_cifar10:.2f}" if published else tables.DASHES
+    lines.append([plots.NAMES[row], value, apart.text(1), WORDS[apart.sign], paper])
+header = ["row", "FD, TAG", "minus DASH's", "at 95%", "*paper:* FID, CIFAR-10 (DASH 8.87)"]
+Markdown(markdown(header, lines))
+
+# %%
+ahead = [row for row in others if frechet(row).mean() < frechet("dash").mean()]
+better = [plots.NAMES[row] for row in others if minus_dash(row).sign < 0]
+assert {"multi_w", "single_head", "gap_match_cond", "pruned"} <= set(ahead)
+assert all(minus_dash(row).sign > 0 for row in ("composite", "gap_match"))
+listed = ", ".join(plots.NAMES[row] for row in ahead)
+certain = ", ".join(better) or "none"
+Markdown(f"Lower than DASH in the mean: **{listed}**. Better at 95%, seed by seed: **{certain}**.")
+
+# %%
+shared = [row for row in DIGITS_ROWS if row in PAPER | FURTHER]
+ours = [frechet(row).mean() for row in shared]
+theirs = [(PAPER | FURTHER)[row].fid_cifar10 for row in shared]
+agreement = spearmanr(ours, theirs).statistic
+assert abs(agreement) < 0.6, "the paper's order is not ours"
+Markdown(
+    f"The rank correlation of our order of the {len(shared)} rows that the paper has, too, with the paper's order is **{agreement:.2f}**: 1 would be the same order, 0 no relation."
+)
+
+# %% [markdown]
+# So on digits DASH is a good row, and nothing says that it is the best one. Several rows have a lower mean, though with three seeds hardly any difference is beyond doubt, and one of them, pruning, has the larger network. *Multi-w* sees the guided output at all scales that will be used, which is what samples are made of; that its unconditional error is about twice
+# DASH's does not hurt them. *Single head* needs no second pass at sampling and has one function to learn instead of two. And *gap match with a cond-only term*, which the paper's table lacks, pins down the same two branches as DASH, written as one branch and
+# the difference: same zero set, another metric on the errors, and better directions. A paper that compares with gap matching alone compares with the version that cannot work.
+#
+# ## DASH taken apart
+#
+# The share of the gain that is the unconditional term's: how far cond-only with an anchor (DASH without $L_{\mathrm{un}}$) is from DASH, in units of how far *scratch* is. The paper has 67 % and 62 % of the total gain on CIFAR-10 and CIFAR-100,
+# by FID; how it counts we could not read. We count what it takes to get from scratch to DASH: without the term, and then with it.
+
+
+# %%
+def share(of):
+    """The part of the way from scratch to DASH that is left without the unconditional term."""
+    scratch, without, whole = (of(row).mean() for row in ("scratch", "dash_no_un", "dash"))
+    return (without - whole) / (scratch - whole)
+
+
+measures = {f"FD, {w}": (lambda row, w=w: frechet(row, w)) for w in ("1.5", "4", "TAG")}
+measures |= {"gap MSE": lambda row: gap(row, "gap_mse"), "1 − cos": lambda row: 1 - gap(row, "cos")}
+
+# %%
+compared, lines = ("scratch", "dash_no_un", "dash"), []
+for name, of in measures.items():
+    lines.append([name, *(f"{of(row).mean():.3g}" for row in compared), f"{share(of):.0%}"])
+assert share(measures["gap MSE"]) > 1 and share(measures["FD, 4"]) > 1
+claimed = " and ".join(f"{100 * s:.0f} %" for s in UNCONDITIONAL_SHARE)
+header = ["", "scratch", "DASH without L_un", "DASH", f"left to L_un (*paper:* {claimed})"]
+Markdown(markdown(header, lines))
+
+# %% [markdown]
+# More than 100 % means that the student is *worse than scratch* until the term comes in: without it the student learns from a good teacher how to be conditional, and nothing about its null branch, so guidance goes wrong. In that sense the term gives more
+# than all of the gain wherever guidance is strong. Where it is weak, at $w = 1.5$, the null branch has little say and the term *costs* something: the student without it has the lower FD, a share below zero. ({ref}`ch-claims` counts from cond-only instead of scratch.) And the anchor?
+
+# %%
+assert frechet("dash_no_un", "1.5").mean() < frechet("dash", "1.5").mean()
+pairs = {name: t_interval(list(of("dash_no_an") - of("dash"))) for name, of in measures.items()}
+clear = [name for name, d in pairs.items() if d.sign]
+lines = [[name, f"{d.mean:+.2g}", f"{d.low:.2g} to {d.high:.2g}"] for name, d in pairs.items()]
+Markdown(markdown(["without the anchor minus with it", "mean", "95% interval"], lines))
+
+# %% [markdown]
+# {ref}`ch-dash` bounded what the anchor can cost. Its benefit is no larger: the differences are small beside what seeds do. {ref}`ch-tirt-microscope` has other weights of the anchor.
+#
+# ## What we found
+
+# %%
+best = min(others, key=lambda row: frechet(row).mean())
+lowest, dash = (tables.measured(RUNS[k], ("guidance", "TAG", "frechet"), 1) for k in (best, "dash"))
+Markdown(f"""
+Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
+
+- DASH has FD {dash}; the lowest mean is that of {plots.NAMES[best]}, {lowest}. In the mean {len(ahead)} rows are below DASH ({listed}), at 95%: {certain}.
+  The order of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
+- Every row that leaves the null branch free has a gap about twice too long; every row that pins it down, in whatever way, has one of about the right length. That, not the form of the loss, divides the table.
+- Gap matching alone has the best gap (cos {gap("gap_match", "cos").mean():.2f}) and the worst samples (FD {frechet("gap_match").mean():.0f}); with a cond-only term it is as good as DASH (FD {frechet("gap_match_cond").mean():.1f}).
+- Without $L_{{\\mathrm{{un}}}}$ the student is worse than scratch under strong guidance (FD {frechet("dash_no_un", "4").mean():.0f} against {frechet("scratch", "4").mean():.0f} at w = 4). The anchor makes {"no difference that three seeds can show" if not clear else "a clear difference in " + ", ".join(clear)}.
+""")
+
+# %% [markdown]
+# What this does not say: these are small networks (the table of costs has their sizes) and 64 pixels; every row had as many steps as DASH, and DASH's learning rate. {ref}`ch-fashion` has the rows on clothes, with one seed for most.
+#
+# ## Exercises
+#
+# **1.** Gap match with a cond-only term of weight one asks for $e_c = 0$ and $e_c = e_u$. Write its form in $(e_c, e_u)$ and its condition number. In which direction is it softer than DASH, and what would that do to samples?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# $|e_c|^2 + |e_c - e_u|^2$ has the matrix $\begin{pmatrix} 2 & -1 \\ -1 & 1 \end{pmatrix}$ with eigenvalues $(3 \pm \sqrt 5)/2$, about 2.62 and 0.38: condition number 6.85. The soft direction is $(0.53, 0.85)$, mostly common drift with more of it in the null
+# branch. Guided at $w$, such an error counts $0.53\,w + 0.85\,(1 - w)$ times, which vanishes at $w = 2.6$: the loss is lenient where strong guidance does not look.
+# ````
+#
+# **2.** A single head saves one of two passes a step. What does it give up? Name two things that a reader of this book could do with DASH's student and not with it.
+#
+# ````{admonition} Solution
+# :class: dropdown
+# It has no gap: one cannot use a $w$ outside $[1, 4]$, where it was never trained, nor rescale the gap afterwards as in {ref}`ch-atlas`, nor combine its branches with another model's. TAG and limited intervals still work as long as $w(t)$ stays in range.
+# ````
+#
+# **3.** Pruned students begin with the teacher's filters and have more parameters. Which comparison would tell how much of their lead at weak guidance is the start, and how much the size?
+#
+# ````{admonition} Solution
+# :class: dropdown
+# Train the same network (`blocks=2`) with the same loss from random weights, and DASH in it as well: size without the start, and the start without the loss. In `dashlib` that is `DIGITS.student_spec("scratch", "transfer", blocks=2)`, given to `experiments.trainer`.
+# ````
