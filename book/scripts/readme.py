@@ -104,7 +104,7 @@ def picture(scale: Scale) -> bytes:
         runs["uniform"] = results.select("dash", "uniform", scale.name)[0]
     runs |= {key: results.select(key, "transfer", scale.name)[0] for key in ORDER}
     names = plots.NAMES | {"uniform": "DASH, uniform weights"}
-    figure, grid = plots.axes(len(runs), 2, size=(10.0, len(runs) * 4 / 6))
+    figure, grid = plots.axes(len(runs), 2, size=(10.0, 0.4 + len(runs) * 0.48))
     for column, label in enumerate(("1.5", "4")):
         at = list(scale.guidance).index(label)
         for ax, (key, run) in zip(grid[:, column], runs.items(), strict=True):
