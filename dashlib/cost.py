@@ -17,7 +17,7 @@ Units: seconds, hours, FLOPs with a multiply-add as 2 (:mod:`dashlib.efficiency`
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -226,8 +226,11 @@ class _Launches(TorchDispatchMode):
 def operators(cfg: UNetConfig, *, bf16: bool = False) -> int:
     """Operators that one forward pass of both branches calls; each launches a kernel or more.
 
-    Counted on the CPU.  Under CUDA's bf16 autocast it is some more: norms are cast to float32.
+    Counted on the CPU, in a narrower network: which operators are called does not depend on the
+    width.  Under CUDA's bf16 autocast it is some more: norms are cast to float32.
     """
+    if cfg.groups >= 4 and cfg.groups % 2 == 0:
+        cfg = replace(cfg, ch=cfg.groups)
     model, labels = UNet(cfg).eval().requires_grad_(False), torch.zeros(1, dtype=torch.long)
     image = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16), _Launches() as launches:

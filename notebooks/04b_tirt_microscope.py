@@ -338,10 +338,10 @@ predicted = {
 run_of = {"over all timesteps": "digits/teacher-tirt", "by the batch": "digits/teacher-tirt_batch"}
 measured = {name: drift(results.load(run)) for name, run in run_of.items()}
 
-# %% mystnb={"image": {"alt": "Drift of lambda over the timesteps under both normalisations, measured and predicted"}, "figure": {"caption": "How far λ moves for each unit of learning rate in the second half of a teacher's training (means over 20 neighbours), and what Adam predicts from the losses of the TIRT teacher. Left: normalised over all timesteps, as in chapter 4. Right: by the batch.", "name": "fig-micro-adam"}}
+# %% mystnb={"image": {"alt": "Drift of lambda over the timesteps under both normalisations, measured and predicted"}, "figure": {"caption": "How far λ moves for each unit of learning rate in the second half of a teacher's training (means over 20 neighbours), and what Adam predicts from the losses of the TIRT teacher. Left: normalised over all timesteps, as in chapter 4. Right: by the batch. r: the correlation of the two below t = 900.", "name": "fig-micro-adam"}}
 match = {k: np.corrcoef(smooth(measured[k])[:45], smooth(predicted[k])[:45])[0, 1] for k in run_of}
 curves = {
-    f"{name}: r = {match[name]:.2f} below 900": {
+    f"{name}: r = {match[name]:.2f}": {
         "measured": (np.arange(10, 1000, 20), smooth(measured[name])),
         "predicted": (np.arange(10, 1000, 20), smooth(predicted[name])),
     }

@@ -1,5 +1,7 @@
 """`make book` executes a notebook again exactly when something that it depends on has changed."""
 
+import subprocess
+
 import pytest
 
 import build
@@ -107,3 +109,13 @@ def test_a_page_above_the_limit_is_an_error(html, monkeypatch):
     monkeypatch.setattr(build, "MAX_PAGE", 1000)
     with pytest.raises(RuntimeError, match=r"01_tiny\.html.*fewer or smaller"):
         build.report_weights(html)
+
+
+def test_after_a_build_that_failed_sphinx_reads_every_page_again(tmp_path, monkeypatch):
+    (tmp_path / "_build/.doctrees").mkdir(parents=True)
+    (tmp_path / "_build/executed").mkdir()
+    failed = subprocess.CompletedProcess([], returncode=1)
+    monkeypatch.setattr(build.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError, match="did not build without warnings"):
+        build.jupyter_book(tmp_path, tmp_path)
+    assert [p.name for p in (tmp_path / "_build").iterdir()] == ["executed"]

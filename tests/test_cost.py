@@ -13,9 +13,10 @@ from dashlib import cost
 from dashlib.__main__ import main
 from dashlib.cost import Assumptions, Speed, Workload
 from dashlib.efficiency import flops, forward_flops
+from dashlib.guidance import branches
 from dashlib.presets import PRESETS, preset
 from dashlib.results import MissingRun
-from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet
+from dashlib.unet import STUDENT_DIGITS, STUDENT_FASHION, TEACHER_DIGITS, UNet
 
 # 1,000 images/s at 100 images a step: 0.1 s each.
 SPEED = Speed(1000.0, 2e9, 100, "bf16", "a GPU")
@@ -152,6 +153,14 @@ def test_operators_are_counted_one_by_one():
     assert count(True) == 2 + 3
     assert cost.operators(STUDENT_DIGITS) < cost.operators(TEACHER_DIGITS)
     assert cost.operators(STUDENT_DIGITS) < cost.operators(STUDENT_DIGITS, bf16=True)
+
+
+def test_the_width_does_not_change_which_operators_are_called():
+    model = UNet(STUDENT_FASHION).eval().requires_grad_(False)
+    y = torch.zeros(1, dtype=torch.long)
+    with torch.no_grad(), cost._Launches() as launches:
+        branches(model, torch.zeros(1, 1, 32, 32), y, y)
+    assert launches.count == cost.operators(STUDENT_FASHION)
 
 
 @pytest.mark.parametrize("name", PRESETS)

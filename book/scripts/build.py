@@ -104,6 +104,8 @@ def jupyter_book(source: Path, output: Path) -> None:
     paths = [str(source), "--path-output", str(output)]
     command = [sys.executable, "-c", cli, "build", *paths, *strict]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        # Sphinx warns only of pages that it reads: the next build must read them all again.
+        shutil.rmtree(output / "_build/.doctrees", ignore_errors=True)
         raise RuntimeError("the book did not build without warnings (see above)")
 
 

@@ -12,7 +12,7 @@ from dashlib.rules import holds
 
 SHADES = ("0.78", "0.87", "0.95")  # of the groups of gaps, from the shortest
 JUDGED = {True: "#0072B2", False: "#D55E00", None: "#8A8A8A"}  # agrees, disagrees, undecided
-DISTANCES = [0.5, 1, 2, 5, 10, 20, 50, 100]
+DISTANCES = [0.5, 1, 2, 5, 10, 30, 100]
 
 
 def _shade_groups(ax: Axes, groups: Mapping[str, tuple[float, float]], top: float) -> None:
