@@ -157,9 +157,9 @@ def test_operators_are_counted_one_by_one():
 
 def test_the_width_does_not_change_which_operators_are_called():
     model = UNet(STUDENT_FASHION).eval().requires_grad_(False)
-    y = torch.zeros(1, dtype=torch.long)
+    image, y = torch.zeros(1, 1, 32, 32), torch.zeros(1, dtype=torch.long)
     with torch.no_grad(), cost._Launches() as launches:
-        branches(model, torch.zeros(1, 1, 32, 32), y, y)
+        branches(model, image, y, y)
     assert launches.count == cost.operators(STUDENT_FASHION)
 
 
