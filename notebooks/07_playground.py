@@ -115,7 +115,7 @@ print("closed form = automatic differentiation = mean over the labels")
 # The mixture is a pinwheel: three curved arms, one a class, that begin at a shared centre. The classes are not equally likely, and where they
 # overlap a point does not betray its label.
 
-# %% mystnb={"image": {"alt": "Points of three classes on three curved arms that meet in the centre, and the outlines of their densities"}, "figure": {"caption": "The pinwheel: 1,500 points, coloured by class, with lines of equal class density.", "name": "fig-playground-data"}}
+# %%
 CLASSES = ("#2A9D8F", "#8E44AD", "#C9A227")  # colours of classes, which no method has
 
 
@@ -134,7 +134,7 @@ def outline(ax, y, half, alpha_bar=1.0, **style):
     ax.contour(xs, ys, density.view_as(xs), heights, linewidths=0.8, **style)
 
 
-# %%
+# %% mystnb={"image": {"alt": "Points of three classes on three curved arms that meet in the centre, and the outlines of their densities"}, "figure": {"caption": "The pinwheel: 1,500 points, coloured by class, with lines of equal class density.", "name": "fig-playground-data"}}
 def dots(ax, x, y=None, **style):
     shades = {} if y is None else {"c": [CLASSES[k] for k in y]}
     ax.scatter(*x.flatten(1).T, lw=0, **shades | style)
