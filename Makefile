@@ -65,7 +65,7 @@ site: setup
 
 browser: setup
 	@$(say) "5/5 the built book in a browser"
-	@$(PY) -m pytest tests -m browser -rs
+	@$(PY) -m pytest tests -m browser -rs -n 2 --dist load
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)
