@@ -17,7 +17,7 @@ from dashlib.progress import Bars, refresh_seconds
 from dashlib.repair_cli import repair
 from dashlib.rows import run_name
 from dashlib.sampling_cli import sample
-from dashlib.shards import lone_process
+from dashlib.shards import lone_process, name_place_for_torch
 from dashlib.specs import PARTS
 from dashlib.train_cli import distill, train
 
@@ -26,6 +26,7 @@ from dashlib.train_cli import distill, train
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
+    name_place_for_torch()
     if message := lone_process():
         click.echo(f"warning: {message}", err=True)
 

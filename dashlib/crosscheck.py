@@ -89,6 +89,7 @@ class CrossCheck:
             feature_extractor_weights_path=str(self.weights),
             cuda=shards.device.type == "cuda",
             cache=False,
+            save_cpu_ram=True,  # no reading processes: the images are in memory
             verbose=False,
         )
         return dict(zip(self.names(settings), (found[k] for k in KEYS.values()), strict=True))

