@@ -6,6 +6,7 @@ python book/scripts/readme.py
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from dashlib import experiments, plots, repair_report, results, tables
 from dashlib.specs import DIGITS, FASHION, PARTS, Scale
@@ -32,13 +33,21 @@ def cpu_minutes(runs: Iterable[results.Run]) -> float:
 
 def part_timing(part: str) -> str:
     """Say what the runs of a part cost, and how long the part last took, if that was noted."""
-    names = PARTS[part]
-    text = f"{part} ({len(names)} runs: {WHAT[part]}) {cpu_minutes(map(results.load, names)):.0f}"
+    runs = [results.load(name) for name in PARTS[part]]
+    text = f"{part} ({len(runs)} runs: {WHAT[part]}) {cpu_minutes(runs):.0f}"
     for entry in reversed(results.campaigns()):
         if entry["part"] == part and not entry["only"]:
-            minutes, runs = entry["minutes"], entry["runs"]
-            return f"{text} (**{minutes:.0f} minutes** by the clock when it had {runs} runs)"
+            clock = f"**{entry['minutes']:.0f} minutes** by the clock for {entry['runs']} runs"
+            return f"{text} ({clock}{share_of_campaign(runs, entry)})"
     return text
+
+
+def share_of_campaign(runs: list[results.Run], entry: dict[str, Any]) -> str:
+    """Say what these runs took of a campaign of more: their seconds over its processes."""
+    if len(runs) == entry["runs"] or {run.commit for run in runs} != {entry["commit"]}:
+        return ""
+    seconds = sum(sum(run.seconds.values()) for run in runs) / entry["processes"]
+    return f", of which these {len(runs)} took {seconds / 60:.0f}"
 
 
 def timings() -> str:
