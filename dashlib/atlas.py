@@ -46,6 +46,16 @@ def gap_maps(stats: Stats, noisy: NoisyPairs, *, T: int, classes: int, bins: int
     return {key: values.reshape(bins, classes) for key, values in maps.items()}
 
 
+def shares(values: Tensor) -> tuple[float, float]:
+    """Shares of the variance of a map, ``(bins, classes)``, between its timesteps and its classes.
+
+    The rest, up to one, belongs to neither.
+    """
+    total = values.var(correction=0)
+    timesteps, classes = (values.mean(axis).var(correction=0) / total for axis in (1, 0))
+    return timesteps.item(), classes.item()
+
+
 def profile(values: Tensor, bins: int) -> Tensor:
     """Shares of the sum of ``values``, ``(T,)``, in equal ranges of timesteps: ``(bins,)``, sum 1.
 

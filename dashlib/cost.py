@@ -18,6 +18,7 @@ Units: seconds, hours, FLOPs with a multiply-add as 2 (:mod:`dashlib.efficiency`
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -144,6 +145,7 @@ class Cost:
         return self.gpus * self.hours
 
 
+@cache
 def training_flops(cfg: UNetConfig) -> int:
     """FLOPs to train on one image: a forward pass, and a backward pass that costs two of them."""
     with torch.device("meta"):  # counted from shapes alone

@@ -90,3 +90,21 @@ def paired(
         seeds = [[run.seed for run in row] for row in (runs, base)]
         raise ValueError(f"seeds {seeds[0]} and {seeds[1]}: a pair needs the same seeds, each once")
     return t_interval([value(ours[seed]) - value(theirs[seed]) for seed in ours], level)
+
+
+def unpaired(
+    runs: Sequence[Run],
+    base: Sequence[Run],
+    value: Callable[[Run], float],
+    level: float = LEVEL,
+) -> Interval:
+    """The interval of the same difference for two unrelated groups of n runs: 2n - 2 degrees.
+
+    ``ValueError`` for groups of different sizes.
+    """
+    if len(runs) != len(base):
+        raise ValueError(f"{len(runs)} and {len(base)} runs: groups of one size")
+    ours, theirs = ([value(run) for run in row] for row in (runs, base))
+    n, variance = len(ours), np.var(ours, ddof=1) + np.var(theirs, ddof=1)
+    half = quantile(2 * n - 1, level) * sqrt(variance / n)
+    return Interval(float(np.mean(ours) - np.mean(theirs)), half, n)

@@ -29,7 +29,7 @@ from operator import sub
 import numpy as np
 import torch
 
-from dashlib import cost, results
+from dashlib import cost, gains, results
 from dashlib.presets import preset
 from dashlib.results import Run
 from dashlib.specs import SCALES
@@ -186,10 +186,9 @@ def unconditional_share(*, scale: str, of: str, w: str) -> Estimate:
     path = {"gap": GAP_MSE, "frechet": _frechet(w)}.get(of)
     if path is None:
         raise ValueError(f"of={of!r}: gap or frechet")
-    rows = ("cond_only", "dash_no_un", "dash")
-    common = set.intersection(*(set(part(row, path, scale).seeds) for row in rows))
-    parts = (part(row, path, scale, common) for row in rows)
-    return combine(lambda a, b, c: (b - c) / (a - c) if a > c else nan, *parts)
+    common = set.intersection(*(set(part(row, path, scale).seeds) for row in gains.ROWS))
+    parts = (part(row, path, scale, common) for row in gains.ROWS)
+    return combine(lambda *means: gains.Gain(*means).share, *parts)
 
 
 @cache

@@ -72,6 +72,23 @@ def summarise_by(stats: Stats, group: Tensor) -> dict[int, Summary]:
     return {int(g): summarise({k: v[group == g] for k, v in stats.items()}) for g in group.unique()}
 
 
+def weighted_by_length(summary: Summary) -> Summary:
+    """A summary with three numbers more, in which pairs count by the length of their gaps.
+
+    ``longer``: ratio of the root mean squares of the gaps; ``cos_e = a_star * longer``: the cosine
+    ``E<gap_S, gap_T> / sqrt(E|gap_S|^2 E|gap_T|^2)``; ``uncorrelated``: what ``longer`` is if the
+    gap's error is uncorrelated with the teacher's gap, ``sqrt(1 + gap_mse / gap_t_ms)``.
+    """
+    longer = (summary["gap_s_ms"] / summary["gap_t_ms"]) ** 0.5
+    uncorrelated = (1 + summary["gap_mse"] / summary["gap_t_ms"]) ** 0.5
+    return {
+        **summary,
+        "longer": longer,
+        "cos_e": summary["a_star"] * longer,
+        "uncorrelated": uncorrelated,
+    }
+
+
 @dataclass(frozen=True)
 class GapReport:
     """Gap metrics overall, per timestep bin (key: its first timestep) and per class."""

@@ -123,6 +123,12 @@ class Mixture:
         self.check_labels(y, self.num_classes - 1)
         return joint[torch.arange(len(y)), y] - self.priors.log()[y]
 
+    def posterior(self, x_t: Tensor, *, alpha_bar: Tensor | None = None) -> Tensor:
+        """``p(y | x_t)``, float64 ``(B, K)``; ``alpha_bar`` as in :meth:`log_density`."""
+        if alpha_bar is None:
+            alpha_bar = torch.ones(len(x_t)).double()
+        return self.log_joint(x_t, alpha_bar).logsumexp(2).softmax(1)
+
 
 @dataclass(frozen=True, eq=False)
 class ExactDenoiser:
@@ -166,8 +172,7 @@ class ExactDenoiser:
 
     def posterior(self, x_t: Tensor, t: Tensor) -> Tensor:
         """``p(y | x_t)``, float64 ``(B, K)``."""
-        joint = self.mixture.log_joint(x_t, self.schedule.alpha_bar(t)).logsumexp(2)
-        return joint.softmax(1)
+        return self.mixture.posterior(x_t, alpha_bar=self.schedule.alpha_bar(t))
 
     def _noise(self, x_t: Tensor, t: Tensor, log_weights: Tensor) -> Tensor:
         """The components' own noise, averaged with weights given up to a factor, ``(B, K, M)``."""
@@ -189,6 +194,24 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
     a, b = as_points(a).double(), as_points(b).double()
     within = [torch.cdist(p, p).sum() / (len(p) * (len(p) - 1)) for p in (a, b)]
     return float(2 * torch.cdist(a, b).mean() - within[0] - within[1])
+
+
+def endpoint_distance(a: Tensor, b: Tensor) -> float:
+    """Mean Euclidean distance of the points of two sets, each to the one at its place."""
+    return float((as_points(a) - as_points(b)).norm(dim=1).mean())
+
+
+def judge(mixture: Mixture, x: Tensor, real: Images) -> dict[str, float]:
+    """How far points ``x`` are from points ``real`` of the mixture that have the same labels.
+
+    ``energy``: the energy distance, averaged over the classes; ``nll``: the mean of -log p(x | y);
+    ``label``: the mean of p(y | x).  ``ValueError`` unless every class has two points.
+    """
+    y, classes = real.y, range(mixture.num_classes)
+    apart = [energy_distance(x[y == k], real.x[y == k]) for k in classes]
+    label = mixture.posterior(x).gather(1, y[:, None]).mean().item()
+    nll = -mixture.log_density(x, y).mean().item()
+    return {"energy": sum(apart) / len(apart), "nll": nll, "label": label}
 
 
 def pinwheel() -> Mixture:

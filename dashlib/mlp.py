@@ -4,6 +4,7 @@ The UNet's recipe without pixels: the embeddings of time and class are added, an
 residual block after its first layer.  The class table has one extra, last row: the *null* class.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -77,6 +78,12 @@ class MLP(nn.Module):
     def null_label(self) -> int:
         """The label that asks for the unconditional branch."""
         return self.cfg.null_label
+
+    def with_null_row(self, row: Tensor) -> "MLP":
+        """A copy whose null class has this embedding, ``(4 ch,)``, and no gradients."""
+        model = copy.deepcopy(self).requires_grad_(False)
+        model.class_embed.weight[-1] = row
+        return model
 
     def check_inputs(self, x_t: Tensor, t: Tensor, y: Tensor) -> None:
         """Raise ``ValueError`` naming the offending value."""

@@ -7,13 +7,15 @@ depends on and is measured again only when one of them, or the settings, have ch
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dashlib import data, results
 from dashlib.checkpoints import write_atomically
@@ -211,3 +213,25 @@ def stored() -> dict[str, Entry]:
             f"{path()}: make them with `{COMMAND}`"
         )
     return entries
+
+
+def runs(entries: Iterable[str]) -> dict[str, list[results.Run]]:
+    """The stored runs of a report's entries by row of the table, both in the report's order."""
+    found: dict[str, list[results.Run]] = {}
+    for name in entries:
+        row = name.removeprefix(f"{DIGITS.name}/").partition("-transfer-s")[0]
+        found.setdefault(row, []).append(results.load(name))
+    return found
+
+
+def coefficients(
+    entries: Mapping[str, Entry], seeds: Sequence[results.Run], which: str
+) -> np.ndarray:
+    """Fitted a and c of these runs, ``(seeds, 2, ranges)``; which fit: ``one`` or ``binned``."""
+    return np.array([[entries[run.name]["fit"][which][k] for k in "ac"] for run in seeds])
+
+
+def scored(run: results.Run, entry: Entry) -> dict[tuple[str, str], Any]:
+    """Scores of a student under every setting, by kind and label; plain guidance is ``none``."""
+    labelled = {"none": run.metrics["guidance"], **entry["guidance"]}
+    return {(kind, label): score for kind, of in labelled.items() for label, score in of.items()}

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -204,6 +205,12 @@ def metric(run: Run, path: Sequence[str]) -> Any:
     for key in path:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
+
+
+def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
+    """A gap metric of every run in every range of timesteps, from t = 0: ``(runs, ranges)``."""
+    reports = [run.metrics["gap"]["per_timestep"] for run in runs]
+    return np.array([[of[start][key] for start in sorted(of, key=int)] for of in reports])
 
 
 def note_campaign(entry: Mapping[str, Any]) -> None:

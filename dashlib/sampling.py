@@ -59,6 +59,12 @@ class Iterate:
     x_next: Tensor
 
 
+def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
+    """What image and noise of a step leave of its ``x_t``: zero unless the rule is ``clamp``."""
+    t = torch.full((len(step.x_t),), step.t, device=step.x_t.device)
+    return step.x_t - schedule.add_noise(step.x0, step.eps, t)
+
+
 def ddim(
     eps_model: EpsModel,
     x_T: Tensor,

@@ -1,22 +1,24 @@
 """Tables of stored runs as Markdown: ours and the paper's in separate, labelled columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dashlib import results
-from dashlib.paper import FURTHER, PAPER
+from dashlib.paper import FURTHER, IMAGENET64, PAPER
 from dashlib.plots import NAMES
 from dashlib.results import Run
 from dashlib.specs import DIGITS, HEADLINE
 
 DASHES = "–"  # where a number does not exist
+NOT_RUN = "not run here"  # where it would be ours
 FASHION_ROWS = (  # the paper's order, then the rows that its table lacks
     *("scratch", "cond_only", "composite", "multi_w", "fitnets", "gap_match", "pruned"),
     *("single_head", "dash", "dash_no_un", "cond_only_dropout"),
 )
 DIGITS_ROWS = (*FASHION_ROWS, "dash_no_an", "gap_match_cond")
+PAPER_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet64": "ImageNet-64"}
 WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
     "uniform": ("dash", "uniform"),
     "Min-SNR for ε": ("dash", "min_snr"),
@@ -37,6 +39,22 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int 
     """A Markdown table; the first columns, so many, are aligned left, the others right."""
     rule = [":--" if i < left else "--:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+
+
+def numbers(
+    corner: str,
+    rows: Mapping[str, Mapping[str, float]],
+    columns: Mapping[str, tuple[str, int]],
+) -> str:
+    """A Markdown table of named rows: ``columns[title] = (key, digits)`` picks from each row.
+
+    ``corner`` is the title of the column of names.
+    """
+    lines = [
+        [name, *(f"{row[key]:.{digits}f}" for key, digits in columns.values())]
+        for name, row in rows.items()
+    ]
+    return markdown([corner, *columns], lines)
 
 
 def spread(runs: Sequence[Run], value: Callable[[Run], float], digits: int = 2) -> str:
@@ -108,6 +126,21 @@ def best_scale(runs: Sequence[Run]) -> str:
     return min(labels, key=lambda w: np.mean([r.metrics["guidance"][w]["frechet"] for r in runs]))
 
 
+def best_constant(distances: Mapping[str, float]) -> str:
+    """The guidance scale, TAG apart, at which one run's Frechet distance is lowest."""
+    return min((w for w in distances if w != "TAG"), key=lambda w: distances[w])
+
+
+def own_scales(guidance: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Rows at their own best constant scale, and under TAG: ``guidance[row][scale][metric]``."""
+    lines = []
+    for row, at in guidance.items():
+        w = best_constant({scale: metrics["frechet"] for scale, metrics in at.items()})
+        there = (f"{at[w]['frechet']:.0f}", f"{at[w]['accuracy']:.1%}")
+        lines.append([NAMES[row], w, *there, f"{at['TAG']['frechet']:.0f}"])
+    return markdown(["model", "best w", "FD there", "accuracy there", "FD TAG"], lines)
+
+
 def gaps(rows: Sequence[str] = DIGITS_ROWS) -> str:
     """Every gap metric and branch error (mean squared, per element) of the digits rows."""
     keys = {"rho": 2, "cos": 2, "a_star": 2, "gap_mse": 4, "cond_mse": 4, "uncond_mse": 4}
@@ -153,3 +186,42 @@ def fashion() -> str:
     uniform = results.select("dash", "uniform", scale)
     rows.append(["DASH, uniform weights", str(len(uniform)), *_measured(uniform, 5), *[DASHES] * 3])
     return markdown(["model", "seeds", *OURS, *PAPERS], rows)
+
+
+def paper_scale(
+    own: Mapping[str, Mapping[str, Mapping[str, str]]], guidance: str = "TAG(1,4,5)"
+) -> str:
+    """The paper's FIDs on the sets of ``PAPER_SETS``, and beside them those of our own runs.
+
+    ``own[set][guidance][model]`` is a score as it is printed; one that is missing was not run.
+    """
+    rows = []
+    for key, row in (PAPER | FURTHER).items():
+        fids = (row.fid_cifar10, row.fid_cifar100, IMAGENET64.get(key))
+        theirs = [DASHES if fid is None else f"{fid:.2f}" for fid in fids]
+        ours = [own[name].get(guidance, {}).get(key, NOT_RUN) for name in PAPER_SETS]
+        rows.append([row.model, *theirs, *ours])
+    papers = [f"*paper:* {title}" for title in PAPER_SETS.values()]
+    return markdown(["FID, 50K samples, TAG", *papers, *PAPER_SETS.values()], rows)
+
+
+def beside_paper(
+    distances: Mapping[str, Mapping[str, float]], rhos: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Objectives ranked by the paper's FID (CIFAR-10) and by our distances, and every rho.
+
+    ``distances[weighting][objective]``: our Frechet distances under TAG; ``rhos`` likewise.
+    """
+    rows = list(next(iter(distances.values())))
+    ranked = {"*paper:* rank by FID, CIFAR-10": {row: PAPER[row].fid_cifar10 for row in rows}}
+    ranked |= {f"ours: rank by FD TAG, {name}": dict(fd) for name, fd in distances.items()}
+    theirs = {row: PAPER[row].rho_cifar10 for row in rows}
+    lengths = {"*paper:* ρ": theirs, **{f"ours: ρ, {name}": rho for name, rho in rhos.items()}}
+
+    def cells(row: str) -> list[str]:
+        ranks = [1 + sum(v < of[row] for v in of.values()) for of in ranked.values()]
+        values = [rho[row] for rho in lengths.values()]
+        shown = [DASHES if value is None else f"{value:.2f}" for value in values]
+        return [NAMES[row], *map(str, ranks), *shown]
+
+    return markdown(["objective", *ranked, *lengths], [cells(row) for row in rows])

@@ -59,17 +59,19 @@ if importlib.util.find_spec("dashlib") is None:
     sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
+from functools import partial
 from itertools import product
 
 import torch
 from IPython.display import Markdown, display
 
 from dashlib import data, plots, results, tables
-from dashlib.experiments import balanced_labels, score, starting_noise
+from dashlib.experiments import balanced_labels, generate, score, starting_noise
+from dashlib.figures import teacher as figures
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
 from dashlib.metrics import frechet, gaussian
-from dashlib.sampling import ddim, sample, timesteps
+from dashlib.sampling import ddim, sample, timesteps, unexplained
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import STUDENT_DIGITS, UNet
@@ -306,14 +308,8 @@ worn = clothes.metrics["guidance"]
 
 
 def beside_unguided(w, name):
-    pictures, run = {}, TEACHERS[name]
-    scored = zip(run.metrics["guidance"].items(), run.trace["samples"], strict=True)
-    for (k, v), images in scored:
-        if k in ("1", w):
-            title = f"w = {k}:" if k != "TAG" else "TAG:"
-            title += f"\naccuracy {v['accuracy']:.3f}, Fréchet {v['frechet']:.1f}"
-            pictures[title] = images
-    return plots.image_grids(pictures, 5 if len(images) == 20 else 10)
+    run = TEACHERS[name]
+    return figures.beside_unguided(run.metrics["guidance"], run.trace["samples"], w)
 
 
 dial = Parameter("guidance scale $w$", ["1.5", "2", "3", "4", "TAG"])
@@ -367,21 +363,12 @@ plots.show(figure)
 # **Try:** turn $\beta$, then the two ends, and watch the level line, the mean of $w(t)$ over all timesteps. What is the largest value that the curve
 # reaches at the paper's setting, where the dials start? Can $\beta$ move the mean?
 
-
 # %%
-def tag_curve(beta, ends):
-    w = TAG(w_min=ends[0], w_max=ends[1], beta=beta)(torch.arange(1000))
-    curves = {"w(t)": (range(1000), w), f"mean {w.mean():.2f}": ([0, 999], [w.mean()] * 2)}
-    figure = plots.lines(curves, xlabel="timestep t", ylabel="w", size=(5.6, 3.0))
-    figure.axes[0].set_ylim(-0.2, 6.5)
-    return figure
-
-
 ends = [(1, 2), (1, 4), (1, 6), (2, 4), (0, 4)]
-extent = Parameter(
-    r"$w_{\min} \to w_{\max}$", ends, [f"{low} → {high}" for low, high in ends], start=1
-)
-display(explorer(tag_curve, Parameter(r"$\beta$", [0, 1, 2.5, 5, 10, 20], start=3), extent))
+shown = [f"{low} → {high}" for low, high in ends]
+extent = Parameter(r"$w_{\min} \to w_{\max}$", ends, shown, start=1)
+beta = Parameter(r"$\beta$", [0, 1, 2.5, 5, 10, 20], start=3)
+display(explorer(figures.tag_curve, beta, extent))
 used = {kind: TAG()(timesteps(1000, 50, kind)) for kind in ("leading", "linspace")}
 used["all timesteps"] = TAG()(torch.arange(1000))
 assert all(w.max() < 4 and 2.4 < w.mean() < 2.6 for w in used.values())
@@ -408,32 +395,18 @@ Markdown(tables.markdown(["timesteps", "smallest w", "mean w", "largest w"], row
 # ### A dial that is on only in between
 #
 # The limited interval {cite}`kynkaanniemi2024interval` is simpler still: $w$ for $t_{\text{low}} \le t < t_{\text{high}}$, and no guidance outside. Below, eighteen such intervals with
-# $w = 4$ draw the same ten digits from one $x_T$, between the rows of no guidance and of $w = 4$ throughout.
+# $w = 4$ draw the same ten digits from one $x_T$, all of them as one batch, between the rows of no guidance and of $w = 4$ throughout.
 #
 # **Try:** start with everything guided ($0$ to $1000$), and raise the lower end. Put it back, and lower the upper end.
 
-
 # %%
-def drawn(n, *ends):
-    """The first n digits under each of these intervals, all from the same x_T."""
-    low, high = torch.tensor(ends).repeat_interleave(n, dim=0).T
-    x_T = starting_noise(n, teacher.cfg).repeat(len(ends), 1, 1, 1)
-    guided = Guided(teacher, balanced_labels(len(x_T)), Interval(4.0, low, high))
-    return sample(guided, x_T, schedule).clamp(-1, 1).unflatten(0, (-1, n))
-
-
-def within(low, high):
-    figure, cells = plots.axes(2, 1, size=(5.6, 3.8))
-    rows = torch.cat([between[0, 0], between[low, high], between[0, 1000]])
-    plots.draw_images(cells[0, 0], rows, 10, "rows: w = 1, this interval, w = 4")
-    cells[1, 0].plot(Interval(4.0, low, high)(torch.arange(1000)))
-    cells[1, 0].set(xlabel="timestep t", ylabel="w", ylim=(0, 4.5))
-    return figure
-
-
 lows, highs = [0, 200, 400], [500, 600, 700, 800, 900, 1000]
 pairs = [*product(lows, highs), (0, 0)]
-between = dict(zip(pairs, drawn(10, *pairs), strict=True))
+low, high = torch.tensor(pairs).repeat_interleave(10, dim=0).T
+x_T = starting_noise(10, teacher.cfg).repeat(len(pairs), 1, 1, 1)
+guided = Guided(teacher, balanced_labels(len(x_T)), Interval(4.0, low, high))
+between = dict(zip(pairs, sample(guided, x_T, schedule).split(10), strict=True))
+within = partial(figures.within_interval, between)
 explorer(within, Parameter("from", lows), Parameter("to", highs, start=5))
 
 # %% [markdown]
@@ -447,10 +420,10 @@ def rms(x):
     return x.square().mean().sqrt().item()
 
 
-cut = drawn(300, (400, 1000), (0, 700))
 known = runs["tirt"].metrics["clamp"]["recompute"]
 scores = {"never (w = 1)": known["1"], "always": known["4"]}
-scores |= {"t ≥ 400": score(cut[0]), "t < 700": score(cut[1])}
+for name, *interval in (("t ≥ 400", 400, 1000), ("t < 700", 0, 700)):
+    scores[name] = score(generate(teacher, Interval(4.0, *interval), 300))
 rows = [[name, f"{v['accuracy']:.2f}", f"{v['frechet']:.1f}"] for name, v in scores.items()]
 never, always, noisy, clean = scores.values()
 far = {k: rms(between[k] - between[0, 1000]) for k in ((400, 1000), (0, 500), (0, 0))}
@@ -511,21 +484,14 @@ Markdown(tables.markdown(["accuracy / Fréchet", *(f"w = {w}" for w in scales)],
 # Why? Write $r_t = x_t - (\sqrt{\bar\alpha_t}\,\hat x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon)$ for what image and noise
 # leave unexplained. The network's own pair has $r_t = 0$, and so has the recomputed one. If only $\hat x_0$ is clamped, then
 # $r_t$ is $\sqrt{\bar\alpha_t}$ times what was cut off: a part of $x_t$ that belongs to neither and is dropped on the way to
-# $x_s$. To watch it happen, ten digits are drawn from the same $x_T$ under each rule, and every step is kept.
-
+# $x_s$. To watch it happen, ten digits are drawn from the same $x_T$ under each rule, and every step is kept; `unexplained` computes the $r_t$ of a step.
 
 # %%
-def unexplained(step):
-    t = torch.full((len(step.x_t),), step.t)
-    return rms(step.x_t - schedule.add_noise(step.x0, step.eps, t))
-
-
 x_T, y, path = starting_noise(10, teacher.cfg), balanced_labels(10), {}
 wanted = [(rule, w) for rule in ("clamp", "recompute") for w in (1, 4)] + [("none", 4)]
 for name, (rule, w) in product(runs, wanted):
-    with torch.no_grad():
-        guided = Guided(teachers[name], y, w)
-        path[name, rule, w] = list(ddim(guided, x_T, schedule, clamp=rule))
+    visited = ddim(Guided(teachers[name], y, w), x_T, schedule, clamp=rule)
+    path[name, rule, w] = list(visited)
 final = {key: rms(steps[-1].x_next) for key, steps in path.items()}
 assert all(final[name, "none", 4] > 100 for name in runs)
 assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name in runs)
@@ -541,14 +507,8 @@ assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name 
 # %%
 def at_step(i, name):
     kept, redone = (path[name, rule, 4][i] for rule in ("clamp", "recompute"))
-    pictures = (kept.x_t, kept.x0, redone.x_t, redone.x0)
-    names = [
-        f"{rule}, {what}" for rule in ("clamp", "recompute") for what in ("$x_t$", "$\\hat x_0$")
-    ]
-    figure = plots.image_rows(dict(zip(names, pictures, strict=True)), size=(6.2, 2.8))
-    r = [unexplained(kept), unexplained(redone)]
-    figure.suptitle(f"t = {kept.t}:  unexplained {r[0]:.3f} (clamp), {r[1]:.3f} (recompute)")
-    return figure
+    left = [rms(unexplained(step, schedule)) for step in (kept, redone)]
+    return figures.two_rules(kept, redone, left)
 
 
 steps = [*range(5), *range(6, 48, 3), 47, 49]
@@ -566,22 +526,14 @@ explorer(at_step, Parameter("timestep $t$", steps, shown), Parameter("teacher", 
 # shows what it had in the sampler.
 
 # %% mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; its size should be one.", "name": "fig-teacher-noise"}}
-figure, grid = plots.axes(1, 2, size=(7.6, 3.2))
-styles = {("clamp", 4): "-", ("clamp", 1): ":", ("recompute", 4): "-"}
-for ax, name in zip(grid[0], runs, strict=True):
-    for (rule, w), style in styles.items():
-        t, sizes = zip(*((i.t, rms(i.eps)) for i in path[name, rule, w]), strict=True)
-        shade = plots.CYCLE[rule == "clamp"]
-        ax.plot(t, sizes, style, color=shade, label=f"{rule}, w = {w}")
-    ax.set(title=name, xlabel="timestep t", ylim=(0, 2.6))
-grid[0, 0].legend(loc="lower right")
-lost = {name: [unexplained(step) for step in path[name, "clamp", 4]] for name in runs}
+t = [step.t for step in path["tirt", "clamp", 4]]
+size = {key: [rms(step.eps) for step in visited] for key, visited in path.items()}
+lost = {k: [rms(unexplained(step, schedule)) for step in path[k, "clamp", 4]] for k in runs}
 assert lost["tirt"][0] > 3 * lost["uniform"][0] and lost["tirt"][15] < lost["uniform"][15] / 2
-largest = {key: max(rms(i.eps) for i in visited) for key, visited in path.items()}
-assert all(largest[name, "recompute", w] < 1.1 for name in runs for w in (1, 4))
-assert min(largest["tirt", "clamp", 4], largest["uniform", "clamp", 4]) > 1.5
-assert largest["tirt", "clamp", 1] > 1.2 and largest["uniform", "clamp", 1] < 1.1
-plots.show(figure)
+assert all(max(size[name, "recompute", w]) < 1.1 for name in runs for w in (1, 4))
+assert all(max(size[name, "clamp", 4]) > 1.5 for name in runs)
+assert max(size["tirt", "clamp", 1]) > 1.2 and max(size["uniform", "clamp", 1]) < 1.1
+plots.show(figures.noise_sizes(t, size, list(runs)))
 
 # %% [markdown]
 # {numref}`fig-teacher-noise` separates two causes.

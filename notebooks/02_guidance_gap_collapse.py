@@ -55,17 +55,18 @@ if importlib.util.find_spec("dashlib") is None:
     sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
-from itertools import product
+from itertools import islice, product
 
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, experiments, plots, results
+from dashlib import data, plots, results
+from dashlib.experiments import balanced_labels, starting_noise
+from dashlib.figures import collapse as figures
 from dashlib.guidance import Branches, branches
 from dashlib.losses import make_objective, mse
 from dashlib.metrics import compare, noisy_pairs, pair_stats, predict, summarise
 from dashlib.paper import PAPER
-from dashlib.plots import show
 from dashlib.sampling import sample
 from dashlib.schedule import Schedule
 from dashlib.specs import DIGITS, FASHION
@@ -94,27 +95,9 @@ from dashlib.widgets import Parameter, explorer
 # **Try:** start at $w = 1$, where composite *is* cond-only, and go up. **See:** the line turns towards the diagonal
 # $e_c = e_u$, along which the gap is exact but both branches drift together. No $w$ makes the line a point.
 
-
 # %% mystnb={"image": {"alt": "The plane of branch errors with the zero-loss lines of cond-only and composite"}}
-def blind_line(w):
-    figure, grid = plots.axes(size=(4.6, 4.2))
-    ax = grid[0, 0]
-    ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: $e_c = 0$")
-    ax.axline((0, 0), (w - 1, w), color=plots.color("composite"), label=f"composite, w = {w:g}")
-    ax.plot(0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point")
-    ax.set(
-        xlim=(-1, 1),
-        ylim=(-1, 1),
-        xlabel="conditional error $e_c$",
-        ylabel="unconditional error $e_u$",
-    )
-    ax.legend(loc="lower right", fontsize=9, frameon=False)
-    return figure
-
-
-explorer(
-    blind_line, Parameter("guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
-)
+scale = Parameter("guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
+explorer(figures.blind_line, scale)
 
 # %% [markdown]
 # ## A student with zero loss and no gap
@@ -127,30 +110,26 @@ explorer(
 # At $\alpha = 1$ both branches *are* the guided output $T_w$ and the gap is gone. We load the stored teacher and check.
 
 # %%
-teacher = results.load("digits/teacher-tirt").model()
+W, teacher = 4.0, results.load("digits/teacher-tirt").model()
 digits, schedule = data.load("digits"), Schedule()
-W = 4.0
-
-
-def collapsed(t_branches, alpha, w=W):
-    gap = t_branches.gap
-    return Branches(t_branches.cond + alpha * (w - 1) * gap, t_branches.uncond + alpha * w * gap)
-
-
-# %%
 generator = torch.Generator().manual_seed(0)
 x0, y = digits.test.x, digits.test.y
 t = torch.randint(1000, (len(y),), generator=generator)
 x_t = schedule.add_noise(x0, torch.randn(x0.shape, generator=generator), t)
 exact = branches(teacher, x_t, t, y)
+
+
+# %%
+def collapsed(of, alpha, w=W):
+    return Branches(of.cond + alpha * (w - 1) * of.gap, of.uncond + alpha * w * of.gap)
+
+
 for alpha in (0.0, 0.5, 1.0):
     student = collapsed(exact, alpha)
     loss = mse(student.guided(W), exact.guided(W)).mean()
-    print(
-        f"alpha {alpha}: rho {summarise(pair_stats(student, exact))['rho']:.2f}, zero loss: {loss < 1e-9}"
-    )
-    assert loss < 1e-9
-assert summarise(pair_stats(collapsed(exact, 1.0), exact))["rho"] < 1e-5
+    rho = summarise(pair_stats(student, exact))["rho"]
+    print(f"alpha {alpha}: rho {rho:.2f}, zero loss: {loss < 1e-9}")
+    assert loss < 1e-9 and abs(rho - (1 - alpha)) < 1e-5
 
 # %% [markdown]
 # The loss cannot tell these students apart, a reader who samples from them can. Below, every picture starts from the
@@ -160,21 +139,20 @@ assert summarise(pair_stats(collapsed(exact, 1.0), exact))["rho"] < 1e-5
 # it become copies of it. At $\alpha = 1$ the guidance knob is dead: the student can only do what it was distilled at.
 
 # %% mystnb={"image": {"alt": "Digits sampled at four guidance scales from students on the composite's blind line"}}
-x_T, labels = experiments.starting_noise(10, teacher.cfg), experiments.balanced_labels(10)
-SCALES = (1.0, 1.5, 2.0, 4.0)
+x_T, labels = starting_noise(10, teacher.cfg).repeat(4, 1, 1, 1), balanced_labels(40)
+scales = torch.tensor([1, 1.5, 2, 4]).repeat_interleave(10)  # ten images at each
 
 
-def eps_of(alpha, w):
-    return lambda x_t, t: collapsed(branches(teacher, x_t, t, labels), alpha).guided(w)
+def eps_of(alpha):
+    return lambda x_t, t: collapsed(branches(teacher, x_t, t, labels), alpha).guided(scales)
 
 
 def collapse_rows(alpha):
-    rows = {f"w = {w:g}": sample(eps_of(alpha, w), x_T, schedule, steps=25) for w in SCALES}
-    return plots.image_rows(rows, size=(5.6, 2.6))
+    images = sample(eps_of(alpha), x_T, schedule, steps=25)
+    return figures.rows_by_scale(images, scales)
 
 
-part = Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0.0, 0.25, 0.5, 0.75, 1.0])
-explorer(collapse_rows, part)
+explorer(collapse_rows, Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0, 0.25, 0.5, 0.75, 1]))
 
 # %% [markdown]
 # ## Why a network cannot be that student
@@ -292,15 +270,12 @@ rows = [
 Markdown(markdown(["null row", "ρ", "cos", "gap MSE", "cond. error", "uncond. error"], rows))
 
 # %%
-errors = [gap["gap_mse"] for gap in study.values()]
-assert len({f"{gap['cond_mse']:.6f}" for gap in study.values()}) == 1, (
-    "the conditional branch is untouched"
-)
-assert all(gap["rho"] > 1.3 for gap in study.values()), "whatever the row, the gap is too large"
-assert min(errors) == study["mean of the classes"]["gap_mse"], (
-    "the mean of the classes is the best guess"
-)
-assert min(errors) > 2 * mean["dash"]["gap_mse"], "but no row replaces training"
+every = study.values()
+best_row = min(study, key=lambda name: study[name]["gap_mse"])
+assert len({f"{gap['cond_mse']:.6f}" for gap in every}) == 1, "the other branch is untouched"
+assert all(gap["rho"] > 1.3 for gap in every), "whatever the row, the gap is too large"
+assert best_row == "mean of the classes", "averaging is the best guess"
+assert study[best_row]["gap_mse"] > 2 * mean["dash"]["gap_mse"], "but no row replaces training"
 
 # %% [markdown]
 # The suspect is innocent, or nearly. The row matters a little (the mean of the classes is the best guess: averaging embeddings is a
@@ -332,28 +307,21 @@ assert ratio > 1.2
 
 
 # %%
-stream = data.with_teacher(
-    data.Stream(digits.train, schedule, teacher.null_label, batch_size=64), teacher
-)
-batches = [next(stream) for _ in range(160)]
+stream = data.Stream(digits.train, schedule, teacher.null_label, batch_size=64)
+batches = list(islice(data.with_teacher(stream, teacher), 160))
+looked_at = (1, 5, 10, 20, 40, 60, 80, 120, 160)
 
 
 def short_training(**unet):
     torch.manual_seed(0)
-    spec = DIGITS.student_spec("cond_only", "uniform", **unet)
-    run = Trainer(
-        UNet(spec.unet),
-        make_objective("cond_only"),
-        Uniform(schedule),
-        TrainConfig(160, lr=4e-3, ema=0.9),
-    )
-    curve = []
+    network = UNet(DIGITS.student_spec("cond_only", "uniform", **unet).unet)
+    config = TrainConfig(160, lr=4e-3, ema=0.9)
+    run, gaps = Trainer(network, make_objective("cond_only"), Uniform(schedule), config), {}
     for record in run.run(iter(batches)):
-        if record.step in (1, 5, 10, 20, 40, 60, 80, 120, 160):
-            curve.append(
-                (record.step, compare(predict(run.ema, noisy), truth, noisy, schedule).overall)
-            )
-    return curve
+        if record.step in looked_at:
+            student = predict(run.ema, noisy)
+            gaps[record.step] = compare(student, truth, noisy, schedule).overall
+    return gaps
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "rho of three cond-only students against training steps"}}
@@ -362,26 +330,15 @@ live = {
     "null row: class mean": short_training(null_init="mean_of_classes"),
     "small table (std 0.02)": short_training(embed_std=0.02),
 }
-curves = {name: ([step for step, _ in c], [gap["rho"] for _, gap in c]) for name, c in live.items()}
-figure = plots.lines(curves, xlabel="training step", ylabel="ρ", marker="o", size=(6.0, 3.2))
-figure.axes[0].axhline(1, color="#999999", lw=1)
-show(figure)
+plots.show(figures.gap_while_training(live))
 
 # %%
-usual, small = live["usual table"], live["small table (std 0.02)"]
-assert small[0][1]["rho"] < 0.1 < 0.5 < usual[0][1]["rho"], (
-    "deaf to its label, or not, from the first step"
-)
-assert small[-1][1]["rho"] > 3 * small[0][1]["rho"], "the gap grows as the network learns to listen"
-assert small[-1][1]["rho"] < 0.7 < 1.2 < usual[-1][1]["rho"], (
-    "collapsed or inflated: the same objective, the same batches"
-)
-assert usual[-1][1]["cond_mse"] == live["null row: class mean"][-1][1]["cond_mse"], (
-    "the null row takes no part"
-)
-assert abs(small[0][1]["cos"]) < 0.1 and abs(usual[0][1]["cos"]) < 0.1, (
-    "a gap at the start points nowhere"
-)
+usual, meant, small = live.values()
+assert small[1]["rho"] < 0.1 < 0.5 < usual[1]["rho"], "deaf to its label, or not, at first"
+assert small[160]["rho"] > 3 * small[1]["rho"], "the gap grows as the network learns to listen"
+assert small[160]["rho"] < 0.7 < 1.2 < usual[160]["rho"], "collapsed or inflated: same objective"
+assert usual[160]["cond_mse"] == meant[160]["cond_mse"], "the null row takes no part"
+assert abs(small[1]["cos"]) < 0.1 and abs(usual[1]["cos"]) < 0.1, "a new gap points nowhere"
 
 # %% [markdown]
 # There it is: **collapse**, with the objective that inflates the gap two lines higher. What differs is only the scale of a table of
@@ -422,19 +379,13 @@ def guided_error(gap, w):
     return (1 - w) * gap["uncond_mse"] + w * gap["cond_mse"] - w * (1 - w) * gap["gap_mse"]
 
 
-scales, MEANS = [i / 10 for i in range(0, 81)], {"digits": mean, "clothes": clothes}
-shown = ("cond_only", "composite", "cond_only_dropout", "dash")
-colors = {plots.NAMES[row]: plots.color(row) for row in shown}
-axes = {"xlabel": "guidance scale w", "ylabel": "mean $|S_w - T_w|^2$", "colors": colors}
+shown, ws = ("cond_only", "composite", "cond_only_dropout", "dash"), [i / 10 for i in range(81)]
+MEANS = {"digits": mean, "clothes": clothes}
 
 
 def errors_at(of):
-    curves = {
-        plots.NAMES[r]: (scales, [guided_error(MEANS[of][r], w) for w in scales]) for r in shown
-    }
-    figure = plots.lines(curves, **axes, log=True, title=of)
-    figure.axes[0].set_ylim(0.004, 6)
-    return figure
+    errors = {row: [guided_error(MEANS[of][row], w) for w in ws] for row in shown}
+    return figures.guided_errors(ws, errors, of)
 
 
 explorer(errors_at, Parameter("models of", list(SETS)))
@@ -442,10 +393,8 @@ explorer(errors_at, Parameter("models of", list(SETS)))
 # %%
 best, away = {}, {}
 for of, means in MEANS.items():
-    best[of] = {row: min(scales, key=lambda w, g=means[row]: guided_error(g, w)) for row in shown}
-    assert 3 <= best[of]["composite"] <= 5 and best[of]["cond_only"] < 2, (
-        "each where it was trained"
-    )
+    best[of] = {row: min(ws, key=lambda w, g=means[row]: guided_error(g, w)) for row in shown}
+    assert 3 <= best[of]["composite"] <= 5 and best[of]["cond_only"] < 2, "where it was trained"
     for w in (1.5, 2, 3, 4):
         assert guided_error(means["dash"], w) < guided_error(means["cond_only"], w)
     away[of] = guided_error(means["composite"], 1.0) / guided_error(means["composite"], 4.0)
@@ -473,11 +422,9 @@ fd = {
 
 
 def samples_at(label, of):
-    i, rows = list(SETS[of].guidance).index(label), {}
-    for row in ("teacher", "cond_only", "composite", "dash"):
-        name = f"{plots.NAMES[row].split(',')[0]}\nFD {fd[of, row][label]:.0f}"
-        rows[name] = runs[of, row].trace["samples"][i, :10]
-    return plots.image_rows(rows, size=(6.0, 2.8))
+    i, rows = list(SETS[of].guidance).index(label), ("teacher", "cond_only", "composite", "dash")
+    samples = {row: runs[of, row].trace["samples"][i, :10] for row in rows}
+    return figures.samples_with_distance(samples, {row: fd[of, row][label] for row in rows})
 
 
 dial = Parameter("guidance scale $w$", LABELS, start=LABELS.index("4"))

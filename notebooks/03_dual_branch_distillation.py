@@ -57,21 +57,24 @@ if importlib.util.find_spec("dashlib") is None:
 
 # %%
 import math
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, experiments, plots, results
+from dashlib import data, experiments, pictures, plots, results
+from dashlib.comparison import compare, frechet, gap, off
+from dashlib.figures import dual_branch
 from dashlib.guidance import Guided
-from dashlib.losses import make_objective, mse
+from dashlib.losses import make_objective
 from dashlib.machine import offered
 from dashlib.paper import PAPER
+from dashlib.posterior import tower_distances
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
-from dashlib.specs import SCALES
-from dashlib.tables import headline, markdown, spread
+from dashlib.tables import beside_paper, headline, markdown, spread
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import Uniform
 from dashlib.widgets import Parameter, explorer
@@ -92,7 +95,8 @@ from dashlib.widgets import Parameter, explorer
 # teacher about each, with its label and with the null label.
 
 # %%
-teacher = results.load("digits/teacher-tirt").model()
+TEACHER = results.load("digits/teacher-tirt")
+teacher = TEACHER.model()
 digits, schedule = data.load("digits"), Schedule()
 
 
@@ -102,8 +106,7 @@ def stream(images, batch_size, seed, of=teacher):
     return data.with_teacher(noisy, of)
 
 
-dash = make_objective("dash")
-held_out = next(stream(digits.test, 1000, seed=5))
+dash, held_out = make_objective("dash"), next(stream(digits.test, 1000, seed=5))
 
 # %% [markdown]
 # Three "students" on the same 1,000 held-out pairs of image and timestep: the teacher posing as its own student, a network that was never
@@ -123,12 +126,8 @@ itself, *others = terms.values()
 assert itself["imitation"] < 1e-10 > itself["unconditional"], "a perfect copy: both vanish"
 assert itself["anchor"] > 0.01, "the anchor does not: no model can know the noise exactly"
 assert all(abs(o["anchor"] / (o["imitation"] + itself["anchor"]) - 1) < 0.1 for o in others)
-Markdown(
-    markdown(
-        ["student", *itself],
-        [[name, *(f"{v:.3f}" for v in of.values())] for name, of in terms.items()],
-    )
-)
+rows = [[name, *(f"{v:.3f}" for v in of.values())] for name, of in terms.items()]
+Markdown(markdown(["student", *itself], rows))
 
 # %% [markdown]
 # Imitation and unconditional vanish exactly when the student *is* the teacher. The anchor does not, and for no student can: $x_t$ does not
@@ -142,9 +141,12 @@ Markdown(
 # build students that are the teacher plus one fixed picture (no label in it, so a network could do this): $\cos\theta$ times in the
 # conditional branch, $\sin\theta$ times in the other. All have the same total error $|e_c|^2 + |e_u|^2 = 1$; only its direction turns. The library's
 # own objectives judge them.
+#
+# **Try:** turn the error from the conditional branch (0°) through the unconditional one (90°) and on. **See:** cond-only loses sight of it at 90°,
+# composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it twenty-five times too large. DASH reads 1 all the way.
 
 
-# %%
+# %% mystnb={"image": {"alt": "A branch error of fixed size turning in the plane, and the loss that three objectives assign to it"}}
 class Shifted:
     null_label = teacher.null_label
     picture = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(1)).sign()
@@ -166,28 +168,7 @@ for name, judge in judges.items():
     seen[name] = [loss.mean().item() for loss in found]
 assert min(seen["cond_only"]) < 1e-6 > min(seen["composite"]), "each is blind to one direction"
 assert max(abs(loss - 1) for loss in seen["dash"]) < 1e-3, "DASH sees it, wherever it points"
-
-# %% [markdown]
-# **Try:** turn the error from the conditional branch (0°) through the unconditional one (90°) and on. **See:** cond-only loses sight of it at 90°,
-# composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it twenty-five times too large. DASH reads 1 all the way.
-
-
-# %% mystnb={"image": {"alt": "A branch error of fixed size turning in the plane, and the loss that three objectives assign to it"}}
-def turned(angle):
-    figure, grid = plots.axes(1, 2, size=(6.8, 3.3))
-    (plane, loss), error, at = grid[0], Shifted(angle), angles.index(angle)
-    plane.annotate("", (error.c, error.u), (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
-    plane.set(xlim=(-1.2, 1.2), ylim=(-0.6, 1.4), xlabel="$e_c$", ylabel="$e_u$", title="the error")
-    for name, losses in seen.items():
-        drawn = np.maximum(losses, 1e-3)
-        loss.plot(angles, drawn, color=plots.color(name), label=plots.NAMES[name])
-        loss.plot(angle, drawn[at], "o", ms=9, color=plots.color(name))
-    loss.set(yscale="log", ylim=(7e-4, 60), xlabel="direction (degrees)", title="the loss")
-    handles = loss.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=10)
-    return figure
-
-
+turned = partial(dual_branch.turning_error, angles=angles, losses=seen)
 explorer(turned, Parameter("direction", angles, [f"{a:.0f}°" for a in angles]), play=True)
 
 # %% [markdown]
@@ -210,9 +191,7 @@ explorer(turned, Parameter("direction", angles, [f"{a:.0f}°" for a in angles]),
 
 # %%
 price = itself["anchor"] / 121
-missed = np.mean(
-    [run.metrics["gap"]["overall"]["cond_mse"] for run in results.select("dash", "uniform")]
-)
+missed = np.mean([gap("cond_mse")(run) for run in results.select("dash", "uniform")])
 assert price < 0.5 * missed, "at its worst the anchor costs less than the students miss anyway"
 Markdown(
     f"The anchor can cost the imitation term at most **{price:.4f}**. The stored DASH students miss the teacher by {missed:.4f}, for want "
@@ -251,21 +230,15 @@ for batch in islice(stream(images, 64, seed=0, of=tutor), 120):
 # %% [markdown]
 # The three terms over these 120 steps, and beside them over the whole training of the stored student of the same objective.
 
-
 # %% mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
-def curve(values):
-    return 10 * np.arange(len(values)) + 5, values
-
-
 trace = results.load(f"{HERE.name}/dash-uniform-s0").trace
-live = {name: curve(np.reshape(values, (-1, 10)).mean(1)) for name, values in history.items()}
-long = {name: curve(trace[f"curve.{name}"].numpy()) for name in history}
+live = {name: np.reshape(values, (-1, 10)).mean(1) for name, values in history.items()}
+stored = {name: trace[f"curve.{name}"].numpy() for name in history}
+floor = stored["anchor"][-20:].mean()
 for name in ("imitation", "unconditional"):
-    assert live[name][1][-1] < live[name][1][0] / 3, "both branches are learnt"
-    assert long[name][1][-20:].mean() < 0.5 * long["anchor"][1][-20:].mean(), (
-        "the anchor has a floor"
-    )
-plots.show(plots.panels({"live": live, "stored": long}, xlabel="step", log=True))
+    assert live[name][-1] < live[name][0] / 3, "both branches are learnt"
+    assert stored[name][-20:].mean() < 0.5 * floor, "the anchor has a floor"
+plots.show(dual_branch.loss_terms({"live": live, "stored": stored}))
 
 # %% [markdown]
 # In {numref}`fig-dash-terms` the two branch terms fall so close together that one hides the other, in the live run and in the long one: what the student learns first, denoising,
@@ -280,17 +253,10 @@ plots.show(plots.panels({"live": live, "stored": long}, xlabel="step", log=True)
 # %%
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 WEIGHTINGS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
+LABELS = list(experiments.GUIDANCE)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
 CLOTHES = {row: results.select(row, "transfer", "fashion_mnist") for row in ROWS}
 assert all(len(runs) == 3 for runs in (*RUNS.values(), *CLOTHES.values()))
-
-
-def gap(key):
-    return lambda run: run.metrics["gap"]["overall"][key]
-
-
-def frechet(label):
-    return lambda run: run.metrics["guidance"][label]["frechet"]
 
 
 def values(row, weighting, of):
@@ -304,6 +270,9 @@ for w in WEIGHTINGS:
     assert all(all(values(row, w, gap("cos")) < cos) for row in ROWS[:-1]), "DASH points best"
 spreads = {row: values(row, "uniform", gap("rho")).std() for row in ROWS}
 assert spreads["cond_only"] > 5 * spreads["dash"], "an untrained branch is a matter of luck"
+cos = {row: [gap("cos")(run) for run in runs] for row, runs in CLOTHES.items()}
+assert min(cos["dash"]) > max(max(cos[row]) for row in ROWS[:-1]), "clothes: DASH points best"
+assert all(0.8 < gap("rho")(run) < 1 for run in CLOTHES["dash"]), "and is a little short"
 caption = "**Students trained with {} weights**\n\n{}"
 Markdown("\n\n".join(caption.format(name, headline(w)) for w, name in WEIGHTINGS.items()))
 
@@ -324,18 +293,11 @@ Markdown("\n\n".join(caption.format(name, headline(w)) for w, name in WEIGHTINGS
 # Every student is a point, its conditional error to the right, its unconditional error upward.
 
 # %% mystnb={"image": {"alt": "Conditional against unconditional error of every stored student"}, "figure": {"caption": "The stored students in the plane of branch errors (mean squares, held-out images). Filled: TIRT Transfer; open: uniform weights; three seeds each. On the grey line both branches are equally wrong.", "name": "fig-branch-plane"}}
-figure, grid = plots.axes(size=(5.6, 4.4))
-ax = grid[0, 0]
-for row, w in RUNS:
-    cond, uncond = values(row, w, gap("cond_mse")), values(row, w, gap("uncond_mse"))
-    face, name = ("white", None) if w == "uniform" else (plots.color(row), plots.NAMES[row])
-    ax.plot(cond, uncond, "o", ms=8, color=plots.color(row), markerfacecolor=face, label=name)
-    if row in ("cond_only", "composite"):
-        assert min(uncond) > 2 * max(values("dash", w, gap("uncond_mse")))
-ax.axline((0.01, 0.01), (0.1, 0.1), color="#999999", lw=1)
-ax.set(xscale="log", yscale="log", xlabel="conditional error", ylabel="unconditional error")
-ax.legend(fontsize=9)
-plots.show(figure)
+points = {key: [values(*key, gap(of)) for of in ("cond_mse", "uncond_mse")] for key in RUNS}
+for w in WEIGHTINGS:
+    for row in ("cond_only", "composite"):
+        assert min(points[row, w][1]) > 2 * max(points["dash", w][1])
+plots.show(dual_branch.branch_plane(points, filled="transfer"))
 
 # %% [markdown]
 # In {numref}`fig-branch-plane` cond-only lies straight above the others: its conditional error is as low as anyone's, its unconditional error several times
@@ -350,7 +312,6 @@ plots.show(figure)
 
 
 # %% mystnb={"image": {"alt": "Fréchet distance and class accuracy against guidance scale for teacher and students"}}
-TEACHER, LABELS = results.load("digits/teacher-tirt"), list(experiments.GUIDANCE)
 SHOWN = {w: {"teacher": [TEACHER], **{row: RUNS[row, w] for row in ROWS}} for w in WEIGHTINGS}
 SHOWN["clothes"] = {"teacher": [results.load("fashion_mnist/teacher-tirt")], **CLOTHES}
 names = [*(f"digits, {name}" for name in WEIGHTINGS.values()), "clothes, TIRT Transfer"]
@@ -362,17 +323,6 @@ def swept(which):
     return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in scored.items()})
 
 
-for w in WEIGHTINGS:
-    fd = {row: {x: values(row, w, frechet(x)) for x in LABELS} for row in ROWS}
-    assert all(fd["cond_only"]["4"] > 3 * fd["dash"]["4"]), "cond-only at w = 4"
-    assert all(fd["composite"]["1"] > 5 * fd["dash"]["1"]), "composite at w = 1"
-    assert all(fd["composite"]["4"] < 2 * fd["dash"]["4"]), "composite at its own scale"
-    assert all(fd["dash"][x].mean() < fd["scratch"][x].mean() for x in LABELS), "scratch"
-fd = {k: {x: frechet(x)(v[0]) for x in LABELS} for k, v in SHOWN["clothes"].items()}
-for x in ("1", "1.5", "2"):
-    assert 1.5 * fd["teacher"][x] < fd["cond_only"][x] < fd["dash"][x] < fd["scratch"][x]
-assert all(fd["dash"][x] > fd["cond_only_dropout"][x] for x in LABELS)
-assert fd["dash"]["4"] > fd["scratch"]["4"] and fd["composite"]["1"] > 3 * fd["composite"]["4"]
 explorer(swept, students)
 
 # %% [markdown]
@@ -391,25 +341,15 @@ explorer(swept, students)
 
 
 # %% mystnb={"image": {"alt": "A gap diagnostic against timestep for five objectives"}}
-def in_bins(runs, metric):
-    bins = [run.metrics["gap"]["per_timestep"] for run in runs]
-    return {int(start): float(np.mean([of[start][metric] for of in bins])) for start in bins[0]}
+def binned(which, row, metric):
+    return results.per_timestep(SHOWN[which][row], metric).mean(0)
 
 
 def by_timestep(metric, which):
-    gaps = {row: [run.metrics["gap"] for run in SHOWN[which][row]] for row in ROWS}
-    return plots.per_timestep({k: [g["per_timestep"] for g in v] for k, v in gaps.items()}, metric)
+    reports = {k: [run.metrics["gap"]["per_timestep"] for run in SHOWN[which][k]] for k in ROWS}
+    return plots.per_timestep(reports, metric)
 
 
-for which, runs in SHOWN.items():
-    ours, other = (in_bins(runs[row], "cos") for row in ("dash", "cond_only_dropout"))
-    lead, rho = {t: ours[t] - other[t] for t in ours}, in_bins(runs["cond_only"], "rho")
-    assert rho[0] > 1.5 * rho[600], "cond-only: longest at low noise"
-    if which == "clothes":
-        assert min(lead.values()) > 0 and max(lead.values()) < 0.1, "a little, everywhere"
-        continue
-    assert min(lead[t] for t in range(0, 250, 50)) > 0.1, "much better at low noise"
-    assert max(lead[t] for t in range(600, 1000, 50)) < 0.06, "hardly at high noise"
 keys = ["rho", "cos", "cond_mse", "a_star", "uncond_mse"]
 named = ["ρ", "cos", "conditional error", "a*", "unconditional error"]
 explorer(by_timestep, Parameter("diagnostic", keys, named), students)
@@ -417,7 +357,28 @@ explorer(by_timestep, Parameter("diagnostic", keys, named), students)
 # %% [markdown]
 # At low noise the teacher's gap is a small, detailed picture, which a student of a sixth of its size reproduces badly. What it can't predict shortens the gap of DASH;
 # the other students fill theirs with something else, as their ρ and cos together show. Why dropout falls behind *there* and not at high noise is no accident; we return to it.
-#
+# The next cell asserts what these two explorers show.
+
+# %%
+for w in WEIGHTINGS:
+    fd = {row: {x: values(row, w, frechet(x)) for x in LABELS} for row in ROWS}
+    assert all(fd["cond_only"]["4"] > 3 * fd["dash"]["4"]), "cond-only at w = 4"
+    assert all(fd["composite"]["1"] > 5 * fd["dash"]["1"]), "composite at w = 1"
+    assert all(fd["composite"]["4"] < 2 * fd["dash"]["4"]), "composite at its own scale"
+    assert all(fd["dash"][x].mean() < fd["scratch"][x].mean() for x in LABELS), "scratch"
+fd = {k: {x: frechet(x)(v[0]) for x in LABELS} for k, v in SHOWN["clothes"].items()}
+for x in ("1", "1.5", "2"):
+    assert 1.5 * fd["teacher"][x] < fd["cond_only"][x] < fd["dash"][x] < fd["scratch"][x]
+assert all(fd["dash"][x] > fd["cond_only_dropout"][x] for x in LABELS)
+assert fd["dash"]["4"] > fd["scratch"]["4"] and fd["composite"]["1"] > 3 * fd["composite"]["4"]
+lead = {w: binned(w, "dash", "cos") - binned(w, "cond_only_dropout", "cos") for w in SHOWN}
+assert all(lead[w][:5].min() > 0.1 for w in WEIGHTINGS), "much better at low noise"
+assert all(lead[w][12:].max() < 0.06 for w in WEIGHTINGS), "hardly at high noise"
+assert 0 < min(lead["clothes"]) <= max(lead["clothes"]) < 0.1, "clothes: a little, everywhere"
+longest = [binned(w, "cond_only", "rho") for w in SHOWN]
+assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at low noise"
+
+# %% [markdown]
 # ## From one starting noise
 #
 # DDIM without noise {cite}`song2021ddim` is a map from $x_T$ to an image. Fed with the same $x_T$ and label, a good student should therefore not only draw
@@ -430,33 +391,18 @@ explorer(by_timestep, Parameter("diagnostic", keys, named), students)
 
 
 # %% mystnb={"image": {"alt": "Ten pictures from the same starting noise, by the teacher and five students"}}
-def pictures(run, label):
-    """A run's stored pictures at one guidance scale, pixels in [-1, 1]."""
-    labels = list(SCALES[run.name.split("/")[0]].guidance)
-    return run.trace["samples"][labels.index(label)] / 127.5 - 1
+ORIGINAL = {"digits": TEACHER, "fashion_mnist": SHOWN["clothes"]["teacher"][0]}
 
 
 def distance(label):
-    """Root-mean-square distance to the teacher's pictures from the same noise."""
-
-    def of(run):
-        teacher = SHOWN["clothes" if run.name.startswith("fashion") else "uniform"]["teacher"][0]
-        return mse(pictures(run, label), pictures(teacher, label)).mean().sqrt().item()
-
-    return of
+    return lambda run: pictures.distance(run, ORIGINAL[run.name.split("/")[0]], label)
 
 
 def from_one_noise(label, which):
-    rows = {}
-    for row, (run, *_) in SHOWN[which].items():
-        text = f"  {distance(label)(run):.2f}" if row != "teacher" else ""
-        rows[plots.NAMES[row].split(",")[0] + text] = pictures(run, label)[:10]
-    return plots.image_rows(rows, size=(6.6, 3.6))
+    drawn = {row: pictures.stored(runs[0], label) for row, runs in SHOWN[which].items()}
+    return dual_branch.from_one_noise(drawn)
 
 
-cos = {row: [gap("cos")(run) for run in runs] for row, runs in CLOTHES.items()}
-assert min(cos["dash"]) > max(max(cos[row]) for row in ROWS[:-1]), "clothes: DASH points best"
-assert all(0.8 < gap("rho")(run) < 1 for run in CLOTHES["dash"]), "and is a little short"
 explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
 
 # %% [markdown]
@@ -464,22 +410,13 @@ explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), stude
 # (uniform), and our teacher's distance to itself with *other noise* and the same label, which is what a student would have that draws right digits but ignores $x_T$.
 
 # %%
-lines = []
-for (row, w), runs in RUNS.items():
-    cells = (spread(runs, distance(x)) for x in LABELS)
-    lines.append([f"{plots.NAMES[row]}, {WEIGHTINGS[w]}", *cells])
+rows = {f"{plots.NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
+lines = [[name, *(spread(runs, distance(x)) for x in LABELS)] for name, runs in rows.items()]
 twin = [distance(x)(results.load("digits/teacher-uniform")) for x in LABELS]
-images = torch.stack([pictures(TEACHER, x) for x in LABELS])
+images = torch.stack([pictures.stored(TEACHER, x) for x in LABELS])
 unrelated = (images - images.roll(10, dims=1)).square().flatten(1).mean(1).sqrt().tolist()
-lines += [["*second teacher*", *(f"{value:.2f}" for value in twin)]]
-lines += [["*teacher, other noise*", *(f"{value:.2f}" for value in unrelated)]]
-for w in WEIGHTINGS:
-    cond_only, composite, own = (
-        {x: values(row, w, distance(x)).mean() for x in LABELS} for row in (ROWS[1], *ROWS[3:])
-    )
-    assert cond_only["1"] < 1.1 * own["1"] and composite["4"] < own["4"], "each at its own scale"
-    assert all(own[x] < min(cond_only[x], composite[x]) for x in ("2", "3", "TAG")), "in between"
-assert all(own[x] < 1.25 * value for x, value in zip(LABELS, twin, strict=True)), "uniform"
+for name, found in {"second teacher": twin, "teacher, other noise": unrelated}.items():
+    lines.append([f"*{name}*", *(f"{value:.2f}" for value in found)])
 Markdown(markdown(["student", *LABELS], lines))
 
 # %% [markdown]
@@ -495,7 +432,7 @@ Markdown(markdown(["student", *LABELS], lines))
 # Where on the way do they part? The next explorer replays the sampling live, digits by the students with uniform weights at three guidance scales, clothes by those of TIRT Transfer, whose weights this
 # repository has. It shows each model's *predicted* clean
 # image $\hat x_0$ at eleven points of the way; the number is the distance of its state $x_t$ from the teacher's. (Digits take the usual fifty steps. Clothes take eleven, for the sake of your time,
-# so they are rougher than the stored ones.)
+# so they are rougher than the stored ones. The cell asserts the readings of the table, too.)
 #
 # **Try:** play it from noise to image, then change the second dial and scrub back. **See:** the first predictions differ wildly, because $\hat x_0$ divides by a tiny $\sqrt{\bar\alpha_t}$; yet the states hardly move apart.
 # The distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
@@ -509,26 +446,21 @@ def trajectories(which, w, n, steps):
     return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=steps)) for k, m in models.items()}
 
 
-def away(path, row, i):
-    return mse(path[row][i].x_next, path["teacher"][i].x_next).mean().sqrt().item()
-
-
-def along_the_way(point, which):
-    path, rows = paths[which], {}
-    for name, visited in path.items():
-        i = point * (len(visited) - 1) // 10
-        rows[f"{plots.NAMES[name].split(',')[0]}  {away(path, name, i):.2f}"] = visited[i].x0
-    return plots.image_rows(rows, size=(5.6, 3.2))
-
-
 paths = {f"digits, w = {w}": trajectories("uniform", w, 10, 50) for w in (1, 2, 4)}
 paths["clothes, w = 2"] = worn = trajectories("clothes", 2, 5, 11)
-two, reached = paths["digits, w = 2"], [str(i.t) for i in worn["teacher"]]
-dial = Parameter("timestep $t$, about", range(11), reached)
+away, further = pictures.apart(paths["digits, w = 2"]), pictures.apart(worn)
 for row in ROWS:
-    assert 5 * away(two, row, 0) < away(two, row, 30) > away(two, row, 49) / 1.1, "decided"
-    assert away(worn, row, 10) > 1.1 * away(worn, row, 6), "clothes: more is added"
-explorer(along_the_way, dial, Parameter("of", list(paths), start=1), play=True)
+    assert 5 * away[row][0] < away[row][30] > away[row][49] / 1.1, "decided"
+    assert further[row][10] > 1.1 * further[row][6], "clothes: more is added"
+far = {k: np.array([values(*k, distance(x)).mean() for x in LABELS]) for k in RUNS}
+for w in WEIGHTINGS:  # the table above
+    cond_only, composite, own = (far[row, w] for row in ("cond_only", "composite", "dash"))
+    assert cond_only[0] < 1.1 * own[0] and composite[4] < own[4], "w = 1, 4: at its own scale"
+    assert all((own < np.minimum(cond_only, composite))[[2, 3, 5]]), "w = 2, 3, TAG: in between"
+assert all(far["dash", "uniform"] < 1.25 * np.array(twin)), "uniform weights"
+dial = Parameter("timestep $t$, about", range(11), [str(i.t) for i in worn["teacher"]])
+of = Parameter("of", list(paths), start=1)
+explorer(lambda point, of: dual_branch.along_the_way(paths[of], point), dial, of, play=True)
 
 # %% [markdown]
 # The student's image is thus decided at timesteps to which TIRT Transfer gives little weight. {ref}`ch-tirt` takes that up.
@@ -547,29 +479,14 @@ explorer(along_the_way, dial, Parameter("of", list(paths), start=1), play=True)
 # $$ \mathbb E\big[\,T_c \mid x_t\,\big] = \mathbb E\big[\,\mathbb E[\varepsilon \mid x_t, y] \,\big|\, x_t\,\big] = \mathbb E[\varepsilon \mid x_t] = T_u . $$ (eq-tower)
 #
 # Our teacher is not exact, so measure how far apart the two targets are. The probability of each label given $x_t$ is known in closed form for the distribution that
-# students are trained on, a mixture of Gaussians around the training images; the average of $T_c$ over the labels follows.
-
+# students are trained on, a mixture of Gaussians around the training images; the average of $T_c$ over the labels follows. (In `dashlib`: `posterior`.)
 
 # %% mystnb={"image": {"alt": "Mean squares of the teacher's gap and of the distance between the two targets against timestep"}, "figure": {"caption": "How far the target of label dropout, the average of $T_c$ over the possible labels, lies from the target of DASH, $T_u$ (training images); beside it the teacher's gap.", "name": "fig-tower"}}
-def tower(at, generator, n=100):
-    """Mean squares of the teacher's gap, and of E[T_c | x_t] - T_u, at one timestep."""
-    pick, t = torch.randint(1500, (n,), generator=generator), torch.full((n,), at)
-    x0, y = digits.train.x, digits.train.y
-    x_t = schedule.add_noise(x0[pick], torch.randn(n, 1, 8, 8, generator=generator), t)
-    signal, noise = (c[0].item() for c in schedule.coefficients(t, x_t))
-    squares = torch.cdist(x_t.double().flatten(1), signal * x0.double().flatten(1)).square()
-    p = torch.softmax(-squares / (2 * noise**2), dim=1) @ torch.eye(10, dtype=torch.double)[y]
-    *conds, null = (teacher(x_t, t, torch.full_like(t, label)) for label in range(11))
-    average = torch.einsum("bk,kbchw->bchw", p.float(), torch.stack(conds))
-    return mse(teacher(x_t, t, y[pick]), null).mean().item(), mse(average, null).mean().item()
-
-
-times, generator = range(50, 1000, 100), torch.Generator().manual_seed(0)
-sizes, apart = (np.array(v) for v in zip(*(tower(t, generator) for t in times), strict=True))
+times, rng = range(50, 1000, 100), torch.Generator().manual_seed(0)
+sizes, apart = tower_distances(teacher, digits.train, schedule, times, rng)
 assert all(apart[:3] > 0.9 * sizes[:3]), "at low noise the two targets are a whole gap apart"
 assert all(apart[6:] < 0.4 * sizes[6:]), "at high noise they are close"
-error = in_bins(RUNS["cond_only_dropout", "uniform"], "uncond_mse")[0]
-assert error > 3 * sizes[0], "at low noise students miss by more than the gap"
+assert binned("uniform", "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], "a larger error"
 assert TEACHER.importance().importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
 curves = {"teacher's gap": (times, sizes), "between the two targets": (times, apart)}
 plots.show(plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o"))
@@ -586,28 +503,15 @@ plots.show(plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=Tr
 # larger than seeds can explain, $|\bar d| > 4.3\, s/\sqrt 3$ (a paired $t$-test at 5 %), and write a dash otherwise. With this many comparisons one or so will look
 # clear by luck alone.
 
-
 # %%
-def compare(of, weighting):
-    """DASH, cond-only + dropout, their paired difference, and which is smaller beyond doubt."""
-    a, b = (values(row, weighting, of) for row in ("dash", "cond_only_dropout"))
-    d, std = (a - b).mean(), (a - b).std(ddof=1)
-    verdict = ("DASH" if d < 0 else "dropout") if abs(d) > 4.303 * std / math.sqrt(3) else "–"
-    return [f"{a.mean():.3g}", f"{b.mean():.3g}", f"{d:+.2g} ± {std:.1g}", verdict]
-
-
-MEASURES = {"distance of ρ from 1": lambda run: abs(gap("rho")(run) - 1)}
-MEASURES |= {"1 − cos": lambda run: 1 - gap("cos")(run)}
+MEASURES = {"distance of ρ from 1": off("rho"), "1 − cos": off("cos")}
 MEASURES |= {key: gap(key) for key in ("gap_mse", "cond_mse", "uncond_mse")}
 MEASURES |= {f"FD, w = {x}": frechet(x) for x in LABELS}
 MEASURES |= {f"distance, w = {x}": distance(x) for x in ("2", "4")}
-VERDICTS = {name: [compare(of, w) for w in WEIGHTINGS] for name, of in MEASURES.items()}
-header = ["lower is better", "DASH", "dropout", "difference", "clear"]
-tables = []
-for i, weighting in enumerate(WEIGHTINGS.values()):
-    lines = [[name, *pair[i]] for name, pair in VERDICTS.items()]
-    tables.append(f"**Weights: {weighting}**\n\n{markdown(header, lines)}")
-Markdown("\n\n".join(tables))
+rivals = {w: (RUNS["dash", w], RUNS["cond_only_dropout", w]) for w in WEIGHTINGS}
+VERDICTS = {w: compare(*rows, MEASURES, ("DASH", "dropout")) for w, rows in rivals.items()}
+titled = [f"**Weights: {WEIGHTINGS[w]}**\n\n{of.table()}" for w, of in VERDICTS.items()]
+Markdown("\n\n".join(titled))
 
 # %% [markdown]
 # **The gap goes to DASH**: direction, gap error and unconditional error are clearly better under both weightings. Only ρ is nearer to one with dropout, for every seed; we have
@@ -620,16 +524,16 @@ Markdown("\n\n".join(tables))
 # each, on one core; the evaluations batch both branches into one forward pass.)
 
 # %%
-for w in WEIGHTINGS:
-    off = {row: abs(values(row, w, gap("rho")) - 1) for row in ROWS}
-    assert all(off["cond_only_dropout"] < off["dash"]), "dropout: ρ nearer to one"
-for name in ("1 − cos", "gap_mse", "uncond_mse"):
-    assert all(cells[-1] == "DASH" for cells in VERDICTS[name]), "the rest of the gap: DASH"
-for label in ("3", "4"):
-    target, (one, other) = frechet(label)(TEACHER), VERDICTS[f"FD, w = {label}"][1][:2]
-    assert abs(float(one) - target) < abs(float(other) - target), "DASH is nearer to the teacher"
-assert VERDICTS["distance, w = 4"][1][-1] == "DASH", "and clearly nearer to its images"
-scored = [cells[-1] for name, pair in VERDICTS.items() if name.startswith("FD") for cells in pair]
+for found in VERDICTS.values():
+    rho = found.pairs["distance of ρ from 1"]
+    assert all(rho.theirs < rho.ours), "dropout: ρ nearer to one"
+    assert all(found.lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
+strong = VERDICTS["uniform"]
+for x in ("3", "4"):
+    target, fd = frechet(x)(TEACHER), strong.pairs[f"FD, w = {x}"]
+    assert abs(fd.ours.mean() - target) < abs(fd.theirs.mean() - target), "DASH: nearer its teacher"
+assert strong.lower["distance, w = 4"] == "DASH", "and clearly nearer to its images"
+scored = [of.lower[f"FD, w = {x}"] for of in VERDICTS.values() for x in LABELS]
 assert scored.count("DASH") == 0 and scored.count("–") >= 9, "samples: no clear gain from DASH"
 own = {row: min(run.seconds["train"] for w in WEIGHTINGS for run in RUNS[row, w]) for row in ROWS}
 prepared = [run.seconds["prepare"] for runs in RUNS.values() for run in runs]
@@ -655,21 +559,17 @@ Markdown(markdown(["milliseconds a step", "student", "teacher", "both"], lines))
 # of each gap's error.
 
 # %%
-both = [row for row in PAPER if row != "teacher"]
-orders = {"*paper:* rank by FID, CIFAR-10": sorted(both, key=lambda row: PAPER[row].fid_cifar10)}
-for w, name in WEIGHTINGS.items():
-    by_fd = sorted(both, key=lambda row, w=w: values(row, w, frechet("TAG")).mean())
-    orders[f"ours: rank by FD TAG, {name}"] = by_fd
-    assert by_fd[0] == "dash" and by_fd[-1] == "composite"
-    assert by_fd.index("scratch") < by_fd.index("cond_only")
-lines = []
-for row in both:
-    rho = PAPER[row].rho_cifar10
-    measured = (f"{values(row, w, gap('rho')).mean():.2f}" for w in WEIGHTINGS)
-    ranks = (str(order.index(row) + 1) for order in orders.values())
-    lines.append([plots.NAMES[row], *ranks, "–" if rho is None else f"{rho:.2f}", *measured])
-rho_columns = ["*paper:* ρ", *(f"ours: ρ, {name}" for name in WEIGHTINGS.values())]
-Markdown(markdown(["objective", *orders, *rho_columns], lines))
+BOTH = [row for row in PAPER if row != "teacher"]
+
+
+def ours(of):
+    return {name: {k: values(k, w, of).mean() for k in BOTH} for w, name in WEIGHTINGS.items()}
+
+
+for fd in ours(frechet("TAG")).values():
+    assert min(fd, key=fd.get) == "dash" and max(fd, key=fd.get) == "composite"
+    assert fd["scratch"] < fd["cond_only"]
+Markdown(beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 
 # %% [markdown]
 # **Agrees:** DASH comes first; its gap is a little short of the teacher's, in the paper too; and cond-only is worse than training from scratch when sampled with guidance.

@@ -55,17 +55,24 @@ if importlib.util.find_spec("dashlib") is None:
 import json
 
 import numpy as np
+import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashlib import plots, results, tables
+from dashlib import pictures, plots, results, tables
+from dashlib.experiments import guided, starting_noise
+from dashlib.figures import dual_branch
 from dashlib.intervals import paired, t_interval
 from dashlib.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
+from dashlib.sampling import ddim
+from dashlib.schedule import Schedule
+from dashlib.specs import HEADLINE
 from dashlib.tables import DIGITS_ROWS, markdown
 from dashlib.widgets import Parameter, explorer
 
 TEACHER = results.load("digits/teacher-tirt")
 RUNS = {row: results.select(row, "transfer") for row in DIGITS_ROWS}
+FOLLOWED = [row for row in DIGITS_ROWS if row not in HEADLINE]
 assert all(len(runs) == 3 for runs in RUNS.values())
 
 # %% [markdown]
@@ -204,6 +211,38 @@ explorer(from_one_noise, method, Parameter("guidance scale w", ["1", "1.5", "4",
 
 # %% [markdown]
 # **See:** composite draws digits at its own scale only, gap match nowhere. Pruned students, which began as the teacher, keep close to the teacher's digits.
+#
+# How do they get there? {ref}`ch-dash` follows the teacher and five students from $x_T$ to the image. Here are the others, and DASH again, sampled anew from one $x_T$ in 21 steps (the stored samples took fifty). A row shows the *predicted* clean
+# images at that point of the way; the number is the root-mean-square distance of its state from the teacher's.
+#
+# **Try:** play from noise to image at $w = 1$. Then set $w = 4$, and watch FitNets and DASH without $L_{\mathrm{un}}$ against single head.
+
+
+# %% mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and nine students"}}
+followed = {"teacher": TEACHER} | {row: RUNS[row][0] for row in ("dash", *FOLLOWED)}
+models = {name: run.model() for name, run in followed.items()}
+labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
+paths = {
+    w: {k: list(ddim(guided(m, labels, w), x_T, Schedule(), steps=21)) for k, m in models.items()}
+    for w in (1, 2, 4)
+}
+points = [str(iterate.t) for iterate in paths[1]["teacher"][::2]]
+dials = (Parameter("timestep $t$", range(11), points), Parameter("guidance scale w", list(paths)))
+explorer(lambda point, w: dual_branch.along_the_way(paths[w], point), *dials, play=True)
+
+# %%
+away = {w: {row: np.array(d) for row, d in pictures.apart(paths[w]).items()} for w in paths}
+pairs_kept = [row for row in FOLLOWED if row not in ("gap_match", "fitnets", "dash_no_un")]
+for w in paths:
+    assert (away[w]["gap_match"][1:] > 1.5 * away[w]["dash"][1:]).all(), "lost from the start"
+    assert all(away[w][row][-1] < 1.2 * away[w]["dash"][-1] for row in pairs_kept)
+for row in ("fitnets", "dash_no_un"):
+    assert away[1][row][-1] < away[1]["dash"][-1] and away[4][row][-1] > 1.1 * away[4]["dash"][-1]
+assert min(away[4], key=lambda row: away[4][row][-1] or 9) in ("single_head", "gap_match_cond")
+
+# %% [markdown]
+# **See:** gap match leaves the teacher's path with the first steps, at every $w$: nothing holds its branches where the noise is. The two rows with a free null branch are as near as DASH while nobody asks that branch, at $w = 1$, and go astray at $w = 4$. There the
+# nearest are single head and gap match + cond-only, followed by the other rows that pin down both branches. Students of one seed and ten pictures; the cell asserts these readings.
 #
 # ## Is DASH the best row?
 #

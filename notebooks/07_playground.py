@@ -60,17 +60,18 @@ import torch
 from IPython.display import Markdown
 
 from dashlib import data, plots
-from dashlib.guidance import Guided, SingleHead
+from dashlib.figures import playground
+from dashlib.guidance import Guided, SingleHead, branches
 from dashlib.losses import make_objective
-from dashlib.metrics import compare, noisy_pairs, predict
-from dashlib.mixture import ExactDenoiser, energy_distance, pinwheel
+from dashlib.metrics import compare, noisy_pairs, predict, weighted_by_length
+from dashlib.mixture import ExactDenoiser, endpoint_distance, judge, pinwheel
 from dashlib.mlp import MLP, MLPConfig
-from dashlib.plots import show
 from dashlib.sampling import ddim, sample
 from dashlib.schedule import Schedule
-from dashlib.tables import markdown
+from dashlib.specs import ROWS
+from dashlib.tables import markdown, numbers
 from dashlib.training import TrainConfig, Trainer
-from dashlib.unet import count_parameters, reset_null_row
+from dashlib.unet import count_parameters
 from dashlib.weighting import Uniform
 from dashlib.widgets import Parameter, explorer
 
@@ -115,40 +116,12 @@ print("closed form = automatic differentiation = mean over the labels")
 # The mixture is a pinwheel: three curved arms, one a class, that begin at a shared centre. The classes are not equally likely, and where they
 # overlap a point does not betray its label.
 
-# %%
-CLASSES = ("#2A9D8F", "#8E44AD", "#C9A227")  # colours of classes, which no method has
-
-
-def lattice(half, n):
-    side = torch.linspace(-half, half, n)
-    xs, ys = torch.meshgrid(side, side, indexing="xy")
-    return xs, ys, torch.stack([xs.flatten(), ys.flatten()], dim=1)
-
-
-def outline(ax, y, half, alpha_bar=1.0, **style):
-    xs, ys, points = lattice(half, 60)
-    level = torch.full((len(points),), alpha_bar).double()
-    density = mixture.log_density(points, torch.full((len(points),), y), alpha_bar=level).exp()
-    fractions = [0.1, 0.4, 0.7]
-    heights = [f * density.max().item() for f in fractions]
-    ax.contour(xs, ys, density.view_as(xs), heights, linewidths=0.8, **style)
-
-
 # %% mystnb={"image": {"alt": "Points of three classes on three curved arms that meet in the centre, and the outlines of their densities"}, "figure": {"caption": "The pinwheel: 1,500 points, coloured by class, with lines of equal class density.", "name": "fig-playground-data"}}
-def dots(ax, x, y=None, **style):
-    shades = {} if y is None else {"c": [CLASSES[k] for k in y]}
-    ax.scatter(*x.flatten(1).T, lw=0, **shades | style)
-
-
-figure, grid = plots.axes(size=(4.4, 4.2))
-dots(grid[0, 0], test.x[:1500], test.y[:1500], s=6, alpha=0.6)
-for k in range(3):
-    outline(grid[0, 0], k, 1.05, colors=CLASSES[k])
-grid[0, 0].set(aspect="equal", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-right = mixture.log_joint(test.x, torch.ones(4000).double()).logsumexp(2).argmax(1) == test.y
-grid[0, 0].set_title(f"the likeliest class is right for {right.float().mean():.0%}")
+right = mixture.posterior(test.x).argmax(1) == test.y
 assert 0.8 < right.float().mean() < 0.9
-show(figure)
+first = data.Images(test.x[:1500], test.y[:1500])
+title = f"the likeliest class is right for {right.float().mean():.0%}"
+plots.show(playground.classes(mixture, first, title))
 
 # %% [markdown]
 # In {numref}`fig-playground-data` the arms are separate outside and mixed in the middle. The best possible classifier is wrong for one point in
@@ -166,7 +139,7 @@ show(figure)
 
 # %%
 STEPS_DOWN = {"clamp": "none", "spacing": "leading", "steps": 50}
-LEVELS = [960, 800, 600, 400, 240, 120, 0]
+LEVELS, SCALES = [960, 800, 600, 400, 240, 120, 0], [0.0, 1.0, 2.0, 4.0]
 starts = torch.randn(300, 2, 1, 1, generator=generator)
 
 
@@ -176,29 +149,12 @@ def travel(w):
     return {i.t: i.x_t for i in ddim(field, starts, schedule, **STEPS_DOWN) if i.t in LEVELS}
 
 
-def arrows(ax, model, y, t, w, half, color, n=13, **style):
-    xs, ys, points = lattice(half, n)
-    with torch.no_grad():
-        field = Guided(model, torch.full((n * n,), y), w)(points, torch.full((n * n,), t))
-    u, v = -field.T.view(2, n, n) / (2.2 * half)
-    ax.quiver(xs, ys, u, v, color=color, scale=14, scale_units="width", **style)
-
-
 # %%
-SCALES = [0.0, 1.0, 2.0, 4.0]
 routes = {w: travel(w) for w in SCALES}
 
 
 def flow(w, t):
-    a = schedule.alpha_bar(torch.tensor([t])).item()
-    half = 1.1 * a**0.5 + 2.4 * (1 - a) ** 0.5
-    figure, grid = plots.axes(size=(4.3, 4.3))
-    for k in (2, 1, 0):
-        outline(grid[0, 0], k, half, a, colors=CLASSES[0] if k == 0 else "#BBBBBB")
-    arrows(grid[0, 0], exact, 0, t, w, half, "#555555", width=0.004)
-    dots(grid[0, 0], routes[w][t], s=5, c=CLASSES[0])
-    grid[0, 0].set(xlim=(-half, half), ylim=(-half, half), title=f"w = {w:g}, t = {t}")
-    return figure
+    return playground.guided_flow(exact, routes[w][t], w, t)
 
 
 words = "Arrows of the exact guided flow of one class, and points that follow it"
@@ -211,20 +167,10 @@ explorer(flow, Parameter("guidance scale w", SCALES, start=1), levels, alt=words
 # only if the distributions are equal, and estimated without bias, so that two sets from one distribution give a number around zero, sometimes below.
 # Beside it stand the mean negative log density of the samples under their own class and the mean probability $p(y|x_0)$ of the label they were asked for.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 y = mixture.labels(600, generator=generator)
 x_T = torch.randn(600, 2, 1, 1, generator=generator)
-real, more = (mixture.sample(y, generator=generator).x for _ in range(2))
-
-
-def distance_to_real(x):
-    return sum(energy_distance(x[y == k], real[y == k]) for k in range(3)) / 3
-
-
-def judged(x):
-    likely = mixture.log_joint(x, torch.ones(len(x)).double()).logsumexp(2).softmax(1)
-    label = likely[torch.arange(len(y)), y].mean().item()
-    return distance_to_real(x), -mixture.log_density(x, y).mean().item(), label
+real, more = (mixture.sample(y, generator=generator) for _ in range(2))
 
 
 def ends(model, w, **options):
@@ -233,20 +179,16 @@ def ends(model, w, **options):
 
 W = (0.0, 1.0, 1.5, 2.0, 4.0)
 goal = {w: ends(exact, w) for w in W}
-judgement = {"points of the mixture": judged(more)}
-judgement |= {f"exact field, w = {w:g}": judged(x) for w, x in goal.items()}
-
-# %% tags=["nbval-ignore-output"]
-head = ["samples", "energy distance", "−log p of own class", "probability of the label"]
-lines = [[k, f"{e:.4f}", f"{d:.2f}", f"{p:.3f}"] for k, (e, d, p) in judgement.items()]
-fair, own = judgement["points of the mixture"], judgement["exact field, w = 1"]
-by_scale = [judgement[f"exact field, w = {w:g}"] for w in W]
-assert abs(own[0]) < 0.002 and abs(fair[0]) < 0.002, "the exact field at w = 1 draws the mixture"
-assert own[1] < fair[1] - 0.02, "but fifty steps of DDIM draw it a little too tight"
-assert by_scale[2][0] > 0.01 and by_scale[4][0] > by_scale[3][0] > by_scale[2][0]
-assert by_scale[1][2] < by_scale[2][2] < by_scale[4][2], "guidance buys the label"
-assert by_scale[2][1] < own[1] < fair[1] < by_scale[4][1], "w = 1.5 looks likelier than the data"
-Markdown(markdown(head, lines))
+fair, own = (judge(mixture, x, real) for x in (more.x, goal[1.0]))
+at = {w: own if w == 1 else judge(mixture, x, real) for w, x in goal.items()}
+assert max(abs(own["energy"]), abs(fair["energy"])) < 0.002, "w = 1 draws the mixture"
+assert own["nll"] < fair["nll"] - 0.02, "but fifty steps of DDIM draw it a little too tight"
+assert 0.01 < at[1.5]["energy"] < at[2.0]["energy"] < at[4.0]["energy"]
+assert at[1.0]["label"] < at[1.5]["label"] < at[4.0]["label"], "guidance buys the label"
+assert at[1.5]["nll"] < own["nll"] < fair["nll"] < at[4.0]["nll"], "w = 1.5: likelier than the data"
+judged = {"points of the mixture": fair, **{f"exact field, w = {w:g}": of for w, of in at.items()}}
+columns = {"energy distance": ("energy", 4), "−log p of own class": ("nll", 2)}
+Markdown(numbers("samples", judged, columns | {"probability of the label": ("label", 3)}))
 
 # %% [markdown]
 # The exact field at $w = 1$ draws the mixture, within the sampling error of the energy distance. Above it the label becomes certain, and the
@@ -264,7 +206,7 @@ Markdown(markdown(head, lines))
 # Left out are *FitNets* and *magnitude pruning*, which need a teacher with features and filters, and a closed form has neither. A tenth student, the *single head*, takes $w$ as an input and has no second branch to be compared; it joins where samples are.
 
 # %%
-STEPS = 600
+STEPS, WATCHED = 600, (1, 10, 20, 40, 80, 160, 320, 600)
 train_set = mixture.sample(mixture.labels(50_000, generator=generator), generator=generator)
 
 
@@ -280,27 +222,20 @@ def start_training(objective, **network):
     return Trainer(MLP(MLPConfig(**network)), objective, Uniform(schedule), settings)
 
 
-def student(objective, lesson, **network):
+def train(objective, lesson, **network):
+    """The student after some of the steps, the last among them: ``{step: averaged network}``."""
     trainer = start_training(objective, **network)
-    for _ in trainer.run(iter(lesson)):
-        pass
-    return trainer.ema
+    steps = (record.step for record in trainer.run(iter(lesson)))
+    return {step: copy.deepcopy(trainer.ema) for step in steps if step in WATCHED}
 
 
 # %%
-OBJECTIVES = {
-    "scratch": make_objective("scratch"),
-    "cond_only": make_objective("cond_only"),
-    "cond_only_dropout": make_objective("cond_only_dropout"),
-    "composite": make_objective("composite", w=4.0),
-    "multi_w": make_objective("multi_w"),
-    "gap_match": make_objective("gap_match"),
-    "gap_match_cond": make_objective("gap_match", imitation=1.0),
-    "dash": make_objective("dash"),
-    "dash_no_un": make_objective("dash", unconditional=0.0),
-}
+NINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "multi_w")
+NINE += ("gap_match", "gap_match_cond", "dash", "dash_no_un")
+OBJECTIVES = {row: make_objective(ROWS[row].objective, **ROWS[row].options) for row in NINE}
 lesson = batches()
-students = {name: student(objective, lesson) for name, objective in OBJECTIVES.items()}
+trained = {name: train(objective, lesson) for name, objective in OBJECTIVES.items()}
+students = {name: models[STEPS] for name, models in trained.items()}
 print(f"{len(students)} students of {count_parameters(students['dash']):,} parameters")
 
 # %% [markdown]
@@ -312,26 +247,16 @@ print(f"{len(students)} students of {count_parameters(students['dash']):,} param
 # $$ \cos_E = \frac{\mathbb E\,\langle g_S, g_T\rangle}{\sqrt{\mathbb E|g_S|^2\;\mathbb E|g_T|^2}} = a^* \sqrt{\frac{\mathbb E|g_S|^2}{\mathbb E|g_T|^2}} . $$ (eq-energy-cosine)
 
 
-# %%
-def report(model):
-    found = compare(predict(model, noisy), truth, noisy, schedule)
-    whole = found.overall
-    whole["longer"] = (whole["gap_s_ms"] / whole["gap_t_ms"]) ** 0.5
-    whole["cos_e"] = whole["a_star"] * whole["longer"]
-    return found
-
-
-reports = {name: report(model) for name, model in students.items()}
-gaps = {name: found.overall for name, found in reports.items()}
-
 # %% tags=["nbval-ignore-output"]
-columns = {"ρ": "rho", "cos": "cos", "cos_E": "cos_e", "a*": "a_star"}
-errors = {"gap MSE": "gap_mse", "e_c²": "cond_mse", "e_u²": "uncond_mse", "common²": "common_mse"}
-lines = [
-    [plots.NAMES[name], *(f"{g[k]:.3f}" for k in columns.values())]
-    + [f"{g[k]:.5f}" for k in errors.values()]
-    for name, g in gaps.items()
-]
+def report(model):
+    return compare(predict(model, noisy), truth, noisy, schedule)
+
+
+def overall(model):
+    return weighted_by_length(report(model).overall)
+
+
+gaps = {name: overall(model) for name, model in students.items()}
 for key in (lambda g: g["gap_mse"], lambda g: abs(g["rho"] - 1), lambda g: -g["cos_e"]):
     assert min(gaps, key=lambda name, key=key: key(gaps[name])) == "gap_match"
 assert gaps["gap_match"]["cos"] > max(g["cos"] for g in gaps.values()) - 0.02
@@ -342,7 +267,10 @@ for k in ("gap_mse", "cond_mse", "uncond_mse"):
     assert gaps["gap_match_cond"][k] < gaps["dash"][k] < gaps["cond_only_dropout"][k]
 for k in ("cond_only", "dash_no_un"):
     assert gaps[k]["rho"] > 1.2 and gaps[k]["cond_mse"] < gaps["scratch"]["cond_mse"]
-Markdown(markdown(["student", *columns, *errors], lines))
+columns = {"ρ": ("rho", 3), "cos": ("cos", 3), "cos_E": ("cos_e", 3), "a*": ("a_star", 3)}
+columns |= {"gap MSE": ("gap_mse", 5), "e_c²": ("cond_mse", 5)}
+columns |= {"e_u²": ("uncond_mse", 5), "common²": ("common_mse", 5)}
+Markdown(numbers("student", {plots.NAMES[k]: g for k, g in gaps.items()}, columns))
 
 # %% [markdown]
 # Read it in three groups.
@@ -363,70 +291,41 @@ Markdown(markdown(["student", *columns, *errors], lines))
 # depends on images or on a UNet. {ref}`ch-collapse` derived what follows for an *exact teacher*: with the conditional branch right, the error of the null branch knows no label, is uncorrelated with the teacher's
 # gap, and can only lengthen the student's, $\mathbb E|g_S|^2 = \mathbb E|g_T|^2 + \mathbb E|g_S - g_T|^2$ ({eq}`eq-no-collapse`). There the teacher was a network and the agreement rough. Here the premise holds, but for the small error of the conditional branch.
 
-
 # %%
-def with_null_row(row):
-    model = copy.deepcopy(students["cond_only"])
-    if isinstance(row, str):
-        reset_null_row(model, row)
-    else:
-        model.class_embed.weight[-1] = row
-    return report(model).overall
-
-
-rows = {"as trained": gaps["cond_only"], "zero": with_null_row("zero")}
-rows["mean of the classes"] = with_null_row("mean_of_classes")
-rows |= {
-    f"random, draw {i}": with_null_row(torch.randn(64, generator=generator)) for i in (1, 2, 3)
-}
 before = start_training(OBJECTIVES["cond_only"]).model.class_embed.weight[-1].detach()
-after = students["cond_only"].class_embed.weight[-1]
-kept = torch.cosine_similarity(before, after, dim=0).item()
+table = students["cond_only"].class_embed.weight
+kept = torch.cosine_similarity(before, table[-1], dim=0).item()
 print(f"cosine of the null row before and after training: {kept:.6f}")
 assert kept > 1 - 1e-6
+null_rows = {"as trained": table[-1], "zero": torch.zeros(64)}
+null_rows["mean of the classes"] = table[:-1].mean(0)
+null_rows |= {f"random, draw {i}": torch.randn(64, generator=generator) for i in (1, 2, 3)}
 
 # %% tags=["nbval-ignore-output"]
-predicted = {k: (1 + g["gap_mse"] / g["gap_t_ms"]) ** 0.5 for k, g in rows.items()}
-head = ["null row", "ρ", "cos", "r.m.s. ratio", "predicted", "e_c²", "e_u²"]
-lines = [
-    [k, *(f"{v:.2f}" for v in (g["rho"], g["cos"], g["longer"], predicted[k]))]
-    + [f"{g[key]:.4f}" for key in ("cond_mse", "uncond_mse")]
-    for k, g in rows.items()
-]
+rows = {k: overall(students["cond_only"].with_null_row(row)) for k, row in null_rows.items()}
+columns = {"ρ": ("rho", 2), "cos": ("cos", 2), "r.m.s. ratio": ("longer", 2)}
+columns |= {"predicted": ("uncorrelated", 2), "e_c²": ("cond_mse", 4), "e_u²": ("uncond_mse", 4)}
 assert all(g["rho"] > 1.1 for g in rows.values()), "whatever the row, the gap is too long"
-assert all(abs(g["longer"] / predicted[k] - 1) < 0.05 for k, g in rows.items())
+assert all(abs(g["longer"] / g["uncorrelated"] - 1) < 0.05 for g in rows.values())
 assert all(g["cond_mse"] == gaps["cond_only"]["cond_mse"] for g in rows.values())
 assert min(g["uncond_mse"] for g in rows.values()) > 5 * gaps["dash"]["uncond_mse"]
-Markdown(markdown(head, lines))
+Markdown(numbers("null row", rows, columns))
 
 # %% [markdown]
 # The two middle columns, the measured ratio of root-mean-square gaps and the one that the identity predicts from the gap error, agree to within five per cent for every row. No row collapses the gap, and no row comes near a trained one.
 #
-# A collapse does occur here under the same condition as on digits: *early*, in a network that is born deaf to its label. The next cell trains cond-only twice from the same batches, once
-# with the usual class table and once with a table fifty times smaller.
-
+# A collapse does occur here under the same condition as on digits: *early*, in a network that is born deaf to its label. The next cell trains cond-only once more from the same batches, with
+# a class table fifty times smaller, and follows both students through their training.
 
 # %% mystnb={"image": {"alt": "rho of two cond-only students over training, one from zero upwards"}, "figure": {"caption": "ρ of two cond-only students during training. Grey: the truth.", "name": "fig-playground-deaf"}}
-def rho_during_training(**network):
-    """ρ after some of the steps: ``{step: rho}``."""
-    watched = (1, 10, 20, 40, 80, 160, 320, STEPS)
-    trainer = start_training(OBJECTIVES["cond_only"], **network)
-    steps = (record.step for record in trainer.run(iter(lesson)))
-    return {step: report(trainer.ema).overall["rho"] for step in steps if step in watched}
-
-
-curves = {"usual class table": rho_during_training()}
-curves["fifty times smaller"] = small = rho_during_training(embed_std=0.02)
-drawn = {name: (list(curve), list(curve.values())) for name, curve in curves.items()}
-shades = dict(zip(drawn, (plots.color("cond_only"), "#F2B48C"), strict=True))
-labels = {"xlabel": "training step", "ylabel": "ρ"}
-figure = plots.lines(drawn, **labels, colors=shades, marker="o", size=(6.0, 3.2))
-figure.axes[0].axhline(1, color="#999999", lw=1)
-usual = curves["usual class table"]
-assert usual[STEPS] == gaps["cond_only"]["rho"], "the student of the table, trained again"
+small_table = train(OBJECTIVES["cond_only"], lesson, embed_std=0.02)
+usual, small = (
+    {step: overall(model)["rho"] for step, model in models.items()}
+    for models in (trained["cond_only"], small_table)
+)
 assert small[1] < 0.02 and small[10] < 0.1 < 1 < usual[10], "deaf to its label, or not"
 assert small[20] < 0.5 and small[STEPS] > 1.2, "the collapse is over when the label is learned"
-show(figure)
+plots.show(playground.rho_over_training(usual, small))
 
 # %% [markdown]
 # In {numref}`fig-playground-deaf` the small table begins with next to no gap and outgrows the truth within some dozens of steps, like the other: in the plane a label is learned
@@ -445,7 +344,7 @@ show(figure)
 half_hidden = batches(label_dropout=0.5)
 assert torch.equal(half_hidden[-1].x_t, lesson[-1].x_t), "the same points, other hidden labels"
 found = {"hidden 10 %": students["cond_only_dropout"]}
-found["hidden 50 %"] = student(OBJECTIVES["cond_only_dropout"], half_hidden)
+found["hidden 50 %"] = train(OBJECTIVES["cond_only_dropout"], half_hidden)[STEPS]
 found |= {"never hidden": students["cond_only"], "DASH": students["dash"]}
 prior_mean = sum(p * e for p, e in zip(mixture.priors.float(), every, strict=True))
 
@@ -467,17 +366,11 @@ Markdown(markdown(head, lines))
 
 # %% mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps. Black: the mean square of the true gap.", "name": "fig-playground-dropout"}}
 by_time = {name: report(model).per_timestep for name, model in found.items()}
-drawn = {k: ([*bins], [v["uncond_mse"] for v in bins.values()]) for k, bins in by_time.items()}
-bins = by_time["DASH"]
-drawn["the true gap's square"] = ([*bins], [v["gap_t_ms"] for v in bins.values()])
-shades = [plots.color(key) for key in ("cond_only_dropout", "cond_only", "dash", "teacher")]
-shades = dict(zip(drawn, [shades[0], "#8FD6BF", *shades[1:]], strict=True))
 for t in range(200, 800, 50):
-    assert by_time["hidden 10 %"][t]["uncond_mse"] < bins[t]["gap_t_ms"] / 10
-assert all(by_time["never hidden"][t]["uncond_mse"] > bins[t]["gap_t_ms"] for t in (100, 900))
-figure = plots.lines(drawn, xlabel="timestep t", ylabel="$|e_u|^2$", colors=shades, log=True)
-figure.axes[0].set_ylim(top=8)
-show(figure)
+    assert by_time["hidden 10 %"][t]["uncond_mse"] < by_time["DASH"][t]["gap_t_ms"] / 10
+for t in (100, 900):
+    assert by_time["never hidden"][t]["uncond_mse"] > by_time["DASH"][t]["gap_t_ms"]
+plots.show(playground.null_branch_errors(by_time))
 
 # %% [markdown]
 # Dropout finds the unconditional branch: its null row is several times closer to the truth than to the prior mean, far below the untrained row, and it gets closer when more labels are
@@ -492,25 +385,19 @@ show(figure)
 
 # %%
 drawn = {name: {w: ends(model, w) for w in W} for name, model in students.items()}
-
-
-def apart(a, b):
-    return (a - b).flatten(1).norm(dim=1).mean().item()
-
-
-single = student(make_objective("single_head"), lesson, w_conditioned=True)
+single = train(make_objective("single_head"), lesson, w_conditioned=True)[STEPS]
 one_pass = {w: sample(SingleHead(single, y, w), x_T, schedule, **STEPS_DOWN) for w in W}
-every = drawn | {"single_head": one_pass}
-endpoint = {name: {w: apart(x, goal[w]) for w, x in by_w.items()} for name, by_w in every.items()}
-plain = {"exact field": own} | {name: judged(by_w[1.0]) for name, by_w in every.items()}
+drawn["single_head"] = one_pass
+endpoint = {k: {w: endpoint_distance(x, goal[w]) for w, x in of.items()} for k, of in drawn.items()}
+plain = {"exact field": own} | {k: judge(mixture, of[1.0], real) for k, of in drawn.items()}
 assert max(endpoint["single_head"][w] for w in W[1:]) < 0.1 < 0.3 < endpoint["single_head"][0.0]
 
 # %% tags=["nbval-ignore-output"]
 head = ["student", "energy distance, w = 1", "−log p, w = 1", *(f"endpoint, w = {w:g}" for w in W)]
-lines = [["Exact field", f"{own[0]:.3f}", f"{own[1]:.3f}", *["0"] * len(W)]]
+lines = [["Exact field", f"{own['energy']:.3f}", f"{own['nll']:.3f}", *["0"] * len(W)]]
 for name, by_w in endpoint.items():
-    energy, density, _ = plain[name]
-    measured = [f"{v:.3f}" if v < 10 else f"{v:,.0f}" for v in (energy, density, *by_w.values())]
+    every = (plain[name]["energy"], plain[name]["nll"], *by_w.values())
+    measured = [f"{v:.3f}" if v < 10 else f"{v:,.0f}" for v in every]
     lines.append([plots.NAMES[name], *measured])
 calm = {k: endpoint[k] for k in students if k != "gap_match"}
 tied = ("dash", "gap_match_cond", "multi_w")
@@ -522,7 +409,7 @@ assert endpoint["composite"][1.0] > 5 * endpoint["dash"][1.0]
 assert min(calm, key=lambda k: calm[k][4.0]) in ("composite", "multi_w")
 assert endpoint["gap_match_cond"][4.0] < endpoint["dash"][4.0]
 assert endpoint["dash"][4.0] < endpoint["cond_only_dropout"][4.0] < endpoint["cond_only"][4.0] / 3
-off = {k for k, judgement in plain.items() if abs(judgement[0]) > 0.003}
+off = {k for k, found in plain.items() if abs(found["energy"]) > 0.003}
 assert off == {"composite", "gap_match"}, "the others can't be told apart at w = 1"
 Markdown(markdown(head, lines))
 
@@ -543,29 +430,28 @@ def only_its_gap(w):
     """The exact conditional branch plus the student's gap: ``T_c + (w - 1) gap_S``."""
 
     def eps(x_t, t):
-        gap = Guided(lender, y, 1)(x_t, t) - Guided(lender, y, 0)(x_t, t)
+        gap = branches(students["gap_match"], x_t, t, y).gap
         return exact.eps_cond(x_t, t, y) + (w - 1) * gap
 
     return sample(eps, x_T, schedule, **STEPS_DOWN)
 
 
-lender = students["gap_match"]
-clamped = {k: ends(students[k], 1.0, clamp="recompute") for k in ("gap_match", "dash")}
-lent = {w: apart(only_its_gap(w), goal[w]) for w in (2.0, 4.0)}
-drift = gaps["gap_match"]
+lent = {w: endpoint_distance(only_its_gap(w), goal[w]) for w in (2.0, 4.0)}
 
 # %% tags=["nbval-ignore-output"]
+drift = gaps["gap_match"]
+clamped = {k: ends(students[k], 1.0, clamp="recompute") for k in ("gap_match", "dash")}
+clamped = {k: judge(mixture, x, real)["energy"] for k, x in clamped.items()}
 assert abs(drift["rho"] - 1) < 0.01 and drift["cos_e"] > 0.99 and drift["cond_mse"] > 0.3
 assert 2 * drift["common_mse"] > 0.999 * (drift["cond_mse"] + drift["uncond_mse"])
-assert endpoint["gap_match"][1.0] > 10 and distance_to_real(clamped["gap_match"]) > 0.2
-assert abs(distance_to_real(clamped["dash"])) < 0.003
+assert endpoint["gap_match"][1.0] > 10 and clamped["gap_match"] > 0.2 > 0.003 > abs(clamped["dash"])
 assert lent[4.0] < 0.05 and lent[4.0] < endpoint["dash"][4.0]
 Markdown(f"""
 | gap match alone | |
 | :-- | --: |
 | ρ, cos, cos_E | {drift["rho"]:.3f}, {drift["cos"]:.3f}, {drift["cos_e"]:.3f} |
 | share of its branch errors that is common to both | {2 * drift["common_mse"] / (drift["cond_mse"] + drift["uncond_mse"]):.2%} |
-| energy distance at w = 1, x0 clamped (DASH: {distance_to_real(clamped["dash"]):.4f}) | {distance_to_real(clamped["gap_match"]):.2f} |
+| energy distance at w = 1, x0 clamped (DASH: {clamped["dash"]:.4f}) | {clamped["gap_match"]:.2f} |
 | endpoint distance at w = 2 and 4 with the exact conditional branch lent | {lent[2.0]:.3f}, {lent[4.0]:.3f} |
 | the same of DASH, from its own branches | {endpoint["dash"][2.0]:.3f}, {endpoint["dash"][4.0]:.3f} |
 """)
@@ -586,17 +472,8 @@ Markdown(f"""
 
 # %%
 def student_at(name, w):
-    figure, grid = plots.axes(1, 2, size=(6.6, 3.4))
-    (left, right), edge = grid[0], 1.2
-    arrows(left, exact, 0, 160, w, 1.0, "#BBBBBB", n=11, width=0.011)
-    arrows(left, students[name], 0, 160, w, 1.0, plots.color(name), n=11, width=0.005)
-    dots(right, goal[w], s=5, c="#BBBBBB")
-    dots(right, drawn[name][w].clamp(-edge, edge), y, s=4)
-    left.set(title=plots.NAMES[name], xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-    distance = endpoint[name][w]
-    how_far = f"w = {w:g}: endpoint distance {distance:{'.2f' if distance < 10 else ',.0f'}}"
-    right.set(title=how_far, xlim=(-1.25, 1.25), ylim=(-1.25, 1.25))
-    return figure
+    models, points = (exact, students[name]), (goal[w], drawn[name][w])
+    return playground.beside_exact(name, w, models, points, y)
 
 
 words = "Left: arrows of the guided flow, exact and of a student. Right: end points of both"
@@ -615,7 +492,7 @@ One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS}
 - **DASH isn't the only way, nor the best gap.** Gap match with a cond-only term ({gaps["gap_match_cond"]["gap_mse"]:.4f}) and multi-w ({gaps["multi_w"]["gap_mse"]:.4f}) have a lower gap MSE
   than DASH ({gaps["dash"]["gap_mse"]:.4f}), and shorter endpoint distances at w = 4: {endpoint["gap_match_cond"][4.0]:.3f} and {endpoint["multi_w"][4.0]:.3f} against {endpoint["dash"][4.0]:.3f}.
 - **An untrained null row inflates the gap**, ρ = {gaps["cond_only"]["rho"]:.2f}, by what the identity for an exact teacher predicts: r.m.s. ratio {gaps["cond_only"]["longer"]:.2f} measured,
-  {predicted["as trained"]:.2f} predicted. Other null rows: ρ from {min(g["rho"] for g in rows.values()):.2f} to {max(g["rho"] for g in rows.values()):.2f}. None collapses it; a collapse is a phase at the start of a network that does not hear its label.
+  {rows["as trained"]["uncorrelated"]:.2f} predicted. Other null rows: ρ from {min(g["rho"] for g in rows.values()):.2f} to {max(g["rho"] for g in rows.values()):.2f}. None collapses it; a collapse is a phase at the start of a network that does not hear its label.
 - **Without $L_{{un}}$ DASH is cond-only**: ρ = {gaps["dash_no_un"]["rho"]:.2f}, endpoint distance {endpoint["dash_no_un"][4.0]:.2f} at w = 4 (cond-only: {endpoint["cond_only"][4.0]:.2f}).
 - **Label dropout finds $T_u$**: error {tenth:.4f} with ten per cent hidden, {half:.4f} with half; DASH {dash:.4f}; an untrained row {never:.4f}.
 - **The best gap metrics belong to a useless student**: gap match alone, ρ = {drift["rho"]:.3f}, cos_E = {drift["cos_e"]:.3f}, gap MSE {drift["gap_mse"]:.5f}, branch error {drift["cond_mse"]:.2f}.
@@ -653,7 +530,7 @@ One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS}
 # $S_u(x_t, t) - \varepsilon$ given $x_t$, a regression on the noise; learning it costs about what training an unconditional model costs.
 # ````
 #
-# 4. Every number above comes from one seed. Give `student` another seed (it is the `torch.manual_seed` of `start_training`) and find out which of the assertions of this chapter were luck. Which quantity moves most?
+# 4. Every number above comes from one seed. Give `train` another seed (it is the `torch.manual_seed` of `start_training`) and find out which of the assertions of this chapter were luck. Which quantity moves most?
 #
 # ````{admonition} Solution
 # :class: dropdown

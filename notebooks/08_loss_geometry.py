@@ -54,18 +54,20 @@ if importlib.util.find_spec("dashlib") is None:
 
 # %%
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, geometry, plots, results
+from dashlib import data, geometry, geometry_report, results
 from dashlib.figures import plane
 from dashlib.geometry import angle, composite, form_of, multi_w
+from dashlib.geometry_report import overall, stored_rows
 from dashlib.guidance import TAG, Branches
 from dashlib.losses import make_objective
 from dashlib.metrics import noisy_pairs, predict
-from dashlib.plots import NAMES, show
+from dashlib.plots import show
 from dashlib.residuals import errors, mean_moments, moments, placement, stored_moments
 from dashlib.schedule import Schedule
 from dashlib.specs import HEADLINE, ROWS
@@ -89,16 +91,7 @@ from dashlib.widgets import Parameter, explorer
 TWO_BRANCH = (*HEADLINE, "multi_w", "gap_match", "gap_match_cond", "dash_no_un", "dash_no_an")
 TRAINED = {r: make_objective(ROWS[r].objective, **ROWS[r].options) for r in TWO_BRANCH}
 FORMS = {row: form_of(objective) for row, objective in TRAINED.items()}
-lines = []
-for row, form in FORMS.items():
-    q, (low, high) = form.matrix, form.eigenvalues
-    cells = [f"{v:.4g}" for v in (q[0, 0], q[0, 1], q[1, 1], low, high)]
-    kappa = f"{form.condition:.4g}" if form.null is None else "∞"
-    softest = f"({form.soft[0]:.3f}, {form.soft[1]:.3f})" if form.condition > 1 else "none"
-    least = "teacher" if geometry.centred(TRAINED[row]) else "elsewhere"
-    lines.append([NAMES[row], *cells, kappa, softest, least])
-header = ["objective", "$Q_{cc}$", "$Q_{cu}$", "$Q_{uu}$", "low", "high", "κ", "softest", "minimum"]
-Markdown(markdown(header, lines))
+Markdown(geometry_report.objectives(TRAINED))
 
 # %% [markdown]
 # *Low* and *high* are the eigenvalues, *softest* is the direction $(e_c, e_u)$ of the lower one. Four rows are blind to one direction; the others see the whole plane, some of them badly.
@@ -177,21 +170,13 @@ explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
 # $Q = I/2$. DASH without its anchor **is** a multi-$w$ composite, at the two scales where each branch stands alone.
 
 # %%
-every, visited = torch.arange(1000), torch.arange(0, 1000, 20)
-importance = results.load("digits/teacher-tirt").importance().importance()
+t, tag = torch.arange(1000), partial(geometry.scheduled, TAG())
+tirt = results.load("digits/teacher-tirt").importance().importance()
 AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
 AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
-AVERAGES |= {"TAG, all 1,000 timesteps": geometry.scheduled(TAG(), every)}
-AVERAGES |= {"TAG, the sampler's 50 timesteps": geometry.scheduled(TAG(), visited)}
-AVERAGES |= {"TAG, weighted by TIRT": geometry.scheduled(TAG(), every, importance)}
-AVERAGES |= {"TAG, at t = 300 alone": geometry.scheduled(TAG(), torch.tensor([300]))}
-lines = []
-for name, form in AVERAGES.items():
-    variance, kappa = np.linalg.det(form.matrix), f"{form.condition:.4g}"
-    soft = f"({form.soft[0]:.3f}, {form.soft[1]:.3f})" if form.condition > 1 else "none"
-    kappa = kappa if form.null is None else "∞"
-    lines.append([name, f"{form.cc + form.uu:.3f}", f"{abs(variance):.4f}", kappa, soft])
-Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
+AVERAGES |= {"TAG, all 1,000 timesteps": tag(t), "TAG, the sampler's 50 timesteps": tag(t[::20])}
+AVERAGES |= {"TAG, weighted by TIRT": tag(t, tirt), "TAG, at t = 300 alone": tag(t[300:301])}
+Markdown(geometry_report.averages(AVERAGES))
 
 # %%
 kappa = {name: form.condition for name, form in AVERAGES.items()}
@@ -221,19 +206,13 @@ assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, "softest of multi-w: near compos
 
 # %% mystnb={"image": {"alt": "Remaining error of gradient descent in the plane of branch errors against step, one line an objective"}, "figure": {"caption": "What is left of an error that begins alike in all directions: gradient descent on each form, at half of the largest stable rate.", "name": "fig-descent"}}
 shown = ("composite", "gap_match", "multi_w", "cond_only_dropout", "gap_match_cond", "dash_no_an")
-count, left = np.arange(0, 401), {}
+count, left = np.arange(401), {}
 for row in shown:
     low, high = FORMS[row].eigenvalues
     left[row] = sum((1 - value / high) ** (2.0 * count) for value in (low, high)) / 2
-curves = {NAMES[row]: (count, np.maximum(values, 1e-6)) for row, values in left.items()}
-colors = {NAMES[row]: plots.color(row) for row in shown}
-figure = plots.lines(curves, xlabel="step", ylabel="share of the squared error left", colors=colors)
-figure.axes[0].set(yscale="log", ylim=(2e-4, 1.5), xlim=(-5, 400))
-figure.axes[0].lines[1].set_linestyle("--")  # gap match lies on composite
-figure.axes[0].legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
 assert left["composite"][-1] == left["gap_match"][-1] == 0.5 and left["dash_no_an"][1] == 0
 assert left["cond_only_dropout"][60] < 1e-3 < 0.1 < left["multi_w"][100]
-show(figure)
+show(plane.descent(left, dashed="gap_match"))  # it lies on composite
 
 # %% [markdown]
 # In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
@@ -308,49 +287,27 @@ for row, run in run_of.items():
 # Now all rows, all seeds. DASH serves as the yardstick: its form has no direction to hide in, so its errors are those of a small network that was told everything. The next cell measures for each row where its errors lie, how large they are along and across the softest direction of its own objective, compared with DASH's,
 # and in which direction it is *worse* than DASH, the main axis of $M_{\text{row}} - M_{\text{DASH}}$.
 
-
 # %%
-def stored_rows(scale):
-    """Rows with branches that are stored: the runs of each, under TIRT Transfer."""
-    names = results.names(scale)
-    known = [row for row in FORMS if f"{scale}/{row}-transfer-s0" in names]
-    return {row: results.select(row, "transfer", scale) for row in known}
-
-
-def overall(runs):
-    return mean_moments([run.metrics["gap"]["overall"] for run in runs])
-
-
-def placed(runs, row):
-    return placement(overall(runs[row]), overall(runs["dash"]), FORMS[row])
-
-
 FORMS["fitnets"] = FORMS["cond_only"]  # as far as outputs go
-DIGITS, CLOTHES = stored_rows("digits"), stored_rows("fashion_mnist")
+DIGITS, CLOTHES = (stored_rows(FORMS, scale) for scale in ("digits", "fashion_mnist"))
 assert set(HEADLINE) <= set(DIGITS) and all(len(DIGITS[row]) == 3 for row in HEADLINE)
+
+
+def placed(runs):
+    dash = overall(runs["dash"])
+    return {row: placement(overall(seeds), dash, FORMS[row]) for row, seeds in runs.items()}
+
+
+AT, ON = placed(DIGITS), placed(CLOTHES)
 
 # %% [markdown]
 # How to read the table. *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
 # DASH: *along* this softest direction, and *across* it. *Excess* is the direction in which the student is worse than DASH, *best w* the scale with the smallest guided error. A dash: DASH's own form has no soft direction to speak of, and no excess over itself.
 
+# %%
+Markdown(geometry_report.students(DIGITS, AT))
 
 # %%
-def table(runs):
-    header = ["student", "seeds", "r.m.s. $e_c$", "r.m.s. $e_u$", "main axis", "long : short"]
-    header += ["soft", "along ÷ DASH", "across ÷ DASH", "excess", "best w"]
-    lines, units = [], ("°", "", "°", "", "", "°", "")
-    for row, m in ((row, overall(runs[row])) for row in runs):
-        numbers = zip(placed(runs, row).values(), (0, 1, 0, 2, 2, 0, 1), units, strict=True)
-        cells = ["–" if math.isnan(v) else f"{v:.{n}f}{u}" for v, n, u in numbers]
-        sizes = [f"{math.sqrt(v):.3f}" for v in (m.cc, m.uu)]
-        lines.append([NAMES[row], str(len(runs[row])), *sizes, *cells])
-    return Markdown(markdown(header, lines))
-
-
-table(DIGITS)
-
-# %%
-AT = {row: placed(DIGITS, row) for row in DIGITS}
 by_seed = [stored_moments(run.metrics["gap"]["overall"]) for run in DIGITS["composite"]]
 assert all(abs(angle(m.axes[1]) - angle((3, 4))) < 2 for m in by_seed), "along its null direction"
 assert AT["composite"]["soft"] > 10 and AT["composite"]["stiff"] < 1, "worse along, better across"
@@ -458,7 +415,6 @@ print(", ".join(f"{row} {value:.2f}" for row, value in of_silence.items()))
 # Fashion-MNIST ({ref}`ch-fashion`) has stored students of more objectives: three seeds for the headline rows and **one seed** for each of the others. FitNets is listed with cond-only's form.
 
 # %%
-ON = {row: placed(CLOTHES, row) for row in CLOTHES}
 extra = {"multi_w", "gap_match", "fitnets", "dash_no_un"}
 assert extra <= set(CLOTHES) and all(len(CLOTHES[row]) == 1 for row in extra)
 assert abs(ON["composite"]["main"] - angle((3, 4))) < 1 and ON["composite"]["soft"] > 10
@@ -470,7 +426,7 @@ multi, seeds = overall(CLOTHES["multi_w"]), [overall([run]) for run in CLOTHES["
 along, across = FORMS["multi_w"].axes
 assert multi.along(along) > max(m.along(along) for m in seeds), "outside the spread of DASH"
 assert multi.along(across) < min(m.along(across) for m in seeds)
-table(CLOTHES)
+Markdown(geometry_report.students(CLOTHES, ON))
 
 # %% [markdown]
 # Gap match is the clearest case of the book: its cloud is a line along the diagonal, over a hundred times DASH's mean square along it and with root mean squares near 1, those of the noise itself. Its error of the gap is about as small as DASH's. DASH without $L_{un}$ is cond-only again, with an anchor; FitNets, too, is worse than DASH only along cond-only's null direction: features of the

@@ -53,11 +53,14 @@ if importlib.util.find_spec("dashlib") is None:
     sys.path.insert(0, str(Path("dash-book").resolve()))
 
 # %%
+from functools import partial
+
 import numpy as np
 import torch
 from IPython.display import Markdown
 
 from dashlib import atlas, data, experiments, plots, repair_report, results
+from dashlib.figures import atlas as figures
 from dashlib.guidance import Constant, Guided
 from dashlib.metrics import noisy_pairs, pair_stats, predict
 from dashlib.repair import Fit, Repaired, closed
@@ -83,92 +86,48 @@ from dashlib.widgets import Parameter, explorer
 
 # %%
 entries = repair_report.stored()
-ROWS = [*dict.fromkeys(name.split("/")[1].split("-transfer")[0] for name in entries)]
-RUNS = {row: [r for r in results.select(row, "transfer") if r.name in entries] for row in ROWS}
-teacher, schedule = results.load("digits/teacher-tirt"), Schedule()
+RUNS, teacher = repair_report.runs(entries), results.load("digits/teacher-tirt")
+schedule = Schedule()
 noisy = noisy_pairs(data.load("digits").test, schedule)
-answers, maps = predict(teacher.model(), noisy), {}
-for row in ROWS:
-    stats = pair_stats(predict(RUNS[row][0].model(), noisy), answers)
-    maps[row] = atlas.gap_maps(stats, noisy, T=schedule.T, classes=10)
+answers = predict(teacher.model(), noisy)
+stats = {row: pair_stats(predict(runs[0].model(), noisy), answers) for row, runs in RUNS.items()}
+maps = {row: atlas.gap_maps(of, noisy, T=schedule.T, classes=10) for row, of in stats.items()}
 assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
 # %% [markdown]
 # A map is drawn with its numbers in it: a hundred pairs a cell are enough to see a pattern, not to argue about one cell. For ρ the colour is logarithmic, so that twice too long and twice too short are equally strong.
-
-
-# %%
-DRAWN = {
-    "rho": ("ρ (colour: its logarithm)", "RdBu_r", (-2, 2)),
-    "cos": ("cos", "viridis", (0, 1)),
-    "a_star": ("a*", "RdBu", (0, 2)),
-}
-
-
-def heat(row, metric):
-    title, colors, (low, high) = DRAWN[metric]
-    figure, grid = plots.axes(size=(5.6, 4.2))
-    ax, values = grid[0, 0], maps[row][metric].numpy()
-    shade = np.log2(values) if metric == "rho" else values
-    image = ax.imshow(shade, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto")
-    light = image.cmap(image.norm(shade))[..., :3] @ (0.3, 0.6, 0.1)
-    for (i, k), value in np.ndenumerate(values):
-        ink = "black" if light[i, k] > 0.5 else "white"
-        ax.text(k, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
-    ax.set(title=f"{plots.NAMES[row]}: {title}", xlabel="class", ylabel="first timestep")
-    ax.set_xticks(range(10))
-    ax.set_yticks(range(10), [f"{t}" for t in range(0, 1000, 100)])
-    ax.grid(False)
-    return figure
-
-
-# %% [markdown]
+#
 # **Try:** begin with DASH and cos. Then go through the students at $a^*$: red means "multiply by less than one". Then compare cond-only's $\rho$ with its $a^*$.
 
 # %% mystnb={"image": {"alt": "Heat map of a gap metric, timesteps upward and classes to the right, for one student"}}
-student = Parameter("student", ROWS, [plots.NAMES[row] for row in ROWS], start=ROWS.index("dash"))
-explorer(heat, student, Parameter("metric", list(DRAWN), ["ρ", "cos", "a*"], start=1))
+rows = [*RUNS]
+student = Parameter("student", rows, [plots.NAMES[row] for row in rows], start=rows.index("dash"))
+metric = Parameter("metric", list(figures.MAPPED), ["ρ", "cos", "a*"], start=1)
+explorer(partial(figures.heat_map, maps=maps), student, metric)
 
 # %% [markdown]
 # **See:** the maps are striped, and the stripes lie flat. The direction of the gap is worst at low noise, at the bottom, for every student and nearly every class, and better in the upper half. $a^*$ follows: cond-only's gap should be
 # divided by ten or more at the bottom and by about two at the top. So where a gap is wrong is mostly a matter of *when*, not of *which digit*. The next table splits the variance of each map into a part
 # between timesteps, one between classes, and the rest. The columns before it read the maps at both ends.
 
-
-# %%
-def shares(metric_map):
-    """Shares of a map's variance that lie between timesteps and between classes."""
-    total = metric_map.var(correction=0)
-    return [(metric_map.mean(axis).var(correction=0) / total).item() for axis in (1, 0)]
-
-
-rows = []
-for row, found in maps.items():
-    parts = found["rho"], found["cos"], found["a_star"]
-    low, high = ([m[cut].mean().item() for m in parts] for cut in (slice(2), slice(6, None)))
-    between = [shares(m) for m in parts[1:]]
-    ends = [f"{a:.2f} → {b:.2f}" for a, b in zip(low, high, strict=True)]
-    rows.append([plots.NAMES[row], *ends, *(f"{t:.0%}, {c:.0%}" for t, c in between)])
-header = [
-    "mean at t < 200 → t ≥ 600",
-    "ρ",
-    "cos",
-    "a*",
-    "cos: between timesteps, classes",
-    "a*: likewise",
-]
-Markdown(markdown(header, rows))
-
 # %%
 for row in HEADLINE:
     cos, a = maps[row]["cos"], maps[row]["a_star"]
     assert cos[:2].mean() + 0.1 < cos[6:].mean()
     assert (cos[0] < cos[6:].mean(0)).sum() >= 9, "nearly every class"
-    assert all(shares(m)[0] > 0.5 > 0.3 > shares(m)[1] for m in (cos, a))
+    assert all(t > 0.5 > 0.3 > c for t, c in map(atlas.shares, (cos, a)))
     assert cos[:2].mean() < maps["dash"]["cos"][:2].mean() or row == "dash"
 bottom, top = maps["cond_only"]["a_star"][0].mean(), maps["cond_only"]["a_star"][6:].mean()
 assert bottom < 0.15 and 0.3 < top < 0.7, "divide by ten or so, and by two"
 assert maps["dash"]["a_star"][6:].mean() > 0.75, "DASH's needs next to nothing there"
+rows = []
+for row, found in maps.items():
+    parts = found["rho"], found["cos"], found["a_star"]
+    ends = [f"{m[:2].mean():.2f} → {m[6:].mean():.2f}" for m in parts]
+    between = ["{:.0%}, {:.0%}".format(*atlas.shares(m)) for m in parts[1:]]
+    rows.append([plots.NAMES[row], *ends, *between])
+header = ["mean at t < 200 → t ≥ 600", "ρ", "cos", "a*"]
+Markdown(markdown([*header, "cos: between timesteps, classes", "a*: likewise"], rows))
 
 # %% [markdown]
 # For every headline student more than half of what varies in its maps of cos and $a^*$ varies with the timestep, and less than a third with the class. That is bad news for any single number, and good news for a function of $t$: if the gap is to be rescaled, rescale it by
@@ -181,21 +140,12 @@ assert maps["dash"]["a_star"][6:].mean() > 0.75, "DASH's needs next to nothing t
 
 # %% mystnb={"image": {"alt": "Share of the teacher's gap energy and of three importances by timestep"}, "figure": {"caption": "Where the teacher's gap is (grey) and where the weightings look: shares in twenty ranges of timesteps, each summing to one.", "name": "fig-atlas-energy"}}
 report = RUNS["dash"][0].metrics["gap"]["per_timestep"]
-energy = torch.tensor([report[str(t)]["gap_t_ms"] for t in range(0, 1000, 50)]).double()
-energy, middle = energy / energy.sum(), [*range(25, 1000, 50)]
-spent = {
-    "TIRT Transfer": teacher.importance().importance(),
-    "Min-SNR for ε": MinSNR(schedule).importance(),
-    "uniform": Uniform(schedule).importance(),
-}
-spent = {name: atlas.profile(omega, 20) for name, omega in spent.items()}
-figure = plots.lines(
-    {name: (middle, p) for name, p in spent.items()}, xlabel="timestep t", ylabel="share"
-)
-ax = figure.axes[0]
-ax.bar(middle, energy, width=48, color="#cccccc", label="the teacher's gap energy", zorder=0)
-ax.legend(frameon=False)
-plots.show(figure)
+energy = torch.tensor([report[str(t)]["gap_t_ms"] for t in range(0, 1000, 50)])
+energy = atlas.profile(energy.double(), 20)
+weightings = {"TIRT Transfer": teacher.importance(), "Min-SNR for ε": MinSNR(schedule)}
+weightings |= {"uniform": Uniform(schedule)}
+spent = {name: atlas.profile(w.importance(), 20) for name, w in weightings.items()}
+plots.show(figures.energy_and_importance(energy, spent))
 
 # %% [markdown]
 # The energy in {numref}`fig-atlas-energy` has a broad hill in the middle and does not go away at high noise, where a sample decides which digit it becomes. TIRT's importance is a cliff: what it spends lies left of the hill.
@@ -207,10 +157,8 @@ profiles = {"teacher's gap energy": energy, **spent}
 common = {name: atlas.overlap(energy, p) for name, p in profiles.items()}
 assert common["TIRT Transfer"] < 0.6 < 0.75 < min(common["uniform"], common["Min-SNR for ε"])
 assert energy[12:].sum() > 1 / 3 > 0.1 > spent["TIRT Transfer"][12:].sum()
-rows = [
-    [name, *(f"{p[cut].sum():.0%}" for cut in cuts.values()), f"{common[name]:.2f}"]
-    for name, p in profiles.items()
-]
+shares = {name: [f"{p[cut].sum():.0%}" for cut in cuts.values()] for name, p in profiles.items()}
+rows = [[name, *of, f"{common[name]:.2f}"] for name, of in shares.items()]
 Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 
 # %% [markdown]
@@ -232,14 +180,18 @@ Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 x_T, y = experiments.starting_noise(20, teacher.model().cfg), experiments.balanced_labels(20)
 
 
-def draw(model, w):
+def draw(model, *scales):
+    """The same twenty digits at each guidance scale, drawn in one batch."""
+    n, w = len(scales), torch.tensor(scales).repeat_interleave(20)
     with torch.inference_mode():
-        return sample(Guided(model, y, w), x_T, schedule)
+        guided = Guided(model, y.repeat(n), lambda t: w)
+        return sample(guided, x_T.repeat(n, 1, 1, 1), schedule).unflatten(0, (n, 20))
 
 
-cond_only = RUNS["cond_only"][0].model()
-scaled = draw(cond_only, Repaired(Constant(4), Fit((0.375,), (0.0,))))
-assert torch.equal(scaled, draw(cond_only, Constant(1.5))), "a = 0.375 at w = 4 is w = 1.5"
+cond_only, repair = RUNS["cond_only"][0].model(), Repaired(Constant(4), Fit((0.375,), (0.0,)))
+scaled = sample(Guided(cond_only, y, repair), x_T, schedule)
+assert torch.equal(scaled, draw(cond_only, 1.5)[0]), "a = 0.375 at w = 4 is w = 1.5"
+(target,) = draw(teacher.model(), 4.0)
 
 # %% [markdown]
 # The explorer turns this dial for one student beside its teacher, from the same twenty $x_T$, at $w = 4$. The second number in the title is the root-mean-square distance to the teacher's images.
@@ -249,37 +201,30 @@ assert torch.equal(scaled, draw(cond_only, Constant(1.5))), "a = 0.375 at w = 4 
 # %% mystnb={"image": {"alt": "Twenty digits of a student with a scaled gap beside those of the teacher"}}
 FACTORS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5)
 SHOWN = ("cond_only", "composite", "dash")
-target = draw(teacher.model(), Constant(4))
-drawn = {
-    (row, a): draw(model, Repaired(Constant(4), Fit((a,), (0.0,))))
-    for row, model in ((row, RUNS[row][0].model()) for row in SHOWN)
-    for a in FACTORS
-}
-away = {k: (x - target).square().mean().sqrt().item() for k, x in drawn.items()}
+drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in SHOWN}
+away = {row: (x - target).square().mean((1, 2, 3, 4)).sqrt() for row, x in drawn.items()}
 
 
-def beside(row, a):
-    title = f"{plots.NAMES[row]}, a = {a:g}:\nguidance at {4 * a:g}, distance {away[row, a]:.2f}"
-    return plots.image_grids({title: drawn[row, a], "Teacher,\nw = 4": target}, 5, size=(6.0, 3.2))
+def beside(row, i):
+    return figures.beside_teacher(row, FACTORS[i], drawn[row][i], target, away[row][i])
 
 
-which = Parameter("student", SHOWN, [plots.NAMES[row] for row in SHOWN])
-explorer(beside, which, Parameter("a", FACTORS, start=3))
+factor = Parameter("a", range(len(FACTORS)), [f"{a:g}" for a in FACTORS], start=3)
+explorer(beside, Parameter("student", SHOWN, [plots.NAMES[row] for row in SHOWN]), factor)
 
 # %% [markdown]
 # **See:** at $a = 0$ no student knows which digit is wanted. Cond-only draws digits from $a \approx 0.25$ on, where $w a = 1$ is its own conditional branch, is closest to the teacher at an $a$ well below one, and overdoes it beyond. Composite is closest at or near $a = 1$, and at its $a^*$, which is about 0.3, it draws noise.
 # So the number that is best for a *gap* can be hopeless for the *samples*. For DASH, too, the images ask for no less guidance than the dial says, though $a^*$ is below one.
 
 # %%
-closest = {row: min(FACTORS, key=lambda a, row=row: away[row, a]) for row in SHOWN}
+closest = {row: FACTORS[away[row].argmin()] for row in SHOWN}
 a_star = {row: RUNS[row][0].metrics["gap"]["overall"]["a_star"] for row in SHOWN}
 assert closest["cond_only"] <= 0.5 and closest["composite"] >= 0.75
-assert a_star["composite"] < 0.45 and away["composite", 0.3] > 2 * away["composite", 1.0]
+assert a_star["composite"] < 0.45 and away["composite"][3] > 2 * away["composite"][7]  # 0.3, 1
 assert closest["dash"] >= 1 > a_star["dash"]
 rows = [[plots.NAMES[row], f"{a_star[row]:.2f}", f"{closest[row]:g}"] for row in SHOWN]
-Markdown(
-    markdown(["seed 0, w = 4", "a*, best for the gap", "a closest to the teacher's images"], rows)
-)
+header = ["seed 0, w = 4", "a*, best for the gap", "a closest to the teacher's images"]
+Markdown(markdown(header, rows))
 
 # %% [markdown]
 # ## The number that is missing
@@ -300,16 +245,9 @@ Markdown(
 # We call the first the *gap repair* ($a^*$) and this one the *output repair* ($a^*, c^*$). Either can be fitted once, or for each of twenty ranges of timesteps. All of it was fitted on the noisy **held-out** images, with the teacher at hand, and never on samples. Still it is only a schedule: {eq}`eq-repair-dial` holds with
 # $w a + c$ in place of $w a$.
 
-
 # %%
-def of_seeds(row, value):
-    """``value(entry)`` for each training seed of a row: an array, seeds first."""
-    return np.array([value(entries[run.name]) for run in RUNS[row]])
-
-
-coefficients = {
-    row: of_seeds(row, lambda e: (e["fit"]["one"]["a"][0], e["fit"]["one"]["c"][0])) for row in ROWS
-}
+fits = {row: repair_report.coefficients(entries, runs, "one") for row, runs in RUNS.items()}
+coefficients = {row: ac[..., 0] for row, ac in fits.items()}
 rows = []
 for row, ac in coefficients.items():
     scales = [w * ac[:, 0] + c for c in (0, ac[:, 1]) for w in (1.5, 4)]
@@ -322,19 +260,12 @@ Markdown(markdown(header, rows))
 # more than three*, where the gap repair would have given it less than one half. DASH and cond-only with dropout get roughly what was asked for, a little less; so does scratch, with more taken off.
 
 # %% mystnb={"image": {"alt": "Guidance scale given to each student by timestep under both repairs, at w = 4"}, "figure": {"caption": "The guidance scale that the students get at each timestep, asked for w = 4 (mean over seeds). Left: gap repair. Right: output repair. Dashed: what the teacher would get.", "name": "fig-repair-scale"}}
-panels = {"gap repair: 4 a*(t)": {}, "output repair: 4 a*(t) + c*(t)": {}}
-for row in HEADLINE:
-    a, c = (of_seeds(row, lambda e, k=k: e["fit"]["binned"][k]).mean(0) for k in "ac")
-    for curves, v in zip(panels.values(), (4 * a, 4 * a + c), strict=True):
-        curves[plots.NAMES[row]] = middle, v
-tuned = {plots.NAMES[row]: plots.color(row) for row in HEADLINE}
-figure = plots.panels(panels, xlabel="timestep t", colors=tuned, size=(7.6, 3.8))
-for ax in figure.axes:
-    ax.set_ylim(0, 4.6)
-    ax.axhline(4, color="black", lw=1, ls="--")
-figure.axes[0].get_legend().remove()
-figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-plots.show(figure)
+binned = {row: repair_report.coefficients(entries, RUNS[row], "binned") for row in HEADLINE}
+binned = {row: ac.mean(0) for row, ac in binned.items()}
+left = {row: 4 * a for row, (a, _) in binned.items()}
+right = {row: 4 * a + c for row, (a, c) in binned.items()}
+given = {"gap repair: 4 a*(t)": left, "output repair: 4 a*(t) + c*(t)": right}
+plots.show(figures.scales_given(given, w=4))
 
 # %% [markdown]
 # In {numref}`fig-repair-scale` the output repairs rise with the noise for every student but composite: less guidance where the student's gap points nowhere. Composite's is flat at 4. It knows one scale and keeps it, at every timestep.
@@ -345,10 +276,9 @@ a, c = coefficients["cond_only"].T
 assert (abs(c - (1 - a)) < 0.1).all() and (4 * a + c < 2).all() and (1.5 * a + c < 1.25).all()
 a, c = coefficients["composite"].T
 assert (abs(4 * a + c - 4) < 0.3).all() and (1.5 * a + c > 3).all() and (1.5 * a < 0.6).all()
-right = panels["output repair: 4 a*(t) + c*(t)"]
-assert abs(right[plots.NAMES["composite"]][1] - 4).max() < 0.8
-for row in HEADLINE:
-    v, shown = right[plots.NAMES[row]][1], 4 * one[row][0] + one[row][1]
+assert abs(right["composite"] - 4).max() < 0.8
+for row, v in right.items():
+    shown = 4 * one[row][0] + one[row][1]
     assert row == "composite" or v[:6].mean() < v[12:].mean()
     assert row in ("cond_only", "composite") or 2 < shown < 4
     assert row == "dash" or row == "composite" or shown < 4 * one["dash"][0] + one["dash"][1]
@@ -362,18 +292,7 @@ for row in HEADLINE:
 
 # %%
 SCALES, DIALS = repair_report.SCALES, ("1", "1.5", "2", "3", "4")
-REPAIRS = {"a": "a*", "a_t": "a*(t)", "ac": "a*, c*", "ac_t": "a*(t), c*(t)"}
-
-
-def scored(run):
-    """Every setting of one student: ``{(kind, label): {"frechet": ..., "accuracy": ...}}``."""
-    found = {("none", w): score for w, score in run.metrics["guidance"].items()}
-    for kind, labelled in entries[run.name]["guidance"].items():
-        found |= {(kind, label): score for label, score in labelled.items()}
-    return found
-
-
-ALL = {row: [scored(run) for run in runs] for row, runs in RUNS.items()}
+ALL = {row: [repair_report.scored(r, entries[r.name]) for r in runs] for row, runs in RUNS.items()}
 
 
 def fd(row, kind, label):
@@ -384,38 +303,22 @@ def lowest(row, kind, labels):
     return np.min([fd(row, kind, label) for label in labels], axis=0)
 
 
-# %%
 def after(row, label):
     """FD for each seed under every remedy."""
-    repaired = {name: fd(row, kind, label) for kind, name in REPAIRS.items()}
+    repaired = {name: fd(row, kind, label) for kind, name in repair_report.KINDS.items()}
     dial, interval = lowest(row, "none", DIALS), lowest(row, "interval", repair_report.INTERVALS)
     return {"plain": fd(row, "none", label), **repaired, "best w": dial, "best interval": interval}
 
 
-REMEDIES = {(row, label): after(row, label) for label in SCALES for row in ROWS}
-names = [*REMEDIES["dash", "4"]]
-rows = [
-    [f"{plots.NAMES[row]}, {label if label == 'TAG' else f'w = {label}'}", *(spread(v, float, 1) for v in found.values())]
-    for (row, label), found in REMEDIES.items()
-]  # fmt: skip
+REMEDIES = {(row, label): after(row, label) for label in SCALES for row in RUNS}
+names, rows = [*REMEDIES["dash", "4"]], []
+for (row, label), found in REMEDIES.items():
+    asked = label if label == "TAG" else f"w = {label}"
+    rows.append([f"{plots.NAMES[row]}, {asked}", *(spread(v, float, 1) for v in found.values())])
 Markdown(markdown(["FD, mean ± sd over seeds", *names], rows))
 
 # %% mystnb={"image": {"alt": "Fréchet distance of five students under seven remedies, for three kinds of guidance"}, "figure": {"caption": "What each remedy makes of the headline students: Fréchet distance (mean of three seeds; bars: their range). The last two remedies are the same in all three panels.", "name": "fig-repair-fd"}}
-figure, grid = plots.axes(1, 3, size=(9.6, 4.4))
-for ax, label in zip(grid[0], SCALES, strict=True):
-    for i, row in enumerate(HEADLINE):
-        seeds = np.array([*REMEDIES[row, label].values()])
-        at, mean = np.arange(len(names)) + (i - 2) * 0.08, seeds.mean(1)
-        bars = abs(np.array([seeds.min(1), seeds.max(1)]) - mean)
-        style = {"color": plots.color(row), "fmt": "o-", "lw": 1, "ms": 5, "elinewidth": 2}
-        ax.errorbar(at, mean, bars, label=plots.NAMES[row], **style)
-    ax.set(yscale="log", title=label if label == "TAG" else f"w = {label}")
-    ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
-    ax.sharey(grid[0, 0])
-grid[0, 0].set_ylabel("Fréchet distance")
-handles = grid[0, 0].get_legend_handles_labels()
-figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
-plots.show(figure)
+plots.show(figures.remedies(REMEDIES, HEADLINE, SCALES))
 
 # %% [markdown]
 # Read {numref}`fig-repair-fd` from left to right in each panel.
@@ -440,7 +343,7 @@ ratio = np.array([REMEDIES[case]["a*(t), c*(t)"] / REMEDIES[case]["a*, c*"] for 
 assert np.median(ratio) > 0.85, "twenty pairs of numbers are no better than one"
 for row in ("dash", "cond_only_dropout"):
     best = lowest(row, "none", (*DIALS, "TAG"))
-    assert all((lowest(row, kind, SCALES) > 0.8 * best).all() for kind in REPAIRS)
+    assert all((lowest(row, kind, SCALES) > 0.8 * best).all() for kind in repair_report.KINDS)
 only, mixed = (REMEDIES[row, "4"] for row in ("cond_only", "composite"))
 assert (only["best interval"] < np.minimum(0.6 * only["plain"], 2.5 * only["best w"])).all()
 assert (mixed["best interval"] > 2 * mixed["best w"]).all()
@@ -464,17 +367,17 @@ for (row, label), found in REMEDIES.items():
         each = [closed(*v) for v in zip(found["plain"], found[name], goal, strict=False)]
         SHARE[row, label, name] = np.array(each)
 defined = [key for key in REMEDIES if np.isfinite(SHARE[*key, "a*"]).all()]
+assert set(BROKEN) <= set(defined) and ("cond_only", "1.5") not in defined
+assert ("composite", "4") not in defined and ("cond_only_dropout", "4") not in defined
 rows = []
 for row, label in defined:
+    plain, goal = (REMEDIES[of, label]["plain"].mean() for of in (row, "dash"))
     cells = [SHARE[row, label, name] for name in names[1:]]
-    gain = f"{REMEDIES[row, label]['plain'].mean():.1f} → {REMEDIES['dash', label]['plain'].mean():.1f}"
     each = [f"{v.mean():.0%} ({v.min():.0%} to {v.max():.0%})" for v in cells]
-    rows.append([f"{plots.NAMES[row]}, {label}", gain, *each])
+    rows.append([f"{plots.NAMES[row]}, {label}", f"{plain:.1f} → {goal:.1f}", *each])
 Markdown(markdown(["closes of DASH's gain", "FD: it → DASH", *names[1:]], rows))
 
 # %%
-assert set(BROKEN) <= set(defined) and ("cond_only", "1.5") not in defined
-assert ("composite", "4") not in defined and ("cond_only_dropout", "4") not in defined
 gap, output = (np.array([SHARE[*case, name] for case in BROKEN]) for name in ("a*", "a*, c*"))
 assert output.min() > 0.7 and output.mean() > 0.85, "nearly all of it is a scale"
 assert SHARE["composite", "1.5", "a*"].max() < 0 < 0.9 < SHARE["composite", "1.5", "best w"].min()
@@ -488,22 +391,18 @@ Markdown(
 #
 # But a comparison at one guidance is arbitrary ({ref}`ch-teacher`), and the dial has two effects: turning it down lowers FD, by restoring variety, and turns some digits into other digits. The fair question is what a student can reach when everything may be turned. The figure shows each student with *all* its settings: the plain sweep as a line, repairs and intervals as dots.
 
+
 # %% mystnb={"image": {"alt": "Class accuracy against Fréchet distance for every setting of four students"}, "figure": {"caption": "Everything that a student can reach: FD and accuracy, mean over seeds. Line: plain guidance from w = 1 to 4. Dots: the sixteen repaired and interval schedules. Up and to the left is better.", "name": "fig-repair-reach"}}
-figure, grid = plots.axes(size=(7.0, 4.4))
-ax = grid[0, 0]
-for row in ("cond_only", "composite", "cond_only_dropout", "dash"):
-    points = {
-        key: [np.mean([s[key][m] for s in ALL[row]]) for m in ("frechet", "accuracy")]
-        for key in ALL[row][0]
-    }
-    sweep = np.array([points["none", w] for w in DIALS])
-    dots = np.array([v for (kind, _), v in points.items() if kind != "none"])
-    ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
-    ax.plot(*dots.T, "o", ms=5, alpha=0.7, color=plots.color(row))
-ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
-ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
-figure.legend(loc="outside lower center", ncols=4, frameon=False)
-plots.show(figure)
+def reach(row, settings):
+    """FD and accuracy, means over the seeds, under each of these settings."""
+    found = [[(s[k]["frechet"], s[k]["accuracy"]) for k in settings] for s in ALL[row]]
+    return np.mean(found, axis=0)
+
+
+compared = ("cond_only", "composite", "cond_only_dropout", "dash")
+dial, others = [("none", w) for w in DIALS], [k for k in ALL["dash"][0] if k[0] != "none"]
+sweeps, dots = ({row: reach(row, settings) for row in compared} for settings in (dial, others))
+plots.show(figures.reach(sweeps, dots))
 
 # %% [markdown]
 # Most dots of {numref}`fig-repair-reach` lie on their own student's line, or on its continuation below $w = 1$: a relabelled dial. What a scalar cannot do is carry cond-only from its line to DASH's. It must choose between digits that are right and digits that are varied, and DASH has both. Composite's line comes near DASH's only at its end, $w = 4$,
@@ -517,11 +416,11 @@ def reached(row, least):
     return np.array([min(found, default=np.nan) for found in good])
 
 
-free = {row: {least: reached(row, least) for least in (0, 0.95)} for row in ROWS}
-rows = [
-    [plots.NAMES[row], *(spread(v, float, 1) for v in found.values()), f"{(found[0.95] / free['dash'][0.95]).mean():.1f}"]
-    for row, found in free.items()
-]  # fmt: skip
+free = {row: {least: reached(row, least) for least in (0, 0.95)} for row in RUNS}
+rows = []
+for row, found in free.items():
+    over = (found[0.95] / free["dash"][0.95]).mean()
+    rows.append([plots.NAMES[row], *(spread(v, float, 1) for v in found.values()), f"{over:.1f}"])
 held = {row: free[row][0.95] / free["dash"][0.95] for row in HEADLINE}
 assert (held["cond_only"] > 1.1).all() and held["cond_only"].mean() > 1.3
 assert held["cond_only_dropout"].mean() < 1.5 and 1 < held["composite"].mean() < 1.8
@@ -534,6 +433,7 @@ Markdown(markdown(header, rows))
 # ## What we found
 
 # %%
+timesteps, classes = atlas.shares(maps["dash"]["cos"])
 harm = {row: REMEDIES[row, "1.5"] for row in ("cond_only", "composite")}
 harm = {row: [f"{v[k].mean():.0f}" for k in ("plain", "a*")] for row, v in harm.items()}
 settings = {key for seeds in ALL.values() for key in seeds[0]}
@@ -542,7 +442,7 @@ c_only, comp, dash = (free[row] for row in ("cond_only", "composite", "dash"))
 Markdown(f"""
 | question | answer on 8×8 digits |
 | :-- | :-- |
-| Where is a gap wrong? | by timestep, not by class: for DASH {shares(maps["dash"]["cos"])[0]:.0%} of the variance of cos lies between timesteps, {shares(maps["dash"]["cos"])[1]:.0%} between classes; worst at low noise for every headline student |
+| Where is a gap wrong? | by timestep, not by class: for DASH {timesteps:.0%} of the variance of cos lies between timesteps, {classes:.0%} between classes; worst at low noise for every headline student |
 | Does the importance go where the gap is? | overlap with the teacher's gap energy: TIRT {common["TIRT Transfer"]:.2f}, uniform {common["uniform"]:.2f}, Min-SNR {common["Min-SNR for ε"]:.2f} |
 | Does $a^*$ repair a student? | no. At w = 1.5 it takes cond-only from FD {" to ".join(harm["cond_only"])}, composite from {" to ".join(harm["composite"])} |
 | Do $a^*$ and $c^*$? | yes, at a fixed guidance: {output.mean():.0%} of DASH's gain over them is closed, at least {output.min():.0%} in every seed |

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dashlib.atlas import gap_maps, overlap, profile
+from dashlib.atlas import gap_maps, overlap, profile, shares
 from dashlib.guidance import Branches
 from dashlib.metrics import NoisyPairs, pair_stats, summarise
 from dashlib.weighting import TIRT, MinSNR, Uniform
@@ -59,6 +59,15 @@ def test_maps_need_ranges_that_divide_and_known_labels(teacher, noisy):
         maps(teacher, teacher, noisy, bins=3)
     with pytest.raises(ValueError, match=r"labels 0\.\.2: not 2 classes"):
         gap_maps(pair_stats(teacher, teacher), noisy, T=T, classes=2)
+
+
+def test_variance_is_shared_between_timesteps_and_classes():
+    up, across = torch.arange(4.0)[:, None], torch.tensor([0.0, 2.0, 4.0])
+    assert shares(up + 0 * across) == pytest.approx((1, 0))
+    assert shares(0 * up + across) == pytest.approx((0, 1))
+    whole = 5 / 4 + 8 / 3
+    assert shares(up + across) == pytest.approx((5 / 4 / whole, 8 / 3 / whole))
+    assert shares(torch.tensor([[1.0, -1.0], [-1.0, 1.0]])) == (0, 0), "all of it is the rest"
 
 
 def test_a_profile_holds_shares():

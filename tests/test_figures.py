@@ -61,6 +61,20 @@ def test_level_sets_are_two_lines_for_a_blind_form_and_one_ellipse_otherwise() -
     assert composite(4).value(x, y) == pytest.approx(1)
 
 
+def test_descent_draws_what_is_left_and_the_hidden_row_dashed() -> None:
+    left = {"composite": np.array([1.0, 0.5, 0.5]), "gap_match": np.array([1.0, 0.5, 0.5])}
+    left["dash"] = np.array([1.0, 0.1, 0.0])
+    ax = plane.descent(left, dashed="gap_match").axes[0]
+    assert ax.get_yscale() == "log"
+    assert ax.get_xlim() == (-5, 2)
+    assert [line.get_label() for line in ax.lines] == [plots.NAMES[row] for row in left]
+    assert [line.get_color() for line in ax.lines] == [plots.color(row) for row in left]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-"]
+    assert list(ax.lines[0].get_xdata()) == [0, 1, 2]
+    assert ax.lines[0].get_ydata() == pytest.approx([1, 0.5, 0.5])
+    assert ax.lines[2].get_ydata()[-1] > 0, "a logarithm has no zero"
+
+
 def test_implied_errors_marks_the_guided_error_at_w() -> None:
     residuals = {"gap": unit((1, -1)), "null": unit((3, 4))}
     figure = plane.implied_errors(residuals, 4.0, np.linspace(0, 6, 61))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dashlib.intervals import Interval, paired, quantile, t_interval
+from dashlib.intervals import Interval, paired, quantile, t_interval, unpaired
 from dashlib.results import Run
 
 
@@ -101,3 +101,15 @@ def test_no_values_or_infinite_ones_are_an_error(values):
 def test_a_level_is_between_zero_and_one(level):
     with pytest.raises(ValueError, match=f"level={level}: .*0 < level < 1"):
         t_interval([1.0, 2.0], level)
+
+
+def test_two_unrelated_groups_against_scipy():
+    a, b = row(s0=10.0, s1=21.0, s2=32.0), row(s0=9.0, s1=12.0, s2=19.0)
+    want = stats.ttest_ind(*([fd(run) for run in runs] for runs in (a, b))).confidence_interval()
+    found = unpaired(a, b, fd)
+    assert (found.low, found.high, found.n) == pytest.approx((want.low, want.high, 3))
+
+
+def test_unrelated_groups_must_be_of_one_size():
+    with pytest.raises(ValueError, match="3 and 2 runs"):
+        unpaired(row(s0=1.0, s1=2.0, s2=3.0), row(s0=1.0, s1=2.0), fd)

@@ -20,6 +20,7 @@ from dashlib.metrics import (
     predict,
     summarise,
     summarise_by,
+    weighted_by_length,
 )
 from dashlib.unet import UNet
 
@@ -277,3 +278,20 @@ def test_noisy_pairs_of_bytes_are_those_of_floats(schedule):
     floats = Images(stored.pixels(), stored.y)
     pairs = [metrics.noisy_pairs(images, schedule, pairs=20).x_t for images in (stored, floats)]
     assert torch.equal(*pairs)
+
+
+def test_weighted_by_length_is_one_cosine_of_all_gaps_and_their_ratio(student, teacher):
+    found = weighted_by_length(summary(student, teacher))
+    gs, gt = student.gap.double(), teacher.gap.double()
+    assert found["longer"] == pytest.approx((gs.norm() / gt.norm()).item())
+    assert found["cos_e"] == pytest.approx(((gs * gt).sum() / gs.norm() / gt.norm()).item())
+    assert found["rho"] == summary(student, teacher)["rho"]
+
+
+def test_an_uncorrelated_error_lengthens_the_gap_as_predicted(teacher):
+    error = torch.randn(6, 1, 4, 4)
+    gap = teacher.gap
+    error -= (error * gap).sum() / gap.square().sum() * gap  # not correlated with the gap
+    found = weighted_by_length(summary(Branches(teacher.cond + error, teacher.uncond), teacher))
+    assert found["longer"] == pytest.approx(found["uncorrelated"], rel=1e-5)
+    assert found["uncorrelated"] > 1.1

@@ -8,7 +8,15 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from dashlib import guidance
 from dashlib.guidance import Guided
-from dashlib.mixture import ExactDenoiser, Mixture, as_points, energy_distance, pinwheel
+from dashlib.mixture import (
+    ExactDenoiser,
+    Mixture,
+    as_points,
+    endpoint_distance,
+    energy_distance,
+    judge,
+    pinwheel,
+)
 from dashlib.sampling import sample
 
 
@@ -271,3 +279,29 @@ def test_labels_timesteps_and_shapes_out_of_range_are_refused(exact):
         exact.mixture.labels(0)
     with pytest.raises(ValueError, match="1 and 2 points"):
         energy_distance(x[:1], x)
+
+
+def test_the_posterior_of_clean_points_is_bayes_rule(mixture):
+    x = torch.randn(50, 2)
+    each = [mixture.log_density(x, torch.full((50,), k)) for k in range(4)]
+    joint = mixture.priors * torch.stack(each, dim=1).exp()
+    torch.testing.assert_close(mixture.posterior(x), joint / joint.sum(1, keepdim=True))
+
+
+def test_the_endpoint_distance_compares_place_by_place():
+    a = torch.randn(5, 2, 1, 1)
+    assert endpoint_distance(a + torch.tensor([3.0, 4.0])[:, None, None], a) == pytest.approx(5)
+    assert endpoint_distance(a, a) == 0
+
+
+def test_points_of_the_mixture_are_judged_better_than_those_of_other_labels():
+    mixture = pinwheel()
+    y = mixture.labels(3000)
+    real, more = mixture.sample(y), mixture.sample(y)
+    fair, wrong = judge(mixture, more.x, real), judge(mixture, mixture.sample((y + 1) % 3).x, real)
+    assert abs(fair["energy"]) < 0.01 < 0.1 < wrong["energy"]
+    assert fair["nll"] == pytest.approx(-mixture.log_density(more.x, y).mean().item())
+    right = mixture.posterior(more.x)[torch.arange(3000), y]
+    assert fair["label"] == pytest.approx(right.mean().item())
+    assert wrong["label"] < 0.2 < 0.6 < fair["label"]
+    assert wrong["nll"] > fair["nll"] + 1

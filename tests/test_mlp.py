@@ -182,3 +182,14 @@ def test_networks_that_cannot_be_built_are_refused(change):
 def test_bad_input_is_refused(mlp, change, message):
     with pytest.raises(ValueError, match=message):
         mlp(*change(*inputs()))
+
+
+def test_a_copy_with_another_null_row_differs_in_that_row_alone(mlp):
+    before = {name: value.clone() for name, value in mlp.state_dict().items()}
+    row = torch.arange(16.0)
+    other = mlp.with_null_row(row)
+    table = other.class_embed.weight
+    torch.testing.assert_close(table[-1], row)
+    torch.testing.assert_close(table[:-1], mlp.class_embed.weight[:-1])
+    assert not table.requires_grad
+    torch.testing.assert_close(mlp.state_dict(), before)

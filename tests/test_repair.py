@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -242,6 +243,28 @@ def test_its_scores_are_those_of_the_schedule_that_it_names(lab):
     assert interval == Interval(4, 200, 800)
     again = quick_score(experiments.generate(model, interval, 20))
     assert entry["guidance"]["interval"]["w = 4, 200 to 800"] == again
+
+
+def test_the_runs_of_a_report_are_found_by_row():
+    entries = [f"digits/{row}-transfer-s{seed}" for seed in (0, 1) for row in ("dash", "composite")]
+    found = repair_report.runs(entries)
+    assert [*found] == ["dash", "composite"]
+    assert [run.name for run in found["composite"]] == [entries[1], entries[3]]
+
+
+def test_coefficients_of_an_entry_for_all_timesteps_and_by_range(lab):
+    made()
+    entries, runs = repair_report.stored(), [results.load(STUDENT)]
+    one, binned = (repair_report.coefficients(entries, runs, kind) for kind in ("one", "binned"))
+    assert (one.shape, binned.shape) == ((1, 2, 1), (1, 2, repair_report.BINS))
+    assert binned[0, 1].tolist() == entries[STUDENT]["fit"]["binned"]["c"]
+    assert one[0, 0].tolist() == entries[STUDENT]["fit"]["one"]["a"]
+
+
+def test_every_setting_of_a_student_has_its_score():
+    run = SimpleNamespace(metrics={"guidance": {"4": "plain"}})
+    found = repair_report.scored(run, {"guidance": {"a": {"4": "by a"}, "interval": {"x": "in x"}}})
+    assert found == {("none", "4"): "plain", ("a", "4"): "by a", ("interval", "x"): "in x"}
 
 
 def test_a_second_update_measures_nothing(lab):

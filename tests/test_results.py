@@ -237,3 +237,10 @@ def test_campaigns_are_noted_one_after_the_other(run_folder):
     results.note_campaign({"runs": 3, "minutes": 2.5})
     assert [(c["runs"], c["minutes"]) for c in results.campaigns()] == [(2, 1.5), (3, 2.5)]
     assert all(c["commit"] and c["hardware"] for c in results.campaigns())
+
+
+def test_ranges_of_timesteps_come_in_order():
+    reports = [{"500": {"cos": 0.5}, "0": {"cos": 0.1}, "1000": {"cos": 1.0}}, {}]
+    reports[1] = {start: {"cos": 2 * of["cos"]} for start, of in reports[0].items()}
+    runs = [Run(NAME, {}, 0, {}, 0.0, 1, {"gap": {"per_timestep": of}}) for of in reports]
+    assert results.per_timestep(runs, "cos").tolist() == [[0.1, 0.5, 1.0], [0.2, 1.0, 2.0]]

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from dashlib.guidance import Guided
-from dashlib.sampling import CLAMPS, ddim, sample, timesteps
+from dashlib.sampling import CLAMPS, ddim, sample, timesteps, unexplained
 
 SHAPE = (2, 1, 4, 4)
 
@@ -165,6 +165,17 @@ def test_the_modes_of_clamping(schedule, x_T):
     assert torch.equal(path["none"].eps, raw)
     assert torch.equal(path["clamp"].eps, raw)
     assert not torch.allclose(path["recompute"].eps, raw)
+
+
+def test_unexplained_is_the_image_that_clamping_cuts_off(schedule, x_T):
+    path = {c: next(ddim(smooth, 3 * x_T, schedule, steps=6, clamp=c)) for c in CLAMPS}
+    left = {c: unexplained(step, schedule) for c, step in path.items()}
+    cut_off = path["none"].x0 - path["clamp"].x0
+    expected = schedule.alpha_bar(torch.tensor(999)).sqrt() * cut_off
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(left["clamp"], expected)
+    for rule in ("none", "recompute"):
+        torch.testing.assert_close(left[rule], torch.zeros_like(x_T))
 
 
 def test_recomputing_is_the_default(schedule, x_T):

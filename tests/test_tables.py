@@ -124,3 +124,52 @@ def test_missing_rows_name_the_command() -> None:
     command = "python -m dashlib make digits/scratch-nothing-s0"
     with pytest.raises(results.MissingRun, match=command):
         tables.headline("nothing")
+
+
+def test_paper_scale_shows_own_scores_beside_the_papers_and_says_what_was_not_run() -> None:
+    own = {name: {} for name in tables.PAPER_SETS}
+    own["cifar100"] = {"TAG(1,4,5)": {"dash": "9.00 ± 1.41"}, "w=1": {"teacher": "5.00"}}
+    header, _, *lines = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in tables.paper_scale(own).splitlines()
+    )
+    rows = {cells[0]: dict(zip(header, cells, strict=True)) for cells in lines}
+    assert len(rows) == len(PAPER | FURTHER)
+    assert rows["DASH"]["CIFAR-100"] == "9.00 ± 1.41"
+    assert rows["DASH"]["CIFAR-10"] == rows["Teacher"]["CIFAR-100"] == tables.NOT_RUN
+    assert rows["DASH"]["*paper:* CIFAR-100"] == "10.47"
+    assert rows["Composite"]["*paper:* ImageNet-64"] == "18.43"
+    assert rows["Scratch"]["*paper:* ImageNet-64"] == tables.DASHES
+
+
+def test_each_row_is_shown_at_its_best_constant_scale() -> None:
+    at = {
+        "1": {"frechet": 300.0, "accuracy": 0.5},
+        "2": {"frechet": 100.4, "accuracy": 0.75},
+        "TAG": {"frechet": 90.0, "accuracy": 0.9},
+    }
+    assert tables.best_constant({w: of["frechet"] for w, of in at.items()}) == "2"
+    assert tables.own_scales({"dash": at}).splitlines()[2] == "| DASH | 2 | 100 | 75.0% | 90 |"
+
+
+def test_objectives_are_ranked_beside_the_paper() -> None:
+    distances = {"uniform": {"dash": 3.0, "scratch": 9.0, "composite": 5.0}}
+    rhos = {"uniform": {"dash": 0.9, "scratch": 1.0, "composite": 2.346}}
+    found = rows(tables.beside_paper(distances, rhos))
+    ours = [row["ours: rank by FD TAG, uniform"] for row in found.values()]
+    theirs = [row["*paper:* rank by FID, CIFAR-10"] for row in found.values()]
+    assert (list(found), ours, theirs) == (
+        [NAMES[row] for row in rhos["uniform"]],
+        ["1", "3", "2"],
+        ["1", "3", "2"],
+    )
+    assert found[NAMES["composite"]]["ours: ρ, uniform"] == "2.35"
+    assert found[NAMES["dash"]]["*paper:* ρ"] == "0.91"
+    assert found[NAMES["scratch"]]["*paper:* ρ"] == tables.DASHES
+
+
+def test_numbers_picks_and_rounds_the_columns() -> None:
+    rows = {"DASH": {"rho": 0.987, "gap_mse": 0.00123, "n": 5}}
+    table = tables.numbers("student", rows, {"ρ": ("rho", 2), "gap MSE": ("gap_mse", 4)})
+    assert table.splitlines()[0] == "| student | ρ | gap MSE |"
+    assert table.splitlines()[2] == "| DASH | 0.99 | 0.0012 |"

@@ -45,6 +45,25 @@ def level_sets(forms: Mapping[str, tuple[str, Form]], thick: str = "") -> Figure
     return figure
 
 
+def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
+    """The share of a squared error that gradient descent on each objective leaves (log scale).
+
+    ``left[row]``, shape ``(steps,)``, begins before the first step; ``dashed`` is a row to draw
+    dashed, as it lies on another.
+    """
+    names = {row: plots.NAMES[row] for row in left}
+    curves = {names[row]: (range(len(v)), np.maximum(v, 1e-6)) for row, v in left.items()}
+    colors = {name: plots.color(row) for row, name in names.items()}
+    label = "share of the squared error left"
+    figure = plots.lines(curves, xlabel="step", ylabel=label, colors=colors)
+    ax = figure.axes[0]
+    ax.set(yscale="log", ylim=(2e-4, 1.5), xlim=(-5, max(map(len, left.values())) - 1))
+    for row, line in zip(left, ax.lines, strict=True):
+        line.set_linestyle("--" if row == dashed else "-")
+    ax.legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
+    return figure
+
+
 def _visible(ax: Axes, residuals: Mapping[str, np.ndarray], w: float) -> None:
     """Residuals as arrows from the origin, and the band whose guided error is below a half."""
     for line in composite(w).level_set(0.25, reach=4):

@@ -1,0 +1,130 @@
+"""Tables of costs: what stands in them is what was measured, or calculated from it."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from dashlib import cost, cost_report
+from dashlib.cost import Assumptions, Speed, Workload
+from dashlib.cost_report import Step, between, span
+from dashlib.presets import preset
+
+# 1,000 images/s at 100 images a step: 0.1 s each; 36,000 steps of 200 images.
+SPEED = Speed(1000.0, 2e9, 100, "bf16", "a GPU")
+WORK = Workload("w", 36_000, 200, 1_000_000, 250_000_000, 2e9)
+SAMPLED = {"batch": 64, "steps": 50, "parameters": 6e6, "gflops_sample": 250.0, "peak_mib": 2000.0}
+
+
+def table(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+
+
+def sampled(precision: str, model: str, latency: float, **changes: float) -> dict:
+    row = {"precision": precision, "model": model, "latency_ms": latency}
+    return SAMPLED | row | {"all_latencies_ms": [0.9 * latency, latency, 1.1 * latency]} | changes
+
+
+REPORT = {
+    "hardware": "a GPU",
+    "rows": [
+        sampled("tf32", "teacher", 800),
+        sampled("tf32", "student", 400, parameters=1e6, peak_mib=1000),
+        sampled("bf16", "teacher", 900),
+        sampled("bf16", "student", 600),
+    ],
+}
+
+
+def test_between_is_the_cost_without_and_with_the_measured_step_as_the_least() -> None:
+    by_hand = [cost.cost(WORK, SPEED, 64, Assumptions(floor=f)) for f in (0, 1)]
+    assert between(WORK, SPEED, 64, "hours") == [c.hours for c in by_hand]
+    assert between(WORK, SPEED, 64, "gpu_hours")[1] > between(WORK, SPEED, 64, "gpu_hours")[0]
+    assert between(WORK, SPEED, 1, "hours") == pytest.approx([2, 2])
+    slower = Assumptions(parallel=0.5, floor=0.3)
+    least = cost.cost(WORK, SPEED, 64, replace(slower, floor=0)).hours
+    assert between(WORK, SPEED, 64, "hours", slower)[0] == least
+
+
+def test_span_prints_one_number_for_two_that_look_alike() -> None:
+    assert span([2.71, 1234.5]) == "2.7 – 1,234.5"
+    assert span([2.71, 2.74]) == "2.7"
+    assert span([2.71, 2.74], 2) == "2.71 – 2.74"
+
+
+def test_settings_say_where_the_two_documents_differ() -> None:
+    paper, released = (
+        cost_report.settings(preset(f"cifar10/{n}")) for n in ("paper_v2", "released")
+    )
+    assert list(paper) == list(released)
+    assert paper["training images"] == "50,000"
+    assert released["training images"] == "45,000"
+    assert paper["teacher: steps × batch"] == "391,000 × 64"
+    assert released["student: learning rate"] == "0.0002 → 1e-06"
+    assert released["TIRT normalised over"] == "batch"
+    assert paper["sampler: timesteps, clamp"] == "linspace, recompute"
+
+
+def test_sampling_keeps_the_papers_gpu_apart() -> None:
+    header, _, *rows = table(cost_report.sampling(REPORT))
+    assert header[:4] == ["*a GPU*", "teacher", "student", "ratio"]
+    assert header[4:] == [f"*paper, T4:* {name}" for name in header[1:4]]
+    by_name = {name: cells for name, *cells in rows}
+    assert by_name["parameters, million"][:3] == ["6.00", "1.00", "**6.00**"]
+    paper = ["14,217", "3,926", "**3.62**"]
+    assert by_name["ms a batch of 64 (tf32)"] == ["800", "400", "**2.00**", *paper]
+    assert by_name["ms a batch of 64 (bf16)"] == ["900", "600", "**1.50**", *["–"] * 3]
+    assert by_name["peak memory, MiB (tf32)"][:3] == ["2,000", "1,000", "**2.00**"]
+    assert len(rows) == 6
+
+
+def test_a_step_by_hand() -> None:
+    """64 samples of 250 GFLOPs in 800 ms are 20 TFLOP/s; 800 ms are 50 steps of 16 ms."""
+    step = cost_report.step(REPORT["rows"][0], 320)
+    assert (step.operators, step.ms, step.us_each) == (320, 16, 50)
+    assert (step.tflops, step.scatter) == (pytest.approx(20), pytest.approx(0.2))
+
+
+def test_launches_is_a_line_a_step() -> None:
+    steps = {("tf32", "teacher"): Step(320, 16.0, 20.0, 0.2)}
+    header, _, row = table(cost_report.launches(steps))
+    assert row == ["teacher, tf32", "320", "16.0", "50", "20", "20%"]
+    assert len(header) == len(row)
+
+
+def test_training_multiplies_speed_by_work() -> None:
+    rows = [{"ms_per_step": 100.0, "peak_mib": 2048}, {"ms_per_step": 200.0, "peak_mib": 512}]
+    slow = replace(SPEED, images_per_s=500.0)
+    header, _, teacher, student = table(cost_report.training({"rows": rows}, [SPEED, slow]))
+    assert header[0] == "batch 100, bf16"
+    assert teacher == ["teacher", "1,000", "100.0", "2.0", "2", "2.0"]
+    assert student == ["student by DASH", "500", "200.0", "2.0", "1", "0.5"]
+
+
+def test_every_assumption_is_listed_with_its_value() -> None:
+    rows = table(cost_report.assumptions(SPEED, replace(SPEED, images_per_s=500.0)))[2:]
+    values = {name: value for name, value, _ in rows}
+    assert [*values][:-2] == [field.name for field in fields(Assumptions)]
+    assert (values["floor"], values["parallel"]) == ("0 and 1", "0.9")
+    assert values["network_gb_s"] == f"{Assumptions().network_gb_s:g} GB/s"
+    halved = table(cost_report.assumptions(SPEED, SPEED, Assumptions(parallel=0.5)))
+    assert halved[3][:2] == ["parallel", "0.5"]
+    assert values["speed"] == "1,000 and 500 images/s"
+
+
+def test_hours_have_more_digits_for_short_work() -> None:
+    short = replace(WORK, name="short", steps=360)
+    _, _, long_row, short_row = table(cost_report.hours([(WORK, SPEED), (short, SPEED)]))
+    assert long_row[:3] == ["w", "7 M", "2.0"]
+    assert short_row[:3] == ["short", "0 M", "0.020"]
+    assert long_row[4] == span(between(WORK, SPEED, 8, "gpu_hours"), 0)
+    assert short_row[5] == span(between(short, SPEED, 64, "hours"), 3)
+    far = Assumptions(parallel=0.5)
+    _, _, row = table(cost_report.hours([(WORK, SPEED)], far))
+    assert row[4] == span(between(WORK, SPEED, 8, "gpu_hours", far), 0) != long_row[4]
+
+
+def test_elsewhere_names_a_factor_only_where_a_gpu_is_slower() -> None:
+    ends = {"slow": [[2.0, 8.0], [1.0, 4.0]], "ours": [[2.0, 2.0], [1.0, 1.5]]}
+    _, _, slow, ours = table(cost_report.elsewhere({"slow": 4.0, "ours": 1.0}, ends))
+    assert slow == ["slow", "1 – 4.0", "2.0 – 8.0", "1.0 – 4.0"]
+    assert ours == ["ours", "1", "2.0", "1.0 – 1.5"]

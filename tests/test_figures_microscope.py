@@ -1,0 +1,75 @@
+"""Figures of TIRT under the microscope: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+import torch
+
+from dashlib import plots
+from dashlib.figures import microscope
+from dashlib.intervals import Interval
+
+
+def values(line):
+    return np.asarray(line.get_ydata()).tolist()
+
+
+def test_replay_draws_the_snapshot_of_one_learner_over_its_start():
+    start, snapshots = torch.tensor([2.0, 4.0]), torch.tensor([[1.0, 1.0], [4.0, 2.0]])
+    paths = {("teacher", "TIRT"): (start, snapshots), ("student", "TIRT"): (start, 3 * snapshots)}
+    left, right = microscope.replay(1, "student", paths).axes
+    assert [values(line) for line in left.lines] == [[6, 1.5]]
+    assert [values(line) for line in right.lines] == [[12, 6]]
+    assert left.lines[0].get_color() == right.lines[0].get_color()
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["TIRT"]
+
+
+def test_effective_weights_by_batch_size_over_their_limit():
+    effective = {1: torch.tensor([1.0, 1.0]), 4: torch.tensor([1.5, 0.5])}
+    ax = microscope.effective_weights(effective, torch.tensor([1.8, 0.2]), "shares").axes[0]
+    assert [values(line) for line in ax.lines] == [
+        pytest.approx(of) for of in ([1, 1], [1.5, 0.5], [1.8, 0.2])
+    ]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["B = 1", "B = 4", "all timesteps"]
+    assert ax.lines[2].get_linestyle() == "--"
+    assert ax.get_title() == "shares"
+
+
+def test_drifts_are_drawn_in_the_middle_of_their_ranges():
+    measured, predicted = {"batch": np.array([-1.0, 2.0])}, {"batch": np.array([-2.0, 3.0])}
+    ax = microscope.drifts(measured, predicted, {"batch": 0.956}).axes[0]
+    assert [values(line) for line in ax.lines] == [[-1, 2], [-2, 3]]
+    assert list(ax.lines[1].get_xdata()) == [250, 750]
+    assert ax.get_title() == "batch: r = 0.96"
+
+
+def test_landmarks_of_a_drift():
+    drift = np.array([-0.5, -0.1, 0.2, 0.4, 0.3, 0.6, 0.5, 0.7, 0.35, 9.0])
+    assert microscope.landmarks(drift) == ("-0.50", "200", "0.30 – 0.70")
+
+
+def test_a_forest_has_intervals_and_seeds_in_the_colour_of_the_verdict():
+    found = {"bad": Interval(2.0, 1.0, 3), "good": Interval(-2.0, 1.0, 3), "so": Interval(0, 1, 3)}
+    differences = {name: [of.mean - 0.5, of.mean + 0.5] for name, of in found.items()}
+    ax = microscope.forest(found, differences, "FD").axes[0]
+    bars, dots = ax.lines[0:6:2], ax.lines[1:6:2]
+    assert [list(bar.get_xdata()) for bar in bars] == [[-1, 1], [-3, -1], [1, 3]]
+    assert [list(dot.get_xdata()) for dot in dots] == [[-0.5, 0.5], [-2.5, -1.5], [1.5, 2.5]]
+    assert [bar.get_color() for bar in bars] == [microscope.JUDGED[k] for k in (0, -1, 1)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["so", "good", "bad"]
+    assert ax.get_xlabel().startswith("FD, minus uniform's")
+
+
+def test_anchors_draws_every_seed_and_a_line_through_the_first():
+    panels = {
+        "error": {"conditional": {0: [1.0, 2.0], 0.1: [3.0]}},
+        "distance": {"TAG": {0: [5.0, 6.0], 0.1: [7.0]}},
+    }
+    left, right = microscope.anchors(panels).axes
+    line, *dots = left.lines
+    assert values(line) == [1, 3]
+    assert [(list(dot.get_xdata()), values(dot)) for dot in dots] == [([0, 0], [1, 2]), ([1], [3])]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0", "0.1"]
+    assert (left.get_title(), right.get_title()) == ("error", "distance")
+    shades = [ax.lines[0].get_color() for ax in (left, right)]
+    assert shades == list(plots.CYCLE[:2]), "every measure has its own colour"

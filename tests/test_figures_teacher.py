@@ -1,0 +1,75 @@
+"""Figures of the teacher's chapter: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from dashlib import plots
+from dashlib.figures import teacher
+from dashlib.sampling import Iterate
+
+
+def pictures(n: int, value: float = 0.0) -> torch.Tensor:
+    return torch.full((n, 1, 4, 4), value)
+
+
+def drawn(figure: Figure, panel: int = 0) -> np.ndarray:
+    return np.asarray(figure.axes[panel].images[0].get_array())
+
+
+@pytest.mark.parametrize(("n", "columns"), [(100, 10), (20, 5)])
+def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores(n, columns) -> None:
+    scores = {w: {"accuracy": 0.9, "frechet": fd} for w, fd in (("1", 5), ("2", 6), ("TAG", 7))}
+    samples = torch.stack([pictures(n, value) for value in (0.0, 0.5, 0.25)])
+    figure = teacher.beside_unguided(scores, samples, "TAG")
+    left, right = (ax.get_title() for ax in figure.axes)
+    assert left == "w = 1:\naccuracy 0.900, Fréchet 5.0"
+    assert right == "TAG:\naccuracy 0.900, Fréchet 7.0"
+    assert (drawn(figure)[0, 0], drawn(figure, 1)[0, 0]) == (0, 0.25)
+    assert drawn(figure).shape[1] == columns * 5 - 1, "4 pixels an image, and one between two"
+
+
+def test_tag_curve_has_the_mean_of_its_ends_whatever_beta() -> None:
+    for beta, largest in ((0.0, 4.0), (20.0, 6.0)):
+        curve, mean = teacher.tag_curve(beta, (2, 6)).axes[0].lines
+        assert max(curve.get_ydata()) == pytest.approx(largest, abs=0.01)
+        assert mean.get_ydata() == pytest.approx([4, 4], abs=0.01)
+        assert mean.get_label() == "mean 4.00"
+
+
+def test_an_interval_lies_between_never_and_always() -> None:
+    values = {(0, 0): -0.5, (200, 700): 0.0, (0, 1000): 0.5}
+    images = {ends: pictures(10, value) for ends, value in values.items()}
+    figure = teacher.within_interval(images, 200, 700, w=3.0)
+    assert list(drawn(figure)[::5, 0]) == list(values.values())
+    assert figure.axes[0].get_title().endswith("w = 3")
+    w = figure.axes[1].lines[0].get_ydata()
+    assert np.flatnonzero(np.diff(w)).tolist() == [199, 699]
+    assert sorted(set(w.tolist())) == [1, 3]
+
+
+def test_two_rules_are_four_rows_and_two_numbers() -> None:
+    def step(x_t: float, x0: float) -> Iterate:
+        return Iterate(0, 980, pictures(10, x_t), pictures(10, x0), pictures(10), pictures(10))
+
+    figure = teacher.two_rules(step(0.1, 0.2), step(0.3, 0.4), (0.25, 0))
+    assert [drawn(figure, i)[0, 0] for i in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    names = [ax.get_ylabel() for ax in figure.axes]
+    assert [name.split(",")[0] for name in names] == ["clamp", "clamp", "recompute", "recompute"]
+    assert figure.get_suptitle() == "t = 980:  unexplained 0.250 (clamp), 0.000 (recompute)"
+
+
+def test_noise_sizes_are_drawn_against_t_with_a_dotted_line_for_no_guidance() -> None:
+    curves = (("clamp", 4), ("clamp", 1), ("recompute", 4))
+    sizes = {(name, *key): [i, 1.0] for name in "ab" for i, key in enumerate(curves)}
+    figure = teacher.noise_sizes([999, 0], sizes, ["b", "a"])
+    assert [ax.get_title() for ax in figure.axes] == ["b", "a"]
+    for ax in figure.axes:
+        assert [line.get_ydata()[0] for line in ax.lines] == [0, 1, 2]
+        assert [line.get_linestyle() for line in ax.lines] == ["-", ":", "-"]
+        assert list(ax.lines[0].get_xdata()) == [999, 0]
+        shades = [line.get_color() for line in ax.lines]
+        assert shades == [plots.CYCLE[1], plots.CYCLE[1], plots.CYCLE[0]]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["clamp, w = 4", "clamp, w = 1", "recompute, w = 4"]
