@@ -34,13 +34,15 @@ def test_every_dependency_has_its_version():
     assert {"dashlib", "sphinx", "jupyter-book", "matplotlib"} <= set(found)
 
 
-def test_stored_runs_are_counted(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("cpu", "shown"), [(1, "3"), (0, "–")])
+def test_stored_runs_are_counted(tmp_path, monkeypatch, cpu, shown):
     for name, minutes in {"a": 1, "b": 2}.items():
         (tmp_path / "results/digits" / name).mkdir(parents=True)
-        run = {"hardware": "one CPU", "cpu_seconds": 60 * minutes}
+        seconds = {"train": 60, "evaluate": 120}
+        run = {"hardware": "one CPU", "seconds": seconds, "cpu_seconds": cpu * 60 * minutes}
         (tmp_path / "results/digits" / name / "run.json").write_text(json.dumps(run))
     monkeypatch.setattr(dash_status, "ROOT", tmp_path)
-    assert dash_status.stored_runs() == [("digits", "one CPU", "2", "3")]
+    assert dash_status.stored_runs() == [("digits", "one CPU", "2", "6", shown)]
 
 
 def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):

@@ -75,13 +75,22 @@ def seconds(noted: dict[str, Any], twin: Path) -> str:
     return f"{entry['seconds']:.0f}"
 
 
-def stored_runs() -> list[tuple[str, str, str, str]]:
-    """Models in `results/`, by scale and machine: how many, and the CPU time that they took."""
+def stored_runs() -> list[tuple[str, str, str, str, str]]:
+    """Models in `results/`, by scale and machine: how many, their minutes by the clock and of CPU.
+
+    A dash where no CPU time was noted.
+    """
     groups = defaultdict(list)
     for path in sorted((ROOT / "results").glob("*/*/run.json")):
         run = json.loads(path.read_text())
-        groups[path.parts[-3], run["hardware"]].append(run["cpu_seconds"])
-    return [(s, h, str(len(t)), f"{sum(t) / 60:.0f}") for (s, h), t in sorted(groups.items())]
+        spent = (sum(run["seconds"].values()) / 60, run["cpu_seconds"] / 60)
+        groups[path.parts[-3], run["hardware"]].append(spent)
+    rows = []
+    for (scale, hardware), minutes in sorted(groups.items()):
+        clock, cpu = (sum(column) for column in zip(*minutes, strict=True))
+        shown = (f"{clock:.0f}", f"{cpu:.0f}" if cpu else "–")
+        rows.append((scale, hardware, str(len(minutes)), *shown))
+    return rows
 
 
 class Versions(SphinxDirective):
@@ -110,12 +119,12 @@ class NotebookTimes(SphinxDirective):
 
 
 class RunTimes(SphinxDirective):
-    """The CPU time of the stored runs."""
+    """The time that the stored runs took."""
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
         self.env.note_reread()
-        return [table(("results", "made on", "runs", "CPU minutes"), stored_runs())]
+        return [table(("results", "made on", "runs", "minutes", "CPU minutes"), stored_runs())]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
