@@ -13,6 +13,7 @@ import numpy as np
 from cycler import cycler
 from IPython.display import Image as NotebookImage
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -95,22 +96,26 @@ def png(figure: Figure, *, colors: int | None = None) -> bytes:
     A page shows wide figures scaled down, and a phone most of all.  So one of more than
     ``READABLE`` inches is laid out at that width, with as many pixels as it would have had.
     """
-    (width, height), buffer = figure.get_size_inches(), io.BytesIO()
+    width, height = figure.get_size_inches()
     shrink = min(1.0, READABLE / width)
     figure.set_size_inches(width * shrink, height * shrink)
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=DPI / shrink, metadata={"Software": None})
+    picture = _pixels(figure, DPI / shrink)
     figure.set_size_inches(width, height)
-    if colors is None:
-        return buffer.getvalue()
-    picture = (
-        Image.open(buffer)
-        .convert("RGB")
-        .quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-    )
+    if colors is not None:
+        method = Image.Quantize.MAXCOVERAGE
+        picture = picture.quantize(colors, method, kmeans=3, dither=Image.Dither.NONE)
     out = io.BytesIO()
     picture.save(out, format="png", optimize=True)
     return out.getvalue()
+
+
+def _pixels(figure: Figure, dpi: float) -> Image.Image:
+    """The figure as drawn, once: ``savefig`` draws what has a layout twice."""
+    with matplotlib.rc_context(STYLE):
+        canvas, figure.dpi = FigureCanvasAgg(figure), dpi
+        canvas.draw()
+    figure.dpi = DPI
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def show(figure: Figure) -> NotebookImage:

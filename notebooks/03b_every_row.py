@@ -224,7 +224,7 @@ models = {name: run.model() for name, run in followed.items()}
 labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
 paths = {
     w: {k: list(ddim(guided(m, labels, w), x_T, Schedule(), steps=21)) for k, m in models.items()}
-    for w in (1, 2, 4)
+    for w in (1, 4)
 }
 points = [str(iterate.t) for iterate in paths[1]["teacher"][::2]]
 dials = (Parameter("timestep $t$", range(11), points), Parameter("guidance scale w", list(paths)))
@@ -241,7 +241,7 @@ for row in ("fitnets", "dash_no_un"):
 assert min(away[4], key=lambda row: away[4][row][-1] or 9) in ("single_head", "gap_match_cond")
 
 # %% [markdown]
-# **See:** gap match leaves the teacher's path with the first steps, at every $w$: nothing holds its branches where the noise is. The two rows with a free null branch are as near as DASH while nobody asks that branch, at $w = 1$, and go astray at $w = 4$. There the
+# **See:** gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. The two rows with a free null branch are as near as DASH while nobody asks that branch, at $w = 1$, and go astray at $w = 4$. There the
 # nearest are single head and gap match + cond-only, followed by the other rows that pin down both branches. Students of one seed and ten pictures; the cell asserts these readings.
 #
 # ## Is DASH the best row?

@@ -139,3 +139,18 @@ def test_a_timing_belongs_to_a_text(twin, tmp_path, monkeypatch):
     assert set(noted) == {"01_tiny", "02_other"}
     twin.write_text(TEXT + "# edited")
     assert noted["01_tiny"]["text"] != execute.text_hash(twin)
+
+
+def test_the_longest_chapters_start_first(tmp_path, monkeypatch):
+    started = []
+
+    async def run(twin):
+        started.append(twin.stem)
+
+    for name, size in {"01_short": 1, "02_long": 3, "03_new": 0, "04_middle": 2}.items():
+        if size:
+            (tmp_path / f"{name}.ipynb").write_text("x" * size)
+    monkeypatch.setattr(execute, "run", run)
+    twins = [tmp_path / f"{n}.py" for n in ("01_short", "02_long", "03_new", "04_middle")]
+    asyncio.run(execute.run_all(twins, lambda *_: None))
+    assert started == ["02_long", "04_middle", "01_short", "03_new"]

@@ -175,15 +175,24 @@ def write(notebook: NotebookNode, path: Path) -> None:
     os.replace(file.name, path)
 
 
+def work(twin: Path) -> int:
+    """Guess how long a chapter takes, by the size of its stored outputs; 0 without any."""
+    notebook = twin.with_suffix(".ipynb")
+    return notebook.stat().st_size if notebook.exists() else 0
+
+
 async def run_all(twins: Iterable[Path], done: Callable[[Path, NotebookNode], None]) -> None:
-    """Run the twins, PARALLEL at a time; hand each result to `done`, raise failures at the end."""
+    """Run the twins, PARALLEL at a time; hand each result to `done`, raise failures at the end.
+
+    The longest come first, so that no kernel is left working alone.
+    """
     turn = asyncio.Semaphore(PARALLEL)
 
     async def one(twin: Path) -> None:
         async with turn:
             done(twin, await run(twin))
 
-    jobs: list[Awaitable[None]] = [one(twin) for twin in twins]
+    jobs: list[Awaitable[None]] = [one(twin) for twin in sorted(twins, key=work, reverse=True)]
     failures = [e for e in await asyncio.gather(*jobs, return_exceptions=True) if e is not None]
     if failures:
         raise RuntimeError("\n\n".join(str(e) or repr(e) for e in failures))
