@@ -65,7 +65,7 @@ def watched(context, *inside):
     page.on("requestfailed", lambda r: note(f"did not find {r.url}"))
     page.on("response", lambda r: r.status < 400 or note(f"status {r.status} for {r.url}"))
     page.on("pageerror", lambda e: note(f"error {e}"))
-    page.on("console", lambda m: m.type != "error" or note(f"console: {m.text}"))
+    page.on("console", lambda m: m.type != "error" or note(f"console: {m.text} {m.location}"))
     return page
 
 

@@ -53,6 +53,14 @@ def test_every_link_and_anchor_resolves(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_every_page_names_its_icon(name):
+    """A browser asks the server of a page without one for /favicon.ico, which is not there."""
+    icons = [a["href"] for tag, a in elements(name) if tag == "link" and a.get("rel") == "icon"]
+    assert len(icons) == 1
+    assert problem(name, icons[0]) is None
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_no_two_elements_share_an_anchor(name):
     ids = [a["id"] for _, a in elements(name) if a.get("id")]
     assert sorted(i for i in set(ids) if ids.count(i) > 1) == []

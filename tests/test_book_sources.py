@@ -49,7 +49,7 @@ def test_the_works_that_the_book_rests_on_are_cited_in_chapters(work):
 
 
 def test_the_landing_page_has_one_picture_and_says_in_three_sentences_who_reads_what():
-    text = (BOOK / "intro.md").read_text()
+    text = (BOOK / "index.md").read_text()
     assert text.count("```{figure}") == 1
     (section,) = re.findall(r"## Who should read what\n\n(.*?)\n\n", text, re.DOTALL)
     assert len(re.findall(r"\.(?:\s|$)", section)) == 3
