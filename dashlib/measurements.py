@@ -29,7 +29,8 @@ from operator import sub
 import numpy as np
 import torch
 
-from dashlib import cost, gains, results
+from dashlib import gains, results
+from dashlib.efficiency import forward_flops
 from dashlib.presets import preset
 from dashlib.results import Run
 from dashlib.specs import SCALES
@@ -197,11 +198,6 @@ def _parameters(cfg: UNetConfig) -> float:
         return count_parameters(UNet(cfg))
 
 
-@cache
-def _forward_gflops(cfg: UNetConfig) -> float:
-    return cost.training_flops(cfg) / 3 / 1e9
-
-
 def _of_role(network: str, role: str, count: Callable[[UNetConfig], float]) -> Estimate:
     """A count of a preset's teacher or student, or the ratio of both."""
     if role == "ratio":
@@ -220,7 +216,7 @@ def parameters(*, network: str, role: str) -> Estimate:
 def gflops(*, network: str, role: str) -> Estimate:
     """GFLOPs of a guided sample of a preset's network: 2 forward passes a step."""
     passes = 2 * preset(network).sampling.steps
-    return _of_role(network, role, lambda cfg: passes * _forward_gflops(cfg))
+    return _of_role(network, role, lambda cfg: passes * forward_flops(cfg) / 1e9)
 
 
 def bench_ratio(*, network: str, key: str, hardware: str) -> Estimate:

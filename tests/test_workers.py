@@ -20,7 +20,17 @@ BROKEN = "digits/dash-tirt-s2"
 
 
 @pytest.fixture
-def campaign(monkeypatch):
+def in_threads(monkeypatch):
+    """Threads for processes."""
+
+    def pool(workers, *, mp_context, initializer):
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", pool)
+
+
+@pytest.fixture
+def campaign(in_threads, monkeypatch):
     """``reproduce`` in threads, with runs that only note when they start and end."""
     noted, lock = [], threading.Lock()
 
@@ -34,10 +44,6 @@ def campaign(monkeypatch):
             noted.append(("end", name))
         return name
 
-    def pool(workers, *, mp_context, initializer):
-        return ThreadPoolExecutor(workers)
-
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", pool)
     monkeypatch.setattr(workers, "_execute_with", make)
     return lambda chosen: (list(workers.reproduce(chosen)), noted)
 
@@ -60,6 +66,22 @@ def test_no_process_idles_while_a_run_is_ready_and_none_has_two(campaign):
     assert noted.index(("end", students[-1])) < noted.index(("end", "digits/teacher-uncertainty"))
     busy = [sum(1 if what == "start" else -1 for what, _ in noted[:i]) for i in range(len(noted))]
     assert max(busy) == 2
+
+
+def test_students_of_a_seed_share_a_process_that_asks_their_teacher_once(in_threads, monkeypatch):
+    threads = {}
+
+    def make(name, progress):
+        threads.setdefault(SPECS[name].seed, []).append(threading.get_ident())
+        time.sleep(0.02)
+        return name
+
+    monkeypatch.setattr(workers, "_execute_with", make)
+    students = [name for name in STUDENTS if "tirt-s" in name or "min_snr-s" in name]
+    assert len(list(workers.reproduce(students))) == len(students) == 6
+    assert [len(set(threads[seed])) for seed in (0, 1)] == [1, 1]
+    assert len(set(threads[2])) == 2  # the last seed's are shared: no process idles
+    assert all(len(made) == 2 for made in threads.values())
 
 
 def test_a_failed_run_ends_the_campaign(campaign):
