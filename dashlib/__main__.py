@@ -63,8 +63,9 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
     """Retrain the stored runs of SCALE, rewrite results/ and note the time taken there.
 
     The parts come one after another, each noted by itself: core is the headline table (two
-    teachers, five rows under two weightings), rows are the table's other rows, studies are those
-    of the weightings, of the anchor's weight and of how the class table starts.
+    teachers, five rows under two weightings; the fifth, cond-only + dropout, with one seed), rows
+    are its other two seeds and the table's other rows, studies are those of the weightings, of the
+    anchor's weight and of how the class table starts.
     """
     torch.set_num_threads(1)
     parts = PARTS if wanted == "all" else {wanted: PARTS[wanted]}
@@ -80,14 +81,16 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
 
 def _reproduce(scale: str, part: str, names: list[str], processes: int, only: str) -> None:
     """Retrain one part and note what it took."""
-    clock = time.perf_counter()
+    clock, cpu = time.perf_counter(), 0.0
     runs = workers.reproduce(names, processes=processes, progress=Bars)
     for done, run in enumerate(runs, start=1):
+        cpu += run.cpu_seconds / 60
         spent = (time.perf_counter() - clock) / 60
         click.echo(f"[{part} {done}/{len(names)}] {spent:5.1f} min  {run.name}")
     minutes = round((time.perf_counter() - clock) / 60, 1)
     noted = {"scale": scale, "part": part, "only": only, "runs": len(names)}
-    results.note_campaign({**noted, "processes": processes, "minutes": minutes})
+    took = {"minutes": minutes, "cpu_minutes": round(cpu, 1)}
+    results.note_campaign({**noted, "processes": processes, **took})
     click.echo(f"{len(names)} runs of {scale} ({part}) in {minutes} minutes")
 
 

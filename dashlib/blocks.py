@@ -6,7 +6,8 @@ Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,33 +38,54 @@ class TimeEmbedding(nn.Module):
         return self.dense[1](F.silu(self.dense[0](sinusoidal(t, self.ch))))
 
 
-class Conv3x3(nn.Conv2d):
-    """3x3 convolution, padded by one, of the input enlarged ``scale`` times (nearest neighbour).
+Resample = Literal["none", "up", "down"]
 
-    A 2x2 grid has so few positions that the same linear map is faster, on a CPU, as one matrix
-    product ``(B, 4 c_in) @ (4 c_in, N c_out)``, N the number of positions in the output.
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, resample: Resample) -> Tensor:
+    """3x3 convolution that keeps the grid's size, doubles it (nearest neighbour) or halves it.
+
+    ``down`` has stride 2 and pads right and below only.
+    """
+    if resample == "down":
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, bias, stride=2)
+    if resample == "up":
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.conv2d(x, weight, bias, padding=1)
+
+
+@cache
+@torch.inference_mode(False)  # kept for training, too
+def taps(height: int, width: int, resample: Resample) -> Tensor:
+    """Which entry of the kernel lies between an output and an input: ``(9, H', W', H W)``."""
+    n = height * width
+    inputs, kernels = torch.eye(n).view(n, 1, height, width), torch.eye(9).view(9, 1, 3, 3)
+    return convolve(inputs, kernels, None, resample).permute(1, 2, 3, 0).contiguous()
+
+
+class Conv3x3(nn.Conv2d):
+    """:func:`convolve` with weights.
+
+    A small grid has so few positions that the same linear map is faster, on a CPU, as one matrix
+    product ``(B, c_in H W) @ (c_in H W, c_out H' W')``: see ``benchmarks/small_grids.py``.
     """
 
-    def __init__(self, c_in: int, c_out: int, *, scale: int = 1) -> None:
-        super().__init__(c_in, c_out, 3, padding=1)
-        self.scale = scale
-        inputs, kernels = torch.eye(4).view(4, 1, 2, 2), torch.eye(9).view(9, 1, 3, 3)
-        self.taps = F.conv2d(self.enlarge(inputs), kernels, padding=1)  # (input, entry, *output)
-
-    def enlarge(self, x: Tensor) -> Tensor:
-        """Nearest-neighbour enlargement by ``scale``."""
-        return x if self.scale == 1 else F.interpolate(x, scale_factor=self.scale, mode="nearest")
+    def __init__(self, c_in: int, c_out: int, resample: Resample = "none") -> None:
+        super().__init__(c_in, c_out, 3)
+        self.resample = resample
+        self.few = 16 if resample == "down" or min(c_in, c_out) < 16 else 4  # positions
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, c_in, H, W)`` -> ``(B, c_out, scale H, scale W)``."""
-        if x.shape[-2:] != (2, 2) or x.device.type != "cpu":
-            return super().forward(self.enlarge(x))
+        """``(B, c_in, H, W)`` -> ``(B, c_out, H', W')``."""
+        height, width = x.shape[-2:]
+        if height * width > self.few or x.device.type != "cpu":
+            return convolve(x, self.weight, self.bias, self.resample)
         assert self.bias is not None
-        taps = self.taps.flatten(2).permute(1, 2, 0).to(self.weight)  # (entry, output, input)
-        pairs = (self.weight.flatten(2) @ taps.flatten(1)).unflatten(2, taps.shape[1:])
-        dense = pairs.transpose(1, 2).reshape(-1, 4 * self.in_channels)
-        out = F.linear(x.flatten(1), dense, self.bias.repeat_interleave(taps.shape[1]))
-        return out.view(len(x), self.out_channels, *self.taps.shape[2:])
+        between = taps(height, width, self.resample).to(self.weight)
+        pairs = (self.weight.flatten(2) @ between.flatten(1)).unflatten(2, (-1, height * width))
+        dense = pairs.transpose(1, 2).reshape(-1, self.in_channels * height * width)
+        bias = self.bias.repeat_interleave(len(dense) // self.out_channels)
+        out = F.linear(x.flatten(1), dense, bias)
+        return out.view(len(x), self.out_channels, *between.shape[1:3])
 
 
 def pointwise(conv: nn.Conv2d, tokens: Tensor) -> Tensor:
@@ -109,27 +131,15 @@ class Attention(nn.Module):
         return x + out.transpose(1, 2).reshape(x.shape)
 
 
-class Downsample(nn.Module):
-    """Stride-2 convolution, padded right and below only."""
+class Resampling(nn.Module):
+    """A convolution that halves or doubles the grid."""
 
-    def __init__(self, c: int) -> None:
+    def __init__(self, c: int, resample: Resample) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c, c, 3, stride=2)
+        self.conv = Conv3x3(c, c, resample)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)``."""
-        return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Nearest-neighbour doubling, then a convolution."""
-
-    def __init__(self, c: int) -> None:
-        super().__init__()
-        self.conv = Conv3x3(c, c, scale=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, c, H, W)`` -> ``(B, c, 2H, 2W)``."""
+        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)`` or ``(B, c, 2H, 2W)``."""
         return self.conv(x)
 
 
@@ -148,8 +158,8 @@ class Level(nn.Module):
         super().__init__()
         self.block = nn.ModuleList(ResBlock(cfg, c_in, c_out) for c_in, c_out in widths)
         self.attn = nn.ModuleList(Attention(cfg, c) for _, c in widths if attend)
-        self.downsample = Downsample(widths[-1][1]) if down else None
-        self.upsample = Upsample(widths[-1][1]) if up else None
+        self.downsample = Resampling(widths[-1][1], "down") if down else None
+        self.upsample = Resampling(widths[-1][1], "up") if up else None
 
     def step(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
         """The i-th residual block, and its attention."""

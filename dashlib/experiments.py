@@ -193,23 +193,25 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metrics of a model and the pictures kept with them: samples at every scale, gap report."""
     metrics: dict[str, Any] = {"guidance": {}}
-    pictures = []
+    samples = dict[str, Tensor]()
     for i, (label, w) in enumerate(GUIDANCE.items()):
-        samples = generate(model, w, SAMPLES)
-        metrics["guidance"][label] = score(samples)
-        pictures.append(to_bytes(samples[:KEPT]))
+        samples[label] = generate(model, w, SAMPLES)
+        metrics["guidance"][label] = score(samples[label])
         progress(f"{name} samples", i + 1, len(GUIDANCE))
     if teacher is not None and not model.cfg.w_conditioned:  # one branch has no gap
         metrics["gap"] = asdict(held_out_gap(model, teacher))
     if teacher is None:
+        few = {label: samples[label][:CLAMP_SAMPLES] for label in ("1", "1.5", "2", "4")}
         metrics["clamp"] = {
             clamp: {
-                label: score(generate(model, GUIDANCE[label], CLAMP_SAMPLES, clamp=clamp))
-                for label in ("1", "1.5", "2", "4")
+                label: score(generate(model, GUIDANCE[label], len(done), clamp=clamp))
+                if clamp != "recompute"
+                else score(done)
+                for label, done in few.items()
             }
             for clamp in CLAMPS
         }
-    return metrics, {"samples": torch.stack(pictures)}
+    return metrics, {"samples": torch.stack([to_bytes(x[:KEPT]) for x in samples.values()])}
 
 
 def execute(name: str, progress: Progress = silent) -> results.Run:

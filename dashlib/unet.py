@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dashlib.blocks import Attention, Level, ResBlock, TimeEmbedding, levels
+from dashlib.blocks import Attention, Conv3x3, Level, ResBlock, TimeEmbedding, levels
 
 NullInit = Literal["normal", "zero", "mean_of_classes"]
 
@@ -107,7 +107,7 @@ class UNet(nn.Module):
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
         self.class_embed = nn.Embedding(cfg.num_classes + 1, 4 * cfg.ch)
-        self.conv_in = nn.Conv2d(pixels, cfg.ch, 3, padding=1)
+        self.conv_in = Conv3x3(pixels, cfg.ch)
         skips = self._build_down(widths)
         self.mid = nn.ModuleDict(
             {
@@ -118,7 +118,7 @@ class UNet(nn.Module):
         )
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
-        self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        self.conv_out = Conv3x3(widths[0], pixels)
         if cfg.w_conditioned:  # last: the draws of every other network stay as they were
             self.wemb = TimeEmbedding(cfg.ch)
         with torch.no_grad():
