@@ -6,7 +6,6 @@ python book/scripts/readme.py
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from dashlib import experiments, plots, repair_report, results, tables
 from dashlib.specs import DIGITS, FASHION, PARTS, Scale
@@ -19,8 +18,9 @@ PICTURES = {
 }
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
-    "core": "two teachers, the headline rows under two weightings",
-    "rows": "the table's other rows",
+    "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under two "
+    "weightings",
+    "rows": "the other rows and seeds",
     "studies": "weightings, the anchor's weight, the start of the class table",
 }
 ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
@@ -31,23 +31,14 @@ def cpu_minutes(runs: Iterable[results.Run]) -> float:
     return sum(run.cpu_seconds for run in runs) / 60
 
 
-def part_timing(part: str) -> str:
-    """Say what the runs of a part cost, and how long the part last took, if that was noted."""
-    runs = [results.load(name) for name in PARTS[part]]
-    text = f"{part} ({len(runs)} runs: {WHAT[part]}) {cpu_minutes(runs):.0f}"
+def campaign(part: str) -> str:
+    """Say what a part took when it was last trained in one go, if that was noted."""
     for entry in reversed(results.campaigns()):
         if entry["part"] == part and not entry["only"]:
-            clock = f"**{entry['minutes']:.0f} minutes** by the clock for {entry['runs']} runs"
-            return f"{text} ({clock}{share_of_campaign(runs, entry)})"
-    return text
-
-
-def share_of_campaign(runs: list[results.Run], entry: dict[str, Any]) -> str:
-    """Say what these runs took of a campaign of more: their seconds over its processes."""
-    if len(runs) == entry["runs"] or {run.commit for run in runs} != {entry["commit"]}:
-        return ""
-    seconds = sum(sum(run.seconds.values()) for run in runs) / entry["processes"]
-    return f", of which these {len(runs)} took {seconds / 60:.0f}"
+            cpu = f", {entry['cpu_minutes']:.0f} of CPU time" if "cpu_minutes" in entry else ""
+            where = f"{entry['hardware'].split(',')[0]}, commit {entry['commit'][:7]}"
+            return f"**{entry['minutes']:.0f}** for {entry['runs']} runs{cpu} ({where})"
+    return "not noted"
 
 
 def timings() -> str:
@@ -56,15 +47,21 @@ def timings() -> str:
     repaired = repair_report.stored().values()
     repairs = sum(entry["cpu_seconds"] for entry in repaired) / 60
     alone = sum(results.load("digits/fitnets-transfer-s1").seconds.values()) / 60
-    return (
-        f"{len(runs)} stored runs: {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce` "
-        "trains them again with two processes of one thread, in three parts; minutes of CPU time: "
-        f"{'; '.join(map(part_timing, PARTS))}. The timed machines ({runs[-1].hardware}) had other "
-        "work as well; on two idle cores half of the CPU time is the least that it can take. Then "
-        f"it samples {len(repaired)} students anew for chapter 9 ({repairs:.0f} minutes of CPU "
-        f"time) and judges the claims. One row alone ({alone:.1f} minutes then): "
-        "`python -m dashlib make digits/fitnets --seed 1`."
-    )
+    lines = []
+    for part, specs in PARTS.items():
+        cpu = cpu_minutes(results.load(name) for name in specs)
+        lines.append([part, WHAT[part], f"{len(specs)}", f"{cpu:.0f}", campaign(part)])
+    head = ["part", "what", "runs", "CPU minutes, stored runs", "minutes by the clock, last campaign"]
+    return f"""\
+The {len(runs)} stored runs took {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce` trains
+them again with two processes of one thread, part by part (`PART=core`, ...):
+
+{tables.markdown(head, lines)}
+
+Two processes beside no other work need half of their CPU time by the clock; where the two numbers
+are further apart, or CPU time was not noted, the machine had other work. Then `make reproduce`
+samples {len(repaired)} students anew for chapter 9 ({repairs:.0f} minutes of CPU time) and judges the
+claims. One row alone ({alone:.1f} minutes then): `python -m dashlib make digits/fitnets --seed 1`."""
 
 
 def measured() -> str:
