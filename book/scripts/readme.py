@@ -37,7 +37,7 @@ def campaign(part: str) -> str:
         if entry["part"] == part and not entry["only"]:
             cpu = f", {entry['cpu_minutes']:.0f} of CPU time" if "cpu_minutes" in entry else ""
             where = f"{entry['hardware'].split(',')[0]}, commit {entry['commit'][:7]}"
-            return f"**{entry['minutes']:.0f}** for {entry['runs']} runs{cpu} ({where})"
+            return f"**{entry['minutes']:.1f}** for {entry['runs']} runs{cpu} ({where})"
     return "not noted"
 
 
@@ -51,15 +51,22 @@ def timings() -> str:
     for part, specs in PARTS.items():
         cpu = cpu_minutes(results.load(name) for name in specs)
         lines.append([part, WHAT[part], f"{len(specs)}", f"{cpu:.0f}", campaign(part)])
-    head = ["part", "what", "runs", "CPU minutes, stored runs", "minutes by the clock, last campaign"]
+    head = [
+        "part",
+        "what",
+        "runs",
+        "CPU minutes, stored runs",
+        "minutes by the clock, last campaign",
+    ]
     return f"""\
 The {len(runs)} stored runs took {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce` trains
 them again with two processes of one thread, part by part (`PART=core`, ...):
 
 {tables.markdown(head, lines)}
 
-Two processes beside no other work need half of their CPU time by the clock; where the two numbers
-are further apart, or CPU time was not noted, the machine had other work. Then `make reproduce`
+Two processes beside no other work need half of their CPU time by the clock; where CPU time was not
+noted, the machine had other work. (The stored runs of core had AVX-512, its last campaign AVX2
+only.) Then `make reproduce`
 samples {len(repaired)} students anew for chapter 9 ({repairs:.0f} minutes of CPU time) and judges the
 claims. One row alone ({alone:.1f} minutes then): `python -m dashlib make digits/fitnets --seed 1`."""
 
