@@ -233,7 +233,7 @@ assert means[4][1].high < 1 and abs(means[128][1].mean - 1) < 0.02
 assert spreads[128][1] < spreads[128][0] and spreads[2][1] < spreads[2][0]
 rows = []
 for size, both in means.items():
-    along = [f"{m.mean:.2f} ± {m.half:.2f}" for m in both]
+    along = [f"{m.mean:z.2f} ± {m.half:.2f}" for m in both]
     rows.append([str(size), *along, *(f"{s:.2f}" for s in spreads[size])])
 header = ["B", "mean, over all", "mean, by the batch", "std, over all", "std, by the batch"]
 Markdown(tables.markdown(header, rows))
