@@ -18,8 +18,8 @@ PICTURES = {
 }
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
-    "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under two "
-    "weightings",
+    "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under "
+    "two weightings",
     "rows": "the other rows and seeds",
     "studies": "weightings, the anchor's weight, the start of the class table",
 }
@@ -51,24 +51,18 @@ def timings() -> str:
     for part, specs in PARTS.items():
         cpu = cpu_minutes(results.load(name) for name in specs)
         lines.append([part, WHAT[part], f"{len(specs)}", f"{cpu:.0f}", campaign(part)])
-    head = [
-        "part",
-        "what",
-        "runs",
-        "CPU minutes, stored runs",
-        "minutes by the clock, last campaign",
-    ]
+    head = ["part", "what", "runs", "CPU minutes, stored runs", "clock minutes, last campaign"]
     return f"""\
-The {len(runs)} stored runs took {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce` trains
-them again with two processes of one thread, part by part (`PART=core`, ...):
+The {len(runs)} stored runs took {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce`
+trains them again with two processes of one thread, part by part (`PART=core`, ...):
 
 {tables.markdown(head, lines)}
 
 Two processes beside no other work need half of their CPU time by the clock; where CPU time was not
 noted, the machine had other work. (The stored runs of core had AVX-512, its last campaign AVX2
-only.) Then `make reproduce`
-samples {len(repaired)} students anew for chapter 9 ({repairs:.0f} minutes of CPU time) and judges the
-claims. One row alone ({alone:.1f} minutes then): `python -m dashlib make digits/fitnets --seed 1`."""
+only.) Then `make reproduce` samples {len(repaired)} students anew for chapter 9 ({repairs:.0f}
+minutes of CPU time) and judges the claims. One row alone ({alone:.1f} minutes then):
+`python -m dashlib make digits/fitnets --seed 1`."""
 
 
 def measured() -> str:
