@@ -56,7 +56,7 @@ def timings() -> str:
 The {len(runs)} stored runs took {cpu_minutes(runs):.0f} minutes of CPU time. `make reproduce`
 trains them again with two processes of one thread, part by part (`PART=core`, ...):
 
-{tables.markdown(head, lines)}
+{tables.markdown(head, lines, left=2)}
 
 Two processes beside no other work need half of their CPU time by the clock; where CPU time was not
 noted, the machine had other work. (The stored runs of core had AVX-512, its last campaign AVX2
