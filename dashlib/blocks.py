@@ -77,7 +77,8 @@ class Conv3x3(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, c_in, H, W)`` -> ``(B, c_out, H', W')``."""
         height, width = x.shape[-2:]
-        if height * width > self.few or x.device.type != "cpu":
+        plain = x.device.type == "cpu" and self.weight.is_contiguous()  # not channels_last
+        if height * width > self.few or not plain or torch.compiler.is_compiling():
             return convolve(x, self.weight, self.bias, self.resample)
         assert self.bias is not None
         between = taps(height, width, self.resample).to(self.weight)
