@@ -8,8 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from unittest.mock import patch
 
-from small_grids import pass_of
-from timing import hardware, report
+from timing import digits_pass, hardware, report
 
 from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet
 from dashlib.workers import start_worker
@@ -28,7 +27,7 @@ def prepare() -> None:
     """Start a process: one thread, its networks."""
     start_worker()
     for what, (cfg, n, train) in WORK.items():
-        PASSES[what] = pass_of(UNet(cfg), n, train=train)
+        PASSES[what] = digits_pass(UNet(cfg), n, train=train)
 
 
 def work(what: str) -> None:

@@ -1,9 +1,6 @@
 """The digits networks with their small grids convolved by torch, and as one matrix product."""
 
-from collections.abc import Callable
-
-import torch
-from timing import hardware, report
+from timing import digits_pass, hardware, report
 
 from dashlib.blocks import Conv3x3
 from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet, UNetConfig
@@ -17,24 +14,11 @@ def convolved(model: UNet) -> UNet:
     return model
 
 
-def pass_of(model: UNet, n: int, *, train: bool) -> Callable[[], None]:
-    """One forward pass (and backward, to train) as a function without arguments."""
-    model = model.train(train).requires_grad_(train)
-    x, t, y = torch.randn(n, 1, 8, 8), torch.randint(1000, (n,)), torch.randint(10, (n,))
-
-    def run() -> None:
-        loss = model(x, t, y).square().mean()
-        if train:
-            loss.backward()
-
-    return run
-
-
 def compare(name: str, cfg: UNetConfig, n: int, *, train: bool) -> None:
     """Print the ratio for one network."""
     functions = {
-        "convolution": pass_of(convolved(UNet(cfg)), n, train=train),
-        "matrix product": pass_of(UNet(cfg), n, train=train),
+        "convolution": digits_pass(convolved(UNet(cfg)), n, train=train),
+        "matrix product": digits_pass(UNet(cfg), n, train=train),
     }
     what = "forward and backward" if train else "forward"
     report(f"digits {name}, {what}, batch {n}", functions)

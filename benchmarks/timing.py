@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from dashlib import results
+from dashlib.unet import UNet
 
 
 def interleaved(functions: dict[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
@@ -33,3 +34,16 @@ def report(title: str, functions: dict[str, Callable[[], object]], repeats: int 
 def hardware() -> None:
     """Print what this was measured on; the numbers mean nothing without it."""
     print(f"{results.hardware()}, torch {torch.__version__}, medians of interleaved runs")
+
+
+def digits_pass(model: UNet, n: int, *, train: bool) -> Callable[[], None]:
+    """One forward pass over n digits (and backward, to train) as a function without arguments."""
+    model = model.train(train).requires_grad_(train)
+    x, t, y = torch.randn(n, 1, 8, 8), torch.randint(1000, (n,)), torch.randint(10, (n,))
+
+    def run() -> None:
+        loss = model(x, t, y).square().mean()
+        if train:
+            loss.backward()
+
+    return run
