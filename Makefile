@@ -1,13 +1,16 @@
-# The DASH book. `make` or `make help` lists the targets. No environment has to be active: everything runs from .venv.
+# The DASH book. `make` or `make help` lists the targets. No environment has to be active: everything runs from .venv,
+# which holds what requirements.lock pins. With LATEST=1 it is .venv-latest instead, with the newest releases.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup verify book notebooks test lint unit nbval site browser reproduce readme lab format clean
+.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce readme lab format clean FORCE
 .NOTPARALLEL:
 
 PYTHON ?= python3
-PY := .venv/bin/python
-STAMP := .venv/.installed
+LATEST ?=
+export VENV ?= $(if $(LATEST),.venv-latest,.venv)
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
 VERIFIED := book/_build/.verified
 NB ?=
 PART ?= all
@@ -27,11 +30,15 @@ say = printf '\n\033[1m== %s\033[0m\n'
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## create .venv and install everything that pyproject.toml names
+setup: $(STAMP)  ## create .venv and install what requirements.lock pins (LATEST=1: the newest; SETUP=pip: without uv)
 
-$(STAMP): pyproject.toml
-	@PYTHON="$(PYTHON)" book/scripts/setup.sh
-	@touch $@
+$(STAMP): FORCE
+	@PYTHON="$(PYTHON)" SETUP_FOR="make $(MAKECMDGOALS)" book/scripts/setup.sh $(if $(LATEST),--latest)
+
+FORCE:
+
+lock: setup  ## write requirements.lock after a change of pyproject.toml (LATEST=1: with the newest releases)
+	@$(PY) book/scripts/lock.py $(if $(LATEST),--upgrade)
 
 verify: setup  ## check every stored run against its weights
 	@$(PY) -m dashlib verify

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from nbval_tolerance import tolerant
 
 # One thread a process, as in the Makefile: fast on few cores, and the same digits on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,9 +11,12 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set nbval's options where the command line leaves them open."""
+    """Set nbval's options where the command line leaves them open, and its idea of equality."""
     option = config.option
     if getattr(option, "nbval", False) or getattr(option, "nbval_lax", False):
         option.nbval_current_env = True  # the kernel is the Python that runs pytest
         if option.nbval_sanitize_with is None:
             option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+        from nbval.plugin import IPyNbCell
+
+        IPyNbCell.sanitize = tolerant(IPyNbCell.sanitize)

@@ -52,7 +52,8 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path.insert(0, str(Path("dash-book").resolve()))
+    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %%
 from itertools import islice, product

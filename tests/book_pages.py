@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-HTML = ROOT / "book/_build/html"
+HTML = ROOT / "book/_build/stored/_build/html"
 PAGES = sorted(str(p.relative_to(HTML)) for p in HTML.rglob("*.html") if "_static" not in p.parts)
 CHAPTERS = [p for p in PAGES if p.startswith("notebooks/")]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
-import colab
 import pytest
 
+import colab
 import execute
+import pinned
 from execute import chapters
 
 CHAPTER = '# %% [markdown]\n# # One\n\n# %%\nprint("one")\n'
@@ -44,9 +45,9 @@ def test_a_chapter_without_code_is_an_error():
         colab.with_cell("# %% [markdown]\n# # One\n", colab.cell(""))
 
 
-def test_the_cell_is_short_and_pins_nothing():
+def test_the_cell_is_short_and_leaves_the_packages_to_the_lock():
     source = colab.cell("")
-    assert len(source.splitlines()) <= 20
+    assert len(source.splitlines()) <= 22
     assert not any(word in source for word in ("torch", "numpy", "pip "))
 
 
@@ -82,6 +83,8 @@ def source_tree(tmp_path):
     tree = tmp_path / "tree"
     (tree / "dashlib").mkdir(parents=True)
     (tree / "dashlib/__init__.py").write_text("")
+    (tree / "book/scripts").mkdir(parents=True)
+    (tree / "book/scripts/pinned.py").write_text("open('dash-book/installed', 'w')")
     identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *command], cwd=tree, check=True)
@@ -100,6 +103,7 @@ def test_it_clones_the_repository(source_tree, content):
     for _ in range(2):  # the second time from the clone that is there
         done = run(colab.cell(source_tree.as_uri()), content)
         assert done.stdout.strip() == str(content / "dash-book/dashlib/__init__.py"), done.stderr
+    assert (content / "dash-book/installed").exists()
 
 
 def test_it_unpacks_an_uploaded_archive(source_tree, content):
@@ -122,3 +126,42 @@ def test_it_does_nothing_where_dashlib_is_importable(source_tree, content):
     done = run(installed + colab.cell(source_tree.as_uri()), content)
     assert done.stdout.strip() == str(source_tree / "dashlib/__init__.py")
     assert list(content.iterdir()) == []
+
+
+LOCK = """\
+click==8.1.7 ; sys_platform == 'nowhere' \\
+    --hash=sha256:00
+click==8.4.0 \\
+    --hash=sha256:01
+My_Pack==2.0 ; python_full_version >= '3.2' \\
+    --hash=sha256:02
+"""
+
+
+def test_the_pins_are_those_of_this_python_and_platform():
+    assert pinned.pins(LOCK) == {"click": "click==8.4.0", "my-pack": "My_Pack==2.0"}
+
+
+def test_every_package_that_chapters_import_is_pinned():
+    root = pinned.ROOT
+    names = pinned.wanted((root / "pyproject.toml").read_text())
+    assert {"torch", "numpy", "ipywidgets", "matplotlib"} <= set(names)
+    assert set(names) <= set(pinned.pins((root / "requirements.lock").read_text()))
+
+
+@pytest.mark.parametrize("uv", [None, "/bin/uv"])
+def test_only_what_is_missing_is_installed(tmp_path, monkeypatch, uv):
+    (tmp_path / "requirements.lock").write_text(LOCK)
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['my.pack>1', 'numpy']")
+    commands = []
+    monkeypatch.setattr(pinned, "ROOT", tmp_path)
+    monkeypatch.setattr(pinned.shutil, "which", lambda _: uv)
+    monkeypatch.setattr(pinned.subprocess, "run", lambda c, **_: commands.append(c))
+    pinned.main()
+    pip = ["/bin/uv", "pip", "install", "--python", sys.executable]
+    assert commands == [
+        [*(pip if uv else [sys.executable, "-m", "pip", "install"]), "My_Pack==2.0"]
+    ]
+    monkeypatch.setattr(pinned, "missing", lambda _: [])
+    pinned.main()
+    assert len(commands) == 1

@@ -3,9 +3,10 @@
 from functools import cache
 from urllib.parse import unquote, urlsplit
 
-import colab
 import pytest
 from book_pages import CHAPTERS, HTML, PAGES, Elements, skip_or_fail
+
+import colab
 
 pytestmark = pytest.mark.browser  # with the tests that need a built book
 

@@ -1,4 +1,4 @@
-"""pyproject.toml is the one list of dependencies; environment.yml and the Makefile point at it."""
+"""pyproject.toml is the one list of dependencies, requirements.lock what it comes to today."""
 
 import re
 import tomllib
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -14,6 +15,20 @@ from setuptools import find_packages
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+LOCK = (ROOT / "requirements.lock").read_text()
+PIN = re.compile(
+    r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))? \\\n(?P<hashes>(?:    .*\n)+)",
+    re.M,
+)
+PLATFORMS = [
+    {"sys_platform": system, "platform_system": name, "os_name": os, "platform_machine": machine}
+    for system, name, os, machine in (
+        ("linux", "Linux", "posix", "x86_64"),
+        ("linux", "Linux", "posix", "aarch64"),
+        ("darwin", "Darwin", "posix", "arm64"),
+        ("win32", "Windows", "nt", "AMD64"),
+    )
+]
 PYTHON = re.compile(r"python(?P<bounds>[<>=!~].*)")
 
 
@@ -30,19 +45,14 @@ def reachable(extra: str) -> dict[str, Requirement]:
     return found
 
 
-def test_conda_adds_nothing_but_python_and_pip():
+def test_conda_adds_nothing_but_python_and_pip_to_the_pins():
     names = [d if isinstance(d, dict) else re.split(r"[<>=!~ ]", d)[0] for d in CONDA]
-    assert names == ["python", "pip", {"pip": ["-e .[all]"]}]
+    assert names == ["python", "pip", {"pip": ["-r requirements.lock"]}]
 
 
 def test_conda_agrees_on_python():
     (bounds,) = [m["bounds"] for d in CONDA if isinstance(d, str) and (m := PYTHON.fullmatch(d))]
     assert SpecifierSet(bounds) == SpecifierSet(PROJECT["requires-python"])
-
-
-def test_makefile_installs_the_same_extra():
-    assert "-e '.[all]'" in (ROOT / "book/scripts/setup.sh").read_text()
-    assert "book/scripts/setup.sh" in (ROOT / "Makefile").read_text()
 
 
 def test_all_is_every_extra():
@@ -95,3 +105,34 @@ def test_a_wheel_holds_every_package():
     here = [p.parent.relative_to(ROOT) for p in (ROOT / "dashlib").rglob("__init__.py")]
     assert sorted(found) == sorted(".".join(p.parts) for p in here)
     assert "dashlib.campaign" in found
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda p: "-".join(p.values()))
+def test_the_lock_pins_all_that_pyproject_asks_for(python, platform):
+    """One version of each package, and one that is allowed, on every platform and Python."""
+    here = platform | {"python_version": python, "python_full_version": f"{python}.9", "extra": ""}
+    pins = {}
+    for pin in PIN.finditer(LOCK):
+        if pin["marker"] is None or Marker(pin["marker"]).evaluate(here):
+            name = canonicalize_name(pin["name"])
+            assert name not in pins, f"{name} is pinned twice"
+            pins[name] = pin["version"]
+    for name, requirement in reachable("all").items():
+        if requirement.marker is None or requirement.marker.evaluate(here):
+            assert pins[name] in requirement.specifier, "run `make lock`"
+
+
+def test_every_pin_has_hashes_and_no_line_names_an_index():
+    pins = list(PIN.finditer(LOCK))
+    assert len(pins) == LOCK.count("==") - LOCK.count("== '")
+    lines = [line for pin in pins for line in pin["hashes"].splitlines()]
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in lines)
+    assert "://" not in LOCK
+    assert "index" not in LOCK
+
+
+def test_an_upper_bound_has_its_reason_beside_it():
+    for line in (ROOT / "pyproject.toml").read_text().splitlines():
+        if re.match(r'\s*"[\w-]+(\[\w+\])?[^"]*<', line):
+            assert "#" in line, line

@@ -3,10 +3,10 @@
 import re
 from statistics import median
 
-import colab
 import jupytext
 import pytest
 
+import colab
 from execute import NOTEBOOKS
 
 TWINS = sorted(NOTEBOOKS.glob("*.py"))

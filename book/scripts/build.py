@@ -1,7 +1,10 @@
-"""Build the book into book/_build/html.
+"""Build the book.
 
-python book/scripts/build.py             execute every notebook, then build from what was executed
-python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb
+python book/scripts/build.py             execute every notebook, then build from what was executed,
+                                         into book/_build/html
+python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb, as the
+                                         tests read them, into book/_build/stored: `make book` and
+                                         `make test` may run side by side
 
 Both are strict: a warning is an error, and so is a page above 3 MB. Executed notebooks live in
 book/_build and never touch a tracked file; one is executed again only if its text, dashlib, the
@@ -35,6 +38,7 @@ EXECUTED = BUILD / "executed"
 STAGE = BUILD / "stage"
 WORK = BUILD / "work"
 HTML = BUILD / "html"
+STORED = BUILD / "stored"
 MAX_PAGE = 3_000_000  # bytes: a page is read on phones, too
 PACKAGES = (
     "ipykernel",
@@ -109,7 +113,7 @@ def jupyter_book(source: Path, output: Path) -> None:
         raise RuntimeError("the book did not build without warnings (see above)")
 
 
-def build_executed() -> None:
+def build_executed() -> Path:
     stage(execute_changed())
     print("Building the book from the executed notebooks ...", flush=True)
     jupyter_book(STAGE, WORK)
@@ -117,13 +121,14 @@ def build_executed() -> None:
     shutil.copytree(WORK / "_build/html", HTML)
     # A later `jupyter-book build book/` must not take these pages for its own: let it start afresh.
     shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+    return HTML
 
 
-def build_stored() -> None:
-    for folder in (HTML, BUILD / ".doctrees"):
-        shutil.rmtree(folder, ignore_errors=True)
+def build_stored() -> Path:
+    shutil.rmtree(STORED, ignore_errors=True)
     print("Building the book from the stored outputs ...", flush=True)
-    jupyter_book(BOOK, BOOK)
+    jupyter_book(BOOK, STORED)
+    return STORED / "_build/html"
 
 
 class Pictures(HTMLParser):
@@ -163,8 +168,8 @@ def report_weights(html: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        build_stored() if "--stored" in sys.argv[1:] else build_executed()
-        report_weights(HTML)
+        html = build_stored() if "--stored" in sys.argv[1:] else build_executed()
+        report_weights(html)
     except (ConflictError, FileNotFoundError, RuntimeError) as error:
         sys.exit(f"\nerror: {error}")
-    print(f"\nThe book: {HTML / 'index.html'}")
+    print(f"\nThe book: {html / 'index.html'}")

@@ -6,7 +6,8 @@ python book/scripts/colab.py 02 04_   the chapters whose names begin with 02 or 
 The repository's address is kept in one place, `repository.url` of book/_config.yml; without one,
 the cell asks for an uploaded archive instead (of the repository: a wheel would lack the results,
 which the chapters read). The cell is not shown in the book and does nothing where dashlib is
-installed. It installs no package: Colab has all that dashlib imports.
+installed. What Colab lacks of the packages is installed in the version that requirements.lock pins
+(pinned.py); what it has stays.
 """
 
 import re
@@ -44,7 +45,8 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path.insert(0, str(Path("dash-book").resolve()))
+    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 """
 )
 CODE_CELL = re.compile(r"^# %%(?! \[markdown\]).*\n", re.MULTILINE)
