@@ -104,11 +104,9 @@ def verify(thorough: bool, only: str) -> None:
     if not wanted:
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     failed = False
-    for name in tqdm(wanted, desc="verifying stored runs", mininterval=refresh_seconds()):
-        try:
-            faults = verification.verify(name, thorough=thorough)
-        except (results.MissingRun, checkpoints.CheckpointError) as error:
-            faults = [str(error)]
+    checked = verification.verify_all(wanted, thorough=thorough)
+    bar = {"desc": "verifying stored runs", "mininterval": refresh_seconds()}
+    for name, faults in tqdm(checked, total=len(wanted), **bar):
         for fault in faults:
             failed = True
             click.echo(f"{name}: {fault}", err=True)

@@ -1,6 +1,13 @@
 """Checking stored runs against their weights: a number nobody can make again is not believed."""
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import torch
+
 from dashlib import classifier, data, experiments, results
+from dashlib.checkpoints import CheckpointError
 from dashlib.specs import FASHION, FASHION_SPECS, SCALES
 from dashlib.unet import UNet, count_parameters
 
@@ -35,6 +42,31 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
         for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
             faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
     return faults
+
+
+def verify_all(names: Sequence[str], *, thorough: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """:func:`verify` each, in order; a run that is missing or damaged has that as its fault.
+
+    One thread a scale: small networks keep Python busy, large ones the processor.
+    """
+    with ExitStack() as stack:
+        pools = {
+            scale: stack.enter_context(
+                ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+            )
+            for scale in SCALES
+        }
+        found = [pools[name.split("/")[0]].submit(_faults, name, thorough) for name in names]
+        stack.callback(lambda: [future.cancel() for future in found])  # of who stops early
+        for name, future in zip(names, found, strict=True):
+            yield name, future.result()
+
+
+def _faults(name: str, thorough: bool) -> list[str]:
+    try:
+        return verify(name, thorough=thorough)
+    except (results.MissingRun, CheckpointError) as error:
+        return [str(error)]
 
 
 def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[str]:
