@@ -97,18 +97,20 @@ def _reproduce(scale: str, part: str, names: list[str], processes: int, only: st
 @main.command()
 @click.option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
 @click.option("--only", default="", help="Only runs whose name contains this text.")
-def verify(thorough: bool, only: str) -> None:
+@click.option(
+    "--processes", default=2, type=click.IntRange(1), show_default=True,
+    help="Runs verified side by side.",
+)  # fmt: skip
+def verify(thorough: bool, only: str, processes: int) -> None:
     """Check every stored run against its weights; fails if one is missing, damaged or differs."""
     torch.set_num_threads(1)
     wanted = [name for name in verification.expected() if only in name]
     if not wanted:
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     failed = False
-    for name in tqdm(wanted, desc="verifying stored runs", mininterval=refresh_seconds()):
-        try:
-            faults = verification.verify(name, thorough=thorough)
-        except (results.MissingRun, checkpoints.CheckpointError) as error:
-            faults = [str(error)]
+    checked = verification.verify_all(wanted, thorough=thorough, processes=processes)
+    bar = {"desc": "verifying stored runs", "mininterval": refresh_seconds()}
+    for name, faults in tqdm(checked, total=len(wanted), **bar):
         for fault in faults:
             failed = True
             click.echo(f"{name}: {fault}", err=True)

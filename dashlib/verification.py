@@ -1,14 +1,21 @@
 """Checking stored runs against their weights: a number nobody can make again is not believed."""
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
 from dashlib import classifier, data, experiments, results
+from dashlib.checkpoints import CheckpointError
 from dashlib.specs import FASHION, FASHION_SPECS, SCALES
 from dashlib.unet import UNet, count_parameters
+from dashlib.workers import start_worker
 
 
 def expected() -> list[str]:
-    """The names of all runs that must be stored."""
+    """The names of all runs that must be stored, those that take longest to verify first."""
     digits = [experiments.CLASSIFIER, *experiments.SPECS]
-    return [*digits, FASHION.classifier, *FASHION_SPECS]
+    return [*FASHION_SPECS, FASHION.classifier, *digits]
 
 
 def verify(name: str, *, thorough: bool = False) -> list[str]:
@@ -35,6 +42,25 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
         for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
             faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
     return faults
+
+
+def verify_all(
+    names: Sequence[str], *, thorough: bool = False, processes: int = 1
+) -> Iterator[tuple[str, list[str]]]:
+    """:func:`verify` each, in order; a run that is missing or damaged has that as its fault."""
+    check = partial(_faults, thorough=thorough)
+    if processes == 1:
+        yield from zip(names, map(check, names), strict=True)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), start_worker) as pool:
+        yield from zip(names, pool.map(check, names), strict=True)
+
+
+def _faults(name: str, thorough: bool) -> list[str]:
+    try:
+        return verify(name, thorough=thorough)
+    except (results.MissingRun, CheckpointError) as error:
+        return [str(error)]
 
 
 def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[str]:

@@ -34,7 +34,7 @@ from dashlib.generation import Sampler
 from dashlib.presets import PRESETS, preset
 
 PRESET = "cifar10/paper_v2"
-STEPS = 20
+STEPS = 8
 HERE = Path(__file__).parent
 UNVERIFIED = "(unverified Inception weights)"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where pip puts mpirun
@@ -125,17 +125,17 @@ def as_the_authors(run, path):
 
 def test_from_images_to_scores_in_one_process(place):
     teacher, straight, student = (place / name for name in ("teacher", "straight", "student"))
-    # 20 steps, killed after ten or so, and resumed to the same bits
-    killed(training(place, "--out", teacher, "--save-every", 8), teacher, lines=10)
-    output = ok(*training(place, "--out", teacher, "--save-every", 8, "--resume", "auto"))
-    assert "step 8 of 20" in output
-    assert "finished: 20 steps" in output
+    # 8 steps, killed after five or so, and resumed to the same bits
+    killed(training(place, "--out", teacher, "--save-every", 4), teacher, lines=5)
+    output = ok(*training(place, "--out", teacher, "--save-every", 4, "--resume", "auto"))
+    assert f"step 4 of {STEPS}" in output
+    assert f"finished: {STEPS} steps" in output
     ok(*training(place, "--out", straight))
     check_same_as(straight, teacher)
     shutil.rmtree(straight)
     shutil.rmtree(teacher / "checkpoints")
     run = json.loads((teacher / "run.json").read_text())
-    assert (run["parameters"], run["step"]) == (35_751_939, 20)
+    assert (run["parameters"], run["step"]) == (35_751_939, STEPS)
     assert run["sources"] == PRESETS[PRESET].notes
     assert [s["ended"] for s in run["sessions"]] == ["training", "finished"]
     assert all(np.isfinite(line["loss"]) for line in log(teacher))
@@ -224,12 +224,12 @@ def launch(*command, how=("--multi_gpu",)):
 
 def test_from_images_to_scores_in_two_processes(place):
     out, how = place / "run", by_mpi(place)
-    output = launch(*training(place, "--out", out, "--stop-after", 12), how=how)
+    output = launch(*training(place, "--out", out, "--stop-after", 5), how=how)
     assert "this is the only process" not in output
-    assert output.count("stopped: saved step 12 of 20") == 1
+    assert output.count(f"stopped: saved step 5 of {STEPS}") == 1
     output = launch(*training(place, "--out", out, "--resume", "auto"), how=how)
-    assert output.count("finished: 20 steps") == 1
-    assert "step 12 of 20" in output
+    assert output.count(f"finished: {STEPS} steps") == 1
+    assert f"step 5 of {STEPS}" in output
     run = json.loads((out / "run.json").read_text())
     assert [s["processes"] for s in run["sessions"]] == [2, 2]
     assert (run["parameters"], run["settings"]["role"]["batch"]) == (35_751_939, 2)

@@ -324,14 +324,20 @@ def invoke(*arguments):
 
 
 def test_the_command_line_verifies(lab):
-    result = invoke("verify", "--only", "digits")
+    result = invoke("verify", "--only", "digits", "--processes", "1")
     assert result.exit_code == 0, result.output
     assert "4 stored runs verify" in result.output
 
 
+def test_several_processes_find_the_faults_of_each_run(run_folder):
+    found = list(verification.verify_all([CLASSIFIER, TEACHER], processes=2))
+    assert [name for name, _ in found] == [CLASSIFIER, TEACHER]
+    assert all(f"no stored run '{name}'" in fault for name, [fault] in found)
+
+
 def test_the_command_line_fails_for_a_run_that_does_not_verify(lab):
     restore(STUDENT, other_weights)
-    result = invoke("verify", "--only", "digits")
+    result = invoke("verify", "--only", "digits", "--processes", "1")
     assert result.exit_code == 1
     assert f"{STUDENT}: samples at w=1.5 differ" in result.output
 
@@ -339,7 +345,7 @@ def test_the_command_line_fails_for_a_run_that_does_not_verify(lab):
 def test_the_command_line_fails_for_damaged_and_missing_runs(lab):
     (lab / STUDENT / "run.json").write_text("{")
     shutil.rmtree(lab / OTHER)
-    result = invoke("verify", "--only", "digits")
+    result = invoke("verify", "--only", "digits", "--processes", "1")
     assert result.exit_code == 1
     assert f"{STUDENT}: {lab / STUDENT / 'run.json'} is not a run" in result.output
     assert f"make {OTHER}" in result.output
@@ -347,7 +353,7 @@ def test_the_command_line_fails_for_damaged_and_missing_runs(lab):
 
 
 def test_the_command_line_names_the_commands_that_make_missing_runs(run_folder):
-    result = invoke("verify", "--only", "digits")
+    result = invoke("verify", "--only", "digits", "--processes", "1")
     assert result.exit_code == 1
     for name in (CLASSIFIER, *experiments.SPECS):
         assert f"{name}: no stored run" in result.output

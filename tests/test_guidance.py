@@ -1,5 +1,7 @@
 """Classifier-free guidance: the convention, one forward for two branches, schedules w(t)."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -104,6 +106,11 @@ def test_tag_over_the_released_timesteps():
     w = TAG()(torch.arange(0, 1000, 20))
     assert w.mean().item() == pytest.approx(2.53, abs=0.005)
     assert w[-1].item() == pytest.approx(1.25, abs=0.005)
+
+
+@pytest.mark.parametrize("kind", [TAG, partial(Linear, 1.0, 4.0), partial(Cosine, 1.0, 4.0)])
+def test_a_schedule_stretches_with_the_number_of_timesteps(kind):
+    torch.testing.assert_close(kind(T=50)(torch.arange(50)), kind()(torch.arange(0, 1000, 20)))
 
 
 def test_interval_guides_inside_only():

@@ -10,7 +10,6 @@ from PIL import Image
 from dashlib import inception, reference, scores
 from dashlib.generation import to_bytes
 from dashlib.inception import Inception, InceptionError, locate
-from dashlib.metrics import frechet
 
 fid_inception = pytest.importorskip("pytorch_fid.inception")
 
@@ -55,23 +54,27 @@ def test_features_equal_those_of_png_files(trusted, tmp_path, channels):
     assert found.std(0).mean() > 1e-3  # not the same feature for every image
 
 
-def test_statistics_and_their_fid_equal_those_of_png_files(trusted, tmp_path):
+def test_statistics_equal_those_of_png_files_and_the_distance_its_closed_form(trusted, tmp_path):
     """Two sets of images in memory, and the same two as folders of PNG through pytorch-fid."""
     from pytorch_fid import fid_score
 
-    memory, folders = [], []
+    memory, centred, means = [], [], []
     for name, spread in (("a", 1.0), ("b", 0.3)):
         files = pngs(tmp_path / name, images := to_bytes(spread * torch.randn(4, 3, 32, 32)))
-        found = torch.cat([trusted(part).pool for part in images.split(3)])
+        found = torch.cat([trusted(part).pool for part in images.split(3)]).double()
+        means.append(found.mean(0))
+        centred.append((found - means[-1]) / 3**0.5)
         memory.append(scores.merged(scores.Moments.of(part) for part in found.split(2)))
         mean, cov = fid_score.calculate_activation_statistics(
             files, trusted.net, batch_size=3, num_workers=0
         )
-        folders.append((torch.from_numpy(mean), torch.from_numpy(cov)))
-        for ours, theirs in zip(memory[-1].gaussian, folders[-1], strict=True):
-            assert (ours - theirs).abs().max() < 1e-6
+        for ours, theirs in zip(memory[-1].gaussian, (mean, cov), strict=True):
+            assert np.abs(ours.numpy() - theirs).max() < 1e-6
     distance = scores.frechet_distance(*memory)
-    assert distance == pytest.approx(frechet(*folders), abs=1e-6)
+    a, b = centred  # few images: tr (C_a C_b)^(1/2) is the nuclear norm of a small matrix
+    spread = a.square().sum() + b.square().sum() - 2 * torch.linalg.matrix_norm(a @ b.T, "nuc")
+    want = (means[0] - means[1]).square().sum() + spread
+    assert distance == pytest.approx(want.item(), rel=1e-5)
     assert distance > 1  # of different images
 
 

@@ -22,6 +22,7 @@ from dashlib.metrics import (
     summarise_by,
     weighted_by_length,
 )
+from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
 
@@ -185,6 +186,11 @@ def test_noisy_pairs_are_the_images_at_random_timesteps(digits, schedule):
     difference = (noisy.x_t - digits.test.x[torch.arange(700) % 297])[early]
     assert difference.square().mean().sqrt().item() < 0.05
     assert noisy.t.float().mean().item() == pytest.approx(499.5, abs=40)
+
+
+def test_every_timestep_of_the_schedule_is_drawn(digits):
+    noisy = noisy_pairs(digits.test, Schedule(T=4), pairs=200)
+    assert noisy.t.unique().tolist() == [0, 1, 2, 3]
 
 
 def test_a_report_compares_two_predictions(report, model, tiny, digits, schedule):

@@ -51,20 +51,27 @@ def test_uniform_is_the_plain_mean(schedule):
     assert make_weighting("uniform", schedule).reduce(loss, ALL[:5]) == loss.mean()
 
 
-def test_min_snr_for_eps(schedule):
-    weights, snr = MinSNR(schedule, gamma=5).importance().double(), schedule.snr()
+@pytest.mark.parametrize("gamma", [5.0, 1.5])
+def test_min_snr_for_eps(schedule, gamma):
+    weights, snr = MinSNR(schedule, gamma=gamma).importance().double(), schedule.snr()
     torch.testing.assert_close(
-        weights / weights[-1], (5 / snr).clamp(max=1), rtol=1e-5, atol=0
+        weights / weights[-1], (gamma / snr).clamp(max=1), rtol=1e-5, atol=0
     )  # the last weight has SNR < gamma, so it is the unit
-    assert weights[snr < 5].unique().numel() == 1
+    assert weights[snr < gamma].unique().numel() == 1
+
+
+def test_gamma_is_five_unless_said_otherwise(schedule):
+    for kind in (MinSNR, TIRT):
+        assert torch.equal(kind(schedule).importance(), kind(schedule, gamma=5.0).importance())
 
 
 @pytest.mark.parametrize("base", ["published", "eps"])
-def test_tirt_is_base_times_sigmoid(schedule, base):
-    weighting = TIRT(schedule, base=base)
+@pytest.mark.parametrize("gamma", [5.0, 1.5])
+def test_tirt_is_base_times_sigmoid(schedule, base, gamma):
+    weighting = TIRT(schedule, base=base, gamma=gamma)
     torch.nn.init.normal_(weighting.lam)
     snr = schedule.snr()
-    factor = {"published": snr.clamp(max=5), "eps": (5 / snr).clamp(max=1)}[base]
+    factor = {"published": snr.clamp(max=gamma), "eps": (gamma / snr).clamp(max=1)}[base]
     omega = factor * torch.sigmoid(weighting.lam.double())
     want = (omega / omega.mean()).float().detach()
     torch.testing.assert_close(weighting.importance().detach(), want)
