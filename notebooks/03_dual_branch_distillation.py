@@ -64,20 +64,22 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, experiments, pictures, plots, results
-from dashlib.comparison import compare, frechet, gap, off
-from dashlib.figures import dual_branch
+from dashbook import pictures, plots
+from dashbook.comparison import compare, frechet, gap, off
+from dashbook.figures import dual_branch
+from dashbook.machine import offered
+from dashbook.paper import PAPER
+from dashbook.posterior import tower_distances
+from dashbook.tables import beside_paper, headline, markdown, spread
+from dashbook.widgets import Parameter, explorer
+from dashlib import data, datasets, results, sampling
 from dashlib.guidance import Guided
 from dashlib.losses import make_objective
-from dashlib.machine import offered
-from dashlib.paper import PAPER
-from dashlib.posterior import tower_distances
+from dashlib.runs import experiments
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
-from dashlib.tables import beside_paper, headline, markdown, spread
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## The loss, term by term
@@ -97,7 +99,7 @@ from dashlib.widgets import Parameter, explorer
 # %%
 TEACHER = results.load("digits/teacher-tirt")
 teacher = TEACHER.model()
-digits, schedule = data.load("digits"), Schedule()
+digits, schedule = datasets.load("digits"), Schedule()
 
 
 def stream(images, batch_size, seed, of=teacher):
@@ -212,7 +214,7 @@ Markdown(
 
 # %%
 HERE, device = offered()  # clothes on a GPU, digits on a CPU
-images = data.load(HERE.name, download=True).train.to(device)
+images = datasets.load(HERE.name, download=True).train.to(device)
 tutor = results.load(f"{HERE.name}/teacher-tirt").model().to(device)
 torch.manual_seed(0)
 student, weighting = UNet(HERE.student).train().to(device), Uniform(schedule).to(device)
@@ -442,7 +444,7 @@ Markdown(markdown(["student", *LABELS], lines))
 # %% mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and five students"}}
 def trajectories(which, w, n, steps):
     models, y = {k: runs[0].model() for k, runs in SHOWN[which].items()}, torch.arange(n)
-    x_T = experiments.starting_noise(20, models["teacher"].cfg)[:n]
+    x_T = sampling.starting_noise(20, models["teacher"].cfg)[:n]
     return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=steps)) for k, m in models.items()}
 
 

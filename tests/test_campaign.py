@@ -7,14 +7,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import classifier, results, specs
+from dashlib import classifier, recipes, results
 from dashlib.__main__ import main as command_line
-from dashlib.campaign import cotraining, plan, scoring, stages
-from dashlib.campaign.plan import Plan, shortened
 from dashlib.checkpoints import CheckpointError
 from dashlib.results import MissingRun
+from dashlib.runs.sweep import cotraining, plan, scoring, stages
+from dashlib.runs.sweep.plan import Plan, shortened
+from dashlib.runs.verification import verify
 from dashlib.training import TrainConfig
-from dashlib.verification import verify
 
 TEACHER, CLASSIFIER = "fashion_mnist/teacher-tirt", "fashion_mnist/classifier"
 ROWS = ("dash", "composite", "single_head", "fitnets", "pruned")
@@ -46,20 +46,20 @@ class Inline:
 def small(tiny, digits, run_folder, tmp_path_factory, monkeypatch):
     """The plan of a campaign of one teacher and a few students, on digits."""
     scale = replace(
-        specs.FASHION,
+        recipes.FASHION,
         teacher=replace(tiny, ch=16, blocks=2),
         student=replace(tiny, dropout=0.1),
         teacher_training=TRAINING,
         student_training=TRAINING,
         teacher_batch=8,
         student_batch=8,
-        guidance=specs.scales_of(1, 4),
+        guidance=recipes.scales_of(1, 4),
     )
     chosen = [scale.teacher_spec("tirt"), *(scale.student_spec(row, "transfer") for row in ROWS)]
     chosen += [scale.student_spec("dash", "transfer", seed=1)]
-    monkeypatch.setitem(specs.SCALES, "fashion_mnist", scale)
+    monkeypatch.setitem(recipes.SCALES, "fashion_mnist", scale)
     monkeypatch.setattr(plan, "specs_of", lambda _: {s.name: s for s in chosen})
-    monkeypatch.setattr(plan.data, "load", lambda *_: digits)
+    monkeypatch.setattr(plan.datasets, "load", lambda *_: digits)
     monkeypatch.setattr(stages, "ProcessPoolExecutor", Inline)
     monkeypatch.setattr(scoring, "SAMPLING_SEEDS", (1234, 1))
     for cached in (plan.dataset, scoring._judge, scoring._fast, scoring._held_out):

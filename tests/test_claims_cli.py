@@ -2,8 +2,8 @@
 
 from click.testing import CliRunner
 
-from dashlib import claims
-from dashlib.__main__ import main
+from dashbook import claims
+from dashbook.__main__ import main
 
 TEXT = claims.path().read_text()
 

@@ -8,9 +8,10 @@ import math
 import pytest
 import torch
 
-from dashlib import experiments, results
-from dashlib.experiments import CLASSIFIER, SPECS
-from dashlib.specs import FASHION, FASHION_SPECS, HEADLINE, SHIPPED
+from dashlib import results
+from dashlib.recipes import FASHION, FASHION_SPECS, HEADLINE, SHIPPED
+from dashlib.runs import experiments
+from dashlib.runs.experiments import CLASSIFIER, SPECS
 from dashlib.unet import UNet, count_parameters
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
