@@ -64,19 +64,17 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import pictures, plots
+from dashbook import machine, pictures, plots
 from dashbook.comparison import compare, frechet, gap, off
 from dashbook.figures import dual_branch
-from dashbook.machine import offered
 from dashbook.paper import PAPER
 from dashbook.posterior import tower_distances
 from dashbook.tables import beside_paper, headline, markdown, spread
 from dashbook.widgets import Parameter, explorer
-from dashlib import data, datasets, results, sampling
+from dashlib import data, datasets, recipes, results
 from dashlib.guidance import Guided
 from dashlib.losses import make_objective
-from dashlib.runs import experiments
-from dashlib.sampling import ddim
+from dashlib.sampling import ddim, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import Uniform
@@ -213,7 +211,7 @@ Markdown(
 # a CPU, the digits. The loop is the same.
 
 # %%
-HERE, device = offered()  # clothes on a GPU, digits on a CPU
+HERE, device = machine.offered()  # clothes on a GPU, digits on a CPU
 images = datasets.load(HERE.name, download=True).train.to(device)
 tutor = results.load(f"{HERE.name}/teacher-tirt").model().to(device)
 torch.manual_seed(0)
@@ -255,7 +253,7 @@ plots.show(dual_branch.loss_terms({"live": live, "stored": stored}))
 # %%
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 WEIGHTINGS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
-LABELS = list(experiments.GUIDANCE)
+LABELS = list(recipes.DIGITS.guidance)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
 CLOTHES = {row: results.select(row, "transfer", "fashion_mnist") for row in ROWS}
 assert all(len(runs) == 3 for runs in (*RUNS.values(), *CLOTHES.values()))
@@ -444,7 +442,7 @@ Markdown(markdown(["student", *LABELS], lines))
 # %% mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and five students"}}
 def trajectories(which, w, n, steps):
     models, y = {k: runs[0].model() for k, runs in SHOWN[which].items()}, torch.arange(n)
-    x_T = sampling.starting_noise(20, models["teacher"].cfg)[:n]
+    x_T = starting_noise(20, models["teacher"].cfg)[:n]
     return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=steps)) for k, m in models.items()}
 
 

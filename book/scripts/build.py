@@ -4,8 +4,8 @@ python book/scripts/build.py             execute every notebook, then build from
 python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb
 
 Both are strict: a warning is an error, and so is a page above 3 MB. Executed notebooks live in
-book/_build and never touch a tracked file; one is executed again only if its text, dashlib, dashbook,
-the results or a package that it runs on has changed.
+book/_build and never touch a tracked file; one is executed again only if its text, our code, the
+results or a package that it runs on has changed.
 """
 
 import asyncio

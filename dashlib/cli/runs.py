@@ -13,8 +13,7 @@ from dashlib.checkpoints import convert as convert_official
 from dashlib.cli.bars import Bars
 from dashlib.progress import refresh_seconds
 from dashlib.recipes import PARTS
-from dashlib.runs import verification, workers
-from dashlib.runs.experiments import CLASSIFIER, execute
+from dashlib.runs import experiments, verification, workers
 from dashlib.runs.rows import run_name
 
 
@@ -28,7 +27,7 @@ def make_run(name: str, seed: int) -> None:
     """
     torch.set_num_threads(1)
     try:
-        run = execute(run_name(name, seed), Bars())
+        run = experiments.execute(run_name(name, seed), Bars())
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
@@ -57,8 +56,8 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
     torch.set_num_threads(1)
     parts = PARTS if wanted == "all" else {wanted: PARTS[wanted]}
     chosen = {part: [n for n in specs if only in n] for part, specs in parts.items()}
-    if "core" in chosen and only in CLASSIFIER:
-        chosen["core"].insert(0, CLASSIFIER)
+    if "core" in chosen and only in experiments.CLASSIFIER:
+        chosen["core"].insert(0, experiments.CLASSIFIER)
     if not any(chosen.values()):
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     for part, names in chosen.items():
