@@ -507,7 +507,7 @@ Fashion-MNIST, students {many / few:.1f} times smaller than their teacher; TIRT 
 #
 # ````{admonition} Solution
 # :class: dropdown
-# Generate balanced samples from both DASH students at two scales, one of them weak, and judge them by the stored classifier (the FD also needs the training images: `data.load("fashion_mnist", download=True)`):
+# Generate balanced samples from both DASH students at two scales, one of them weak, and judge them by the stored classifier (the FD also needs the training images: `datasets.load("fashion_mnist", download=True)`):
 # ```python
 # judge = results.load("fashion_mnist/classifier").classifier()
 # n, w = 200, 1.5

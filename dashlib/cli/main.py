@@ -8,7 +8,7 @@ from dashlib import __version__
 from dashlib.cli.evaluate import evaluate
 from dashlib.cli.runs import convert, list_runs, make_run, reproduce, verify
 from dashlib.cli.sample import sample
-from dashlib.cli.sweep import campaign, ship
+from dashlib.cli.sweep import ship, sweep_runs
 from dashlib.cli.train import distill, train
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
@@ -17,15 +17,18 @@ MOVED = {  # commands that are no longer the library's: where each lies, and how
     "repair": ("dashbook.repair_cli", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
 }
+RENAMED = {"campaign": "sweep"}
 
 
-class WithMovedCommands(click.Group):
+class WithFormerCommands(click.Group):
     """A group that still knows its former commands, where their code is at hand."""
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that name; a former one warns."""
+        if name in RENAMED:
+            click.echo(f"warning: `{name}` is now `{RENAMED[name]}`", err=True)
         if name not in MOVED:
-            return super().get_command(ctx, name)
+            return super().get_command(ctx, RENAMED.get(name, name))
         module, attribute, today = MOVED[name]
         try:
             command: click.Command = getattr(import_module(module), attribute)
@@ -37,7 +40,7 @@ class WithMovedCommands(click.Group):
         return command
 
 
-@click.group(cls=WithMovedCommands)
+@click.group(cls=WithFormerCommands)
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
@@ -47,5 +50,5 @@ def main() -> None:
 
 
 RUNS = (make_run, reproduce, verify, list_runs, convert)
-for command in (*RUNS, campaign, ship, train, distill, sample, evaluate):
+for command in (*RUNS, sweep_runs, ship, train, distill, sample, evaluate):
     main.add_command(command)

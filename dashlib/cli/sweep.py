@@ -1,4 +1,4 @@
-"""The commands ``campaign`` (make every run of a scale) and ``ship`` (fit them in a repository)."""
+"""The commands ``sweep`` (make every run of a scale) and ``ship`` (fit them in a repository)."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dashlib.runs.sweep.plan import Plan, shortened
 from dashlib.runs.sweep.stages import run
 
 
-@click.command()
+@click.command(name="sweep")
 @click.argument("scale", type=click.Choice(["fashion_mnist"]))
 @click.option(
     "--work",
@@ -41,7 +41,7 @@ from dashlib.runs.sweep.stages import run
 @click.option("--only", default="", help="Only students whose name contains this text.")
 @click.option("--steps", type=int, help="Steps of every training, instead of the spec's.")
 @click.option("--dry", is_flag=True, help="A few steps and samples, to see it through.")
-def campaign(
+def sweep_runs(
     scale: str, work: Path, root: Path, minutes: float, processes: int, device: str, only: str,
     steps: int | None, dry: bool,
 ) -> None:  # fmt: skip

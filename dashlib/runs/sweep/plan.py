@@ -1,4 +1,4 @@
-"""Where a campaign runs, and how large it is."""
+"""Where a sweep runs, and how large it is."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,7 +10,7 @@ from dashlib.recipes import SCALES, Scale, Spec, specs_of
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a campaign runs, and how large it is."""
+    """Where a sweep runs, and how large it is."""
 
     scale: str
     work: Path  # unfinished training and single scores
@@ -24,7 +24,7 @@ class Plan:
     kept: int = 20  # pictures stored per guidance scale
     sampling_steps: int = 50
     classifier_epochs: int = 12
-    steps: int | None = None  # of every training, instead of the spec's, to try a campaign out
+    steps: int | None = None  # of every training, instead of the spec's, to try a sweep out
     tiny: bool = False  # small batches of few images, too
     save_seconds: float = 60  # between checkpoints
     only: str = ""  # runs whose name contains this
@@ -47,7 +47,7 @@ class Plan:
 
 
 def shortened(plan: Plan) -> Plan:
-    """The same campaign with a few steps and samples, to see it through on a CPU."""
+    """The same sweep with a few steps and samples, to see it through on a CPU."""
     return replace(
         plan, samples=10, many=20, chunk=10, pairs=20, kept=2, sampling_steps=2, steps=4, tiny=True,
         classifier_epochs=1, save_seconds=0,

@@ -1,4 +1,4 @@
-"""Scoring the runs of a campaign: gap metrics and pictures in full precision, samples in half."""
+"""Scoring the runs of a sweep: gap metrics and pictures in full precision, samples in half."""
 
 import json
 import time

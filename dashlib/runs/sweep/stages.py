@@ -1,4 +1,4 @@
-"""The stages of a campaign, on worker processes that share one accelerator."""
+"""The stages of a sweep, on worker processes that share one accelerator."""
 
 import time
 import traceback
@@ -68,7 +68,7 @@ def _start() -> None:
 
 
 def run(plan: Plan, seconds: float) -> bool:
-    """Go on with the campaign for so many seconds; returns whether all of it is done."""
+    """Go on with the sweep for so many seconds; returns whether all of it is done."""
     deadline = time.time() + seconds
     plan.work.mkdir(parents=True, exist_ok=True)
     context = get_context("spawn")

@@ -1,4 +1,4 @@
-"""A campaign, end to end on tiny networks and digits, its workers played by this process."""
+"""A sweep, end to end on tiny networks and digits, its workers played by this process."""
 
 from concurrent.futures import Future
 from dataclasses import replace
@@ -44,7 +44,7 @@ class Inline:
 
 @pytest.fixture
 def small(tiny, digits, run_folder, tmp_path_factory, monkeypatch):
-    """The plan of a campaign of one teacher and a few students, on digits."""
+    """The plan of a sweep of one teacher and a few students, on digits."""
     scale = replace(
         recipes.FASHION,
         teacher=replace(tiny, ch=16, blocks=2),
@@ -194,7 +194,7 @@ def test_ship_keeps_metrics_and_pictures_of_what_has_no_room(small):
     assert run.metrics == before.metrics
     assert run.files.keys() == {"trace"}
     assert verify(run.name) == []
-    with pytest.raises(MissingRun, match="campaign fashion_mnist"):
+    with pytest.raises(MissingRun, match="sweep fashion_mnist"):
         run.model()
     assert "weights" in results.load("fashion_mnist/dash-transfer-s0").files
     path = run.folder / run.files["trace"]["name"]
@@ -211,11 +211,17 @@ def test_features_are_gaussian_of_the_classifier(small, digits):
     torch.testing.assert_close(cov, torch.cov(features.T))
 
 
-def test_the_command_line_runs_a_dry_campaign(small, tmp_path):
-    arguments = ["campaign", "fashion_mnist", "--dry", "--device", "cpu", "--only", "composite"]
+def test_the_command_line_runs_a_dry_sweep(small, tmp_path):
+    arguments = ["sweep", "fashion_mnist", "--dry", "--device", "cpu", "--only", "composite"]
     outcome = CliRunner().invoke(command_line, [*arguments, "--work", str(tmp_path / "w")])
     assert outcome.exit_code == 0, outcome.output
     assert outcome.output.endswith("finished\n")
     assert set(results.names("fashion_mnist")) == {
         CLASSIFIER, TEACHER, "fashion_mnist/composite-transfer-s0",
     }  # fmt: skip
+
+
+def test_the_former_name_of_the_command_still_works_and_warns():
+    outcome = CliRunner().invoke(command_line, ["campaign", "--help"])
+    assert outcome.exit_code == 0
+    assert "`campaign` is now `sweep`" in outcome.output
