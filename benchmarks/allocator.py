@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 from timing import digits_pass, hardware, report
 
+from dashlib.runs.workers import start_worker
 from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet
-from dashlib.workers import start_worker
 
 MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
 KEEPING = dict(re.findall(r"^export (MALLOC_\w+) \?= (\d+)", MAKEFILE.read_text(), re.MULTILINE))

@@ -14,10 +14,11 @@ from timing import hardware, interleaved
 
 from dashlib import results
 from dashlib.checkpoints import write_atomically
-from dashlib.data import Stream, load, with_teacher
-from dashlib.experiments import trainer
+from dashlib.data import Stream, with_teacher
+from dashlib.datasets import load
+from dashlib.recipes import DIGITS, HEADLINE, TABLE
+from dashlib.runs.experiments import trainer
 from dashlib.schedule import Schedule
-from dashlib.specs import DIGITS, HEADLINE, TABLE
 
 REPEATS = 30
 BATCHES = 4

@@ -5,7 +5,8 @@ from itertools import islice
 
 from timing import hardware, report
 
-from dashlib.data import Batch, Stream, load, with_teacher
+from dashlib.data import Batch, Stream, with_teacher
+from dashlib.datasets import load
 from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer

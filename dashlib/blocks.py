@@ -1,20 +1,67 @@
-"""What :class:`dashlib.unet.UNet` is built of: embeddings, residual blocks, attention, levels.
+"""What :class:`dashlib.unet.UNet` is built of: its configuration, embeddings, blocks and levels.
 
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798).
 """
 
-from __future__ import annotations
-
 import math
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from dashlib.unet import UNetConfig
+NullInit = Literal["normal", "zero", "mean_of_classes"]
+
+
+def check_null_init(how: str) -> None:
+    """``ValueError`` for a start of the null row that there is not."""
+    if how not in get_args(NullInit):
+        raise ValueError(f"null_init {how!r}: one of {', '.join(get_args(NullInit))}")
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
+
+    image_channels: int = 3
+    image_size: int = 32  # pixels a side; images are square
+    num_classes: int = 10
+    ch: int = 128  # width of the first level
+    mults: tuple[int, ...] = (1, 2, 2, 2)  # width of level i is ch * mults[i]
+    blocks: int = 2  # residual blocks a level on the way down (one more on the way up)
+    attn_resolutions: tuple[int, ...] = (16,)  # grid sizes with attention, beside the middle
+    dropout: float = 0.1
+    groups: int = 32  # of every GroupNorm
+    patch_size: int = 1  # 1: the paper's; p: the network sees p x p patches as channels
+    embed_std: float = 1.0  # standard deviation of the class table's rows at the start
+    null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
+    w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
+
+    def __post_init__(self) -> None:
+        if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
+            raise ValueError(
+                f"mults={self.mults}, blocks={self.blocks}, patch_size={self.patch_size}: "
+                "at least one level, and nothing below 1"
+            )
+        if self.ch < 4 or self.ch % 2:
+            raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
+        shrink = self.patch_size * 2 ** (len(self.mults) - 1)
+        if self.image_size % shrink:
+            raise ValueError(
+                f"image_size {self.image_size} is not divisible by {shrink} = patch_size "
+                f"{self.patch_size} x 2^({len(self.mults)} levels - 1): use fewer levels or pad"
+            )
+        widths = [self.ch, *(self.ch * m for m in self.mults)]
+        if any(width % self.groups for width in widths):
+            raise ValueError(f"groups={self.groups} must divide every width {widths}")
+        check_null_init(self.null_init)
+
+    @property
+    def null_label(self) -> int:
+        """The label of the unconditional branch: one past the last class."""
+        return self.num_classes
 
 
 def sinusoidal(t: Tensor, width: int) -> Tensor:

@@ -6,20 +6,15 @@ has to do with their files).  A set is held whole on a device, as floats, or as 
 of the memory; what is drawn from it lives there, too, so that no data loader is needed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dashlib import datasets
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
-
-Pixels = Literal["float32", "uint8"]
 
 _LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits on any device
 
@@ -32,6 +27,13 @@ def as_floats(x: Tensor) -> Tensor:
     if x.dtype != torch.uint8:
         return x
     return _LEVELS.to(x.device, non_blocking=True)[x.int()]
+
+
+def to_bytes(x: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8, rounded to the nearest; uint8 images as they are."""
+    if x.dtype == torch.uint8:
+        return x
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
 
 
 @dataclass(frozen=True)
@@ -84,70 +86,6 @@ class Dataset:
     def to(self, device: torch.device | str) -> "Dataset":
         """The same set, both parts on a device: streams and pairs are then drawn there, too."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
-
-
-def digits() -> Dataset:
-    """scikit-learn's 8x8 digits: 1,500 to train on, 297 held out, a fixed stratified split."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    bunch = load_digits()
-    parts = train_test_split(
-        bunch.images, bunch.target, train_size=1500, random_state=0, stratify=bunch.target
-    )
-    x_train, x_test = (torch.from_numpy(p).float()[:, None] / 8 - 1 for p in parts[:2])
-    y_train, y_test = (torch.from_numpy(p).long() for p in parts[2:])
-    return Dataset("digits", 10, Images(x_train, y_train), Images(x_test, y_test))
-
-
-def _torchvision(
-    name: str, root: Path, *, download: bool, mirrors: Sequence[str], dtype: Pixels
-) -> Dataset:
-    """A torchvision set, read whole; 28x28 images are padded to 32x32."""
-    train, test = datasets.read(name, root, download=download, mirrors=mirrors)
-    parts = [_as_images(part.pixels, part.labels, dtype) for part in (train, test)]
-    return Dataset(name, train.classes, *parts)
-
-
-def _as_images(pixels: np.ndarray, targets: object, dtype: Pixels = "float32") -> Images:
-    """uint8 ``(N, H, W)`` or ``(N, H, W, C)`` to ``Images``."""
-    x = torch.from_numpy(pixels)
-    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-    if x.shape[-1] == 28:
-        x = torch.nn.functional.pad(x, (2, 2, 2, 2))
-    return Images(x if dtype == "uint8" else x.float() / 127.5 - 1, torch.as_tensor(targets).long())
-
-
-DATASETS = ("digits", *datasets.TORCHVISION)
-
-
-def load(
-    name: str,
-    root: str | Path = "data",
-    *,
-    download: bool = False,
-    mirrors: Sequence[str] = (),
-    dtype: Pixels = "float32",
-) -> Dataset:
-    """A dataset by name.
-
-    ``root`` is where torchvision's files are (or go, with ``download=True``).  CIFAR's ``.tar.gz``
-    in ``root`` will do, too; Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or
-    of Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
-    are those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds the images as
-    bytes (:class:`Images`).
-    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes (they have 17 levels,
-    not 256), ``FileNotFoundError`` saying what to do for files that are missing or damaged.
-    """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
-    if dtype not in get_args(Pixels):
-        raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
-    if name != "digits":
-        return _torchvision(name, Path(root), download=download, mirrors=mirrors, dtype=dtype)
-    if dtype == "uint8":
-        raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
-    return digits()
 
 
 @dataclass(frozen=True)

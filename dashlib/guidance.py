@@ -10,7 +10,7 @@ Sources: Ho & Salimans 2022 (CFG); the DASH release (TAG); Kynkaanniemi et al. 2
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -180,6 +180,11 @@ class SingleHead:
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""
         return self.model(x_t, t, self.y, self.w(t))
+
+
+def guided(model: Any, y: Tensor, w: GuidanceSchedule) -> Any:
+    """The sampler's noise predictor: two branches, or the one of a w-conditioned network."""
+    return SingleHead(model, y, w) if model.cfg.w_conditioned else Guided(model, y, w)
 
 
 def evaluating(model: nn.Module) -> nn.Module:

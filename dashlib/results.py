@@ -124,7 +124,7 @@ class Run:
         """
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
-            command = f"make {self.name}" if scale == "digits" else f"campaign {scale}"
+            command = f"make {self.name}" if scale == "digits" else f"sweep {scale}"
             raise MissingRun(
                 f"the weights of {self.name} are not shipped, only its metrics and pictures: make "
                 f"them with `python -m dashlib {command}`"

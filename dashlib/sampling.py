@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dashlib.blocks import UNetConfig
 from dashlib.schedule import Schedule
 
 EpsModel = Callable[[Tensor, Tensor], Tensor]
@@ -127,3 +128,14 @@ def sample(eps_model: EpsModel, x_T: Tensor, schedule: Schedule, **options: Any)
     for iterate in ddim(eps_model, x_T, schedule, **options):
         x = iterate.x_next
     return x
+
+
+def starting_noise(n: int, unet: UNetConfig, seed: int = 1234) -> Tensor:
+    """The x_T that every model is sampled from: ``(n, C, H, W)``, the same for the same seed."""
+    shape = (n, unet.image_channels, unet.image_size, unet.image_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def balanced_labels(n: int, classes: int = 10) -> Tensor:
+    """Labels 0, 1, ..., classes - 1, 0, 1, ...: ``(n,)``."""
+    return torch.arange(n) % classes

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dashlib.checkpoints import read_pickled, write_atomically
 from dashlib.data import Batch
-from dashlib.objective import Objective, Terms
+from dashlib.losses import Objective, Terms
 from dashlib.unet import UNet
 from dashlib.weighting import Weighting
 

@@ -11,70 +11,32 @@ input, Meng et al. 2023.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dashlib.blocks import Attention, Conv3x3, Level, ResBlock, TimeEmbedding, levels
-
-NullInit = Literal["normal", "zero", "mean_of_classes"]
-
-
-def _check_null_init(how: str) -> None:
-    if how not in get_args(NullInit):
-        raise ValueError(f"null_init {how!r}: one of {', '.join(get_args(NullInit))}")
-
-
-@dataclass(frozen=True)
-class UNetConfig:
-    """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
-
-    image_channels: int = 3
-    image_size: int = 32  # pixels a side; images are square
-    num_classes: int = 10
-    ch: int = 128  # width of the first level
-    mults: tuple[int, ...] = (1, 2, 2, 2)  # width of level i is ch * mults[i]
-    blocks: int = 2  # residual blocks a level on the way down (one more on the way up)
-    attn_resolutions: tuple[int, ...] = (16,)  # grid sizes with attention, beside the middle
-    dropout: float = 0.1
-    groups: int = 32  # of every GroupNorm
-    patch_size: int = 1  # 1: the paper's; p: the network sees p x p patches as channels
-    embed_std: float = 1.0  # standard deviation of the class table's rows at the start
-    null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
-    w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
-
-    def __post_init__(self) -> None:
-        if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
-            raise ValueError(
-                f"mults={self.mults}, blocks={self.blocks}, patch_size={self.patch_size}: "
-                "at least one level, and nothing below 1"
-            )
-        if self.ch < 4 or self.ch % 2:
-            raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
-        shrink = self.patch_size * 2 ** (len(self.mults) - 1)
-        if self.image_size % shrink:
-            raise ValueError(
-                f"image_size {self.image_size} is not divisible by {shrink} = patch_size "
-                f"{self.patch_size} x 2^({len(self.mults)} levels - 1): use fewer levels or pad"
-            )
-        widths = [self.ch, *(self.ch * m for m in self.mults)]
-        if any(width % self.groups for width in widths):
-            raise ValueError(f"groups={self.groups} must divide every width {widths}")
-        _check_null_init(self.null_init)
-
-    @property
-    def null_label(self) -> int:
-        """The label of the unconditional branch: one past the last class."""
-        return self.num_classes
-
+from dashlib.blocks import (
+    Attention,
+    Conv3x3,
+    Level,
+    NullInit,
+    ResBlock,
+    TimeEmbedding,
+    UNetConfig,
+    check_null_init,
+    levels,
+)
 
 TEACHER_CIFAR10 = UNetConfig()  # 35,751,939 parameters
 STUDENT_CIFAR10 = UNetConfig(ch=64, blocks=1)  # 6,082,627
 TEACHER_CIFAR100 = UNetConfig(num_classes=100)  # 35,798,019
 STUDENT_CIFAR100 = UNetConfig(ch=64, blocks=1, num_classes=100)  # 6,105,667
+TEACHER_IMAGENET64 = UNetConfig(  # 116,451,203
+    image_size=64, num_classes=1000, mults=(1, 2, 3, 4), blocks=3, attn_resolutions=(16, 8)
+)
+STUDENT_IMAGENET64 = replace(TEACHER_IMAGENET64, ch=64, blocks=2)  # 22,336,579
 TEACHER_DIGITS = UNetConfig(  # 942,468
     image_channels=1,
     image_size=8,
@@ -256,7 +218,7 @@ def reset_null_row(model: UNet, how: NullInit) -> None:
     Also usable after training: a student whose null branch was never trained can be given one
     of these rows without touching anything else.
     """
-    _check_null_init(how)
+    check_null_init(how)
     table = model.class_embed.weight
     if how == "zero":
         table[-1].zero_()

@@ -66,18 +66,19 @@ from itertools import product
 import torch
 from IPython.display import Markdown, display
 
-from dashlib import data, plots, results, tables
-from dashlib.experiments import balanced_labels, generate, score, starting_noise
-from dashlib.figures import teacher as figures
+from dashbook import plots, tables
+from dashbook.figures import teacher as figures
+from dashbook.widgets import Parameter, explorer
+from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
 from dashlib.metrics import frechet, gaussian
-from dashlib.sampling import ddim, sample, timesteps, unexplained
+from dashlib.runs.experiments import generate, score
+from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps, unexplained
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # The images come with scikit-learn, the schedule is the cosine one, and two teachers are read from the stored runs.
@@ -85,7 +86,7 @@ from dashlib.widgets import Parameter, explorer
 # of this book learns from it. `uniform` counts all timesteps alike, and is here for comparison.
 
 # %%
-digits, schedule = data.load("digits"), Schedule()
+digits, schedule = datasets.load("digits"), Schedule()
 runs = {name: results.load(f"digits/teacher-{name}") for name in ("tirt", "uniform")}
 teachers = {name: run.model() for name, run in runs.items()}
 edge = (digits.train.x.abs() == 1).float().mean().item()

@@ -61,21 +61,21 @@ from itertools import islice, product
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, plots, results
-from dashlib.experiments import balanced_labels, starting_noise
-from dashlib.figures import collapse as figures
+from dashbook import plots
+from dashbook.figures import collapse as figures
+from dashbook.paper import PAPER
+from dashbook.tables import markdown
+from dashbook.widgets import Parameter, explorer
+from dashlib import data, datasets, results
 from dashlib.guidance import Branches, branches
 from dashlib.losses import make_objective, mse
 from dashlib.metrics import compare, noisy_pairs, pair_stats, predict, summarise
-from dashlib.paper import PAPER
-from dashlib.sampling import sample
+from dashlib.recipes import DIGITS, FASHION
+from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.schedule import Schedule
-from dashlib.specs import DIGITS, FASHION
-from dashlib.tables import markdown
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet, reset_null_row
 from dashlib.weighting import Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## One loss, two errors
@@ -112,7 +112,7 @@ explorer(figures.blind_line, scale)
 
 # %%
 W, teacher = 4.0, results.load("digits/teacher-tirt").model()
-digits, schedule = data.load("digits"), Schedule()
+digits, schedule = datasets.load("digits"), Schedule()
 generator = torch.Generator().manual_seed(0)
 x0, y = digits.test.x, digits.test.y
 t = torch.randint(1000, (len(y),), generator=generator)

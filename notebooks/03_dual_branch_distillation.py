@@ -65,20 +65,20 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, experiments, pictures, plots, results
-from dashlib.comparison import compare, frechet, gap, off
-from dashlib.figures import dual_branch
+from dashbook import machine, pictures, plots
+from dashbook.comparison import compare, frechet, gap, off
+from dashbook.figures import dual_branch
+from dashbook.paper import PAPER
+from dashbook.posterior import tower_distances
+from dashbook.tables import beside_paper, headline, markdown, spread
+from dashbook.widgets import Parameter, explorer
+from dashlib import data, datasets, recipes, results
 from dashlib.guidance import Guided
 from dashlib.losses import make_objective
-from dashlib.machine import offered
-from dashlib.paper import PAPER
-from dashlib.posterior import tower_distances
-from dashlib.sampling import ddim
+from dashlib.sampling import ddim, starting_noise
 from dashlib.schedule import Schedule
-from dashlib.tables import beside_paper, headline, markdown, spread
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## The loss, term by term
@@ -98,7 +98,7 @@ from dashlib.widgets import Parameter, explorer
 # %%
 TEACHER = results.load("digits/teacher-tirt")
 teacher = TEACHER.model()
-digits, schedule = data.load("digits"), Schedule()
+digits, schedule = datasets.load("digits"), Schedule()
 
 
 def stream(images, batch_size, seed, of=teacher):
@@ -212,8 +212,8 @@ Markdown(
 # a CPU, the digits. The loop is the same.
 
 # %%
-HERE, device = offered()  # clothes on a GPU, digits on a CPU
-images = data.load(HERE.name, download=True).train.to(device)
+HERE, device = machine.offered()  # clothes on a GPU, digits on a CPU
+images = datasets.load(HERE.name, download=True).train.to(device)
 tutor = results.load(f"{HERE.name}/teacher-tirt").model().to(device)
 torch.manual_seed(0)
 student, weighting = UNet(HERE.student).train().to(device), Uniform(schedule).to(device)
@@ -254,7 +254,7 @@ plots.show(dual_branch.loss_terms({"live": live, "stored": stored}))
 # %%
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 WEIGHTINGS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
-LABELS = list(experiments.GUIDANCE)
+LABELS = list(recipes.DIGITS.guidance)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
 CLOTHES = {row: results.select(row, "transfer", "fashion_mnist") for row in ROWS}
 assert all(len(runs) == 3 for runs in (*RUNS.values(), *CLOTHES.values()))
@@ -443,7 +443,7 @@ Markdown(markdown(["student", *LABELS], lines))
 # %% mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and five students"}}
 def trajectories(which, w, n, steps):
     models, y = {k: runs[0].model() for k, runs in SHOWN[which].items()}, torch.arange(n)
-    x_T = experiments.starting_noise(20, models["teacher"].cfg)[:n]
+    x_T = starting_noise(20, models["teacher"].cfg)[:n]
     return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=steps)) for k, m in models.items()}
 
 

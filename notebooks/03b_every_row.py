@@ -60,16 +60,17 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashlib import pictures, plots, results, tables
-from dashlib.experiments import guided, starting_noise
-from dashlib.figures import dual_branch
-from dashlib.intervals import paired, t_interval
-from dashlib.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
-from dashlib.sampling import ddim
+from dashbook import pictures, plots, tables
+from dashbook.figures import dual_branch
+from dashbook.intervals import paired, t_interval
+from dashbook.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
+from dashbook.tables import DIGITS_ROWS, markdown
+from dashbook.widgets import Parameter, explorer
+from dashlib import results
+from dashlib.guidance import guided
+from dashlib.recipes import HEADLINE
+from dashlib.sampling import ddim, starting_noise
 from dashlib.schedule import Schedule
-from dashlib.specs import HEADLINE
-from dashlib.tables import DIGITS_ROWS, markdown
-from dashlib.widgets import Parameter, explorer
 
 TEACHER = results.load("digits/teacher-tirt")
 RUNS = {row: results.select(row, "transfer") for row in DIGITS_ROWS}

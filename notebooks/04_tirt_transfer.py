@@ -62,16 +62,17 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashlib import data, plots, results, tables
-from dashlib.comparison import frechet, gap, off
-from dashlib.figures import tirt
-from dashlib.importance import drift, losses, shares, smooth
+from dashbook import plots, tables
+from dashbook.comparison import frechet, gap, off
+from dashbook.figures import tirt
+from dashbook.importance import drift, losses, shares, smooth
+from dashbook.widgets import Parameter, explorer
+from dashlib import datasets, results
 from dashlib.losses import mse
 from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT, MinSNR, Uniform
-from dashlib.widgets import Parameter, explorer
 
-schedule, digits = Schedule(), data.load("digits").test
+schedule, digits = Schedule(), datasets.load("digits").test
 teacher, worn = (results.load(f"{scale}/teacher-tirt") for scale in ("digits", "fashion_mnist"))
 
 # %% [markdown]

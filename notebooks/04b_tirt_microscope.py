@@ -61,14 +61,15 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashlib import data, importance, metrics, null_row, plots, results, tables
-from dashlib.comparison import frechet, gap, off
-from dashlib.figures import microscope as figures
-from dashlib.importance import smooth
-from dashlib.intervals import paired, quantile, t_interval, unpaired
+from dashbook import importance, null_row, plots, tables
+from dashbook.comparison import frechet, gap, off
+from dashbook.figures import microscope as figures
+from dashbook.importance import smooth
+from dashbook.intervals import paired, quantile, t_interval, unpaired
+from dashbook.widgets import Parameter, explorer
+from dashlib import datasets, metrics, results
 from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT, MinSNR, Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## Three weightings learn
@@ -96,7 +97,7 @@ explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 # To put numbers to it we need the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$, which the sections below use as well.
 
 # %%
-schedule, digits = Schedule(), data.load("digits").test
+schedule, digits = Schedule(), datasets.load("digits").test
 teacher, rows = results.load("digits/teacher-tirt"), []
 samples = importance.losses(teacher.model(), digits, schedule)
 loss_t = samples.mean(1)

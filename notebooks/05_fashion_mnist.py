@@ -59,18 +59,18 @@ from functools import partial
 import numpy as np
 from IPython.display import Markdown
 
-from dashlib import findings, gains, plots, results, tables
-from dashlib.experiments import balanced_labels, starting_noise
-from dashlib.figures import clothes
+from dashbook import findings, gains, plots, tables
+from dashbook.figures import clothes
+from dashbook.paper import UNCONDITIONAL_SHARE
+from dashbook.plots import show
+from dashbook.tables import best_constant, markdown, spread
+from dashbook.widgets import Parameter, explorer
+from dashlib import results
 from dashlib.guidance import Guided
-from dashlib.paper import UNCONDITIONAL_SHARE
-from dashlib.plots import show
-from dashlib.sampling import sample
+from dashlib.recipes import DIGITS, FASHION, HEADLINE
+from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.schedule import Schedule
-from dashlib.specs import DIGITS, FASHION, HEADLINE
-from dashlib.tables import best_constant, markdown, spread
 from dashlib.weighting import TIRT
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # Everything below is read from runs that were made once, in one session on a rented accelerator. What they are, and what they lack:
@@ -508,7 +508,7 @@ Fashion-MNIST, students {many / few:.1f} times smaller than their teacher; TIRT 
 #
 # ````{admonition} Solution
 # :class: dropdown
-# Generate balanced samples from both DASH students at two scales, one of them weak, and judge them by the stored classifier (the FD also needs the training images: `data.load("fashion_mnist", download=True)`):
+# Generate balanced samples from both DASH students at two scales, one of them weak, and judge them by the stored classifier (the FD also needs the training images: `datasets.load("fashion_mnist", download=True)`):
 # ```python
 # judge = results.load("fashion_mnist/classifier").classifier()
 # n, w = 200, 1.5

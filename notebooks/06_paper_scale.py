@@ -62,13 +62,17 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown, display
 
-from dashlib import cost, cost_report, efficiency, reference, results, tables
+from dashbook import cost, cost_report, tables
+from dashbook.cost_report import span
+from dashbook.figures import paper_scale
+from dashbook.flops import forward_flops
+from dashbook.tables import markdown
+from dashbook.widgets import Parameter, explorer
+from dashlib import results
 from dashlib.__main__ import main
-from dashlib.cost_report import span
-from dashlib.figures import paper_scale
-from dashlib.presets import preset
-from dashlib.tables import markdown
-from dashlib.widgets import Parameter, explorer
+from dashlib.scale import reference
+from dashlib.scale.presets import preset
+from dashlib.unet import STUDENT_CIFAR10, TEACHER_CIFAR10
 
 # %% [markdown]
 # ## Two documented settings
@@ -101,8 +105,8 @@ Markdown(markdown(["ImageNet-64: setting", "source"], [*map(list, notes.items())
 # A multiply-add counts as two FLOPs; convolutions, linear layers and attention are counted.
 
 # %%
-pair = dict(zip(("teacher", "student"), efficiency.pair("cifar10"), strict=True))
-sampled = {name: 100 * efficiency.forward_flops(cfg) / 1e9 for name, cfg in pair.items()}
+pair = {"teacher": TEACHER_CIFAR10, "student": STUDENT_CIFAR10}
+sampled = {name: 100 * forward_flops(cfg) / 1e9 for name, cfg in pair.items()}
 fewer = sampled["teacher"] / sampled["student"]
 theirs = cost.PAPER_T4["gflops_sample"]
 assert np.allclose([*sampled.values()], theirs, rtol=0.01), "within one per cent"
@@ -115,7 +119,7 @@ Markdown(
 #
 # ## What sampling costs on a GPU
 #
-# The next table was measured once, with `python -m dashlib bench`, on one GPU of a data centre: the time to sample a batch of 64 images with guidance (both branches go through in one forward pass of 128), and the most memory
+# The next table was measured once, with `python -m benchmarks.bench`, on one GPU of a data centre: the time to sample a batch of 64 images with guidance (both branches go through in one forward pass of 128), and the most memory
 # that tensors took. Networks were neither compiled nor quantised. **The paper's columns are from another GPU, a T4**, by other code, and were not measured by us.
 
 # %%
@@ -221,7 +225,7 @@ Markdown(cost_report.training(TIMES, SPEEDS))
 # - **Waiting.** GPUs in step wait for the slowest; we take off a constant.
 # - **Exchanging gradients.** In a ring all-reduce each GPU sends $2\,\frac{n-1}{n} \cdot 4P$ bytes a step for $P$ float32 gradients, over the slowest link of the ring. Frameworks hide a part of it behind the backward pass ([Li et al. 2020](https://arxiv.org/abs/2006.15704)); we hide none.
 #
-# `dashlib.cost` is this calculation and nothing else; `between` asks it at both values of $f$. Its assumptions, as it states them:
+# `dashbook.cost` is this calculation and nothing else; `between` asks it at both values of $f$. Its assumptions, as it states them:
 
 # %%
 ASSUMED = cost.Assumptions()
@@ -385,13 +389,14 @@ python -m dashlib distill cifar10/released --teacher teacher.pth --out runs/cifa
 
 python -m dashlib convert teacher.pth runs/cifar10/official  # an official checkpoint
 
-python -m dashlib bench --pair cifar10 --device cuda --batch 64 --batch 512 \
+python -m benchmarks.bench --pair cifar10 --device cuda --batch 64 --batch 512 \
     --precision tf32 --precision bf16 --compile
 
-python -m dashlib bench --pair cifar10 --device cuda --batch 128 --precision bf16 --no-compile \
+python -m benchmarks.bench --pair cifar10 --device cuda --batch 128 --precision bf16 --no-compile \
     --throughput --train-steps 200 --out results/bench/throughput-cifar10.json
 """
 every = COMMANDS.replace("\\\n", "").strip().split("\n\n")
+every = [line for line in every if "-m dashlib" in line]
 for line in every:
     words = shlex.split(line, comments=True)
     name, *options = words[words.index("dashlib") + 1 :]

@@ -60,21 +60,22 @@ import copy
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, plots
-from dashlib.figures import playground
+from dashbook import plots
+from dashbook.figures import playground
+from dashbook.mixture import ExactDenoiser, endpoint_distance, judge, pinwheel
+from dashbook.mlp import MLP, MLPConfig
+from dashbook.tables import markdown, numbers
+from dashbook.widgets import Parameter, explorer
+from dashlib import data
 from dashlib.guidance import Guided, SingleHead, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import compare, noisy_pairs, predict, weighted_by_length
-from dashlib.mixture import ExactDenoiser, endpoint_distance, judge, pinwheel
-from dashlib.mlp import MLP, MLPConfig
+from dashlib.recipes import ROWS
 from dashlib.sampling import ddim, sample
 from dashlib.schedule import Schedule
-from dashlib.specs import ROWS
-from dashlib.tables import markdown, numbers
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import count_parameters
 from dashlib.weighting import Uniform
-from dashlib.widgets import Parameter, explorer
 
 torch.set_num_threads(1)  # such small networks gain nothing from more
 
@@ -90,7 +91,7 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 #
 # $$ T_c = -\sqrt{1-\bar\alpha_t}\;\nabla \log p_t(x_t | y), \qquad T_u = -\sqrt{1-\bar\alpha_t}\;\nabla \log \sum_y \pi_y\, p_t(x_t | y) . $$ (eq-exact-branches)
 #
-# `dashlib.mixture` writes these gradients out. A point travels as an image of one pixel with two channels, shape `(B, 2, 1, 1)`, so the
+# `dashbook.mixture` writes these gradients out. A point travels as an image of one pixel with two channels, shape `(B, 2, 1, 1)`, so the
 # streams, objectives, metrics and samplers of the other chapters are used here as they are. First the closed form against automatic differentiation,
 # and the *tower property*, on which two results below rest: $T_u$ is the mean of $T_c$ over the labels that $x_t$ may have had.
 

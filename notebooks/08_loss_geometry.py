@@ -61,19 +61,20 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import data, geometry, geometry_report, results
-from dashlib.figures import plane
-from dashlib.geometry import angle, composite, form_of, multi_w
-from dashlib.geometry_report import overall, stored_rows
+from dashbook import geometry, geometry_report
+from dashbook.figures import plane
+from dashbook.geometry import angle, composite, form_of, multi_w
+from dashbook.geometry_report import overall, stored_rows
+from dashbook.plots import show
+from dashbook.residuals import errors, mean_moments, moments, placement, stored_moments
+from dashbook.tables import markdown
+from dashbook.widgets import Parameter, explorer
+from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Branches
 from dashlib.losses import make_objective
 from dashlib.metrics import noisy_pairs, predict
-from dashlib.plots import show
-from dashlib.residuals import errors, mean_moments, moments, placement, stored_moments
+from dashlib.recipes import HEADLINE, ROWS
 from dashlib.schedule import Schedule
-from dashlib.specs import HEADLINE, ROWS
-from dashlib.tables import markdown
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## One form for each objective
@@ -269,7 +270,7 @@ explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 
 run_of = {
     row: results.load(f"digits/{row}-transfer-s0") for row in ("cond_only", "composite", "dash")
 }
-noisy = noisy_pairs(data.load("digits").test, Schedule(), pairs=500, seed=1)
+noisy = noisy_pairs(datasets.load("digits").test, Schedule(), pairs=500, seed=1)
 truth = predict(results.load("digits/teacher-tirt").model(), noisy)
 clouds = {row: errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
 show(plane.clouds(clouds, {row: FORMS[row].null for row in clouds}))

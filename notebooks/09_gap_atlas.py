@@ -60,17 +60,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import atlas, data, experiments, plots, repair_report, results
-from dashlib.figures import atlas as figures
+from dashbook import atlas, plots, repair_report
+from dashbook.figures import atlas as figures
+from dashbook.repair import Fit, Repaired, closed
+from dashbook.tables import markdown, spread
+from dashbook.widgets import Parameter, explorer
+from dashlib import datasets, results, sampling
 from dashlib.guidance import Constant, Guided
 from dashlib.metrics import noisy_pairs, pair_stats, predict
-from dashlib.repair import Fit, Repaired, closed
+from dashlib.recipes import HEADLINE
 from dashlib.sampling import sample
 from dashlib.schedule import Schedule
-from dashlib.specs import HEADLINE
-from dashlib.tables import markdown, spread
 from dashlib.weighting import MinSNR, Uniform
-from dashlib.widgets import Parameter, explorer
 
 # %% [markdown]
 # ## The atlas
@@ -89,7 +90,7 @@ from dashlib.widgets import Parameter, explorer
 entries = repair_report.stored()
 RUNS, teacher = repair_report.runs(entries), results.load("digits/teacher-tirt")
 schedule = Schedule()
-noisy = noisy_pairs(data.load("digits").test, schedule)
+noisy = noisy_pairs(datasets.load("digits").test, schedule)
 answers = predict(teacher.model(), noisy)
 stats = {row: pair_stats(predict(runs[0].model(), noisy), answers) for row, runs in RUNS.items()}
 maps = {row: atlas.gap_maps(of, noisy, T=schedule.T, classes=10) for row, of in stats.items()}
@@ -178,7 +179,7 @@ Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 # A gap scaled by one number, guided at $w$, *is* the same student guided at $w a$. And a number for each timestep, $a(t)$, is a guidance schedule $w(t)\,a(t)$, of the kind of TAG. Repair of this sort changes no student; it relabels the dial. We check it to the last bit.
 
 # %%
-x_T, y = experiments.starting_noise(20, teacher.model().cfg), experiments.balanced_labels(20)
+x_T, y = sampling.starting_noise(20, teacher.model().cfg), sampling.balanced_labels(20)
 
 
 def draw(model, *scales):
@@ -287,7 +288,7 @@ for row, v in right.items():
 # %% [markdown]
 # ## Repaired samples
 #
-# Sampling takes minutes a student, so it was done by a command, `python -m dashlib repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
+# Sampling takes minutes a student, so it was done by a command, `python -m dashbook repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
 # Each student is asked for three kinds of guidance: 1.5, the teacher's best scale; 4, the scale of the paper's table; and TAG. It gets them plain, with the gap repair and with the output repair, each by one number or by twenty. For comparison: what needs no teacher and no fit, *another scale* (1, 1.5, 2, 3 or 4) or guidance *in an interval*
 # ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached, not what one would get.
 

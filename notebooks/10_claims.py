@@ -61,17 +61,17 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashlib import claims, cost, ledger, plots
+from dashbook import claims, cost, ledger, plots
+from dashbook.figures.claims import excess_forest, gap_lengths
+from dashbook.measurements import RHO, NotMeasured, part
+from dashbook.paper import FURTHER, PAPER
+from dashbook.plots import show
+from dashbook.rules import accepts, holds
+from dashbook.tables import DASHES, markdown
+from dashbook.widgets import Parameter, explorer
 from dashlib.__main__ import main
-from dashlib.figures.claims import excess_forest, gap_lengths
 from dashlib.guidance import TAG
-from dashlib.measurements import RHO, NotMeasured, part
-from dashlib.paper import FURTHER, PAPER
-from dashlib.plots import show
-from dashlib.rules import accepts, holds
-from dashlib.specs import ROWS, SCALES
-from dashlib.tables import DASHES, markdown
-from dashlib.widgets import Parameter, explorer
+from dashlib.recipes import ROWS, SCALES
 
 # %% [markdown]
 # ## From a sentence to a status
@@ -85,8 +85,8 @@ assert tomllib.loads(entry)["claim"][0]["measure"] == "gap_ratio"
 Markdown(f"```toml\n{entry}\n```")
 
 # %% [markdown]
-# `measure` names a function of `dashlib.measurements`, `row` is its argument, and `rule` says which results agree. No result of ours is typed into the file: what is measured is computed from the stored runs each time. Even the status in
-# the last lines is only a copy. `python -m dashlib claims` computes all of them anew and fails if one does not follow; so does the cell below, and so does a test. Whoever wants another status must change a rule, or the runs.
+# `measure` names a function of `dashbook.measurements`, `row` is its argument, and `rule` says which results agree. No result of ours is typed into the file: what is measured is computed from the stored runs each time. Even the status in
+# the last lines is only a copy. `python -m dashbook claims` computes all of them anew and fails if one does not follow; so does the cell below, and so does a test. Whoever wants another status must change a rule, or the runs.
 #
 # A measured number comes with a standard error $e$, and stands for the interval $x \pm 2e$. If the interval lies within what the rule accepts, the claim **agrees at small scale**; if it lies wholly outside, it **disagrees at small scale**; if it
 # reaches over an edge, it is **undecided at small scale**. What no stored run can measure is **not tested here**. **Reproduced** is kept for what could be tested exactly as the paper states it, which on our hardware means counting.
@@ -321,7 +321,7 @@ Markdown(markdown(["*paper:* setting", "README", "configurations", "remark"], ro
 #
 # ## What would settle the open claims
 #
-# Each open judgement belongs to one of these. The commands are those of the program; that they parse is checked here, and only the first has been run in full on our machines.
+# Each open judgement belongs to one of these. The commands are those of the program; that those of `dashlib` parse is checked here, and only the first has been run in full on our machines.
 
 # %%
 OPEN = Counter()
@@ -331,8 +331,9 @@ for _, one, verdict in JUDGEMENTS:
 OPEN.update(claim.settle for claim in LEDGER.claims if claim.settle)
 for way in LEDGER.settle.values():
     words = shlex.split(way["command"])
-    name, *options = words[words.index("dashlib") + 1 :]
-    main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
+    if "dashlib" in words:
+        name, *options = words[words.index("dashlib") + 1 :]
+        main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
 rows = [
     [way["words"], way["hardware"], f"`{way['command']}`", str(OPEN[key])]
     for key, way in LEDGER.settle.items()
@@ -340,7 +341,7 @@ rows = [
 Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=3))
 
 # %% [markdown]
-# For the first two, *open* counts judgements that are undecided or not tested at that scale; for the others, claims whose proper test is at that size. When results have been added, `python -m dashlib claims --write` judges again and rewrites the statuses, and nothing else, in the ledger.
+# For the first two, *open* counts judgements that are undecided or not tested at that scale; for the others, claims whose proper test is at that size. When results have been added, `python -m dashbook claims --write` judges again and rewrites the statuses, and nothing else, in the ledger.
 #
 # ## What small scale can and cannot say
 #
@@ -411,7 +412,7 @@ a network that was trained fewer than three times.
 # The mean is the same, and its error hardly smaller: two seeds are for DASH and the third is a tie. Pairing helps where seeds move both rows alike.
 # ````
 #
-# **3.** Tamper: open `results/claims.toml`, turn one "disagrees" into "agrees", and run `python -m dashlib claims`. Then change the *rule* until the status follows. What would a reader have to look at to notice?
+# **3.** Tamper: open `results/claims.toml`, turn one "disagrees" into "agrees", and run `python -m dashbook claims`. Then change the *rule* until the status follows. What would a reader have to look at to notice?
 #
 # ```{admonition} Solution
 # :class: dropdown

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dashlib import data, experiments, inception
+from dashlib import data, datasets
+from dashlib.runs import experiments
+from dashlib.scale import inception
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 
@@ -72,7 +74,7 @@ def schedule() -> Schedule:
 
 @pytest.fixture(scope="session")
 def digits() -> data.Dataset:
-    return data.digits()
+    return datasets.load("digits")
 
 
 @pytest.fixture

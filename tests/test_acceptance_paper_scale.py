@@ -27,11 +27,13 @@ import small_cifar
 import torch
 from test_cli_train import check_same_as, invoke, log, ok, refused
 
-from dashlib import checkpoints, datasets, inception, results
+from dashlib import checkpoints, results
 from dashlib.__main__ import main
-from dashlib.evaluation import Store
-from dashlib.generation import Sampler
-from dashlib.presets import PRESETS, preset
+from dashlib.datasets import torchvision_sets
+from dashlib.scale import inception
+from dashlib.scale.evaluation import Store
+from dashlib.scale.presets import PRESETS, preset
+from dashlib.scale.sampling import Sampler
 
 PRESET = "cifar10/paper_v2"
 STEPS = 8
@@ -56,8 +58,8 @@ def place(tmp_path, random_inception, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/cifar-10-python.tar.gz").write_bytes(small_cifar.archive("cifar10"))
     for attribute, value in small_cifar.expected("cifar10").items():
-        monkeypatch.setattr(datasets._kind("cifar10"), attribute, value)
-    monkeypatch.setitem(datasets.CIFAR_MIRRORS, "cifar10", ())
+        monkeypatch.setattr(torchvision_sets._kind("cifar10"), attribute, value)
+    monkeypatch.setitem(torchvision_sets.CIFAR_MIRRORS, "cifar10", ())
     monkeypatch.delenv("DASH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
@@ -331,4 +333,4 @@ def test_every_command_explains_itself_and_its_options(path, command):
 
 
 def test_the_program_has_the_commands_of_the_issue():
-    assert {"train", "distill", "sample", "evaluate", "convert", "bench"} <= set(main.commands)
+    assert {"train", "distill", "sample", "evaluate", "convert"} <= set(main.commands)

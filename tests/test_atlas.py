@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dashlib.atlas import gap_maps, overlap, profile, shares
+from dashbook.atlas import gap_maps, overlap, profile, shares
 from dashlib.guidance import Branches
 from dashlib.metrics import NoisyPairs, pair_stats, summarise
 from dashlib.weighting import TIRT, MinSNR, Uniform

@@ -27,7 +27,7 @@ TEXT = r"""# ---
 
 # %%
 from dashlib import plots
-from dashlib.widgets import Parameter, explorer
+from dashbook.widgets import Parameter, explorer
 
 
 def drawn(a, b="x"):

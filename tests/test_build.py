@@ -9,6 +9,7 @@ from execute import read_twin, write
 
 SOURCES = (
     "dashlib/core.py",
+    "book/dashbook/figure.py",
     "results/metrics.json",
     "results/teacher.safetensors",
     "notebooks/01_tiny.py",
@@ -19,7 +20,7 @@ SOURCES = (
 def repo(tmp_path, monkeypatch):
     """A repository with one chapter, and an executor that only notes what it was asked to run."""
     for name in SOURCES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("old")
     runs = []
 

@@ -5,11 +5,11 @@ import tomllib
 
 import pytest
 
-from dashlib import claims, ledger
-from dashlib.claims import NOT_TESTED, Judged, LedgerError, Verdict
-from dashlib.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
-from dashlib.rules import accepts
-from dashlib.specs import SCALES
+from dashbook import claims, ledger
+from dashbook.claims import NOT_TESTED, Judged, LedgerError, Verdict
+from dashbook.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
+from dashbook.rules import accepts
+from dashlib.recipes import SCALES
 
 TEXT = claims.path().read_text()
 
@@ -37,7 +37,7 @@ def tampered(run_folder, monkeypatch):
 
 def test_every_status_follows_from_the_stored_numbers(judgements):
     wrong = [(c.id, one, v) for c, one, v in judgements if one.status != v.status]
-    assert not wrong, "run `python -m dashlib claims --write`"
+    assert not wrong, "run `python -m dashbook claims --write`"
 
 
 def test_a_tampered_status_is_caught(judgements, monkeypatch, run_folder):

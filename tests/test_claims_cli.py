@@ -2,8 +2,10 @@
 
 from click.testing import CliRunner
 
-from dashlib import claims
-from dashlib.__main__ import main
+from dashbook import claims
+from dashbook.__main__ import main
+from dashlib.__main__ import main as library
+from dashlib.cli.main import MOVED
 
 TEXT = claims.path().read_text()
 
@@ -39,3 +41,17 @@ def test_a_missing_ledger_is_a_plain_error(run_folder):
     result = CliRunner().invoke(main, ["claims"])
     assert result.exit_code == 1
     assert "claims.toml" in result.output
+
+
+def test_the_librarys_former_command_still_works_and_says_where_it_is_now():
+    result = CliRunner().invoke(library, ["claims"])
+    assert result.exit_code == 0, result.output
+    assert "`python -m dashlib claims` is now `python -m dashbook claims`" in result.output
+    assert "6 reproduced" in result.output
+
+
+def test_a_former_command_that_is_not_installed_says_so(monkeypatch):
+    monkeypatch.setitem(MOVED, "bench", ("elsewhere.bench", "main", "python -m elsewhere.bench"))
+    result = CliRunner().invoke(library, ["bench"])
+    assert result.exit_code == 2
+    assert "`bench` is now `python -m elsewhere.bench`, which is not installed" in result.output

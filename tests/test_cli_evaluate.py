@@ -13,25 +13,16 @@ from click.testing import CliRunner
 from PIL import Image
 from test_imagenet64 import write as write_imagenet
 
-from dashlib import (
-    checkpoints,
-    classifier,
-    data,
-    evaluation_cli,
-    inception,
-    presets,
-    reference,
-    results,
-    sampling_cli,
-)
+from dashlib import checkpoints, classifier, datasets, results
 from dashlib.__main__ import main
-from dashlib.evaluation import Store, label, summary
-from dashlib.evaluation_cli import evaluate
-from dashlib.generation import Sampler, _eps_model, find, generate, noise
+from dashlib.cli.evaluate import evaluate
+from dashlib.cli.sample import sample, sampler_of
 from dashlib.guidance import TAG, Constant, Interval
-from dashlib.presets import PRESETS
-from dashlib.sampling_cli import sample
-from dashlib.shards import Shards, lone_process
+from dashlib.scale import evaluation, inception, presets, reference
+from dashlib.scale.distributed import Shards, lone_process
+from dashlib.scale.evaluation import Store, label, summary
+from dashlib.scale.presets import PRESETS
+from dashlib.scale.sampling import Sampler, _eps_model, find, generate, noise
 from dashlib.unet import UNet, UNetConfig
 
 FEW = ["--steps", "2", "--device", "cpu"]
@@ -247,7 +238,7 @@ def test_images_are_downloaded_when_asked_only(tmp_path, digits, monkeypatch):
         asked.append((name, download))
         return digits
 
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(datasets, "load", load)
     assert "--download" in call(evaluate, "--help")
     for download in (False, True):
         reference.real_images("cifar10", tmp_path, Shards(), download=download)
@@ -256,13 +247,13 @@ def test_images_are_downloaded_when_asked_only(tmp_path, digits, monkeypatch):
 
 def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatch):
     out, made = world / "scores.json", []
-    genuine = evaluation_cli.sweep.__globals__["score"]
+    genuine = evaluation.score
 
     def counted(task, *rest):
         made.append((label(task.w), task.seed))
         return genuine(task, *rest)
 
-    monkeypatch.setitem(evaluation_cli.sweep.__globals__, "score", counted)
+    monkeypatch.setattr(evaluation, "score", counted)
     score(world, "--w", 1, "--seeds", 1, "--metrics", "fid", "--out", out)
     first = json.loads(out.read_text())["scores"]
     score(world, "--w", 1, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
@@ -283,14 +274,14 @@ def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatc
 
 def test_a_killed_sweep_has_stored_what_it_had(world, monkeypatch):
     out = world / "scores.json"
-    genuine = evaluation_cli.sweep.__globals__["score"]
+    genuine = evaluation.score
 
     def dying(task, *rest):
         if task.seed == 2:
             raise KeyboardInterrupt
         return genuine(task, *rest)
 
-    monkeypatch.setitem(evaluation_cli.sweep.__globals__, "score", dying)
+    monkeypatch.setattr(evaluation, "score", dying)
     with pytest.raises(AssertionError):
         score(world, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
     assert [r["seed"] for r in Store(out).records] == [1]
@@ -388,10 +379,8 @@ def test_evaluate_by_a_preset_needs_no_more(world, odd_preset):
 
 
 def test_the_published_presets_sample_as_documented():
-    assert sampling_cli.sampler_of(None, "fp32", steps=None, spacing=None, clamp=None) == Sampler()
-    found = sampling_cli.sampler_of(
-        "cifar10/released", "bf16", steps=None, spacing=None, clamp=None
-    )
+    assert sampler_of(None, "fp32", steps=None, spacing=None, clamp=None) == Sampler()
+    found = sampler_of("cifar10/released", "bf16", steps=None, spacing=None, clamp=None)
     assert found == Sampler(50, "leading", "clamp", "bf16")
 
 
@@ -459,19 +448,19 @@ def test_models_of_other_images_are_refused(world, model):
 
 def test_cross_check_says_what_is_missing(world, monkeypatch):
     assert "leave --features out" in score(world, "--cross-check", ok=False)
-    monkeypatch.setattr("dashlib.crosscheck.find_spec", lambda name: None)
-    from dashlib.crosscheck import CrossCheck
+    monkeypatch.setattr("dashlib.scale.crosscheck.find_spec", lambda name: None)
+    from dashlib.scale.crosscheck import CrossCheck
 
     with pytest.raises(ValueError, match="torch-fidelity, which is not installed"):
-        CrossCheck(data.digits().test, world)
+        CrossCheck(datasets.load("digits").test, world)
 
 
 def test_cross_check_hands_bytes_and_weights_to_torch_fidelity(model, digits, monkeypatch):
     from types import SimpleNamespace
 
-    from dashlib import crosscheck
-    from dashlib.evaluation import Settings, Task
-    from dashlib.generation import Named, Sampler
+    from dashlib.scale import crosscheck
+    from dashlib.scale.evaluation import Settings, Task
+    from dashlib.scale.sampling import Named, Sampler
 
     asked = {}
 

@@ -18,13 +18,15 @@ from click.testing import CliRunner
 from test_datasets import unpack
 from test_imagenet64 import write as write_imagenet
 
-from dashlib import checkpoints, data, jobs, presets, survival, train_cli
+from dashlib import checkpoints, data
 from dashlib.__main__ import main
+from dashlib.cli import train
 from dashlib.data import Dataset, Images
-from dashlib.engine import make_accelerator
-from dashlib.jobs import Job, load_teacher
-from dashlib.presets import preset
-from dashlib.session import Session, _peak_mib
+from dashlib.scale import checkpointing, jobs, presets
+from dashlib.scale.engine import make_accelerator
+from dashlib.scale.jobs import Job, load_teacher
+from dashlib.scale.presets import preset
+from dashlib.scale.session import Session, _peak_mib
 from dashlib.unet import STUDENT_CIFAR10, UNet, UNetConfig
 
 SMALL = ("--batch", "4", "--device", "cpu")
@@ -55,8 +57,8 @@ def log(folder):
 
 
 def last_state(folder):
-    kept = survival.Checkpoints(folder / "checkpoints")
-    return survival.read(kept.newest())
+    kept = checkpointing.Checkpoints(folder / "checkpoints")
+    return checkpointing.read(kept.newest())
 
 
 def same(a, b):
@@ -122,7 +124,7 @@ def test_a_run_killed_with_sigkill_resumes_to_the_same_bits(straight, tmp_path):
 def test_sigterm_saves_and_exits_with_a_code_of_its_own(straight, tmp_path):
     folder = tmp_path / "run"
     code, output = start_and_send(folder, signal.SIGTERM, "--save-every", "1000")
-    assert code == survival.INTERRUPTED == 75
+    assert code == checkpointing.INTERRUPTED == 75
     step = last_state(folder)["step"]
     assert 9 <= step < 40
     assert f"SIGTERM: saved step {step} of 40 in {folder}" in output
@@ -221,7 +223,7 @@ def test_out_of_memory_says_what_to_do(tmp_path, monkeypatch, error, message):
 
 
 def test_a_full_disk_says_so_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
-    real, calls = survival.write_atomically, []
+    real, calls = checkpointing.write_atomically, []
 
     def write(path, content):
         calls.append(path)
@@ -229,7 +231,7 @@ def test_a_full_disk_says_so_and_leaves_the_last_checkpoint(tmp_path, monkeypatc
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path, content)
 
-    monkeypatch.setattr(survival, "write_atomically", write)
+    monkeypatch.setattr(checkpointing, "write_atomically", write)
     folder = tmp_path / "run"
     output = refused(*TRAIN, "--steps", "6", "--out", folder, "--save-every", "2")
     assert "disk full writing" in output
@@ -332,7 +334,9 @@ def small_cifar(monkeypatch):
     """CIFAR-10 of 20 random images, and a preset whose student is thin."""
     x = torch.randint(256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
     images = Images(x, torch.arange(20) % 10)
-    monkeypatch.setattr(jobs.data, "load", lambda *a, **k: Dataset("cifar10", 10, images, images))
+    monkeypatch.setattr(
+        jobs.datasets, "load", lambda *a, **k: Dataset("cifar10", 10, images, images)
+    )
     for name in ("cifar10/paper_v2", "cifar10/released"):
         whole = preset(name)
         thin = replace(whole.student.unet, ch=32)
@@ -428,7 +432,7 @@ def test_settings_that_cannot_be_are_errors(tmp_path, args, message):
     assert message in refused(*args, "--out", tmp_path / "run")
 
 
-@pytest.mark.parametrize("command", [train_cli.train, train_cli.distill], ids=lambda c: c.name)
+@pytest.mark.parametrize("command", [train.train, train.distill], ids=lambda c: c.name)
 def test_every_option_is_explained(command):
     output = invoke(command.name, "--help").output
     for option in command.params:
@@ -456,7 +460,7 @@ def test_the_precision_is_that_of_the_machine_unless_asked_for(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: computes)
     options = {"precision": asked, "compiled": False, "channels_last": False, "accumulate": 1}
-    assert train_cli._numerics(device, options).precision == got
+    assert train._numerics(device, options).precision == got
 
 
 def test_the_precision_is_stored_as_it_was_chosen(straight):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dashlib.comparison import compare, frechet, gap, off
+from dashbook.comparison import compare, frechet, gap, off
+from dashbook.tables import DASHES
 from dashlib.results import Run
-from dashlib.tables import DASHES
 
 
 def row(rho: list[float], fd: list[float]) -> list[Run]:

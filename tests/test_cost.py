@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dashlib import cost
-from dashlib.__main__ import main
-from dashlib.cost import Assumptions, Speed, Workload
-from dashlib.efficiency import flops, forward_flops
+from benchmarks import bench
+from dashbook import cost
+from dashbook.cost import Assumptions, Speed, Workload
+from dashbook.flops import flops, forward_flops
 from dashlib.guidance import branches
-from dashlib.presets import PRESETS, preset
 from dashlib.results import MissingRun
+from dashlib.scale.presets import PRESETS, preset
 from dashlib.unet import STUDENT_DIGITS, STUDENT_FASHION, TEACHER_DIGITS, UNet
 
 # 1,000 images/s at 100 images a step: 0.1 s each.
@@ -229,8 +229,8 @@ def test_a_missing_report_names_the_command_that_makes_one_to_be_read(tmp_path, 
     with pytest.raises(MissingRun) as caught:
         cost.stored(f"{kind}-y")
     words = shlex.split(str(caught.value).split("`")[1])
-    assert words[:4] == ["python", "-m", "dashlib", "bench"]
-    given = main.commands["bench"].make_context("bench", words[4:]).params
+    assert words[:3] == ["python", "-m", "benchmarks.bench"]
+    given = bench.main.make_context("bench", words[3:]).params
     assert given["out"] == tmp_path / f"bench/{kind}-y.json"
     assert (given["pairs"], given["device"], len(given["batches"])) == (("cifar10",), "cuda", 1)
     if kind == "throughput":

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from dashlib import cost, cost_report
-from dashlib.cost import Assumptions, Speed, Workload
-from dashlib.cost_report import Step, between, span
-from dashlib.presets import preset
+from dashbook import cost, cost_report
+from dashbook.cost import Assumptions, Speed, Workload
+from dashbook.cost_report import Step, between, span
+from dashlib.scale.presets import preset
 
 # 1,000 images/s at 100 images a step: 0.1 s each; 36,000 steps of 200 images.
 SPEED = Speed(1000.0, 2e9, 100, "bf16", "a GPU")

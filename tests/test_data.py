@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dashlib import data
-from dashlib.data import DATASETS, Images, Stream, drop_labels, with_teacher
+from dashlib import data, datasets
+from dashlib.data import Images, Stream, drop_labels, with_teacher
+from dashlib.datasets import DATASETS
+from dashlib.datasets.torchvision_sets import as_images
 from dashlib.guidance import Branches, branches
 
 # SHA-256 of the pixels (0 to 16, a byte each) and the labels: the split that results rest on
@@ -42,13 +44,13 @@ def test_the_split_of_digits_is_stratified(digits):
 
 @pytest.mark.parametrize("part", SPLIT)
 def test_the_split_of_digits_is_fixed(part):
-    digits = data.load("digits")
+    digits = datasets.load("digits")
     assert hashlib.sha256(content(getattr(digits, part))).hexdigest() == SPLIT[part]
 
 
 def test_an_unknown_dataset_lists_the_names():
     with pytest.raises(ValueError, match=f"'mnist': one of {', '.join(DATASETS)}"):
-        data.load("mnist")
+        datasets.load("mnist")
 
 
 def test_images_and_sets_move_to_a_device(digits):
@@ -70,7 +72,7 @@ def test_all_that_a_stream_draws_is_on_the_device_of_its_images(digits, schedule
 
 def test_colour_images_become_channels_first():
     pixels = torch.arange(2 * 32 * 32 * 3).reshape(2, 32, 32, 3).remainder(256).byte()
-    images = data._as_images(pixels.numpy(), [3, 7])
+    images = as_images(pixels.numpy(), [3, 7])
     assert images.x.shape == (2, 3, 32, 32)
     torch.testing.assert_close(images.x[1, 2, 5, 9], pixels[1, 5, 9, 2].float() / 127.5 - 1)
     assert images.y.tolist() == [3, 7]
@@ -80,7 +82,7 @@ def test_colour_images_become_channels_first():
 def photographs():
     """20 colour images with all 256 levels, held as floats as a set is read: channels last."""
     pixels = torch.arange(20 * 32 * 32 * 3).mul(7).remainder(256).reshape(20, 32, 32, 3).byte()
-    return data._as_images(pixels.numpy(), torch.arange(20) % 10)
+    return as_images(pixels.numpy(), torch.arange(20) % 10)
 
 
 def test_bytes_are_a_quarter_of_the_memory_and_the_same_images(photographs):
@@ -104,12 +106,12 @@ def test_all_levels_are_floats_in_range():
 
 def test_a_set_can_be_read_as_bytes(photographs):
     pixels = photographs.as_bytes().x.permute(0, 2, 3, 1).numpy()
-    held = data._as_images(pixels, photographs.y, "uint8")
+    held = as_images(pixels, photographs.y, "uint8")
     assert held.x.dtype == torch.uint8
     assert torch.equal(held.pixels(), photographs.x)
-    grey = data._as_images(pixels[:, :28, :28, 0], photographs.y, "uint8")
+    grey = as_images(pixels[:, :28, :28, 0], photographs.y, "uint8")
     assert grey.x.shape == (20, 1, 32, 32)
-    assert torch.equal(grey.pixels(), data._as_images(pixels[:, :28, :28, 0], photographs.y).x)
+    assert torch.equal(grey.pixels(), as_images(pixels[:, :28, :28, 0], photographs.y).x)
 
 
 def test_a_stream_of_bytes_is_the_stream_of_floats(photographs, schedule):
@@ -131,12 +133,12 @@ def test_images_that_bytes_would_change_are_refused(digits, photographs):
     with pytest.raises(ValueError, match="not 256 levels"):
         replace(photographs, x=photographs.x + 1e-3).as_bytes()
     with pytest.raises(ValueError, match="digits has 17 grey levels"):
-        data.load("digits", dtype="uint8")
+        datasets.load("digits", dtype="uint8")
 
 
 def test_an_unknown_dtype_lists_the_choices():
     with pytest.raises(ValueError, match="'bytes': one of float32, uint8"):
-        data.load("digits", dtype="bytes")
+        datasets.load("digits", dtype="bytes")
 
 
 def same(a, b):

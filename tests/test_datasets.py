@@ -18,14 +18,15 @@ import small_cifar
 import torch
 import torchvision
 
-from dashlib import data, datasets
+from dashlib import datasets
+from dashlib.datasets import torchvision_sets
 
 UPSTREAM_TIME = {"train": 1504176606, "t10k": 1504176627}  # in the gzip headers of upstream's files
 
 
 @pytest.fixture(autouse=True)
 def _no_debian_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "DEBIAN", tmp_path / "no-package")
+    monkeypatch.setattr(torchvision_sets, "DEBIAN", tmp_path / "no-package")
 
 
 def idx_files():
@@ -51,7 +52,7 @@ def unpack(root):
 def archives(monkeypatch):
     """Puts the small set's ``.gz`` files into a folder, and makes theirs the right MD5 sums."""
     sums = {name: hashlib.md5(content).hexdigest() for name, content in idx_files().items()}
-    monkeypatch.setattr(datasets, "FASHION", sums)
+    monkeypatch.setattr(torchvision_sets, "FASHION", sums)
 
     def put(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,10 +85,10 @@ def site(tmp_path_factory):
 @pytest.fixture(params=["cifar10", "cifar100"])
 def cifar(request, monkeypatch):
     """A small set in CIFAR's format whose MD5 sums torchvision expects; ``put`` packs it."""
-    kind, packed = datasets._kind(request.param), small_cifar.archive(request.param)
+    kind, packed = torchvision_sets._kind(request.param), small_cifar.archive(request.param)
     for attribute, value in small_cifar.expected(request.param).items():
         monkeypatch.setattr(kind, attribute, value)
-    monkeypatch.setitem(datasets.CIFAR_MIRRORS, request.param, ())
+    monkeypatch.setitem(torchvision_sets.CIFAR_MIRRORS, request.param, ())
     monkeypatch.delenv("DASH_MIRRORS", raising=False)
 
     def put(folder):
@@ -116,7 +117,7 @@ def is_the_small_set(fashion):
 
 def test_fashion_mnist_is_padded_to_32(tmp_path):
     unpack(tmp_path)
-    fashion = data.load("fashion_mnist", tmp_path)
+    fashion = datasets.load("fashion_mnist", tmp_path)
     assert (fashion.name, fashion.num_classes) == ("fashion_mnist", 10)
     assert fashion.train.x.shape == (12, 1, 32, 32)
     assert fashion.test.x.shape == (3, 1, 32, 32)
@@ -134,7 +135,7 @@ def test_fashion_mnist_is_padded_to_32(tmp_path):
 @pytest.mark.parametrize("place", ["", "fashion-mnist", "no-package"])
 def test_archives_are_unpacked_for_torchvision(tmp_path, archives, place):
     archives(tmp_path / place)
-    assert is_the_small_set(data.load("fashion_mnist", tmp_path))
+    assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
     raw = tmp_path / "FashionMNIST" / "raw"
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == idx_files()
 
@@ -144,21 +145,21 @@ def test_unpacked_files_are_taken_as_they_are(tmp_path, archives):
     raw = unpack(tmp_path)
     former = {p: p.stat().st_mtime_ns for p in raw.iterdir()}
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"damaged, but not needed")
-    assert is_the_small_set(data.load("fashion_mnist", tmp_path))
+    assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
     assert {p: p.stat().st_mtime_ns for p in raw.iterdir()} == former
 
 
 def test_a_missing_unpacked_file_is_unpacked_again(tmp_path, archives):
     archives(tmp_path)
     (unpack(tmp_path) / "t10k-labels-idx1-ubyte").unlink()
-    assert is_the_small_set(data.load("fashion_mnist", tmp_path))
+    assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
 
 
 def test_a_root_that_cannot_be_written_to_will_do(tmp_path, archives):
     archives(tmp_path)
     (tmp_path / "FashionMNIST").write_text("a file where the folder should go, even for root")
     for _ in range(2):
-        assert is_the_small_set(data.load("fashion_mnist", tmp_path))
+        assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
     assert not list(tmp_path.glob("FashionMNIST/*"))
 
 
@@ -177,10 +178,10 @@ def test_a_damaged_archive_says_what_to_do(tmp_path, archives, damage):
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(FileNotFoundError) as caught:
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{path} is damaged (")
-    assert f"should have MD5 {datasets.FASHION['t10k-images-idx3-ubyte']}. " in message
+    assert f"should have MD5 {torchvision_sets.FASHION['t10k-images-idx3-ubyte']}. " in message
     assert "amazonaws.com/t10k-images-idx3-ubyte.gz, or delete it" in message
     assert "download=True" in message
     assert "`apt-get install --reinstall dataset-fashion-mnist`" in message
@@ -190,14 +191,14 @@ def test_a_damaged_archive_says_what_to_do(tmp_path, archives, damage):
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
 def test_missing_files_say_what_to_do(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=rf"{name} is not .*{tmp_path}.*download=True"):
-        data.load(name, tmp_path)
+        datasets.load(name, tmp_path)
 
 
 def test_missing_fashion_mnist_names_the_package_the_files_and_the_mirrors(tmp_path, archives):
     archives(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()  # three of four will not do
     with pytest.raises(FileNotFoundError) as caught:
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     message = str(caught.value)
     assert "`apt-get install dataset-fashion-mnist`" in message
     assert f"into {tmp_path}." in message
@@ -210,7 +211,7 @@ def test_a_truncated_file_says_what_to_do(tmp_path, size):
     images = unpack(tmp_path) / "t10k-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:size])
     with pytest.raises(FileNotFoundError, match=r"fashion_mnist is not \(whole\).*delete it first"):
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -226,12 +227,12 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch, name, erro
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
     with pytest.raises(FileNotFoundError) as caught:
-        data.load(name, tmp_path, download=True)
+        datasets.load(name, tmp_path, download=True)
     words = (
         rf"{name} is not .* under {tmp_path}.*could not be downloaded.*no network.*By hand: put "
     )
     assert re.search(words, str(caught.value), re.DOTALL)
-    assert set(patience) == {datasets.PATIENCE}
+    assert set(patience) == {torchvision_sets.PATIENCE}
 
 
 def test_fashion_mnist_is_downloaded_when_asked_only(tmp_path, archives, site, monkeypatch):
@@ -240,21 +241,21 @@ def test_fashion_mnist_is_downloaded_when_asked_only(tmp_path, archives, site, m
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", packed)
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{site.base}/"])
     with pytest.raises(FileNotFoundError):
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     assert not site.asked
     for _ in range(2):
-        assert is_the_small_set(data.load("fashion_mnist", tmp_path, download=True))
+        assert is_the_small_set(datasets.load("fashion_mnist", tmp_path, download=True))
     assert sorted(site.asked) == sorted(f"/{name}" for name, _ in packed)
 
 
 def test_debians_files_are_those_that_torchvision_lists(monkeypatch):
     """With the header that upstream's files have, they have the MD5 sums of upstream's files."""
     monkeypatch.undo()
-    if not datasets.DEBIAN.exists():
+    if not torchvision_sets.DEBIAN.exists():
         pytest.skip("apt-get install dataset-fashion-mnist")
     listed = dict(torchvision.datasets.FashionMNIST.resources)
-    for name, md5 in datasets.FASHION.items():
-        packed = (datasets.DEBIAN / f"{name}.gz").read_bytes()
+    for name, md5 in torchvision_sets.FASHION.items():
+        packed = (torchvision_sets.DEBIAN / f"{name}.gz").read_bytes()
         time = struct.pack("<I", UPSTREAM_TIME[name.split("-")[0]])
         header = b"\x1f\x8b\x08\x08" + time + b"\x00\x03" + name.encode() + b"\x00"
         assert hashlib.md5(header + packed[10:]).hexdigest() == listed[f"{name}.gz"]
@@ -263,9 +264,9 @@ def test_debians_files_are_those_that_torchvision_lists(monkeypatch):
 
 def test_the_whole_of_fashion_mnist_if_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.undo()
-    if not datasets.DEBIAN.exists():
+    if not torchvision_sets.DEBIAN.exists():
         pytest.skip("apt-get install dataset-fashion-mnist")
-    fashion = data.load("fashion_mnist", tmp_path)
+    fashion = datasets.load("fashion_mnist", tmp_path)
     assert fashion.train.x.shape == (60_000, 1, 32, 32)
     assert fashion.train.y.bincount().tolist() == [6000] * 10
     assert fashion.test.y.bincount().tolist() == [1000] * 10
@@ -276,11 +277,11 @@ def test_cifar_is_downloaded_verified_unpacked_and_loaded(tmp_path, cifar, site,
     cifar.put(site.folder)
     monkeypatch.setattr(cifar.kind, "url", f"{site.base}/{cifar.kind.filename}")
     with pytest.raises(FileNotFoundError):
-        data.load(cifar.name, tmp_path)
+        datasets.load(cifar.name, tmp_path)
     assert not site.asked
     for _ in range(2):
-        assert is_the_small_cifar(data.load(cifar.name, tmp_path, download=True), cifar)
-    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+        assert is_the_small_cifar(datasets.load(cifar.name, tmp_path, download=True), cifar)
+    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
     assert site.asked == [f"/{cifar.kind.filename}"]
 
 
@@ -293,7 +294,7 @@ def test_mirrors_of_the_user_are_asked_first(tmp_path, cifar, site, monkeypatch,
     if given == "environment":
         monkeypatch.setenv("DASH_MIRRORS", ",".join(mirrors))
     options = {"mirrors": mirrors} if given == "argument" else {}
-    found = data.load(cifar.name, tmp_path, download=True, **options)
+    found = datasets.load(cifar.name, tmp_path, download=True, **options)
     assert is_the_small_cifar(found, cifar)
     assert site.asked == [f"/{place}/{cifar.kind.filename}" for place in ("nothing", "deep")]
 
@@ -301,13 +302,13 @@ def test_mirrors_of_the_user_are_asked_first(tmp_path, cifar, site, monkeypatch,
 def test_an_archive_of_cifar_is_taken_as_it_is(tmp_path, cifar):
     cifar.put(tmp_path)
     for download in (False, True):  # no server is there to ask
-        assert is_the_small_cifar(data.load(cifar.name, tmp_path, download=download), cifar)
+        assert is_the_small_cifar(datasets.load(cifar.name, tmp_path, download=download), cifar)
     assert (tmp_path / cifar.kind.base_folder).is_dir()
 
 
 def test_cifar_is_held_as_bytes_when_asked(tmp_path, cifar):
     cifar.put(tmp_path)
-    floats, held = (data.load(cifar.name, tmp_path, dtype=d) for d in ("float32", "uint8"))
+    floats, held = (datasets.load(cifar.name, tmp_path, dtype=d) for d in ("float32", "uint8"))
     for part in ("train", "test"):
         assert getattr(held, part).x.dtype == torch.uint8
         assert torch.equal(getattr(held, part).pixels(), getattr(floats, part).x)
@@ -315,35 +316,35 @@ def test_cifar_is_held_as_bytes_when_asked(tmp_path, cifar):
 
 def test_a_changed_file_of_cifar_is_unpacked_again(tmp_path, cifar):
     cifar.put(tmp_path)
-    data.load(cifar.name, tmp_path)
+    datasets.load(cifar.name, tmp_path)
     (tmp_path / cifar.kind.base_folder / cifar.kind.test_list[0][0]).write_bytes(b"damaged")
-    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
 
 
 def test_cifar_in_a_root_that_cannot_be_written_to_will_do(tmp_path, cifar):
     cifar.put(tmp_path)
     (tmp_path / cifar.kind.base_folder).write_text("a file where the folder should go")
-    assert is_the_small_cifar(data.load(cifar.name, tmp_path), cifar)
+    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
 
 
 def test_a_damaged_archive_of_cifar_says_what_to_do(tmp_path, cifar, site):
     (tmp_path / cifar.kind.filename).write_bytes(b"<html>moved</html>")
     found = hashlib.md5(b"<html>moved</html>").hexdigest()
     with pytest.raises(FileNotFoundError) as caught:
-        data.load(cifar.name, tmp_path)
+        datasets.load(cifar.name, tmp_path)
     message = str(caught.value)
     assert (
         f"{cifar.kind.filename} is damaged (MD5 {found}, should be {cifar.kind.tgz_md5})" in message
     )
-    assert f"replace it by {cifar.kind.url}, or call data.load with download=True" in message
+    assert f"replace it by {cifar.kind.url}, or call datasets.load with download=True" in message
     cifar.put(site.folder)
-    replaced = data.load(cifar.name, tmp_path, download=True, mirrors=[site.base])
+    replaced = datasets.load(cifar.name, tmp_path, download=True, mirrors=[site.base])
     assert is_the_small_cifar(replaced, cifar)
 
 
 def test_missing_cifar_says_where_its_archive_goes(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        data.load("cifar10", tmp_path)
+        datasets.load("cifar10", tmp_path)
     message = str(caught.value)
     assert "put cifar-10-python.tar.gz (MD5 c58f30108f718f92721af3b95e74349a) from " in message
     assert "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into " in message
@@ -352,8 +353,8 @@ def test_missing_cifar_says_where_its_archive_goes(tmp_path):
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_known_mirrors_have_the_name_of_the_file_and_the_slow_home_comes_last(name):
-    found = datasets._addresses(name)
+    found = torchvision_sets._addresses(name)
     assert len(found) >= 2
     assert all(url.startswith("https://") for url in found)
-    assert {url.rsplit("/", 1)[1] for url in found} == {datasets._kind(name).filename}
+    assert {url.rsplit("/", 1)[1] for url in found} == {torchvision_sets._kind(name).filename}
     assert [url for url in found if "toronto" in url] == found[-1:]

@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dashlib import download
-from dashlib.download import ByteBar, DownloadError, addresses, fetch
+from dashlib.datasets import download
+from dashlib.datasets.download import ByteBar, DownloadError, addresses, fetch
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: five blocks
 MD5 = hashlib.md5(CONTENT).hexdigest()

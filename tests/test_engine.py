@@ -14,8 +14,10 @@ import torch
 from torch.multiprocessing import get_context
 
 from conftest import TINY
-from dashlib.data import Stream, digits
-from dashlib.engine import (
+from dashlib import datasets
+from dashlib.data import Stream
+from dashlib.losses import make_objective
+from dashlib.scale.engine import (
     OVERFLOWS,
     Engine,
     Numerics,
@@ -26,7 +28,6 @@ from dashlib.engine import (
     set_random_states,
     share_of_loss,
 )
-from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet
@@ -63,7 +64,9 @@ def build(case="scratch with TIRT", cfg=CONFIG, unet=None, **options):
         numerics=numerics,
         teacher=None if objective == "scratch" else teacher,
     )
-    return engine, Stream(digits().train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True)
+    return engine, Stream(
+        datasets.load("digits").train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True
+    )
 
 
 def trained(case, **options):

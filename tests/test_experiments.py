@@ -9,12 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import __version__, classifier, experiments, metrics, results, verification
+from dashlib import __version__, classifier, data, metrics, progress, results, sampling
 from dashlib.__main__ import main as command_line
 from dashlib.checkpoints import CheckpointError
-from dashlib.experiments import CLASSIFIER, SPECS
+from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, SEEDS, TABLE
 from dashlib.results import MissingRun
-from dashlib.specs import DIGITS, HEADLINE, LEARNED, PARTS, SEEDS, TABLE
+from dashlib.runs import experiments, verification
+from dashlib.runs.experiments import CLASSIFIER, SPECS
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
@@ -68,22 +69,22 @@ def test_every_spec_can_be_built(name):
 
 
 def test_starting_noise_is_the_same_for_every_model(tiny):
-    noise = experiments.starting_noise(100, tiny)
+    noise = sampling.starting_noise(100, tiny)
     torch.rand(3)
-    assert torch.equal(noise, experiments.starting_noise(100, tiny))
-    assert torch.equal(noise[:10], experiments.starting_noise(10, tiny))  # what verify() draws
+    assert torch.equal(noise, sampling.starting_noise(100, tiny))
+    assert torch.equal(noise[:10], sampling.starting_noise(10, tiny))  # what verify() draws
     assert noise.shape == (100, 1, 8, 8)
 
 
 def test_labels_are_balanced():
-    assert experiments.balanced_labels(100).bincount().tolist() == [10] * 10
-    assert experiments.balanced_labels(5, 3).tolist() == [0, 1, 2, 0, 1]
+    assert sampling.balanced_labels(100).bincount().tolist() == [10] * 10
+    assert sampling.balanced_labels(5, 3).tolist() == [0, 1, 2, 0, 1]
 
 
 def test_bytes_cover_the_range():
     x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0])
-    assert experiments.to_bytes(x).tolist() == [0, 0, 128, 255, 255]
-    assert experiments.to_bytes(x).dtype == torch.uint8
+    assert data.to_bytes(x).tolist() == [0, 0, 128, 255, 255]
+    assert data.to_bytes(x).dtype == torch.uint8
 
 
 TEACHER, STUDENT, OTHER = "digits/teacher-tirt", "digits/dash-transfer-s0", "digits/scratch-tirt-s0"
@@ -177,7 +178,7 @@ def test_the_kept_importance_ends_with_the_last_step(small, monkeypatch, steps, 
     monkeypatch.setattr(experiments, "SNAPSHOTS", snapshots)
     spec = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=steps))
     run = experiments.trainer(spec)
-    trace = experiments.train(run, experiments._batches(spec), experiments.silent, "x")
+    trace = experiments.train(run, experiments._batches(spec), progress.silent, "x")
     assert torch.equal(trace["lambda"][-1], run.weighting.lam)
 
 

@@ -6,12 +6,12 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from dashlib import plots
-from dashlib.figures import claims, plane
-from dashlib.geometry import Form, composite, unit
+from dashbook import plots
+from dashbook.figures import claims, plane
+from dashbook.geometry import Form, composite, unit
+from dashbook.measurements import Estimate, Part
+from dashbook.residuals import Moments
 from dashlib.guidance import Branches
-from dashlib.measurements import Estimate, Part
-from dashlib.residuals import Moments
 
 
 def excess(value: float, error: float, base: float = 10.0) -> Estimate:

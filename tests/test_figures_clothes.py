@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dashlib import plots
-from dashlib.figures import clothes
+from dashbook import plots
+from dashbook.figures import clothes
 
 
 def drawn(ax, label):

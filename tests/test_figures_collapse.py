@@ -5,9 +5,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dashlib import plots
-from dashlib.figures import collapse
-from dashlib.geometry import guided_error
+from dashbook import plots
+from dashbook.figures import collapse
+from dashbook.geometry import guided_error
 
 
 def shades(figure: Figure) -> list[float]:

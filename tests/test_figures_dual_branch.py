@@ -5,8 +5,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from dashlib import plots
-from dashlib.figures import dual_branch
+from dashbook import plots
+from dashbook.figures import dual_branch
 from dashlib.sampling import Iterate
 
 

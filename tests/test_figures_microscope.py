@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dashlib import plots
-from dashlib.figures import microscope
-from dashlib.intervals import Interval
+from dashbook import plots
+from dashbook.figures import microscope
+from dashbook.intervals import Interval
 
 
 def values(line):

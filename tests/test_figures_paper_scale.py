@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashlib.figures import paper_scale
+from dashbook.figures import paper_scale
 
 GPUS = (1, 2, 4)
 HOURS = {

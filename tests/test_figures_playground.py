@@ -8,10 +8,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 from matplotlib.quiver import Quiver
 
-from dashlib import plots
-from dashlib.figures import playground
+from dashbook import plots
+from dashbook.figures import playground
+from dashbook.mixture import ExactDenoiser, pinwheel
 from dashlib.guidance import Guided
-from dashlib.mixture import ExactDenoiser, pinwheel
 from dashlib.schedule import Schedule
 
 

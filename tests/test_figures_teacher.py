@@ -5,8 +5,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dashlib import plots
-from dashlib.figures import teacher
+from dashbook import plots
+from dashbook.figures import teacher
 from dashlib.sampling import Iterate
 
 

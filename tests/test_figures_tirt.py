@@ -6,8 +6,8 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from dashlib import plots
-from dashlib.figures import tirt
+from dashbook import plots
+from dashbook.figures import tirt
 from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT
 

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dashlib import findings, results
-from dashlib.findings import STATEMENTS, Side
-from dashlib.specs import DIGITS, HEADLINE
+from dashbook import findings
+from dashbook.findings import STATEMENTS, Side
+from dashlib import results
+from dashlib.recipes import DIGITS, HEADLINE
 
 SCALES = ["1.5", "4", "TAG"]
 FD = {"scratch": 50.0, "cond_only": 40.0, "cond_only_dropout": 30.0, "composite": 45.0}

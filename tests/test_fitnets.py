@@ -6,8 +6,8 @@ from itertools import islice
 import pytest
 import torch
 
+from dashlib.baselines.fitnets import default_layers
 from dashlib.data import Batch, Stream, with_teacher
-from dashlib.fitnets import default_layers
 from dashlib.guidance import branches
 from dashlib.losses import make_objective
 from dashlib.training import TrainConfig, Trainer

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dashlib import gains
-from dashlib.gains import Gain
+from dashbook import gains
+from dashbook.gains import Gain
 
 
 def test_the_share_of_the_second_step():

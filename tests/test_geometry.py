@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dashlib.data import Batch
-from dashlib.geometry import (
+from dashbook.geometry import (
     Form,
     Symmetric,
     angle,
@@ -20,9 +19,10 @@ from dashlib.geometry import (
     scheduled,
     unit,
 )
+from dashbook.residuals import errors, moments
+from dashlib.data import Batch
 from dashlib.guidance import TAG, Branches, Constant
 from dashlib.losses import OBJECTIVES, make_objective
-from dashlib.residuals import errors, moments
 from dashlib.unet import UNet
 
 T = torch.arange(1000)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from dashlib import geometry_report, results
-from dashlib.geometry import composite, multi_w
+from dashbook import geometry_report
+from dashbook.geometry import composite, multi_w
+from dashbook.plots import NAMES
+from dashbook.residuals import placement
+from dashlib import results
 from dashlib.losses import make_objective
-from dashlib.plots import NAMES
-from dashlib.residuals import placement
 
 
 def table(text: str) -> list[list[str]]:

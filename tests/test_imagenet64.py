@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dashlib import imagenet_files
 from dashlib.data import Stream
-from dashlib.imagenet64 import GlobalBatches, ImageNet64, LoadedStream, loader
-from dashlib.imagenet_files import FILES, read_batch
+from dashlib.datasets import imagenet_files
+from dashlib.datasets.imagenet64 import GlobalBatches, ImageNet64, LoadedStream, loader
+from dashlib.datasets.imagenet_files import FILES, read_batch
 from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dashlib import data, importance, results
+from dashbook import importance
+from dashlib import data, datasets, results
 from dashlib.results import Run
 from dashlib.weighting import TIRT
 
@@ -46,7 +47,7 @@ def test_shares_of_the_timesteps():
 
 def test_losses_of_a_model_that_always_answers_nothing(fixed, schedule):
     nothing = fixed(torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
-    digits = data.load("digits").test
+    digits = datasets.load("digits").test
     found = importance.losses(nothing, digits, schedule, each=2)
     assert found.shape == (1000, 2)
     assert found.dtype == torch.float64
@@ -58,7 +59,7 @@ def test_losses_ask_for_the_timestep_of_the_noise(schedule):
     def exact_without_image(x_t, t, y):
         return x_t / (1 - schedule.alpha_bar(t).float()).sqrt()[:, None, None, None]
 
-    images = data.load("digits").test
+    images = datasets.load("digits").test
     blank = data.Images(0 * images.pixels(), images.y)
     assert importance.losses(exact_without_image, blank, schedule, each=1).max() < 1e-6
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dashlib import inception, reference, scores
-from dashlib.generation import to_bytes
-from dashlib.inception import Inception, InceptionError, locate
+from dashlib.data import to_bytes
+from dashlib.scale import inception, reference, scores
+from dashlib.scale.inception import Inception, InceptionError, locate
 
 fid_inception = pytest.importorskip("pytorch_fid.inception")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dashlib.intervals import Interval, paired, quantile, t_interval, unpaired
+from dashbook.intervals import Interval, paired, quantile, t_interval, unpaired
 from dashlib.results import Run
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dashlib.machine import offered
-from dashlib.specs import DIGITS, FASHION
+from dashbook.machine import offered
+from dashlib.recipes import DIGITS, FASHION
 
 
 @pytest.mark.parametrize(

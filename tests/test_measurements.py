@@ -6,8 +6,9 @@ from math import inf, isnan, sqrt
 import numpy as np
 import pytest
 
-from dashlib import measurements, results
-from dashlib.measurements import GAP_MSE, RHO, NotMeasured, Part, combine, part
+from dashbook import measurements
+from dashbook.measurements import GAP_MSE, RHO, NotMeasured, Part, combine, part
+from dashlib import results
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from dashlib import guidance
-from dashlib.guidance import Guided
-from dashlib.mixture import (
+from dashbook.mixture import (
     ExactDenoiser,
     Mixture,
     as_points,
@@ -17,6 +15,8 @@ from dashlib.mixture import (
     judge,
     pinwheel,
 )
+from dashlib import guidance
+from dashlib.guidance import Guided
 from dashlib.sampling import sample
 
 

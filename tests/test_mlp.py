@@ -6,12 +6,12 @@ from itertools import repeat
 import pytest
 import torch
 
+from dashbook.mixture import ExactDenoiser, pinwheel
+from dashbook.mlp import MLP, MLPConfig
 from dashlib.data import Stream, with_teacher
 from dashlib.guidance import SingleHead, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import gap_report
-from dashlib.mixture import ExactDenoiser, pinwheel
-from dashlib.mlp import MLP, MLPConfig
 from dashlib.sampling import sample
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import count_parameters, reset_null_row

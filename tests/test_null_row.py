@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dashlib import null_row, results
+from dashbook import null_row
+from dashlib import results
 from dashlib.checkpoints import config_from_json
 from dashlib.metrics import NoisyPairs, predict
 from dashlib.unet import UNet

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashlib.paper import FURTHER, PAPER
-from dashlib.specs import ROWS
+from dashbook.paper import FURTHER, PAPER
+from dashlib.recipes import ROWS
 
 README = {
     "teacher": ("35.8M", 5.47, 6.80, 1.00, 1.00),

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dashlib import pictures
+from dashbook import pictures
+from dashlib.recipes import DIGITS
 from dashlib.sampling import Iterate
-from dashlib.specs import DIGITS
 
 
 def run(level: int) -> Any:

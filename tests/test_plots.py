@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dashlib import plots
+from dashbook import plots
 from dashlib.losses import OBJECTIVES
-from dashlib.specs import ANCHORS, ROWS
+from dashlib.recipes import ANCHORS, ROWS
 
 
 def curve(height: float = 1.0) -> Figure:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dashbook.posterior import label_posterior, tower_distances
 from dashlib.data import Images
-from dashlib.posterior import label_posterior, tower_distances
 from dashlib.schedule import Schedule
 
 

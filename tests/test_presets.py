@@ -7,9 +7,9 @@ import torch
 
 from dashlib.guidance import TAG
 from dashlib.losses import OBJECTIVES
-from dashlib.presets import PRESETS, SOURCES, preset
+from dashlib.recipes import DIGITS, FASHION
 from dashlib.sampling import CLAMPS, SPACINGS
-from dashlib.specs import DIGITS, FASHION
+from dashlib.scale.presets import PRESETS, SOURCES, preset
 from dashlib.unet import UNet, count_parameters
 from dashlib.weighting import WEIGHTINGS
 

@@ -2,7 +2,7 @@
 
 import pickle
 
-from dashlib.progress import Bars
+from dashlib.cli.bars import Bars
 
 
 def test_a_stage_has_one_bar():

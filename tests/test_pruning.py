@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dashlib.pruning import kept_channels, nearest_frequencies, prune, spaces_of
+from dashlib.baselines.pruning import kept_channels, nearest_frequencies, prune, spaces_of
 from dashlib.unet import TEACHER_CIFAR10, UNet, count_parameters
 
 

@@ -9,7 +9,7 @@ import readme
 from PIL import Image
 
 from dashlib import results
-from dashlib.specs import FASHION
+from dashlib.recipes import FASHION
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,8 +5,10 @@ import pytest
 import small_cifar
 import torch
 
-from dashlib import data, datasets, inception, reference
-from dashlib.shards import Shards
+from dashlib import data
+from dashlib.datasets import torchvision_sets
+from dashlib.scale import inception, reference
+from dashlib.scale.distributed import Shards
 
 
 class Counting:
@@ -53,8 +55,8 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
 ):
     """Of CIFAR-100 as of CIFAR-10: the release has none of the former."""
     for attribute, value in small_cifar.expected(name).items():
-        monkeypatch.setattr(datasets._kind(name), attribute, value)
-    (tmp_path / datasets._kind(name).filename).write_bytes(small_cifar.archive(name))
+        monkeypatch.setattr(torchvision_sets._kind(name), attribute, value)
+    (tmp_path / torchvision_sets._kind(name).filename).write_bytes(small_cifar.archive(name))
     network = Counting()
     extractor = reference.Extractor(network, "0" * 64, "counting")
     images, found = reference.real_images(name, tmp_path, Shards())
@@ -98,7 +100,7 @@ def test_bytes_and_floats_are_the_same_reference(digits):
 
 
 def test_imagenet64_is_read_in_slices(monkeypatch, tmp_path):
-    from dashlib.imagenet64 import ImageNet64
+    from dashlib.datasets.imagenet64 import ImageNet64
 
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 64), np.uint8)
     real = ImageNet64.__new__(ImageNet64)

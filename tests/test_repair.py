@@ -10,12 +10,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import experiments, repair_report, results
-from dashlib.__main__ import main
+from dashbook import repair_report
+from dashbook.__main__ import main
+from dashbook.repair import Fit, Repaired, closed, fit
+from dashlib import results
 from dashlib.classifier import Classifier
 from dashlib.guidance import TAG, Branches, Constant, Guided, Interval, Linear
 from dashlib.metrics import pair_stats, summarise
-from dashlib.repair import Fit, Repaired, closed, fit
+from dashlib.runs import experiments
 from dashlib.sampling import sample
 from dashlib.unet import UNet
 
@@ -277,7 +279,7 @@ def test_a_second_update_measures_nothing(lab):
 def test_only_a_student_with_new_weights_is_measured_again(lab, tiny):
     made()
     store_student(STUDENT, tiny, 99)
-    with pytest.raises(results.MissingRun, match=f"{STUDENT}.*`python -m dashlib repair`"):
+    with pytest.raises(results.MissingRun, match=f"{STUDENT}.*`python -m dashbook repair`"):
         repair_report.stored()
     assert made() == [STUDENT]
     assert len(repair_report.stored()) == len(HEADLINE)
@@ -315,7 +317,7 @@ def test_other_rows_are_taken_up_when_they_are_stored(lab, tiny):
 
 
 def test_a_missing_student_or_report_names_its_command(lab):
-    with pytest.raises(results.MissingRun, match="python -m dashlib repair"):
+    with pytest.raises(results.MissingRun, match="python -m dashbook repair"):
         repair_report.stored()
     (lab / STUDENT / "run.json").unlink()
     with pytest.raises(results.MissingRun, match=f"python -m dashlib make {STUDENT}"):

@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from dashbook.geometry import Form, angle, composite, unit
+from dashbook.residuals import Moments, errors, mean_moments, moments, placement, stored_moments
 from dashlib import results
-from dashlib.geometry import Form, angle, composite, unit
 from dashlib.guidance import Branches
 from dashlib.metrics import pair_stats, summarise
-from dashlib.residuals import (
-    Moments,
-    errors,
-    mean_moments,
-    moments,
-    placement,
-    stored_moments,
-)
 
 
 @pytest.fixture

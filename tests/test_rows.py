@@ -3,12 +3,13 @@
 import pytest
 from click.testing import CliRunner
 
-from dashlib import experiments, results
+from dashlib import results
 from dashlib.__main__ import main
-from dashlib.experiments import CLASSIFIER
-from dashlib.presets import preset
-from dashlib.rows import run_name, run_names
-from dashlib.specs import ROWS, SEEDS, SPECS
+from dashlib.recipes import ROWS, SEEDS, SPECS
+from dashlib.runs import experiments
+from dashlib.runs.experiments import CLASSIFIER
+from dashlib.runs.rows import run_name, run_names
+from dashlib.scale.presets import preset
 
 
 @pytest.mark.parametrize(

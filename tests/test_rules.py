@@ -4,8 +4,8 @@ from math import inf, nan
 
 import pytest
 
-from dashlib.measurements import Estimate
-from dashlib.rules import accepts, holds
+from dashbook.measurements import Estimate
+from dashbook.rules import accepts, holds
 
 
 @pytest.mark.parametrize(

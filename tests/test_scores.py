@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import multiprocessing as mp
 
-from dashlib import scores
 from dashlib.metrics import frechet, gaussian
-from dashlib.scores import Moments
-from dashlib.shards import Shards, shards
+from dashlib.scale import scores
+from dashlib.scale.distributed import Shards, shards
+from dashlib.scale.scores import Moments
 
 
 @pytest.fixture

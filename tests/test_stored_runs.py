@@ -10,10 +10,11 @@ from functools import cache
 import pytest
 import torch
 
-from dashlib import experiments, results
+from dashlib import results
 from dashlib.checkpoints import config_from_json
-from dashlib.experiments import CLASSIFIER, SPECS
-from dashlib.specs import FASHION, FASHION_SPECS, HEADLINE, SCALES, SHIPPED
+from dashlib.recipes import FASHION, FASHION_SPECS, HEADLINE, SCALES, SHIPPED
+from dashlib.runs import experiments
+from dashlib.runs.experiments import CLASSIFIER, SPECS
 from dashlib.unet import UNet, count_parameters
 
 ALL = {**SPECS, **FASHION_SPECS}

@@ -8,9 +8,9 @@ import signal
 import pytest
 import torch
 
-from dashlib import survival
 from dashlib.checkpoints import CheckpointError
-from dashlib.survival import Checkpoints, Stop, TrainingStopped, explained, read
+from dashlib.scale import checkpointing
+from dashlib.scale.checkpointing import Checkpoints, Stop, TrainingStopped, explained, read
 
 STATE = {"x": torch.arange(5.0), "random": (3, (1, 2), None), "step": 7}
 
@@ -96,7 +96,7 @@ def test_all_damaged_is_an_error_not_a_new_start(saved):
 
 @pytest.mark.parametrize("where", ["first file", "second file", "rename"])
 def test_a_full_disk_leaves_the_former_checkpoints(saved, monkeypatch, where):
-    real, calls = survival.write_atomically, []
+    real, calls = checkpointing.write_atomically, []
 
     def fail(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_the_former_checkpoints(saved, monkeypatch, where):
     if where == "rename":
         monkeypatch.setattr(type(saved.folder), "rename", fail)
     else:
-        monkeypatch.setattr(survival, "write_atomically", write)
+        monkeypatch.setattr(checkpointing, "write_atomically", write)
     with pytest.raises(OSError, match="No space"):
         saved.save(4, STATE)
     monkeypatch.undo()
@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_the_former_checkpoints(saved, monkeypatch, where):
     assert read(saved.newest())["step"] == 3
 
 
-@pytest.mark.parametrize("number", survival.SIGNALS, ids=lambda s: s.name)
+@pytest.mark.parametrize("number", checkpointing.SIGNALS, ids=lambda s: s.name)
 def test_signals_are_noted_and_handlers_put_back(number):
     former = signal.getsignal(number)
     with Stop() as stop:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashlib import results, tables
-from dashlib.paper import FURTHER, PAPER
-from dashlib.plots import NAMES
-from dashlib.specs import HEADLINE, SPECS
+from dashbook import tables
+from dashbook.paper import FURTHER, PAPER
+from dashbook.plots import NAMES
+from dashlib import results
+from dashlib.recipes import HEADLINE, SPECS
 
 
 def runs(*values: float) -> Any:

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dashlib import plots, widgets
-from dashlib.widgets import Parameter, explorer
+from dashbook import plots, widgets
+from dashbook.widgets import Parameter, explorer
 
 
 def drawing_of_the_first(value: float, _: str) -> Figure:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dashlib import workers
-from dashlib.specs import SPECS
-from dashlib.workers import CLASSIFIER
+from dashlib.recipes import SPECS
+from dashlib.runs import workers
+from dashlib.runs.workers import CLASSIFIER
 
 TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
 STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
@@ -99,7 +99,7 @@ ORPHANAGE = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from dashlib.workers import start_worker
+from dashlib.runs.workers import start_worker
 if __name__ == "__main__":
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as pool:

@@ -8,9 +8,8 @@ import torch
 
 from dashlib.data import Batch
 from dashlib.guidance import Branches
-from dashlib.losses import make_objective
-from dashlib.objective import mse
-from dashlib.specs import ROWS
+from dashlib.losses import make_objective, mse
+from dashlib.recipes import ROWS
 from dashlib.unet import UNet
 
 N = 6

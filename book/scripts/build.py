@@ -7,7 +7,7 @@ python book/scripts/build.py --stored    build from the outputs stored in notebo
                                          `make test` may run side by side
 
 Both are strict: a warning is an error, and so is a page above 3 MB. Executed notebooks live in
-book/_build and never touch a tracked file; one is executed again only if its text, dashlib, the
+book/_build and never touch a tracked file; one is executed again only if its text, our code, the
 results or a package that it runs on has changed.
 """
 
@@ -39,6 +39,7 @@ STAGE = BUILD / "stage"
 WORK = BUILD / "work"
 HTML = BUILD / "html"
 STORED = BUILD / "stored"
+CODE = ("dashlib", "book/dashbook")
 MAX_PAGE = 3_000_000  # bytes: a page is read on phones, too
 PACKAGES = (
     "ipykernel",
@@ -58,12 +59,13 @@ def files(folder: Path, pattern: str) -> list[Path]:
 
 
 def environment_hash() -> str:
-    """Hash what every notebook runs on: dashlib, results, executor, Python and key packages."""
+    """Hash what every notebook runs on: our packages, results, executor, Python, key packages."""
     digest = hashlib.sha256(platform.python_version().encode())
     for package in PACKAGES:
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(Path(__file__).with_name("execute.py").read_bytes())
-    for path in files(ROOT / "dashlib", "*.py") + files(ROOT / "results", "*"):
+    code = [path for folder in CODE for path in files(ROOT / folder, "*.py")]
+    for path in code + files(ROOT / "results", "*"):
         digest.update(f"{path.relative_to(ROOT)}\n".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

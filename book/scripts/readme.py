@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from dashlib import experiments, plots, repair_report, results, tables
-from dashlib.specs import DIGITS, FASHION, PARTS, Scale
+from dashbook import plots, repair_report, tables
+from dashlib import results
+from dashlib.recipes import DIGITS, FASHION, PARTS, Scale
+from dashlib.runs import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "book" / "_static"

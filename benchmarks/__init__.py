@@ -1,0 +1,1 @@
+"""Measurements of speed and cost; see the README beside this file."""

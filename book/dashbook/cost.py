@@ -1,0 +1,274 @@
+r"""What a run costs on n GPUs: a calculation from a measured speed and named assumptions.
+
+A *workload* makes ``steps`` optimizer steps of a global ``batch`` B.  A *speed* was measured on one
+GPU: R_0 images/s, b_0 images a step, F_0 FLOPs an image.  A workload of F FLOPs an image is taken
+to run at the same FLOP/s, :math:`R = R_0 F_0 / F`.  With :math:`b = \lceil B/n \rceil` images a
+GPU, a step of P parameters takes
+
+.. math:: t = \max\Bigl(\frac bR,\; f\,\frac{b_0}{R_0}\Bigr), \qquad
+          t_n = \frac tp + 2\,\frac{n-1}{n} \cdot \frac{4 P}{\text{link}} \quad (n > 1),
+
+where f sets the least time of a step, as a share of the measured one (kernels must be launched
+however few images there are), p is what several GPUs keep of their speed, and the last term is a
+ring all-reduce of float32 gradients (Patarasuk & Yuan 2009), none of it hidden behind the backward
+pass.  More than b_0 images a GPU go through in pieces (gradient accumulation) at the same speed.
+
+Units: seconds, hours, FLOPs with a multiply-add as 2 (:mod:`dashbook.flops`), GB = 1e9 bytes.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from math import ceil
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dashbook.flops import forward_flops
+from dashlib import results
+from dashlib.blocks import Conv3x3
+from dashlib.guidance import branches
+from dashlib.scale.presets import Preset
+from dashlib.unet import UNet, UNetConfig, count_parameters
+
+BYTES = 4  # of a gradient: float32, also under bf16 autocast
+BENCH = "python -m benchmarks.bench --pair cifar10 --device cuda"
+TIMED = {  # what else makes a report of that kind as this module and the chapter read it
+    "efficiency": "--batch 64 --precision tf32 --precision bf16",
+    "throughput": "--throughput --train-steps 200 --no-compile --batch 128 --precision bf16",
+}
+NO_KERNEL = (  # views, and what only the checks of inputs on the CPU call
+    *(torch.ops.aten.min, torch.ops.aten.max),
+    *(torch.ops.aten._local_scalar_dense, torch.ops.aten._unsafe_view),
+)
+IMAGES = {  # of the training sets
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "imagenet64": 1_281_167,
+    "fashion_mnist": 60_000,
+    "digits": 1_500,
+}
+
+# The paper's efficiency table (teacher, student), from the authors' README: a T4, batch 64, 50-step
+# guided samples.  Nothing here was measured by us; their unit of memory is "MB".
+PAPER_T4 = {
+    "parameters": (35.75e6, 6.08e6),
+    "gflops_sample": (1247.8, 216.3),
+    "latency_ms": (14_217.0, 3_926.0),
+    "peak_mib": (821.0, 480.0),
+}
+# Hours that the authors' configurations give for teacher and student on a P100.
+PAPER_P100_HOURS = (24.0, 16.0)
+
+
+def _positive(owner: object, *names: str) -> None:
+    """``ValueError`` naming the first of these fields that is not above 0."""
+    for name in names:
+        if not getattr(owner, name) > 0:
+            raise ValueError(f"{name}={getattr(owner, name)}: a number above 0")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one training run does.  Raises ``ValueError`` for numbers that are not above 0."""
+
+    name: str
+    steps: int  # of the optimizer
+    batch: int  # global: images a step, over all GPUs
+    images: int  # of the training set
+    parameters: int  # that are trained, so that their gradients are exchanged
+    flops_image: float  # forward and backward of one image, a teacher's answers included
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "batch", "images", "parameters", "flops_image")
+
+    @property
+    def seen(self) -> int:
+        """Images that are trained on, repetitions included."""
+        return self.steps * self.batch
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training set."""
+        return self.seen / self.images
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A training speed measured on one GPU.  Raises ``ValueError`` for what cannot be one."""
+
+    images_per_s: float
+    flops_image: float  # of the workload it was measured with
+    batch: int  # images a step
+    precision: str
+    hardware: str
+
+    def __post_init__(self) -> None:
+        _positive(self, "images_per_s", "flops_image", "batch")
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What was not measured.  Raises ``ValueError`` for shares outside [0, 1] and bad links."""
+
+    floor: float = 0.0  # f: no step is quicker than this share of the measured one
+    parallel: float = 0.9  # p: speed kept by several GPUs that wait for the slowest
+    node: int = 8  # GPUs in a machine
+    node_gb_s: float = 300.0  # GB/s out of a GPU inside a machine (NVLink)
+    network_gb_s: float = 50.0  # GB/s out of a machine: one port of 400 Gbit/s
+
+    def __post_init__(self) -> None:
+        _positive(self, "parallel", "node", "node_gb_s", "network_gb_s")
+        for name in ("floor", "parallel"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a share, from 0 to 1")
+
+    def link(self, gpus: int) -> float:
+        """Bytes/s of the slowest link of a ring through this many GPUs."""
+        return 1e9 * (self.node_gb_s if gpus <= self.node else self.network_gb_s)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a workload costs on some number of GPUs."""
+
+    gpus: int
+    batch: int  # images a GPU and step
+    step_s: float  # one optimizer step
+    exchange_s: float  # of which the gradients' all-reduce
+    hours: float  # on the wall clock
+    efficiency: float  # images/s, as a share of n times the measured speed
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours that are paid for."""
+        return self.gpus * self.hours
+
+
+@cache
+def training_flops(cfg: UNetConfig) -> int:
+    """FLOPs to train on one image: a forward pass, and a backward pass that costs two of them."""
+    return 3 * forward_flops(cfg)
+
+
+def distillation_flops(teacher: UNetConfig, student: UNetConfig) -> int:
+    """FLOPs to distil on one image by DASH: both branches, of the teacher forward only."""
+    return 2 * training_flops(teacher) // 3 + 2 * training_flops(student)
+
+
+def workloads(preset: Preset) -> tuple[Workload, Workload]:
+    """The training of a preset's teacher and the distillation of its student."""
+    teacher, student = preset.teacher, preset.student
+    flops = training_flops(teacher.unet), distillation_flops(teacher.unet, student.unet)
+    made = []
+    for name, role, work in zip(("teacher", "student"), (teacher, student), flops, strict=True):
+        with torch.device("meta"):
+            parameters = count_parameters(UNet(role.unet))
+        images = round(IMAGES[preset.dataset] * preset.split)
+        title = f"{preset.name} {name}"
+        made.append(Workload(title, role.train.steps, role.batch, images, parameters, work))
+    return made[0], made[1]
+
+
+def exchanged_bytes(parameters: int, gpus: int) -> float:
+    """Bytes that each GPU sends a step: ``2 (n - 1) / n`` times its float32 gradients."""
+    return 2 * (gpus - 1) / gpus * BYTES * parameters
+
+
+def cost(work: Workload, speed: Speed, gpus: int = 1, assume: Assumptions | None = None) -> Cost:
+    """The cost of a workload on ``gpus`` GPUs like the measured one (equations above).
+
+    ``hours = steps * batch / (images/s of a GPU * GPUs * efficiency) / 3600``.  Raises
+    ``ValueError`` for no GPU, or more GPUs than there are images in a step.
+    """
+    if not 1 <= gpus <= work.batch:
+        raise ValueError(
+            f"gpus={gpus} for {work.name}: from 1 to its global batch of {work.batch}, as each GPU "
+            "needs an image a step"
+        )
+    assume = assume or Assumptions()
+    rate = speed.images_per_s * speed.flops_image / work.flops_image
+    batch = ceil(work.batch / gpus)
+    compute = max(batch / rate, assume.floor * speed.batch / speed.images_per_s)
+    exchange = exchanged_bytes(work.parameters, gpus) / assume.link(gpus)
+    step = compute if gpus == 1 else compute / assume.parallel + exchange
+    return Cost(
+        gpus=gpus,
+        batch=batch,
+        step_s=step,
+        exchange_s=exchange,
+        hours=work.steps * step / 3600,
+        efficiency=work.batch / step / (rate * gpus),
+    )
+
+
+def sampling_hours(ms_per_image: float, images: int = 50_000, gpus: int = 1) -> float:
+    """Hours to sample images shared out over GPUs; ``ValueError`` for numbers not above 0."""
+    if not (ms_per_image > 0 and images > 0 and gpus > 0):
+        raise ValueError(f"ms_per_image={ms_per_image}, images={images}, gpus={gpus}: all above 0")
+    return ceil(images / gpus) * ms_per_image / 3.6e6
+
+
+class _Launches(TorchDispatchMode):
+    """Counts the operators that would give a GPU something to do."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operator; views and the checks of inputs, made on the CPU only, do not count."""
+        free = func.is_view or func.overloadpacket in NO_KERNEL
+        self.count += not free
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def operators(cfg: UNetConfig, *, bf16: bool = False) -> int:
+    """Operators that one forward pass of both branches calls; each launches a kernel or more.
+
+    Counted on the CPU, in a narrower network: which operators are called does not depend on the
+    width.  Small grids are convolved, as on a GPU.  Under CUDA's bf16 autocast it is some more:
+    norms are cast to float32.
+    """
+    if cfg.groups >= 4 and cfg.groups % 2 == 0:
+        cfg = replace(cfg, ch=cfg.groups)
+    model, labels = UNet(cfg).eval().requires_grad_(False), torch.zeros(1, dtype=torch.long)
+    for module in model.modules():
+        if isinstance(module, Conv3x3):
+            module.few = 0
+    image = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16), _Launches() as launches:
+        branches(model, image, labels, labels)
+    return launches.count
+
+
+def stored(name: str) -> dict[str, Any]:
+    """A report of ``benchmarks.bench`` in ``results/bench``; ``MissingRun`` if it is not there.
+
+    A name begins with one of :data:`TIMED`.
+    """
+    path = results.root() / "bench" / f"{name}.json"
+    if not path.exists():
+        options = TIMED[name.split("-")[0]]
+        raise results.MissingRun(f"no {path}: `{BENCH} {options} --out {path}` measures it")
+    return json.loads(path.read_text())
+
+
+def measured(report: dict[str, Any], role: str, flops_image: float) -> Speed:
+    """The speed of ``teacher`` or ``dash`` in a throughput report; ``ValueError`` if not there.
+
+    ``flops_image`` is that of the workload which was timed.
+    """
+    rows = [row for row in report["rows"] if row["model"] == role and "images_per_s" in row]
+    if len(rows) != 1:
+        raise ValueError(f"{len(rows)} rows of {role!r} in the report: need exactly one")
+    row = rows[0]
+    return Speed(
+        images_per_s=row["images_per_s"],
+        flops_image=flops_image,
+        batch=row["batch"],
+        precision=row["precision"],
+        hardware=report["hardware"],
+    )

@@ -1,0 +1,88 @@
+"""Figures of the teacher: its samples at two scales, guidance over time, and the clamp rules."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dashbook import plots
+from dashlib.guidance import TAG, Interval
+from dashlib.sampling import Iterate
+
+
+def beside_unguided(
+    scores: Mapping[str, Mapping[str, float]], samples: Tensor, label: str
+) -> Figure:
+    """Samples without guidance (label ``"1"``) beside those under ``label``, with their scores.
+
+    ``scores[label]`` holds ``accuracy`` and ``frechet``, in the order of ``samples``: one batch of
+    images a label, shape ``(labels, N, C, H, W)``.
+    """
+    columns = 5 if samples.shape[1] == 20 else 10
+    grids = {}
+    for (name, of), images in zip(scores.items(), samples, strict=True):
+        if name in ("1", label):
+            scale = "TAG" if name == "TAG" else f"w = {name}"
+            numbers = f"accuracy {of['accuracy']:.3f}, Fréchet {of['frechet']:.1f}"
+            grids[f"{scale}:\n{numbers}"] = images
+    return plots.image_grids(grids, columns)
+
+
+def tag_curve(beta: float, ends: tuple[float, float]) -> Figure:
+    """Timestep-adaptive guidance from ``w_min`` to ``w_max``, the ends, and its mean over all t."""
+    w = TAG(w_min=ends[0], w_max=ends[1], beta=beta)(torch.arange(1000))
+    mean = w.mean().item()
+    curves = {"w(t)": (range(1000), w.tolist()), f"mean {mean:.2f}": ([0, 999], [mean] * 2)}
+    figure = plots.lines(curves, xlabel="timestep t", ylabel="w", size=(5.6, 3.0))
+    figure.axes[0].set_ylim(-0.2, 6.5)
+    return figure
+
+
+def within_interval(
+    images: Mapping[tuple[int, int], Tensor], low: int, high: int, w: float = 4.0
+) -> Figure:
+    """Images guided by w for ``low <= t < high``, between unguided and always guided ones; w(t).
+
+    ``images[low, high]`` are ten images each, ``(10, C, H, W)``; ``(0, 0)`` and ``(0, 1000)`` are
+    the rows above and below.
+    """
+    figure, cells = plots.axes(2, 1, size=(5.6, 3.8))
+    rows = torch.cat([images[ends] for ends in ((0, 0), (low, high), (0, 1000))])
+    plots.draw_images(cells[0, 0], rows, 10, f"rows: w = 1, this interval, w = {w:g}")
+    cells[1, 0].plot(Interval(w, low, high)(torch.arange(1000)))
+    cells[1, 0].set(xlabel="timestep t", ylabel="w", ylim=(0, w + 0.5))
+    return figure
+
+
+def two_rules(kept: Iterate, redone: Iterate, unexplained: Sequence[float]) -> Figure:
+    """One step under the rules *clamp* and *recompute*: noisy and predicted images, a row each.
+
+    ``unexplained`` are two root mean squares, of what image and noise leave of x_t, for the title.
+    """
+    rows: dict[str, Tensor] = {}
+    for rule, step in (("clamp", kept), ("recompute", redone)):
+        rows |= {f"{rule}, $x_t$": step.x_t, f"{rule}, $\\hat x_0$": step.x0}
+    figure = plots.image_rows(rows, size=(6.2, 2.8))
+    left = [f"{r:.3f}" for r in unexplained]
+    figure.suptitle(f"t = {kept.t}:  unexplained {left[0]} (clamp), {left[1]} (recompute)")
+    return figure
+
+
+def noise_sizes(
+    t: Sequence[int], sizes: Mapping[tuple[str, str, int], Sequence[float]], teachers: Sequence[str]
+) -> Figure:
+    """Size of the noise that each step used, against its timestep: a panel a teacher.
+
+    ``sizes[teacher, rule, w]``, as long as ``t``; drawn are *clamp* at w = 4 and (dotted) w = 1,
+    and *recompute* at w = 4.
+    """
+    figure, grid = plots.axes(1, len(teachers), size=(7.6, 3.2))
+    styles = {("clamp", 4): "-", ("clamp", 1): ":", ("recompute", 4): "-"}
+    for ax, name in zip(grid[0], teachers, strict=True):
+        for (rule, w), style in styles.items():
+            shade, label = plots.CYCLE[rule == "clamp"], f"{rule}, w = {w}"
+            ax.plot(t, sizes[name, rule, w], style, color=shade, label=label)
+        ax.set(title=name, xlabel="timestep t", ylim=(0, 2.6))
+    grid[0, 0].legend(loc="lower right")
+    return figure

@@ -1,0 +1,172 @@
+"""Explorers: a pure figure function under one or two sliders, drawn in advance.
+
+Every combination of slider values is drawn once and kept as a small picture; the browser alone
+switches between them.  So an explorer moves in JupyterLab, in Colab *and* on the static pages of
+the book, where no Python runs.  Each picture carries a text alternative, which names the values.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+from ipywidgets import HBox, Image, Layout, Play, SelectionSlider, VBox, Widget
+from matplotlib.figure import Figure
+from traitlets import Unicode
+
+from dashbook.plots import DPI, png
+
+MAX_FRAMES = 60
+COLORS = 64
+
+
+class Picture(Image):
+    """A picture with a text alternative in ``tooltip``, which ipywidgets' own ``Image`` drops.
+
+    The front end puts the tooltip of a widget on the page (as the element's ``title``, which screen
+    readers read; the book's pages turn it into ``alt``) if the widget has an empty description.
+    """
+
+    description = Unicode("").tag(sync=True)
+    tooltip = Unicode("").tag(sync=True)
+
+
+class Parameter:
+    """One slider: its label and the values it steps through (with what to print for each).
+
+    The label may hold LaTeX between dollar signs; what is ``shown`` of a value is plain text.
+    Raises ``ValueError`` for a start outside the values, two values shown alike, or LaTeX in
+    ``shown``.
+    """
+
+    def __init__(
+        self, label: str, values: Sequence[Any], shown: Sequence[str] | None = None, start: int = 0
+    ) -> None:
+        self.label, self.values, self.start = label, list(values), start
+        self.shown = (
+            list(shown) if shown else [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        )
+        if not 0 <= start < len(self.values):
+            raise ValueError(f"{label}: start={start} is not an index of {len(self.values)} values")
+        if len(set(self.shown)) < len(self.values):
+            raise ValueError(f"{label}: two values are shown alike in {self.shown}")
+        if any("$" in text for text in self.shown):
+            raise ValueError(f"{label}: values are shown as plain text, without $, in {self.shown}")
+
+    def slider(self) -> SelectionSlider:
+        """The slider, which sits at ``start``."""
+        options = [(text, i) for i, text in enumerate(self.shown)]
+        slider = SelectionSlider(
+            options=options,
+            value=self.start,
+            description=self.label,
+            continuous_update=True,
+            style={"description_width": "initial"},
+            layout=Layout(width="min(100%, 430px)"),
+        )
+        slider.tooltip = _plain(self.label)
+        return slider
+
+    def read_out(self, index: int) -> str:
+        """The label with one of its values, in words: ``guidance scale w: 4``."""
+        return f"{_plain(self.label)}: {self.shown[index]}"
+
+
+def explorer(
+    figure: Callable[..., Figure], *parameters: Parameter, play: bool = False, alt: str = ""
+) -> VBox:
+    """Sliders over the pictures of ``figure(value)`` or ``figure(value_1, value_2)``.
+
+    ``play=True`` adds a button that runs through the values of the first parameter.  ``alt`` says
+    in words what the pictures show, for readers who do not see them (by default, the titles and
+    axis labels of each figure); the values of the sliders are added to it.  Raises ``ValueError``
+    for no or more than two parameters, or more than ``MAX_FRAMES`` pictures (a page must stay
+    light).
+    """
+    count = 1
+    for parameter in parameters:
+        count *= len(parameter.values)
+    if not 1 <= len(parameters) <= 2 or count > MAX_FRAMES:
+        raise ValueError(
+            f"{len(parameters)} parameters, {count} pictures: an explorer takes 1 or 2 parameters "
+            f"and at most {MAX_FRAMES} pictures; use fewer values"
+        )
+    sliders = [p.slider() for p in parameters]
+    frames = _frames(figure, parameters, alt)
+    picture = _stacked(frames, sliders) if hasattr(ipywidgets, "Stack") else _live(frames, sliders)
+    controls: list[Widget] = list(sliders)
+    if play:
+        controls.insert(0, _play_button(parameters[0], sliders[0]))
+    root = VBox([HBox(controls, layout=Layout(flex_flow="row wrap")), picture])
+    root.add_class("dash-explorer")
+    return root
+
+
+def _frames(
+    figure: Callable[..., Figure], parameters: Sequence[Parameter], alt: str
+) -> list[list[Picture]]:
+    """Pictures by first and second parameter (one column if there is no second)."""
+
+    def draw(*at: int) -> Picture:
+        drawn = figure(*[p.values[i] for p, i in zip(parameters, at, strict=True)])
+        values = [p.read_out(i) for p, i in zip(parameters, at, strict=True)]
+        return _picture(drawn, "; ".join([alt or _words(drawn), *values]))
+
+    first, *second = [range(len(p.values)) for p in parameters]
+    return [[draw(i, j) for j in second[0]] if second else [draw(i)] for i in first]
+
+
+def _picture(figure: Figure, text: str) -> Picture:
+    width = round(figure.get_figwidth() * DPI)
+    layout = Layout(width=f"{width}px", max_width="100%", height="auto")
+    return Picture(value=png(figure, colors=COLORS), format="png", layout=layout, tooltip=text)
+
+
+def _words(figure: Figure) -> str:
+    """What is written around the axes of a figure: titles, and which quantity against which."""
+    found = [figure.get_suptitle()]
+    for ax in figure.axes:
+        titles = [ax.get_title(loc=loc) for loc in ("left", "center", "right")]
+        labels = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+        found += [*titles, labels]
+    return "; ".join(dict.fromkeys(_plain(text) for text in found if text)) or "picture"
+
+
+def _plain(text: str) -> str:
+    """A label without its LaTeX markup."""
+    return " ".join(re.sub(r"[$\\{}]", " ", text).replace(" _", "_").split())
+
+
+def _stacked(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
+    """Nested stacks whose visible page follows the sliders in the browser."""
+    pages: list[Widget] = []
+    for row in frames:
+        pages.append(row[0] if len(sliders) == 1 else _stack(row, sliders[1]))
+    return _stack(pages, sliders[0])
+
+
+def _stack(pages: Sequence[Widget], slider: SelectionSlider) -> Widget:
+    stack = ipywidgets.Stack(list(pages), selected_index=slider.index)
+    ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
+    return stack
+
+
+def _live(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
+    """Where ipywidgets has no ``Stack`` (old Colab): one picture that the kernel exchanges."""
+    shown = Picture(format="png", layout=frames[0][0].layout)
+
+    def update(_: object = None) -> None:
+        row = frames[sliders[0].index]
+        frame = row[sliders[1].index if len(sliders) == 2 else 0]
+        shown.value, shown.tooltip = frame.value, frame.tooltip
+
+    for slider in sliders:
+        slider.observe(update, names="index")
+    update()
+    return shown
+
+
+def _play_button(parameter: Parameter, slider: SelectionSlider) -> Play:
+    button = Play(min=0, max=len(parameter.values) - 1, value=parameter.start, interval=300)
+    ipywidgets.jslink((button, "value"), (slider, "index"))
+    return button

@@ -1,0 +1,6 @@
+"""What DASH is compared with, beside the objectives of :mod:`dashlib.losses`."""
+
+from dashlib.baselines.fitnets import FitNets
+from dashlib.losses import OBJECTIVES
+
+OBJECTIVES["fitnets"] = FitNets

@@ -1,0 +1,54 @@
+"""The group of all commands."""
+
+from importlib import import_module
+
+import click
+
+from dashlib import __version__
+from dashlib.cli.evaluate import evaluate
+from dashlib.cli.runs import convert, list_runs, make_run, reproduce, verify
+from dashlib.cli.sample import sample
+from dashlib.cli.sweep import ship, sweep_runs
+from dashlib.cli.train import distill, train
+from dashlib.scale.distributed import lone_process, name_place_for_torch
+
+MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
+    "claims": ("dashbook.claims_cli", "claims", "python -m dashbook claims"),
+    "repair": ("dashbook.repair_cli", "repair", "python -m dashbook repair"),
+    "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
+}
+RENAMED = {"campaign": "sweep"}
+
+
+class WithFormerCommands(click.Group):
+    """A group that still knows its former commands, where their code is at hand."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name; a former one warns."""
+        if name in RENAMED:
+            click.echo(f"warning: `{name}` is now `{RENAMED[name]}`", err=True)
+        if name not in MOVED:
+            return super().get_command(ctx, RENAMED.get(name, name))
+        module, attribute, today = MOVED[name]
+        try:
+            command: click.Command = getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name != module.split(".")[0]:
+                raise
+            raise click.UsageError(f"`{name}` is now `{today}`, which is not installed") from error
+        click.echo(f"warning: `python -m dashlib {name}` is now `{today}`", err=True)
+        return command
+
+
+@click.group(cls=WithFormerCommands)
+@click.version_option(__version__)
+def main() -> None:
+    """Train, verify, list and convert the models of the DASH book."""
+    name_place_for_torch()
+    if message := lone_process():
+        click.echo(f"warning: {message}", err=True)
+
+
+RUNS = (make_run, reproduce, verify, list_runs, convert)
+for command in (*RUNS, sweep_runs, ship, train, distill, sample, evaluate):
+    main.add_command(command)

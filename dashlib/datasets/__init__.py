@@ -1,0 +1,41 @@
+"""The image sets by name, ``load("digits")``, and ImageNet at 64x64 (:mod:`.imagenet64`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from dashlib.data import Dataset
+from dashlib.datasets.digits import load_digits
+from dashlib.datasets.torchvision_sets import TORCHVISION, torchvision_set
+
+Pixels = Literal["float32", "uint8"]
+DATASETS = ("digits", *TORCHVISION)
+
+
+def load(
+    name: str,
+    root: str | Path = "data",
+    *,
+    download: bool = False,
+    mirrors: Sequence[str] = (),
+    dtype: Pixels = "float32",
+) -> Dataset:
+    """A dataset by name.
+
+    ``root`` is where torchvision's files are (or go, with ``download=True``).  CIFAR's ``.tar.gz``
+    in ``root`` will do, too; Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or
+    of Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
+    are those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds the images as
+    bytes (:class:`Images`).
+    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes (they have 17 levels,
+    not 256), ``FileNotFoundError`` saying what to do for files that are missing or damaged.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
+    if dtype not in get_args(Pixels):
+        raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
+    if name != "digits":
+        return torchvision_set(name, Path(root), download=download, mirrors=mirrors, dtype=dtype)
+    if dtype == "uint8":
+        raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
+    return load_digits()

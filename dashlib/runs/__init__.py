@@ -1,0 +1,1 @@
+"""The stored runs: how each is made, scored, made again and verified."""

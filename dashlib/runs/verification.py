@@ -1,0 +1,82 @@
+"""Checking stored runs against their weights: a number nobody can make again is not believed."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from dashlib import classifier, data, datasets, results
+from dashlib.checkpoints import CheckpointError
+from dashlib.recipes import FASHION, FASHION_SPECS, SCALES
+from dashlib.runs import experiments
+from dashlib.runs.workers import start_worker
+from dashlib.unet import UNet, count_parameters
+
+
+def expected() -> list[str]:
+    """The names of all runs that must be stored, those that take longest to verify first."""
+    digits = [experiments.CLASSIFIER, *experiments.SPECS]
+    return [*FASHION_SPECS, FASHION.classifier, *digits]
+
+
+def verify(name: str, *, thorough: bool = False) -> list[str]:
+    """Check a stored run against its weights; returns the faults found (none: it verifies).
+
+    The files must be whole and have their SHA-256, the parameters their number, and the weights
+    must make the stored pictures (or the digits classifier its test accuracy) again.  Of a run
+    whose weights are not shipped only the files are checked.  ``thorough`` computes the gap
+    metrics of a digits student again, too.
+    """
+    run = results.load(name)
+    for part in run.files:
+        run.tensors(part)
+    if name == experiments.CLASSIFIER:
+        again = classifier.accuracy(run.classifier(), datasets.load("digits").test)
+        return _differ("accuracy_test", again, run.metrics["accuracy_test"])
+    if "weights" not in run.files or name == FASHION.classifier:
+        return []
+    model = run.model()
+    faults = _differ("parameters", count_parameters(model), run.metrics["parameters"], 0)
+    faults += _pictures_differ(model, run)
+    if thorough and name.startswith("digits/") and (teacher := run.config["teacher"]):
+        report = experiments.held_out_gap(model, teacher)
+        for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
+            faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
+    return faults
+
+
+def verify_all(
+    names: Sequence[str], *, thorough: bool = False, processes: int = 1
+) -> Iterator[tuple[str, list[str]]]:
+    """:func:`verify` each, in order; a run that is missing or damaged has that as its fault."""
+    check = partial(_faults, thorough=thorough)
+    if processes == 1:
+        yield from zip(names, map(check, names), strict=True)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), start_worker) as pool:
+        yield from zip(names, pool.map(check, names), strict=True)
+
+
+def _faults(name: str, thorough: bool) -> list[str]:
+    try:
+        return verify(name, thorough=thorough)
+    except (results.MissingRun, CheckpointError) as error:
+        return [str(error)]
+
+
+def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[str]:
+    """Compare the first stored samples with what the weights draw, in gray levels of 255."""
+    guidance = SCALES[run.name.split("/")[0]].guidance
+    count = 10 if model.cfg.image_size < 32 else 2  # of clothes: seconds an image
+    stored = run.trace["samples"][list(guidance).index(label), :count].float()
+    drawn = experiments.generate(model, guidance[label], count)
+    difference = (data.to_bytes(drawn).float() - stored).abs().mean().item()
+    if difference <= 2:  # of 255: room for another processor's rounding, none for other weights
+        return []
+    return [f"samples at w={label} differ from the stored ones by {difference:.0f} gray levels"]
+
+
+def _differ(key: str, again: float, stored: float, tolerance: float = 1e-3) -> list[str]:
+    if abs(again - stored) <= tolerance * abs(stored):
+        return []
+    return [f"{key} is {again:.9g} from the weights, {stored:.9g} in run.json"]

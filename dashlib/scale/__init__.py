@@ -1,0 +1,1 @@
+"""Training and evaluation at the paper's scale: presets, many processes, Inception scores."""

@@ -1,0 +1,73 @@
+"""What dashlib needs, by importing it where other packages cannot be imported."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = {"matplotlib", "IPython", "ipywidgets", "ipykernel", "traitlets", "nbformat", "nbclient"}
+BOOK |= {"jupyter", "jupyter_core", "jupyter_client", "jupyterlab", "jupytext", "jupyter_book"}
+BOOK |= {"dashbook", "benchmarks"}
+SCRIPT = """
+import sys
+from importlib import import_module
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocked())
+for module in {modules}:
+    import_module(module)
+"""
+
+
+def names(pattern: str) -> list[str]:
+    """Return the modules of dashlib whose files match, dotted."""
+    files = [p.relative_to(ROOT).with_suffix("") for p in (ROOT / "dashlib").glob(pattern)]
+    return sorted(".".join(p.parts).removesuffix(".__init__") for p in files)
+
+
+def needed(*names: str) -> set[str]:
+    """Return the distributions that these need, themselves included."""
+    found, waiting = set(), [*names]
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            lines = [Requirement(line) for line in requires(name) or []]
+        except PackageNotFoundError:
+            continue
+        waiting += [r.name for r in lines if not r.marker or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def imported(modules: list[str], blocked: set[str]) -> None:
+    """Import the modules in a fresh process in which the blocked packages are missing."""
+    script = SCRIPT.format(modules=modules, blocked=sorted(blocked))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_module_needs_what_the_book_is_made_with():
+    modules = names("**/*.py")
+    assert "dashlib.cli.main" in modules
+    imported(modules, BOOK)
+
+
+def test_the_root_needs_torch_numpy_and_safetensors_only():
+    kept = needed("torch", "numpy", "safetensors")
+    others = {
+        top
+        for top, distributions in packages_distributions().items()
+        if not {canonicalize_name(d) for d in distributions} & kept
+    }
+    assert {"click", "tqdm", "sklearn", "torchvision", "matplotlib"} <= others
+    imported([m for m in names("*.py") if m != "dashlib.__main__"], others - {"dashlib"})
