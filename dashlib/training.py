@@ -49,15 +49,12 @@ class Source(Protocol):
     @property
     def generator(self) -> Any:
         """What has ``get_state() -> Tensor`` and ``set_state(Tensor)``."""
-        ...
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches."""
-        ...
 
     def __next__(self) -> Batch:
         """The next batch."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ ROOT_NEEDS = {"torch", "numpy", "safetensors", "dashlib", *sys.stdlib_module_nam
 BOOK_ONLY = {"matplotlib", "IPython", "ipywidgets", "traitlets", "jupytext", "nbformat", "nbclient"}
 BOOK_ONLY |= {"ipykernel", "jupyterlab", "jupyter_book", "dashbook", "benchmarks"}
 
-TOO_LARGE = {*LINES, "training"}
+# What is still larger than its budget, and how large: it may only shrink.
+TODAY = {"root": 2665, "baselines": 325, "datasets": 914, "runs": 998, "scale": 2479, "cli": 919}
+TODAY |= {"dashlib": 8300, "dashbook": 4847}
 TWICE = {"DATASETS", "FASHION", "KEPT", "PATIENCE", "Part", "Pixels", "Precision"}
 TWICE |= {"Progress", "Task", "collect", "convert", "evaluate", "generate", "load"}
 TWICE |= {"read", "reproduce", "sample", "score", "train", "verify"}
@@ -98,9 +100,10 @@ def test_the_library_needs_nothing_of_the_book():
 def test_rooms_keep_their_size():
     files = {name: [p for m, p in LIBRARY.items() if room(m) == name] for name in ROOMS}
     files |= {"dashlib": [*LIBRARY.values()], "dashbook": [*BOOK.values()]}
-    large = {name for name, budget in LINES.items() if lines(files[name]) > budget}
-    large |= {p.stem for p in files["root"] if lines([p]) > LONGEST}
-    assert large == TOO_LARGE
+    sizes = {name: lines(files[name]) for name in LINES}
+    assert {name for name, budget in LINES.items() if sizes[name] > budget} == TODAY.keys()
+    assert not {name: sizes[name] for name, size in TODAY.items() if sizes[name] > size}
+    assert not {p.stem for p in files["root"] if lines([p]) > LONGEST}
 
 
 def defined(path: Path) -> set[str]:
