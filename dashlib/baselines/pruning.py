@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from dashlib.blocks import ResBlock, TimeEmbedding, levels
+from dashlib.blocks import TimeEmbedding, levels
 from dashlib.unet import UNet, UNetConfig
 
 Space = tuple[str, ...]  # names; more than one where tensors are concatenated
@@ -39,7 +39,7 @@ class Spaces:
         """Note one layer."""
         self.writes[layer], self.reads[layer] = into, out_of
 
-    def block(self, name: str, block: ResBlock, x: Space) -> Space:
+    def block(self, name: str, block: nn.Module, x: Space) -> Space:
         """Note a residual block with input x; returns the space of its output."""
         inner, new = (f"{name}.inner",), hasattr(block, "nin_shortcut")
         out = (name,) if new else x  # without a shortcut the input itself is added
@@ -81,9 +81,9 @@ def spaces_of(model: UNet) -> Spaces:
             skips.append(x)
         x = _resample(found, f"down.{i}.downsample.conv", level.downsample, x)
         skips += [x] if level.downsample is not None else []
-    x = found.block("mid.block_1", _block(model.mid["block_1"]), x)
+    x = found.block("mid.block_1", model.mid["block_1"], x)
     found.attention("mid.attn_1", x)
-    x = found.block("mid.block_2", _block(model.mid["block_2"]), x)
+    x = found.block("mid.block_2", model.mid["block_2"], x)
     for i, level in reversed(list(enumerate(levels(model.up)))):
         for j in range(blocks + 1):
             x = _step(found, f"up.{i}", level.block[j], j, len(level.attn) > 0, x + skips.pop())
@@ -93,14 +93,9 @@ def spaces_of(model: UNet) -> Spaces:
     return found
 
 
-def _block(module: nn.Module) -> ResBlock:
-    assert isinstance(module, ResBlock)
-    return module
-
-
 def _step(found: Spaces, level: str, block: nn.Module, j: int, attends: bool, x: Space) -> Space:
     """One residual block of a level, and its attention."""
-    x = found.block(f"{level}.block.{j}", _block(block), x)
+    x = found.block(f"{level}.block.{j}", block, x)
     if attends:
         found.attention(f"{level}.attn.{j}", x)
     return x
