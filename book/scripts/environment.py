@@ -319,3 +319,5 @@ if __name__ == "__main__":
         main("--latest" in sys.argv[1:])
     except (SetupError, OSError) as error:
         sys.exit(f"\nerror: {error}.")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The next `make setup` starts over.")
