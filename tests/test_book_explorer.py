@@ -26,7 +26,7 @@ TEXT = r"""# ---
 # MathJax is on the pages that have a formula: $x$.
 
 # %%
-from dashlib import plots
+from dashbook import plots
 from dashbook.widgets import Parameter, explorer
 
 
