@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NullInit = Literal["normal", "zero", "mean_of_classes"]
+Prediction = Literal["eps", "v"]
 
 
 def check_null_init(how: str) -> None:
@@ -38,6 +39,7 @@ class UNetConfig:
     embed_std: float = 1.0  # standard deviation of the class table's rows at the start
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
     w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
+    prediction: Prediction = "eps"  # what the body gives; the network gives eps in any case
 
     def __post_init__(self) -> None:
         if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
@@ -57,6 +59,8 @@ class UNetConfig:
         if any(width % self.groups for width in widths):
             raise ValueError(f"groups={self.groups} must divide every width {widths}")
         check_null_init(self.null_init)
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction {self.prediction!r}: one of {', '.join(get_args(Prediction))}")
 
     @property
     def null_label(self) -> int:
@@ -175,7 +179,9 @@ class Attention(nn.Module):
         """Same shape out."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = (pointwise(conv, tokens) for conv in (self.q, self.k, self.v))
-        out = pointwise(self.proj_out, F.scaled_dot_product_attention(q, k, v))
+        if x.is_cuda:  # one head: the fused kernels take four dimensions
+            q, k, v = (part.unsqueeze(1) for part in (q, k, v))
+        out = pointwise(self.proj_out, F.scaled_dot_product_attention(q, k, v).view_as(tokens))
         return x + out.transpose(1, 2).reshape(x.shape)
 
 

@@ -9,6 +9,7 @@ T_{uncond}`, the objectives that match a teacher ask for
 ``multi_w``         the same, w ~ U[1, 4] for each image     leaves nothing free
 ``gap_match``       :math:`|e_c - e_u|^2`                    leaves a common drift free
 ``dash``            :math:`|e_c|^2 + |e_u|^2 + 0.1\,anchor`  leaves nothing free
+``dash_sampled``    :math:`|e_c|^2` or :math:`|e_u|^2`        leaves nothing free, one forward
 =================== ======================================== ==================================
 
 ``fitnets`` adds intermediate features to ``cond_only``; the student of ``single_head`` has no
@@ -218,6 +219,29 @@ class Dash(Objective):
         }
 
 
+@dataclass(frozen=True)
+class DashSampled(Objective):
+    """One branch an image, the unconditional one with probability p: half the passes of DASH.
+
+    ``|S_uncond - T_uncond|^2`` or ``|S_cond - T_cond|^2``; the mean over the coins is
+    ``p |e_u|^2 + (1 - p) |e_c|^2``.  The coins are of the global generator of the batch's device.
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p={self.p}: a probability in [0, 1]")
+
+    def terms(self, model: Denoiser, batch: Batch) -> Terms:
+        """``sampled``."""
+        teacher = teacher_of(batch)
+        null = torch.rand(len(batch.t), device=batch.t.device) < self.p
+        student = model(batch.x_t, batch.t, torch.where(null, model.null_label, batch.y))
+        target = torch.where(null[:, None, None, None], teacher.uncond, teacher.cond)
+        return {"sampled": mse(student, target)}
+
+
 OBJECTIVES: dict[str, type[Objective]] = {  # fitnets joins them in dashlib.baselines
     "scratch": Scratch,
     "cond_only": CondOnly,
@@ -227,6 +251,7 @@ OBJECTIVES: dict[str, type[Objective]] = {  # fitnets joins them in dashlib.base
     "gap_match": GapMatch,
     "single_head": SingleHeadMatch,
     "dash": Dash,
+    "dash_sampled": DashSampled,
 }
 
 

@@ -11,8 +11,10 @@ from typing import Any, Literal
 from dashlib.guidance import TAG, Constant, GuidanceSchedule
 from dashlib.training import TrainConfig
 from dashlib.unet import (
+    STUDENT_CIFAR10,
     STUDENT_DIGITS,
     STUDENT_FASHION,
+    TEACHER_CIFAR10,
     TEACHER_DIGITS,
     TEACHER_FASHION,
     UNetConfig,
@@ -58,6 +60,10 @@ ROWS = {
     "fitnets": Row("fitnets"),
     "pruned": Row("scratch", init="pruned", unet={"blocks": 2}),
     "single_head": Row("single_head", unet={"w_conditioned": True}),
+    "dash_sampled": Row("dash_sampled"),
+    "dash_v": Row("dash", unet={"prediction": "v"}),
+    "cond_only_dropout_v": Row("cond_only_dropout", unet={"prediction": "v"}),
+    "dash_sampled_v": Row("dash_sampled", unet={"prediction": "v"}),
     "dash_no_un": Row("dash", {"unconditional": 0.0}),
     "dash_no_an": Row("dash", {"anchor": 0.0}),
     "dash_an_0.03": Row("dash", {"anchor": 0.03}),
@@ -149,6 +155,17 @@ FASHION = Scale(
     teacher_batch=256,
     student_batch=128,
     guidance=scales_of(1, 1.25, 1.5, 2, 3, 4),
+    flip=True,
+)
+CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run's
+    "cifar10",
+    replace(TEACHER_CIFAR10, dropout=0.0),
+    replace(STUDENT_CIFAR10, dropout=0.0),
+    TrainConfig(steps=8100, lr=5e-4, ema=0.9993, bf16=True),
+    TrainConfig(steps=4000, lr=1e-3, lr_min=0.0, ema=0.999, bf16=True),
+    teacher_batch=128,
+    student_batch=128,
+    guidance=scales_of(1, 1.5, 2, 3, 4),
     flip=True,
 )
 SCALES = {scale.name: scale for scale in (DIGITS, FASHION)}

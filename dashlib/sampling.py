@@ -30,19 +30,24 @@ SPACINGS = ("leading", "linspace")
 CLAMPS = ("none", "clamp", "recompute")  # leave x0; clamp x0, keep eps; clamp x0, eps to agree
 
 
-def timesteps(T: int, steps: int, spacing: Spacing = "linspace") -> Tensor:
+def timesteps(
+    T: int, steps: int, spacing: Spacing = "linspace", start: int | None = None
+) -> Tensor:
     """The timesteps visited, descending, shape ``(steps,)``.
 
-    ``linspace``: from T - 1 to 0, both included.  ``leading``: multiples of ``T // steps`` from 0,
+    ``linspace``: from ``start`` (T - 1 if left out) to 0, both included.  ``leading``: multiples of ``T // steps`` from 0,
     so that sampling begins below T - 1 (the DASH release's spacing).
     """
     if not 1 <= steps <= T:
         raise ValueError(f"steps={steps}: a number from 1 to the schedule's {T} timesteps")
     if spacing not in SPACINGS:
         raise ValueError(f"spacing {spacing!r}: one of {SPACINGS}")
+    last = T - 1 if start is None else start
+    if not 0 <= last < T or (start is not None and spacing == "leading"):
+        raise ValueError(f"start={start}: from 0 to {T - 1}, and only with spacing 'linspace'")
     if spacing == "leading":
         return (torch.arange(steps) * (T // steps)).flip(0)
-    return torch.linspace(T - 1, 0, steps, dtype=torch.float64).round().long()
+    return torch.linspace(last, 0, steps, dtype=torch.float64).round().long()
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def ddim(
     eta: float = 0.0,
     spacing: Spacing = "linspace",
     clamp: Clamp = "recompute",
+    start: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Iterate]:
     """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
@@ -87,7 +93,7 @@ def ddim(
         raise ValueError(f"clamp {clamp!r}: one of {CLAMPS}")
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta}: a number from 0 (deterministic) to 1 (DDPM's variance)")
-    sequence = timesteps(schedule.T, steps, spacing).to(x_T.device)
+    sequence = timesteps(schedule.T, steps, spacing, start).to(x_T.device)
     return _iterates(eps_model, x_T, schedule, sequence, eta, clamp, generator)
 
 

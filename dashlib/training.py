@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -106,11 +106,13 @@ class Trainer:
     The model and weighting must be on the device of the stream's images.
     """
 
+    average: ClassVar[type[EMA]] = EMA
+
     def __init__(
         self, model: UNet, objective: Objective, weighting: Weighting, cfg: TrainConfig
     ) -> None:
         self.model, self.objective, self.weighting, self.cfg = model, objective, weighting, cfg
-        self.averaged = EMA(model, cfg.ema)
+        self.averaged = self.average(model, cfg.ema)
         self.step = 0
         objective.to(next(model.parameters()).device)
         self.trained = [*model.parameters(), *objective.parameters()]
@@ -119,9 +121,10 @@ class Trainer:
             {"params": self.trained, "weight_decay": cfg.weight_decay},
             {"params": learned, "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=cfg.lr, fused=True
-        )
+        self.optimizer = self._make_optimizer([g for g in groups if g["params"]])
+
+    def _make_optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=self.cfg.lr, fused=True)
 
     @property
     def ema(self) -> UNet:
@@ -146,15 +149,23 @@ class Trainer:
         lr = self._learning_rate()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        loss, means = self._backward(batch)
-        unread = Unread(self.step + 1, loss, means, self._clip(), lr)
+        unread = Unread(self.step + 1, *self.gradients(batch), lr)
         if self.cfg.read_every == 1:
             self._read(unread)
-        self.optimizer.step()
-        self.averaged.update(self.model)
+        self.apply()
         self.step += 1
         return unread
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Terms, Tensor]:
+        """First half of a step: the clipped gradients; loss, terms and norm, not read back."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, means = self._backward(batch)
+        return loss, means, self._clip()
+
+    def apply(self) -> None:
+        """Second half of a step: move the weights and their average."""
+        self.optimizer.step()
+        self.averaged.update(self.model)
 
     def _backward(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Compute the gradients of a batch; its loss and the mean of each term."""

@@ -5,9 +5,13 @@ first convolution, single-head self-attention at chosen resolutions and in the m
 table has one extra, last row: the *null* class, whose prediction is the unconditional branch.  A
 *w-conditioned* network takes the guidance scale as a third input and needs no second branch.
 
+The body gives eps, or (``prediction="v"``) the velocity v from which eps follows,
+``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise, where eps is x_t but for
+a thousandth, the body is then asked for the image and not for a copy of its input.
+
 Parameter names follow the DDPM code lineage, so that the authors' checkpoints load by name.
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
-input, Meng et al. 2023.
+input, Meng et al. 2023; for v, Salimans & Ho 2022.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +32,7 @@ from dashlib.blocks import (
     check_null_init,
     levels,
 )
+from dashlib.schedule import Schedule
 
 TEACHER_CIFAR10 = UNetConfig()  # 35,751,939 parameters
 STUDENT_CIFAR10 = UNetConfig(ch=64, blocks=1)  # 6,082,627
@@ -60,9 +65,12 @@ class UNet(nn.Module):
     of ``250 (w - 1)`` (w from 1 to 5 spans the range of t) go through two linear layers ``wemb``
     of width 4 ch and are added to the embedding of t.  Raises ``ValueError`` for a wrong image
     shape, label or number of timesteps or scales, and for a w missing or given in vain.
+
+    ``schedule`` says what v means (the cosine schedule of 1,000 steps if left out); a network that
+    predicts eps needs none.
     """
 
-    def __init__(self, cfg: UNetConfig) -> None:
+    def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.cfg = cfg
         widths = [cfg.ch * m for m in cfg.mults]
@@ -86,6 +94,16 @@ class UNet(nn.Module):
         with torch.no_grad():
             self.class_embed.weight.mul_(cfg.embed_std)
         reset_null_row(self, cfg.null_init)
+        if cfg.prediction == "v":
+            self._learn_what_v_means(schedule or Schedule())
+
+    def _learn_what_v_means(self, schedule: Schedule) -> None:
+        """Keep sqrt(alpha_bar) and sqrt(1 - alpha_bar) of all timesteps, ``(T, 1, 1, 1)``."""
+        signal, noise = schedule.coefficients(torch.arange(schedule.T), torch.empty(1, 1, 1, 1))
+        self.signal: Tensor
+        self.noise: Tensor
+        self.register_buffer("signal", signal, persistent=False)
+        self.register_buffer("noise", noise, persistent=False)
 
     def _attends(self, level: int) -> bool:
         grid = self.cfg.image_size // self.cfg.patch_size // 2**level
@@ -179,8 +197,10 @@ class UNet(nn.Module):
                 h = level.step(i, torch.cat([h, skips.pop()], dim=1), emb)
             if level.upsample is not None:
                 h = level.upsample(h)
-        eps = self.conv_out(F.silu(self.norm_out(h))).to(x_t.dtype)  # full precision for the loss
-        return eps if self.cfg.patch_size == 1 else F.pixel_shuffle(eps, self.cfg.patch_size)
+        out = self.conv_out(F.silu(self.norm_out(h))).to(x_t.dtype)  # full precision for the loss
+        if self.cfg.patch_size > 1:
+            out = F.pixel_shuffle(out, self.cfg.patch_size)
+        return out if self.cfg.prediction == "eps" else self.noise[t] * x_t + self.signal[t] * out
 
     def features(
         self, x_t: Tensor, t: Tensor, y: Tensor, layers: Sequence[str]

@@ -28,14 +28,16 @@ class Weighting(nn.Module):
     """
 
     symbol: ClassVar[str] = ""
+    base: Tensor  # fixed factors of the weights, (T,)
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__()
         self.T = schedule.T
+        self.register_buffer("base", torch.ones(schedule.T), persistent=False)
 
     def importance(self) -> Tensor:
         """Weight of every timestep, shape ``(T,)``, mean 1."""
-        return torch.ones(self.T)
+        return self.base / self.base.mean()
 
     def forward(self, t: Tensor) -> Tensor:
         """Weights of the timesteps t, shape ``(B,)``."""
@@ -58,17 +60,24 @@ class Uniform(Weighting):
 class MinSNR(Weighting):
     """Min-SNR for a loss on eps: ``min(gamma / SNR_t, 1)``, divided by its mean over T."""
 
-    base: Tensor
-
     def __init__(self, schedule: Schedule, gamma: float = 5.0) -> None:
         super().__init__(schedule)
         self.gamma = float(gamma)
-        base = (gamma / schedule.snr()).clamp(max=1).float()
-        self.register_buffer("base", base / base.mean(), persistent=False)
+        self.base = (gamma / schedule.snr()).clamp(max=1).float()
 
-    def importance(self) -> Tensor:
-        """Weight of every timestep, shape ``(T,)``, mean 1."""
-        return self.base
+
+class HighNoise(Weighting):
+    """A bounded emphasis on high noise: ``min(1/sqrt(alpha_bar_t), bound)``, divided by its mean.
+
+    There the image follows from eps times ``sqrt((1 - alpha_bar_t)/alpha_bar_t)``, so that errors
+    of eps that no uniform weight minds decide on colour.
+    """
+
+    def __init__(self, schedule: Schedule, bound: float = 20.0) -> None:
+        super().__init__(schedule)
+        self.bound = float(bound)
+        alpha_bar = schedule.alpha_bar(torch.arange(schedule.T))
+        self.base = alpha_bar.rsqrt().clamp(max=bound).float()
 
 
 class TIRT(Weighting):
@@ -82,7 +91,6 @@ class TIRT(Weighting):
     """
 
     symbol = "lambda"
-    base: Tensor
 
     def __init__(
         self,
@@ -100,7 +108,7 @@ class TIRT(Weighting):
             )
         snr = schedule.snr()
         values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
-        self.register_buffer("base", values.float(), persistent=False)
+        self.base = values.float()
         self.base_name, self.normalize, self.gamma = base, normalize, float(gamma)
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
@@ -141,7 +149,7 @@ class Uncertainty(Weighting):
         return (loss * torch.exp(-u) + u).mean()
 
 
-WEIGHTINGS = ("uniform", "min_snr", "tirt", "tirt_batch", "tirt_eps", "uncertainty")
+WEIGHTINGS = ("uniform", "min_snr", "high_noise", "tirt", "tirt_batch", "tirt_eps", "uncertainty")
 
 
 def make_weighting(name: str, schedule: Schedule) -> Weighting:
@@ -151,6 +159,8 @@ def make_weighting(name: str, schedule: Schedule) -> Weighting:
             return Uniform(schedule)
         case "min_snr":
             return MinSNR(schedule)
+        case "high_noise":
+            return HighNoise(schedule)
         case "tirt":
             return TIRT(schedule)
         case "tirt_batch":

@@ -1,0 +1,129 @@
+"""What a sweep of CIFAR-10 makes, where, and until when."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from dashlib import data, datasets
+from dashlib.checkpoints import write_atomically
+from dashlib.guidance import GuidanceSchedule
+from dashlib.recipes import CIFAR10, ROWS, Spec
+from dashlib.unet import UNetConfig
+
+TEACHER = "cifar10/teacher-uniform"
+DEFAULT = (  # does v, or the weighting, mend the colours? which objective leads at equal cost?
+    "dash-uniform", "dash-high_noise", "dash_v-uniform", "dash_v-high_noise",
+    "cond_only_dropout_v-high_noise", "dash_sampled_v-high_noise",
+)  # fmt: skip
+ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
+SAMPLERS = {  # start and eta of DDIM, 50 steps; the first is the default
+    "970, eta 0.5": (970, 0.5),
+    "999, eta 0": (999, 0.0),
+    "970, eta 1": (970, 1.0),
+}
+WANTED = (  # (guidance, sampler, samples), most wanted first
+    *((w, "970, eta 0.5", 2_000) for w in ("1.5", "TAG", "4")),
+    ("TAG", "999, eta 0", 2_000),
+    ("1.5", "970, eta 1", 2_000),
+    *((w, "970, eta 0.5", 2_000) for w in ("2", "3")),
+    *((w, "970, eta 0.5", 10_000) for w in ("TAG", "1.5", "4")),
+    ("1", "970, eta 0.5", 2_000),  # one branch: another network to compile
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep's rows, folders and time.  ``weights``: of the teacher, and of students to go on."""
+
+    work: Path
+    data: Path
+    weights: Path
+    rows: tuple[str, ...] = DEFAULT
+    minutes: float = 13.0
+    device: str = "cuda"
+    train: float = 0.74  # of the minutes, from the start: until then students train
+    bench: float = 0.80  # until then steps are timed
+    pairs: int = 10_000  # for the gap
+    chunk: int = 500  # images sampled at a time
+    pictures: int = 100  # kept a model, guidance and sampler
+    steps: int = 50  # of DDIM
+    dry: bool = False  # narrow networks, few images: to see it through on a CPU
+
+    def specs(self) -> dict[str, Spec]:
+        """The students by row; ``ValueError`` for a row that there is not."""
+        return {row: self.spec(row) for row in self.rows}
+
+    def spec(self, row: str, seed: int = 0) -> Spec:
+        """The student of ``ROW-WEIGHTING``."""
+        name, _, weighting = row.partition("-")
+        if name not in ROWS or not weighting:
+            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(ROWS)}")
+        found = replace(CIFAR10.student_spec(name, weighting, seed), teacher=TEACHER)
+        return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
+
+    @property
+    def teacher(self) -> UNetConfig:
+        """The teacher's network."""
+        return self._narrow(CIFAR10.teacher) if self.dry else CIFAR10.teacher
+
+    def _narrow(self, unet: UNetConfig) -> UNetConfig:
+        return replace(unet, ch=32)
+
+    def wanted(self) -> list[tuple[str, str, int]]:
+        """What to score, most wanted first."""
+        return [(w, s, 4 if self.dry else n) for w, s, n in WANTED[: 4 if self.dry else None]]
+
+    def schedule_of(self, label: str) -> GuidanceSchedule:
+        """The guidance of a label."""
+        return CIFAR10.guidance[label]
+
+    def share(self, row: str) -> int:
+        """How many of a round's two batches a student takes: all cost two passes a round."""
+        return 2 if ROWS[row.partition("-")[0]].objective in ONE_PASS else 1
+
+    def dataset(self) -> data.Dataset:
+        """The images as bytes, on the device."""
+        found = datasets.load("cifar10", self.data, dtype="uint8")
+        if self.dry:
+            parts = (data.Images(p.x[:300], p.y[:300]) for p in (found.train, found.test))
+            found = data.Dataset(found.name, found.num_classes, *parts)
+        return found.to(self.device)
+
+    def write(self) -> None:
+        """Note the plan and its start in the work folder, for the processes to read."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        content = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+        text = json.dumps(content | {"started": time.time()}, indent=1)
+        write_atomically(self.work / "plan.json", text.encode())
+
+
+def read(work: Path) -> tuple[Plan, float]:
+    """The plan of a work folder, and when it started (``time.time()``)."""
+    content = json.loads((work / "plan.json").read_text())
+    started = content.pop("started")
+    paths = {k: Path(content[k]) for k in ("work", "data", "weights")}
+    return Plan(**{**content, **paths, "rows": tuple(content["rows"])}), started
+
+
+def until(work: Path, part: float) -> float:
+    """When a part of the minutes is over (``time.time()``); read anew, so it can be changed."""
+    plan, started = read(work)
+    return started + 60 * plan.minutes * part
+
+
+def wait_for(
+    present: Callable[[], bool], what: str, deadline: float, pause: float = 0.3
+) -> None:
+    """Wait until something is there; ``TimeoutError`` at the deadline."""
+    while not present():
+        if time.time() > deadline:
+            raise TimeoutError(f"{what} did not come in time")
+        time.sleep(pause)
+
+
+def whole(folder: Path, stem: str) -> bool:
+    """Whether all parts ``STEM-00001-of-00002.*`` are there (numbered from 0 or from 1)."""
+    found = list(folder.glob(f"{stem}-*-of-*.*"))
+    return bool(found) and len(found) >= int(found[0].stem.rpartition("-of-")[2])

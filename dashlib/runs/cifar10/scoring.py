@@ -1,0 +1,174 @@
+"""The scoring stage: gaps, errors by frequency, samples and their scores, until time is over."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
+from dashlib.data import Images, as_floats, to_bytes
+from dashlib.guidance import Branches, Guided
+from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict, spreads
+from dashlib.runs.cifar10.plan import SAMPLERS, Plan, until, wait_for
+from dashlib.runs.cifar10.students import teacher_weights, wait_for_images
+from dashlib.sampling import balanced_labels, sample, starting_noise
+from dashlib.scale.captured import Half
+from dashlib.scale.lite0 import Judge
+from dashlib.schedule import Schedule
+from dashlib.unet import UNet
+
+BINS = 20  # of timesteps
+FIRST_SAMPLE = 970  # errors in the image are counted up to here, where sampling starts
+
+
+def draw(model: Half, label: str, sampler: str, n: int, plan: Plan) -> Tensor:
+    """Samples as bytes from the noise and the labels that every model gets."""
+    start, eta = SAMPLERS[sampler]
+    noise, labels = starting_noise(n, model.cfg), balanced_labels(n).to(plan.device)
+    generator = torch.Generator(plan.device).manual_seed(0)
+    parts = []
+    for x, y in zip(noise.split(plan.chunk), labels.split(plan.chunk), strict=True):
+        guided = Guided(model, y, plan.schedule_of(label))
+        how = {"steps": plan.steps, "start": start, "eta": eta, "generator": generator}
+        parts.append(to_bytes(sample(guided, x.to(plan.device), Schedule(), **how)))
+    return torch.cat(parts)
+
+
+def errors_by_timestep(student: Branches, teacher: Branches, noisy: NoisyPairs) -> dict[str, Any]:
+    """Root mean squares in the predicted image by range of timesteps, of both branches and the gap.
+
+    Pairs above t = 970 are left out: no sample visits them.
+    """
+    width, found = 1000 // BINS, {}
+    parts = {"cond": student.cond - teacher.cond, "uncond": student.uncond - teacher.uncond}
+    parts |= {"gap": student.gap - teacher.gap}
+    of = {name: image_errors(error, noisy.t, Schedule()) for name, error in parts.items()}
+    for start in range(0, 1000, width):
+        inside = (noisy.t >= start) & (noisy.t < min(start + width, FIRST_SAMPLE + 1))
+        found[start] = {
+            name: {k: v[inside].mean().sqrt().item() for k, v in stats.items()}
+            for name, stats in of.items()
+        }
+    return found
+
+
+class Scoring:
+    """Models under the same compiled networks, and what is known of the teacher."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        kinds = {spec.unet: spec.unet for spec in plan.specs().values()}
+        self.nets = {cfg: Half(UNet(cfg), plan.device) for cfg in (plan.teacher, *kinds)}
+        for net in self.nets.values():
+            self._warm(net)
+        print("compiled", flush=True)
+        self.report: dict[str, Any] = {"models": {}}
+        self.pictures: dict[str, Tensor] = {}
+
+    def _warm(self, net: Half) -> None:
+        """Compile for the batches that come."""
+        noise, y = starting_noise(self.plan.chunk, net.cfg), balanced_labels(self.plan.chunk)
+        t = torch.full(y.shape, 5, device=self.plan.device)
+        guided = Guided(net, y.to(self.plan.device), self.plan.schedule_of("2"))
+        guided(noise.to(self.plan.device), t)
+
+    def learn_reality(self) -> None:
+        """The features of real images, the floor of the scores, and the spread of the data."""
+        parts = self.plan.dataset()
+        self.judge = Judge.of(parts.train, parts.test, self.plan.device, half=True)
+        n = (150, 300) if self.plan.dry else (2_000, 10_000)
+        self.report["floor"] = [self.judge.floor(k) for k in n]
+        self.report["probe_accuracy"] = self.judge.floor(len(parts.test))["accuracy"]
+        self.report["data_spreads"] = spreads(as_floats(parts.test.x))
+        self.test = parts.test
+        self.save()
+        print("floor", self.report["floor"][0], flush=True)
+
+    def ask_teacher(self, deadline: float) -> None:
+        """The teacher's answers on noisy held-out images."""
+        load_into(self._net("teacher").model, teacher_weights(self.plan, deadline), "the teacher")
+        self.noisy = noisy_pairs(self.test, Schedule(), pairs=self.plan.pairs)
+        self.answers = self._answers("teacher")
+        self.report["teacher_gap_ms"] = float(self.answers.gap.square().mean())
+
+    def _net(self, row: str) -> Half:
+        unet = self.plan.teacher if row == "teacher" else self.plan.spec(row).unet
+        return self.nets[unet]
+
+    def _answers(self, row: str) -> Branches:
+        return predict(self._net(row), self.noisy, batch_size=self.plan.chunk)  # type: ignore[arg-type]
+
+    def load(self, row: str) -> Half:
+        """The network of a row with its weights in it."""
+        net = self._net(row)
+        if row != "teacher":
+            path = self.plan.work / "students" / f"{row}-s0.safetensors"
+            load_into(net.model, read_tensors(path), str(path))
+        return net
+
+    def gap(self, row: str) -> None:
+        """Gap metrics, and errors in the image, of a student."""
+        self.load(row)
+        mine = self._answers(row)
+        entry = self.report["models"].setdefault(row, {})
+        entry["gap"] = asdict(compare(mine, self.answers, self.noisy, Schedule(), bins=BINS))
+        entry["image_errors"] = errors_by_timestep(mine, self.answers, self.noisy)
+        print(row, entry["gap"]["overall"], flush=True)
+
+    def score(self, row: str, label: str, sampler: str, n: int) -> None:
+        """Scores of n samples, and the first of them as pictures."""
+        clock = time.perf_counter()
+        images = draw(self.load(row), label, sampler, n, self.plan)
+        found = self.judge.score(images, balanced_labels(n))
+        found |= {"spreads": spreads(as_floats(images)), "guidance": label, "sampler": sampler}
+        found["seconds"] = round(time.perf_counter() - clock, 2)
+        self.report["models"].setdefault(row, {}).setdefault("scores", []).append(found)
+        self.pictures[f"{row}|{label}|{sampler}"] = images[: self.plan.pictures].cpu()
+        print(row, label, sampler, n, round(found["fd"], 2), round(found["accuracy"], 3), flush=True)
+
+    def save(self) -> None:
+        """Write what is known so far."""
+        write_atomically(self.plan.work / "report.json", json.dumps(self.report).encode())
+        if self.pictures:
+            write_atomically(self.plan.work / "pictures.safetensors", pack(self.pictures))
+
+
+def tasks(plan: Plan) -> Iterator[tuple[str, str, str, int]]:
+    """(model, guidance, sampler, samples), most wanted first."""
+    for label, sampler, n in plan.wanted():
+        for row in ("teacher", *plan.rows):
+            yield row, label, sampler, n
+
+
+def evaluate(plan: Plan) -> None:
+    """Score everything that time allows; what was scored is kept."""
+    deadline = until(plan.work, 1)
+    scoring = Scoring(plan)
+    wait_for_images(plan, deadline)
+    teacher_weights(plan, deadline)  # what comes last
+    scoring.learn_reality()
+    scoring.ask_teacher(deadline)
+    timed = plan.work / "timed"
+    wait_for((plan.work / "trained").exists, "the students", until(plan.work, plan.train) + 120)
+    wait_for(
+        lambda: timed.exists() or time.time() > until(plan.work, plan.bench), "the timing", 1e12
+    )
+    for row in plan.rows:
+        scoring.gap(row)
+    scoring.save()
+    took: dict[tuple[bool, int], float] = {}
+    for row, label, sampler, n in tasks(plan):
+        kind = (row == "teacher", n)
+        expected = took.get(kind, 12.0 if row == "teacher" else 5.0)
+        if time.time() + expected > until(plan.work, 1):
+            continue
+        clock = time.time()
+        scoring.score(row, label, sampler, n)
+        took[kind] = time.time() - clock
+        scoring.save()
+    Path(plan.work / "scored").touch()

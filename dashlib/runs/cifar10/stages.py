@@ -1,0 +1,69 @@
+"""The processes of a sweep: compilers, students, timing and scoring share one GPU."""
+
+import os
+import sys
+import time
+import traceback
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from dashlib.runs.cifar10 import plan as plans
+from dashlib.runs.cifar10.plan import Plan
+from dashlib.scale.precision import numerics
+
+
+def _stage(name: str, work: Path) -> None:
+    """A process: one stage, its output in ``work/NAME.log``."""
+    log = (work / f"{name.replace(':', '-')}.log").open("a", buffering=1)
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    plan, started = plans.read(work)
+    if plan.device == "cpu":
+        torch.set_num_threads(1)
+    print(f"{name} starts at {time.time() - started:.1f} s", flush=True)
+    try:
+        with numerics(plan.device, "tf32" if plan.device == "cuda" else "fp32"):
+            _work(name, plan)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        print(f"{name} ends at {time.time() - started:.1f} s", flush=True)
+
+
+def _work(name: str, plan: Plan) -> None:
+    from dashlib.runs.cifar10 import scoring, students, timing
+
+    stage, _, row = name.partition(":")
+    if stage == "compile":
+        students.compile_row(plan, row)
+    elif stage == "students":
+        students.train(plan)
+    elif stage == "timing":
+        os.nice(10)
+        timing.measure(plan)
+    else:
+        os.nice(5)
+        scoring.evaluate(plan)
+
+
+def stages(plan: Plan) -> list[str]:
+    """The names of the processes: a compiler for each step that differs, then the stages."""
+    kinds = {(s.unet, plan.share(row)): row for row, s in reversed(plan.specs().items())}
+    compilers = [f"compile:{row}" for row in kinds.values()] if plan.device == "cuda" else []
+    return [*compilers, "students", "scoring", "timing"]
+
+
+def run(plan: Plan) -> dict[str, int]:
+    """Make the whole sweep; the exit code of each process (0: it went well)."""
+    plan.write()
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(plan.work / "inductor"))
+    context = get_context("spawn")
+    made = {name: context.Process(target=_stage, args=(name, plan.work)) for name in stages(plan)}
+    for process in made.values():
+        process.start()
+    for process in made.values():
+        process.join()
+    return {name: process.exitcode or 0 for name, process in made.items()}

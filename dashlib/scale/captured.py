@@ -1,0 +1,265 @@
+r"""Training several students side by side, every step of all of them one CUDA graph.
+
+At the paper's size a student's step is a few hundred kernels of some microseconds: launched one by
+one they leave a GPU three quarters idle.  Here a *round* (the teacher's two branches on each of the
+round's batches, and every student's forward, backward, clipping, AdamW and average) is captured
+once, over batches that keep their place in memory, and replayed.  Without a GPU the same function
+runs as it is.  Nothing is read back within a round; the learning rate and the average's decay are
+tensors that are set between rounds.
+
+Students at equal cost: one that passes both branches takes one batch of a round, one that passes a
+single branch takes two (``shares``).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dashlib.data import Batch, Stream
+from dashlib.guidance import Branches, branches
+from dashlib.losses import Objective
+from dashlib.training import EMA, TrainConfig, Trainer
+from dashlib.unet import UNet, UNetConfig
+from dashlib.weighting import Weighting
+
+WARM = 0.02  # of the time: the learning rate rises linearly
+SOUND = 50  # rounds between two looks at the losses
+TENSORS = ("x_t", "t", "y", "y_dropped", "eps")  # of a batch
+
+
+def fast(model: UNet, device: torch.device | str) -> UNet:
+    """The network on its device, compiled with channels innermost where that is a GPU."""
+    model = model.to(device)
+    if torch.device(device).type == "cuda":
+        torch._dynamo.config.recompile_limit = 64  # a network, batch size and mode each
+        model = model.to(memory_format=torch.channels_last)
+        model.compile(dynamic=False)
+    return model
+
+
+class Half:
+    """A network for sampling: in fp16 on a GPU, whose ten bits round finer than bf16's seven."""
+
+    def __init__(self, model: UNet, device: torch.device | str) -> None:
+        self.model = fast(model.eval().requires_grad_(False), device)
+        self.kind = torch.device(device).type
+
+    @property
+    def cfg(self) -> UNetConfig:
+        """The architecture."""
+        return self.model.cfg
+
+    @property
+    def null_label(self) -> int:
+        """Label of the unconditional branch."""
+        return self.model.null_label
+
+    @torch.no_grad()
+    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """Predicted noise."""
+        if self.kind == "cuda":
+            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.kind, torch.float16, enabled=self.kind == "cuda"):
+            return self.model(x_t, t.contiguous(), y)
+
+
+class DeviceEMA(EMA):
+    """An :class:`~dashlib.training.EMA` whose rate of change, ``1 - d``, lies on the device."""
+
+    def __init__(self, model: UNet, decay: float) -> None:
+        super().__init__(model, decay)
+        self.rate = torch.zeros((), device=next(model.parameters()).device)
+
+    def prepare(self, updates: int) -> None:
+        """Set the rate of the next updates."""
+        self.updates += updates
+        self.rate.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's weights: ``shadow += rate (weights - shadow)``."""
+        means: list[Tensor] = list(self.model.parameters())
+        steps = torch._foreach_sub(list(model.parameters()), means)
+        torch._foreach_mul_(steps, self.rate)
+        torch._foreach_add_(means, steps)
+
+
+class DeviceTrainer(Trainer):
+    """A :class:`~dashlib.training.Trainer` whose step can be captured: its numbers are tensors."""
+
+    average = DeviceEMA
+    averaged: DeviceEMA
+
+    def __init__(
+        self, model: UNet, objective: Objective, weighting: Weighting, cfg: TrainConfig
+    ) -> None:
+        device = next(model.parameters()).device
+        self.lr = torch.zeros((), device=device)
+        self.loss_sum = torch.zeros((), device=device)
+        super().__init__(model, objective, weighting.to(device), cfg)
+
+    def _make_optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        on_gpu = self.lr.is_cuda
+        return torch.optim.AdamW(groups, lr=self.lr, fused=True, capturable=on_gpu)
+
+    def prepare(self, lr: float, steps: int = 1) -> None:
+        """Set what the next steps read."""
+        self.lr.fill_(lr)
+        self.averaged.prepare(steps)
+        self.step += steps
+
+    def advance(self, batch: Batch) -> None:
+        """One step, with nothing read back."""
+        loss, _, _ = self.gradients(batch)
+        self.apply()
+        self.loss_sum.add_(loss)
+
+
+def annealed(progress: float) -> float:
+    """Learning rate as a part of the highest: a linear rise, then half a cosine down to 0."""
+    p = min(max(progress, 0.0), 1.0)
+    return min(1.0, p / WARM) * (1 + math.cos(math.pi * p)) / 2
+
+
+@dataclass
+class Rounds:
+    """How far a co-training is."""
+
+    done: int
+    seconds: float
+    losses: dict[str, float]  # means a step since the last look
+
+
+class CoTraining:
+    """Students that share every batch and the teacher's answers.
+
+    ``shares``: how many of a round's batches each student takes, from the first.  ``capture=False``
+    (and any CPU) runs the round without a graph.
+    """
+
+    def __init__(
+        self,
+        trainers: Mapping[str, DeviceTrainer],
+        shares: Mapping[str, int],
+        stream: Stream,
+        teacher: UNet | None = None,
+        *,
+        capture: bool = True,
+    ) -> None:
+        self.trainers, self.shares, self.stream = dict(trainers), dict(shares), stream
+        self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
+        self.device = stream.images.x.device
+        self.on_gpu = self.device.type == "cuda"
+        self.static = [self._laid_out(next(stream)) for _ in range(max(shares.values()))]
+        self.capture = capture and self.on_gpu
+        self.graph: torch.cuda.CUDAGraph | None = None
+        for trainer in self.trainers.values():
+            trainer.model.train()
+
+    def _laid_out(self, batch: Batch) -> Batch:
+        layout = torch.channels_last if self.on_gpu else torch.contiguous_format
+        return replace(batch, x_t=batch.x_t.contiguous(memory_format=layout))
+
+    def feed(self) -> None:
+        """Draw the next round's batches into their place."""
+        for kept in self.static:
+            new = next(self.stream)
+            for name in TENSORS:
+                getattr(kept, name).copy_(getattr(new, name))
+
+    def compute(self, *, update: bool = True) -> None:
+        """One round on the batches that lie there; ``update=False`` only compiles."""
+        for i, batch in enumerate(self.static):
+            whole = replace(batch, teacher=self._asked(batch))
+            for name, trainer in self.trainers.items():
+                if i < self.shares[name]:
+                    trainer.advance(whole) if update else trainer.gradients(whole)
+
+    @torch.no_grad()
+    def _asked(self, batch: Batch) -> Branches | None:
+        """The teacher's branches, if there is one; in bfloat16 on a GPU."""
+        if self.teacher is None:
+            return None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
+            return branches(self.teacher, batch.x_t, batch.t, batch.y)
+
+    def round(self, progress: float) -> None:
+        """Draw batches and make a round; ``progress`` in [0, 1] sets the learning rate."""
+        self.feed()
+        self._prepare(progress)
+        if self.capture and self.graph is None:
+            self._capture()
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self.compute()
+
+    def _prepare(self, progress: float) -> None:
+        for name, trainer in self.trainers.items():
+            trainer.prepare(trainer.cfg.lr * annealed(progress), self.shares[name])
+
+    def _capture(self) -> None:
+        """Record a round after three on a side stream, which move nothing: their rate is 0."""
+        rates = {t: (t.lr.item(), t.averaged.rate.item()) for t in self.trainers.values()}
+        for trainer in rates:
+            trainer.lr.zero_()
+            trainer.averaged.rate.zero_()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self.compute()
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.compute()
+        for trainer, (lr, rate) in rates.items():
+            trainer.lr.fill_(lr)
+            trainer.averaged.rate.fill_(rate)
+            trainer.loss_sum.zero_()
+        self.graph = graph
+
+    def run(self, left: Callable[[], tuple[float, float]]) -> Iterator[Rounds]:
+        """Train by the clock, yielding every 50 rounds and at the end.
+
+        ``left()`` is asked before each round and answers with the seconds since the start and the
+        seconds in all, which may change: the learning rate always ends at 0.  Raises
+        ``FloatingPointError``, naming the students, once a loss is not finite.
+        """
+        started, done = time.perf_counter(), 0
+        looked = 0
+        while True:
+            gone, total = left()
+            over = gone >= total
+            if (over or done - looked == SOUND) and done > looked:
+                losses = self._losses(done - looked)
+                looked = done
+                yield Rounds(done, time.perf_counter() - started, losses)
+            if over:
+                return
+            self.round(gone / total)
+            done += 1
+
+    def _losses(self, rounds: int) -> dict[str, float]:
+        """Mean losses since the last look; this waits for the device."""
+        found = {
+            name: t.loss_sum.item() / (rounds * self.shares[name])
+            for name, t in self.trainers.items()
+        }
+        for trainer in self.trainers.values():
+            trainer.loss_sum.zero_()
+        if lost := [name for name, loss in found.items() if not math.isfinite(loss)]:
+            raise FloatingPointError(
+                f"the loss of {', '.join(lost)} is not finite: lower its learning rate, or start "
+                "from other weights"
+            )
+        return found
+
+
+assert {f.name for f in fields(Batch)} == {*TENSORS, "teacher"}
