@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dashlib.checkpoints import write_atomically
 from dashlib.data import Dataset, Images
+from dashlib.datasets import cifar_files
 from dashlib.datasets.download import DownloadError, addresses, fetch, md5_of
 
 TORCHVISION = {"fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
@@ -65,12 +66,15 @@ def read(
     """The training and the test part of a set of :data:`TORCHVISION`, whole.
 
     Looks for torchvision's layout under ``root``; for CIFAR also for its ``.tar.gz`` in ``root``,
-    for Fashion-MNIST for its four ``.gz`` files in ``root``, ``root/fashion-mnist`` and
-    :data:`DEBIAN`; then downloads, if allowed, from the first of ``mirrors`` (base addresses),
-    those of the environment variable ``DASH_MIRRORS`` and the known ones that answers.
+    then for the files of :mod:`.cifar_files`; for Fashion-MNIST for its four ``.gz`` files in
+    ``root``, ``root/fashion-mnist`` and :data:`DEBIAN`; then downloads, if allowed, from the first
+    of ``mirrors`` (base addresses), those of the environment variable ``DASH_MIRRORS`` and the
+    known ones that answers.
     Raises ``FileNotFoundError`` saying what to do for files that are missing or damaged.
     """
     kind, root = _kind(name), root.expanduser()
+    if name in CIFAR_MIRRORS and (others := _read_cifar_files(name, root, download)):
+        return others
     prepare = _prepare_fashion if name == "fashion_mnist" else _prepare_cifar
     with TemporaryDirectory() as spare:
         try:
@@ -81,6 +85,26 @@ def read(
         except (RuntimeError, OSError, ValueError, AssertionError) as error:
             raise FileNotFoundError(_advice(name, root, error)) from error
     return [Part(np.asarray(p.data), torch.as_tensor(p.targets), len(p.classes)) for p in parts]
+
+
+def _read_cifar_files(name: str, root: Path, download: bool) -> list[Part]:
+    """CIFAR's parts from other files than torchvision's, if those are not there; else none.
+
+    With ``download``, files that cannot be read are passed over: the original replaces them.
+    """
+    kind = _kind(name)
+    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], "")]
+    unpacked = all((root / kind.base_folder / file).is_file() for file, _ in files)
+    if unpacked or (root / kind.filename).is_file():
+        return []
+    try:
+        found = cifar_files.read(name, root) or []
+    except FileNotFoundError:
+        if not download:
+            raise
+        return []
+    classes = len(cifar_files.CLASSES[name])
+    return [Part(pixels, torch.from_numpy(labels), classes) for pixels, labels in found]
 
 
 def _prepare_cifar(name: str, root: Path, spare: Path, mirrors: Sequence[str] | None) -> Path:
