@@ -6,6 +6,7 @@ has to do with their files).  A set is held whole on a device, as floats, or as 
 of the memory; what is drawn from it lives there, too, so that no data loader is needed.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -72,6 +73,23 @@ class Images:
                 "keep them as float32"
             )
         return replace(self, x=x)
+
+
+def fingerprint(images: Images) -> str:
+    """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
+
+    An image's digest is the SHA-256 of its bytes, row by row, the channels of a pixel together
+    (HWC), and of its label, eight bytes (int64, little-endian); the fingerprint is that of the
+    sorted digests.  Floats count as the bytes that they stand for (:meth:`Images.as_bytes`).
+    """
+    held = images.as_bytes().to("cpu")
+    rows = held.x.permute(0, 2, 3, 1).contiguous().numpy()
+    labels = held.y.numpy().astype("<i8")
+    digests = [
+        hashlib.sha256(x.tobytes() + y.tobytes()).digest()
+        for x, y in zip(rows, labels, strict=True)
+    ]
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from dashlib.data import Dataset
+from dashlib.data import Dataset, Images, fingerprint
 from dashlib.datasets.digits import load_digits
 from dashlib.datasets.torchvision_sets import TORCHVISION, torchvision_set
 
 Pixels = Literal["float32", "uint8"]
 DATASETS = ("digits", *TORCHVISION)
+CIFAR_PRINTS = {  # fingerprints of the original images and labels
+    ("cifar10", "train"): "6c3d94351344c6460973c9795f4a4fcc19984b1b894a9b39889a02e380f4d4d3",
+    ("cifar10", "test"): "7742db831caeba84ea1d4663e0d07ca1879cbb76e501e036935be5fd5506749b",
+}
 
 
 def load(
@@ -23,8 +27,9 @@ def load(
     """A dataset by name.
 
     ``root`` is where torchvision's files are (or go, with ``download=True``).  CIFAR's ``.tar.gz``
-    in ``root`` will do, too; Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or
-    of Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
+    in ``root`` will do, too, and so will parquet files, or a folder or zip of images
+    (:mod:`.cifar_files`); Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or of
+    Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
     are those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds the images as
     bytes (:class:`Images`).
     Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes (they have 17 levels,
@@ -39,3 +44,16 @@ def load(
     if dtype == "uint8":
         raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
     return load_digits()
+
+
+def which(name: str, part: Literal["train", "test"], images: Images) -> str:
+    """Whether these are the original images of that part, in any order, as a phrase.
+
+    Says "original pixels" (and labels), "not the original: N images (...)", or that no fingerprint
+    is known: a fingerprint can't tell a subset of the original from anything else.
+    """
+    if (name, part) not in CIFAR_PRINTS:
+        return f"unknown: no fingerprint of {name}, {part}, is kept"
+    if fingerprint(images) == CIFAR_PRINTS[name, part]:
+        return "original pixels"
+    return f"not the original: {len(images):,} images (a subset, recompressed or relabelled)"

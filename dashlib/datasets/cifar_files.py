@@ -7,12 +7,13 @@ whatever the order of the folders.
 import os
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from io import BytesIO
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import NamedTuple
-from zipfile import ZipFile
+from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -33,64 +34,69 @@ _NAMES = {
     """,
 }
 CLASSES = {name: tuple(names.split()) for name, names in _NAMES.items()}
-# In a zip the two parts may lie in one more folder; what begins with a dot is no image.
+# A zip may hold the parts in one more folder; what begins with a dot is no image.
 IMAGE = re.compile(r"(?:[^/]+/)?(train|test)/([^/.][^/]*)/[^/.][^/]*\.(?i:png|jpe?g)")
 
 
 class Coded(NamedTuple):
-    """An image as it is stored: where (for messages), the bytes of its file, its label."""
+    """An image as it is stored: where, what reads the bytes of its PNG, WebP or JPEG, its label."""
 
     place: str
-    content: bytes
+    content: Callable[[], bytes]
     label: int
 
 
-def read(name: str, root: Path) -> list[tuple[np.ndarray, np.ndarray]] | None:
-    """Both parts, uint8 ``(N, 32, 32, 3)`` and labels, int64 ``(N,)``; None if there are no files.
+def read(name: str, root: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both parts, uint8 ``(N, 32, 32, 3)`` and int64 ``(N,)``, or nothing if there are no files.
 
     Looks in ``root/NAME``, ``root``, ``root/data`` and ``root/plain_text`` for ``train-*.parquet``
     and ``test-*.parquet``, then in ``root/NAME`` and ``root`` for ``train/CLASS/*.png`` (``.jpg``,
     ``.jpeg``) and ``test/CLASS/*``, then for a zip of these: ``root/NAME.zip``, or the only one.
     Raises ``FileNotFoundError`` saying which file is missing or wrong, and what to do.
     """
-    for layout in (_parquet, _folder, _zip):
-        if parts := layout(name, root):
-            return [(_decoded(part), np.array([c.label for c in part], np.int64)) for part in parts]
-    return None
+    parts = _parquet(name, root) or _folders(name, root) or []
+    return [(_pixels(part), np.array([i.label for i in part], np.int64)) for part in parts]
 
 
 def _parquet(name: str, root: Path) -> list[list[Coded]] | None:
     """The rows of parquet files."""
     for home in (root / name, root, root / "data", root / "plain_text"):
         files = {part: sorted(home.glob(f"{part}-*.parquet")) for part in PARTS}
-        if _has_both(files, home, "PART-*.parquet"):
-            for paths in files.values():
-                _check_numbers(paths)
+        if _has_both(files, home, "{}-*.parquet"):
             return [[row for path in files[p] for row in _rows(name, path)] for p in PARTS]
     return None
 
 
-def _has_both(parts: Mapping[str, Sequence[object]], home: Path, pattern: str) -> bool:
+def _has_both(parts: Mapping[str, Sized], home: Path, pattern: str) -> bool:
     """Whether there is anything; ``FileNotFoundError`` if there is one part without the other."""
     if len(missing := [part for part in PARTS if not parts[part]]) == 1:
-        wanted = pattern.replace("PART", missing[0])
+        wanted = pattern.format(*missing)
         raise FileNotFoundError(f"{home} lacks {wanted}: put it beside the other part")
     return not missing
 
 
-def _check_numbers(paths: Sequence[Path]) -> None:
-    """``FileNotFoundError`` unless there are as many files as their names say (``-of-00002``)."""
-    for path in paths:
-        total = re.search(r"-of-(\d+)", path.name)
-        if total and int(total[1]) != len(paths):
-            raise FileNotFoundError(
-                f"{path} is one of {int(total[1])} files by its name, {len(paths)} are there: "
-                "add those that are missing, or remove those of another set"
-            )
-
-
 def _rows(name: str, path: Path) -> list[Coded]:
-    """The rows of one parquet file."""
+    """The rows of one parquet file, of which as many are there as its name says."""
+    total, count = re.search(r"-of-(\d+)", path.name), len(CLASSES[name])
+    there = len([*path.parent.glob(f"{path.name.split('-')[0]}-*.parquet")])
+    if total and int(total[1]) != there:
+        raise FileNotFoundError(
+            f"{path} is one of {int(total[1])} files by its name, but {there} are there: add the "
+            "missing ones, or remove those of another set"
+        )
+    table, label = _table(name, path), COLUMN[name]
+    labels = table[label].to_pylist()
+    if wrong := [i for i, y in enumerate(labels) if y not in range(count)]:
+        raise FileNotFoundError(
+            f"{path}, row {wrong[0]}: {label} is {labels[wrong[0]]}, not a number from 0 to "
+            f"{count - 1}: put the files of {name} there"
+        )
+    rows = zip(table["img.bytes"], labels, strict=True)
+    return [Coded(f"{path}, row {i}", bytes_.as_py, y) for i, (bytes_, y) in enumerate(rows)]
+
+
+def _table(name: str, path: Path) -> Any:
+    """The columns of a parquet file that are needed."""
     try:
         from pyarrow import parquet
     except ImportError as error:
@@ -109,86 +115,65 @@ def _rows(name: str, path: Path) -> list[Coded]:
             f"{path} has the columns {there}; {name} needs img (bytes and path) and "
             f"{COLUMN[name]}: put the files of {name} there"
         )
-    contents, labels = (table[column].to_pylist() for column in columns)
-    count = len(CLASSES[name])
-    for i, label in enumerate(labels):
-        if label not in range(count):
-            raise FileNotFoundError(
-                f"{path}, row {i}: {COLUMN[name]} is {label}, not a number from 0 to {count - 1}: "
-                f"put the files of {name} there"
-            )
-    pairs = zip(contents, labels, strict=True)
-    return [Coded(f"{path}, row {i}", *pair) for i, pair in enumerate(pairs)]
+    return table
 
 
-def _folder(name: str, root: Path) -> list[list[Coded]] | None:
-    """The images in folders named after the parts and their classes."""
+def _folders(name: str, root: Path) -> list[list[Coded]] | None:
+    """The images in folders named after parts and classes, or in a zip of these."""
     for home in (root / name, root):
         paths = [path for part in PARTS for path in home.glob(f"{part}/*/*")]
-        files = {path.relative_to(home).as_posix(): path for path in paths}
-        if found := _labelled(name, home, files):
-            return [[Coded(str(files[n]), files[n].read_bytes(), y) for n, y in p] for p in found]
-    return None
-
-
-def _zip(name: str, root: Path) -> list[list[Coded]] | None:
-    """The images in a zip of such folders."""
-    named, others = root / f"{name}.zip", [*root.glob("*.zip")]
-    if not named.is_file() and len(others) != 1:
+        files = {path.relative_to(home).as_posix(): path.read_bytes for path in paths}
+        if parts := _labelled(name, home, files):
+            return parts
+    zips = [root / f"{name}.zip"]
+    if not zips[0].is_file() and len(zips := [*root.glob("*.zip")]) != 1:
         return None
-    path = named if named.is_file() else others[0]
     try:
-        with ZipFile(path) as file:
-            files = {n: file.read(n) for n in file.namelist() if IMAGE.fullmatch(n)}
-    except Exception as error:  # a damaged file raises anything
-        raise FileNotFoundError(f"{path} is damaged ({error}): replace it") from error
-    found = _labelled(name, path, files)
-    return found and [[Coded(f"{path}, {n}", files[n], y) for n, y in p] for p in found]
+        packed = ZipFile(zips[0])
+    except (BadZipFile, OSError) as error:
+        raise FileNotFoundError(f"{zips[0]} is damaged ({error}): replace it") from error
+    return _labelled(name, zips[0], {n: partial(packed.read, n) for n in packed.namelist()})
 
 
-def _labelled(name: str, home: Path, files: Iterable[str]) -> list[list[tuple[str, int]]] | None:
-    """The names of both parts' images with their labels; None if there is no image.
-
-    Each part is in one fixed random order: the first images are of all classes.
-    """
-    parts: dict[str, list[tuple[str, int]]] = {part: [] for part in PARTS}
+def _labelled(
+    name: str, home: Path, files: Mapping[str, Callable[[], bytes]]
+) -> list[list[Coded]] | None:
+    """The images among the files, in one random order: the first of them are of all classes."""
+    parts: dict[str, list[Coded]] = {part: [] for part in PARTS}
     for file in sorted(files):
         if match := IMAGE.fullmatch(file):
-            part, folder = match.groups()
-            if folder not in CLASSES[name]:
+            if (folder := match[2]) not in CLASSES[name]:
                 raise FileNotFoundError(
-                    f"{home} holds {file}, but {folder!r} is no class of {name} (they are "
-                    f"{', '.join(CLASSES[name][:3])}, ...): rename or remove that folder"
+                    f"{home / file}: {folder!r} is no class of {name} (these are "
+                    f"{', '.join(CLASSES[name][:3])}, ...): rename or remove the folder"
                 )
-            parts[part].append((file, CLASSES[name].index(folder)))
-    if not _has_both(parts, home, "PART/CLASS/*.png"):
-        return None
+            label = CLASSES[name].index(folder)
+            parts[match[1]].append(Coded(str(home / file), files[file], label))
     for images in parts.values():
         random.Random(0).shuffle(images)
-    return [*parts.values()]
+    return [*parts.values()] if _has_both(parts, home, "{}/CLASS/*.png") else None
 
 
-def _decoded(images: Sequence[Coded]) -> np.ndarray:
-    """The pixels, uint8 ``(N, 32, 32, 3)``, decoded by several threads."""
+def _pixels(images: Sequence[Coded]) -> np.ndarray:
+    """uint8 ``(N, 32, 32, 3)``, decoded by several threads."""
     pixels = np.empty((len(images), *SHAPE), np.uint8)
     with ThreadPool(min(8, os.cpu_count() or 1)) as pool:
-        for target, content in zip(pixels, pool.imap(_decode, images, 256), strict=True):
-            target[:] = np.frombuffer(content, np.uint8).reshape(SHAPE)
+        for target, row in zip(pixels, pool.imap(_decoded, images, 256), strict=True):
+            target[:] = np.frombuffer(row, np.uint8).reshape(SHAPE)
     return pixels
 
 
-def _decode(image: Coded) -> bytes:
+def _decoded(image: Coded) -> bytes:
     """The 3,072 bytes of an image."""
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(image.content), formats=("PNG", "WEBP", "JPEG")) as picture:
-            found = (*picture.size, picture.mode)
-            if found == (32, 32, "RGB"):
+        with Image.open(BytesIO(image.content()), formats=("PNG", "WEBP", "JPEG")) as picture:
+            width, height, mode = *picture.size, picture.mode
+            if (width, height, mode) == (32, 32, "RGB"):
                 return picture.tobytes()
     except Exception as error:  # damaged bytes raise anything
         raise FileNotFoundError(f"{image.place} is damaged ({error}): replace it") from error
     raise FileNotFoundError(
-        f"{image.place} is {found[0]}x{found[1]}, {found[2]}; CIFAR's images are 32x32, RGB: "
-        "put the original there"
+        f"{image.place} is {width}x{height}, {mode}; CIFAR's images are 32x32, RGB: replace it"
     )

@@ -1,8 +1,9 @@
 """The files of torchvision's image sets: found, verified, unpacked or downloaded, and read.
 
-torchvision reads them all.  Files put somewhere by hand are verified and unpacked to where it looks
-for them: the ``.tar.gz`` of CIFAR-10 or CIFAR-100 (Krizhevsky 2009), or the four ``.gz`` files of
-Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), which are also a Debian package.
+torchvision reads them all but those of :mod:`.cifar_files`.  Files put somewhere by hand are
+verified and unpacked to where it looks for them: the ``.tar.gz`` of CIFAR-10 or CIFAR-100
+(Krizhevsky 2009), or the four ``.gz`` files of Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), which
+are also a Debian package.
 """
 
 import gzip
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+from warnings import warn
 
 import numpy as np
 import torch
@@ -73,38 +75,38 @@ def read(
     Raises ``FileNotFoundError`` saying what to do for files that are missing or damaged.
     """
     kind, root = _kind(name), root.expanduser()
-    if name in CIFAR_MIRRORS and (others := _read_cifar_files(name, root, download)):
-        return others
+    if name in CIFAR_MIRRORS and (parts := _other_cifar(name, root, download)):
+        return parts
     prepare = _prepare_fashion if name == "fashion_mnist" else _prepare_cifar
     with TemporaryDirectory() as spare:
         try:
             place = prepare(name, root, Path(spare), mirrors if download else None)
-            parts = [kind(str(place), train=train) for train in (True, False)]
+            sets = [kind(str(place), train=train) for train in (True, False)]
         except _Damaged:
             raise
         except (RuntimeError, OSError, ValueError, AssertionError) as error:
             raise FileNotFoundError(_advice(name, root, error)) from error
-    return [Part(np.asarray(p.data), torch.as_tensor(p.targets), len(p.classes)) for p in parts]
+    return [Part(np.asarray(p.data), torch.as_tensor(p.targets), len(p.classes)) for p in sets]
 
 
-def _read_cifar_files(name: str, root: Path, download: bool) -> list[Part]:
-    """CIFAR's parts from other files than torchvision's, if those are not there; else none.
+def _other_cifar(name: str, root: Path, download: bool) -> list[Part]:
+    """CIFAR's parts from other files than torchvision's, or nothing: torchvision's come first.
 
-    With ``download``, files that cannot be read are passed over: the original replaces them.
+    Those that cannot be read are passed over, with a warning, if the originals may be downloaded.
     """
     kind = _kind(name)
-    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], "")]
-    unpacked = all((root / kind.base_folder / file).is_file() for file, _ in files)
-    if unpacked or (root / kind.filename).is_file():
+    files = [root / kind.base_folder / file for file, _ in [*kind.train_list, *kind.test_list]]
+    if (root / kind.filename).is_file() or all(file.is_file() for file in files):
         return []
     try:
-        found = cifar_files.read(name, root) or []
-    except FileNotFoundError:
+        parts = cifar_files.read(name, root)
+    except FileNotFoundError as error:
         if not download:
             raise
+        warn(f"{error}. Now the original files are downloaded", stacklevel=5)
         return []
     classes = len(cifar_files.CLASSES[name])
-    return [Part(pixels, torch.from_numpy(labels), classes) for pixels, labels in found]
+    return [Part(pixels, torch.from_numpy(labels), classes) for pixels, labels in parts]
 
 
 def _prepare_cifar(name: str, root: Path, spare: Path, mirrors: Sequence[str] | None) -> Path:
@@ -232,8 +234,9 @@ def _advice(name: str, root: Path, error: Exception) -> str:
     if name != "fashion_mnist":
         kind = _kind(name)
         return message + (
-            f"By hand: put {kind.filename} (MD5 {kind.tgz_md5}) from "
-            f"{' or '.join(_addresses(name))} into {root}"
+            "Hugging Face's train-*.parquet and test-*.parquet, or train/CLASS/*.png and "
+            "test/CLASS/*.png, will do, too. By hand: put "
+            f"{kind.filename} (MD5 {kind.tgz_md5}) from {' or '.join(_addresses(name))} into {root}"
         )
     files = ", ".join(f"{file}.gz" for file in FASHION)
     return message + (

@@ -149,7 +149,7 @@ def real_images(
     return found or load()
 
 
-def fingerprint(images: Real, samples: int = 64) -> str:
+def _fingerprint(images: Real, samples: int = 64) -> str:
     """SHA-256 of some of the images' pixels, spread evenly: other data, another fingerprint."""
     chosen = torch.linspace(0, len(images) - 1, min(samples, len(images))).long().tolist()
     some = torch.cat([pixels(images, range(i, i + 1)) for i in chosen]).cpu()
@@ -177,7 +177,7 @@ def key_of(name: str, split: str, images: Real, extractor: Extractor) -> dict[st
         "n": len(images),
         "size": size,
         "channels": channels,
-        "pixels": fingerprint(images),
+        "pixels": _fingerprint(images),
         "features": extractor.sha,
     }
 
