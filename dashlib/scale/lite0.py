@@ -45,7 +45,8 @@ def _packaged() -> tuple[Any, Path]:
 class Lite0(nn.Module):
     """uint8 images ``(N, 1 or 3, H, W)`` -> features ``(N, 1280)``, float32, on its device.
 
-    Computed in IEEE float32, on a GPU in fp16 if ``half``; ``batch`` images at a time.
+    Computed in IEEE float32, on a GPU in fp16 if ``half``; ``batch`` images at a time (on a CPU
+    4, which its caches hold: several times faster).
     """
 
     def __init__(self, net: nn.Module, *, half: bool = False, batch: int = 500) -> None:
@@ -64,7 +65,9 @@ class Lite0(nn.Module):
             )
         net = network.from_name("efficientnet-lite0")
         net.load_state_dict(read_pickled(path))
-        return cls(net, **how).to(device)
+        on_cpu = torch.device(device).type == "cpu"
+        layout = torch.channels_last if on_cpu else torch.contiguous_format  # the faster one
+        return cls(net, **how).to(device).to(memory_format=layout)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -72,8 +75,9 @@ class Lite0(nn.Module):
         if images.dtype != torch.uint8:
             raise ValueError(f"images of {images.dtype}: features are of uint8 pixels")
         device = next(self.parameters()).device
+        parts = images.split(self.batch if device.type == "cuda" else min(self.batch, 4))
         with numerics(device.type):
-            return torch.cat([self._features(p.to(device)) for p in images.split(self.batch)])
+            return torch.cat([self._features(part.to(device)) for part in parts])
 
     def _features(self, images: Tensor) -> Tensor:
         x = images.expand(-1, 3, -1, -1).float()
