@@ -41,6 +41,7 @@ class Plan:
     data: Path
     weights: Path
     rows: tuple[str, ...] = DEFAULT
+    given: tuple[str, ...] = ()  # students that are scored as they lie in ``weights``
     minutes: float = 13.0
     device: str = "cuda"
     train: float = 0.74  # of the minutes, from the start: until then students train
@@ -104,7 +105,8 @@ def read(work: Path) -> tuple[Plan, float]:
     content = json.loads((work / "plan.json").read_text())
     started = content.pop("started")
     paths = {k: Path(content[k]) for k in ("work", "data", "weights")}
-    return Plan(**{**content, **paths, "rows": tuple(content["rows"])}), started
+    rows = {k: tuple(content[k]) for k in ("rows", "given")}
+    return Plan(**{**content, **paths, **rows}), started
 
 
 def until(work: Path, part: float) -> float:

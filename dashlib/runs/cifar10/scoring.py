@@ -62,7 +62,7 @@ class Scoring:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        kinds = {spec.unet: spec.unet for spec in plan.specs().values()}
+        kinds = dict.fromkeys(plan.spec(row).unet for row in (*plan.rows, *plan.given))
         self.nets = {cfg: Half(UNet(cfg), plan.device) for cfg in (plan.teacher, *kinds)}
         for net in self.nets.values():
             self._warm(net)
@@ -107,7 +107,8 @@ class Scoring:
         """The network of a row with its weights in it."""
         net = self._net(row)
         if row != "teacher":
-            path = self.plan.work / "students" / f"{row}-s0.safetensors"
+            made = self.plan.weights if row in self.plan.given else self.plan.work / "students"
+            path = made / f"{row}-s0.safetensors"
             load_into(net.model, read_tensors(path), str(path))
         return net
 
@@ -141,7 +142,7 @@ class Scoring:
 def tasks(plan: Plan) -> Iterator[tuple[str, str, str, int]]:
     """(model, guidance, sampler, samples), most wanted first."""
     for label, sampler, n in plan.wanted():
-        for row in ("teacher", *plan.rows):
+        for row in ("teacher", *plan.rows, *plan.given):
             yield row, label, sampler, n
 
 
@@ -158,7 +159,7 @@ def evaluate(plan: Plan) -> None:
     wait_for(
         lambda: timed.exists() or time.time() > until(plan.work, plan.bench), "the timing", 1e12
     )
-    for row in plan.rows:
+    for row in (*plan.rows, *plan.given):
         scoring.gap(row)
     scoring.save()
     took: dict[tuple[bool, int], float] = {}
