@@ -49,8 +49,8 @@ def load(
 def which(name: str, part: Literal["train", "test"], images: Images) -> str:
     """Whether these are the original images of that part, in any order, as a phrase.
 
-    Says "original pixels" (and labels), "not the original: N images (...)", or that no fingerprint
-    is known: a fingerprint can't tell a subset of the original from anything else.
+    Says "original pixels" (and labels), "not the original: N images (...)", or "unknown: ..." where
+    no fingerprint is kept.  A fingerprint cannot tell a subset of the original from other images.
     """
     if (name, part) not in CIFAR_PRINTS:
         return f"unknown: no fingerprint of {name}, {part}, is kept"

@@ -105,7 +105,7 @@ def _other_cifar(name: str, root: Path, download: bool) -> list[Part]:
             raise
         warn(f"{error}. Now the original files are downloaded", stacklevel=5)
         return []
-    classes = len(cifar_files.CLASSES[name])
+    classes = len(cifar_files.CLASS_NAMES[name])
     return [Part(pixels, torch.from_numpy(labels), classes) for pixels, labels in parts]
 
 
