@@ -11,7 +11,7 @@ from dashlib.losses import OBJECTIVES, make_objective, mse, teacher_of
 
 PLAIN = [name for name in OBJECTIVES if name != "fitnets"]  # fitnets: tests/test_fitnets.py
 WITH_TEACHER = [name for name in PLAIN if name != "scratch"]
-BOTH = ("composite", "multi_w", "gap_match", "dash")  # train the null branch
+BOTH = ("composite", "multi_w", "gap_match", "dash", "dash_sampled")  # train the null branch
 TERMS = {
     "scratch": {"denoising"},
     "cond_only": {"imitation"},
@@ -21,6 +21,7 @@ TERMS = {
     "gap_match": {"gap"},
     "single_head": {"guided"},
     "dash": {"imitation", "unconditional", "anchor"},
+    "dash_sampled": {"sampled"},
 }
 
 
