@@ -115,7 +115,7 @@ _AT = ("1.5", "TAG", "4")
 
 def side_by_side(rows: Mapping[str, Tensor], title: str = "") -> Figure:
     """Rows of ten pictures, one of each class, from the same starting noise."""
-    size = (7.2, 0.75 * len(rows) + 0.5)
+    size = (7.2, 0.68 * len(rows) + 0.4)
     figure = plots.image_rows({name: images[:10] for name, images in rows.items()}, size=size)
     figure.axes[0].set_title(title)
     return figure
@@ -126,9 +126,9 @@ def errors(found: Mapping[str, Run]) -> Figure:
 
     Root mean squares of pixels in [-1, 1], over pairs up to t = 970, where sampling starts.
     """
-    figure, grid = plots.axes(1, 3, size=(8.6, 3.6))
+    figure, grid = plots.axes(1, 3, size=(8.6, 4.6))
     panels = {"gap": ("gap", "image"), "a branch": ("cond", "image")}
-    panels |= {"a branch: mean colour": ("cond", "dc")}
+    panels |= {"its mean colour": ("cond", "dc")}
     for ax, (title, (part, key)) in zip(grid[0], panels.items(), strict=True):
         for row, run in found.items():
             if row != "teacher":
@@ -136,8 +136,9 @@ def errors(found: Mapping[str, Run]) -> Figure:
                 x = np.array(sorted(of)) + 25
                 ax.plot(x, [of[t] for t in sorted(of)], color=SHADES[row], label=STUDENTS[row])
         ax.set(yscale="log", title=title, xlabel="timestep t", ylim=(0.001, 1))
+        ax.set(xticks=(0, 500, 1000), xlim=(0, 1000))
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
     return figure
 
 
