@@ -1,11 +1,12 @@
 """Steps and forward passes of CIFAR-10's networks: plain, ours in eager mode, captured.
 
 ``python -m benchmarks.captured_steps --device cuda`` (an idle H100: three minutes, two of them to
-compile) writes medians, in seconds, and the largest kernels of the teacher's training step; ``--dry``
-sees it through on a CPU.  Stored: ``results/bench/captured-cifar10-h100.json``.
+compile) writes medians, in seconds, and the largest kernels of the teacher's training step;
+``--dry`` sees it through on a CPU.  Stored: ``results/bench/captured-cifar10-h100.json``.
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def seconds(call: Call, times: int, device: str) -> list[float]:
         for _ in range(times):
             call()
             marks.append(time.perf_counter())
-        return [b - a for a, b in zip(marks, marks[1:], strict=False)]
+        return [b - a for a, b in itertools.pairwise(marks)]
     events = [torch.cuda.Event(enable_timing=True) for _ in range(times + 1)]
     torch.cuda.synchronize()
     events[0].record()
@@ -50,7 +51,7 @@ def seconds(call: Call, times: int, device: str) -> list[float]:
         call()
         event.record()
     torch.cuda.synchronize()
-    return [a.elapsed_time(b) / 1e3 for a, b in zip(events, events[1:], strict=False)]
+    return [a.elapsed_time(b) / 1e3 for a, b in itertools.pairwise(events)]
 
 
 class Timing:
@@ -67,7 +68,9 @@ class Timing:
             UNet(spec.unet).to(self.device), make_objective("dash"), Uniform(Schedule()), spec.train
         )
         fast(self.student.model, self.device)
-        self.distillation = CoTraining({"dash": self.student}, {"dash": 1}, self.stream, self.teacher)
+        self.distillation = CoTraining(
+            {"dash": self.student}, {"dash": 1}, self.stream, self.teacher
+        )
         self.distillation.compute(update=False)
         batch = 8 if plan.dry else 256
         learner = DeviceTrainer(
@@ -177,13 +180,17 @@ class Timing:
             "distillation: Trainer, bf16": seconds(self.eager_step(), 2 * few, device),
             "distillation: captured": seconds(lambda: self.distillation.round(0.5), n, device),
             "teacher's training: captured": seconds(lambda: self.training.round(0.5), n, device),
-            **{f"forward, fp16, captured: {k}": seconds(self.forward(k), n, device) for k in self.half},
+            **{
+                f"forward, fp16, captured: {k}": seconds(self.forward(k), n, device)
+                for k in self.half
+            },
             **latencies,
         }
         return {name: {"median": median(v), "calls": len(v)} for name, v in timed.items()}
 
 
 def main() -> None:
+    """Time everything and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, default=Path("captured-steps.json"))

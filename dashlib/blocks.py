@@ -60,7 +60,9 @@ class UNetConfig:
             raise ValueError(f"groups={self.groups} must divide every width {widths}")
         check_null_init(self.null_init)
         if self.prediction not in get_args(Prediction):
-            raise ValueError(f"prediction {self.prediction!r}: one of {', '.join(get_args(Prediction))}")
+            raise ValueError(
+                f"prediction {self.prediction!r}: one of {', '.join(get_args(Prediction))}"
+            )
 
     @property
     def null_label(self) -> int:

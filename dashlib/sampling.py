@@ -35,8 +35,8 @@ def timesteps(
 ) -> Tensor:
     """The timesteps visited, descending, shape ``(steps,)``.
 
-    ``linspace``: from ``start`` (T - 1 if left out) to 0, both included.  ``leading``: multiples of ``T // steps`` from 0,
-    so that sampling begins below T - 1 (the DASH release's spacing).
+    ``linspace``: from ``start`` (T - 1 if left out) to 0, both included.  ``leading``: multiples of
+    ``T // steps`` from 0, so that sampling begins below T - 1 (the DASH release's spacing).
     """
     if not 1 <= steps <= T:
         raise ValueError(f"steps={steps}: a number from 1 to the schedule's {T} timesteps")

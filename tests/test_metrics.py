@@ -311,7 +311,8 @@ def test_an_error_in_the_image_is_that_of_eps_scaled():
     moved = schedule.predict_x0(x_t.double(), error.double(), t)
     moved -= schedule.predict_x0(x_t.double(), torch.zeros_like(error).double(), t)
     torch.testing.assert_close(found["image"], moved.square().mean((1, 2, 3)))
-    torch.testing.assert_close(found["image"], error.double().square().mean((1, 2, 3)) * (1 - a) / a)
+    scaled = error.double().square().mean((1, 2, 3)) * (1 - a) / a
+    torch.testing.assert_close(found["image"], scaled)
     torch.testing.assert_close(found["dc"], moved.mean((2, 3)).square().mean(1))
     torch.testing.assert_close(found["image"], found["dc"] + found["low"] + found["high"])
 

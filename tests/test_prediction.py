@@ -97,9 +97,7 @@ def test_ddim_from_the_last_step_recovers_a_gaussian():
 
     def perfect(x_t, t):
         a = schedule.alpha_bar(t).float()[:, None, None, None]
-        v = (a.sqrt() * (1 - a).sqrt() * (1 - s**2) * x_t - (1 - a).sqrt() * m) / (
-            a * s**2 + 1 - a
-        )
+        v = (a.sqrt() * (1 - a).sqrt() * (1 - s**2) * x_t - (1 - a).sqrt() * m) / (a * s**2 + 1 - a)
         return (1 - a).sqrt() * x_t + a.sqrt() * v  # as the network combines them
 
     x_T = torch.randn(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))

@@ -234,7 +234,7 @@ def test_a_start_below_the_last_timestep():
 
 @pytest.mark.parametrize("start", [-1, 1000])
 def test_a_start_outside_the_schedule_is_an_error(start):
-    with pytest.raises(ValueError, match="start=.*: from 0 to 999"):
+    with pytest.raises(ValueError, match=r"start=.*: from 0 to 999"):
         timesteps(1000, 3, start=start)
 
 

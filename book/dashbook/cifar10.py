@@ -154,5 +154,3 @@ def by_timestep(found: Mapping[str, Run], key: str, title: str) -> Figure:
     return plots.lines(
         curves, xlabel="timestep t", ylabel="", title=title, colors=colors, size=(7.0, 4.0)
     )
-
-

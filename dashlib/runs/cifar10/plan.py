@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from dashlib import data, datasets
+from dashlib import datasets
 from dashlib.checkpoints import write_atomically
+from dashlib.data import Dataset, Images
 from dashlib.guidance import GuidanceSchedule
 from dashlib.recipes import CIFAR10, ROWS, Spec
 from dashlib.unet import UNetConfig
@@ -85,12 +86,12 @@ class Plan:
         """How many of a round's two batches a student takes: all cost two passes a round."""
         return 2 if ROWS[row.partition("-")[0]].objective in ONE_PASS else 1
 
-    def dataset(self) -> data.Dataset:
+    def dataset(self) -> Dataset:
         """The images as bytes, on the device."""
         found = datasets.load("cifar10", self.data, dtype="uint8")
         if self.dry:
-            parts = (data.Images(p.x[:300], p.y[:300]) for p in (found.train, found.test))
-            found = data.Dataset(found.name, found.num_classes, *parts)
+            parts = (Images(p.x[:300], p.y[:300]) for p in (found.train, found.test))
+            found = Dataset(found.name, found.num_classes, *parts)
         return found.to(self.device)
 
     def write(self) -> None:
@@ -116,9 +117,7 @@ def until(work: Path, part: float) -> float:
     return started + 60 * plan.minutes * part
 
 
-def wait_for(
-    present: Callable[[], bool], what: str, deadline: float, pause: float = 0.3
-) -> None:
+def wait_for(present: Callable[[], bool], what: str, deadline: float, pause: float = 0.3) -> None:
     """Wait until something is there; ``TimeoutError`` at the deadline."""
     while not present():
         if time.time() > deadline:

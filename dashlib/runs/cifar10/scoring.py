@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
-from dashlib.data import Images, as_floats, to_bytes
+from dashlib.data import as_floats, to_bytes
 from dashlib.guidance import Branches, Guided
 from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict, spreads
 from dashlib.runs.cifar10.plan import SAMPLERS, Plan, until, wait_for
@@ -39,12 +39,13 @@ def draw(model: Half, label: str, sampler: str, n: int, plan: Plan) -> Tensor:
     return torch.cat(parts)
 
 
-def errors_by_timestep(student: Branches, teacher: Branches, noisy: NoisyPairs) -> dict[str, Any]:
+def errors_by_timestep(student: Branches, teacher: Branches, noisy: NoisyPairs) -> dict[int, Any]:
     """Root mean squares in the predicted image by range of timesteps, of both branches and the gap.
 
     Pairs above t = 970 are left out: no sample visits them.
     """
-    width, found = 1000 // BINS, {}
+    width = 1000 // BINS
+    found: dict[int, Any] = {}
     parts = {"cond": student.cond - teacher.cond, "uncond": student.uncond - teacher.uncond}
     parts |= {"gap": student.gap - teacher.gap}
     of = {name: image_errors(error, noisy.t, Schedule()) for name, error in parts.items()}
@@ -101,7 +102,7 @@ class Scoring:
         return self.nets[unet]
 
     def _answers(self, row: str) -> Branches:
-        return predict(self._net(row), self.noisy, batch_size=self.plan.chunk)  # type: ignore[arg-type]
+        return predict(self._net(row), self.noisy, batch_size=self.plan.chunk)
 
     def load(self, row: str) -> Half:
         """The network of a row with its weights in it."""
@@ -130,7 +131,9 @@ class Scoring:
         found["seconds"] = round(time.perf_counter() - clock, 2)
         self.report["models"].setdefault(row, {}).setdefault("scores", []).append(found)
         self.pictures[f"{row}|{label}|{sampler}"] = images[: self.plan.pictures].cpu()
-        print(row, label, sampler, n, round(found["fd"], 2), round(found["accuracy"], 3), flush=True)
+        print(
+            row, label, sampler, n, round(found["fd"], 2), round(found["accuracy"], 3), flush=True
+        )
 
     def save(self) -> None:
         """Write what is known so far."""

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,9 +29,10 @@ def collect(plan: Plan) -> list[str]:
     shared = {k: report[k] for k in ("floor", "probe_accuracy", "data_spreads", "teacher_gap_ms")}
     names = []
     for row in ("teacher", *plan.rows, *plan.given):
-        own = row == "teacher" or row in plan.given
+        given = row == "teacher" or row in plan.given
         stem = "teacher" if row == "teacher" else f"{row}-s0"
-        note = json.loads(((plan.weights if own else plan.work / "students") / f"{stem}.json").read_text())
+        folder = plan.weights if given else plan.work / "students"
+        note = json.loads((folder / f"{stem}.json").read_text())
         drawn = {k: v for k, v in pictures.items() if k.startswith(f"{row}|")}
         entry = report["models"][row] | (shared if row == "teacher" else {})
         names.append(_store(plan, row, note, entry, drawn))
@@ -44,7 +44,7 @@ def _store(
 ) -> str:
     """Store one run; returns its name."""
     teacher = Spec(
-        TEACHER, CIFAR10.teacher, CIFAR10.teacher_training, "scratch", "uniform",
+        TEACHER, plan.teacher, CIFAR10.teacher_training, "scratch", "uniform",
         batch_size=CIFAR10.teacher_batch,
     )  # fmt: skip
     spec = teacher if row == "teacher" else plan.spec(row)
@@ -67,7 +67,7 @@ def _store(
         "train": sum(s["seconds"] for s in stages),
         "score": round(sum(s["seconds"] for s in entry["scores"]), 1),
     }
-    made = next((s for s in reversed(stages) if "commit" in s), {})
+    made: dict[str, Any] = next((s for s in reversed(stages) if "commit" in s), {})
     where = {k: made[k] for k in ("commit", "hardware", "versions") if k in made}
     n = entry["scores"][0]["n"]
     run = results.Run(spec.name, asdict(spec), spec.seed, seconds, 0.0, n, metrics, **where)

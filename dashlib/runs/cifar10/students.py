@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,11 @@ def train(plan: Plan) -> None:
 
 def _followed(training: CoTraining, plan: Plan) -> Iterator[Rounds]:
     """Train, printing now and then."""
-    started = time.time()
+    started, rounds = time.time(), count()
 
     def left() -> tuple[float, float]:
+        if plan.dry:
+            return next(rounds), 2.0
         return time.time() - started, until(plan.work, plan.train) - started
 
     for seen in training.run(left):
@@ -122,8 +125,6 @@ def _followed(training: CoTraining, plan: Plan) -> Iterator[Rounds]:
             losses = {row: round(loss, 5) for row, loss in seen.losses.items()}
             print(f"{seen.done} rounds in {seen.seconds:.1f} s: {losses}", flush=True)
         yield seen
-        if plan.dry and seen.done >= 2:
-            return
 
 
 def _save(
