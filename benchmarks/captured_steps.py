@@ -1,9 +1,16 @@
-"""Seconds of steps and forward passes on this device, in one process on an otherwise idle GPU."""
+"""Steps and forward passes of CIFAR-10's networks: plain, ours in eager mode, captured.
 
+``python -m benchmarks.captured_steps --device cuda`` (an idle H100: three minutes, two of them to
+compile) writes medians, in seconds, and the largest kernels of the teacher's training step; ``--dry``
+sees it through on a CPU.  Stored: ``results/bench/captured-cifar10-h100.json``.
+"""
+
+import argparse
 import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -11,12 +18,11 @@ import torch
 from torch import Tensor
 
 from dashlib import results
-from dashlib.checkpoints import write_atomically
 from dashlib.data import with_teacher
 from dashlib.losses import Scratch, make_objective, mse
 from dashlib.recipes import CIFAR10
-from dashlib.runs.cifar10.plan import Plan, until, wait_for
-from dashlib.runs.cifar10.students import _noise, stream_of
+from dashlib.runs.cifar10.plan import Plan
+from dashlib.runs.cifar10.students import noise_images, stream_of
 from dashlib.scale.captured import CoTraining, DeviceTrainer, Half, fast
 from dashlib.scale.precision import numerics
 from dashlib.schedule import Schedule
@@ -48,12 +54,12 @@ def seconds(call: Call, times: int, device: str) -> list[float]:
 
 
 class Timing:
-    """What is timed; made, and compiled, while the GPU still works for others."""
+    """What is timed, made and compiled."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device, self.n = plan, plan.device, 2 if plan.dry else 200
         spec = plan.spec("dash-uniform")
-        self.stream = stream_of(_noise(plan), plan)
+        self.stream = stream_of(noise_images(plan), plan)
         self.plain_teacher = UNet(plan.teacher).to(self.device).eval().requires_grad_(False)
         self.plain_student = UNet(spec.unet).to(self.device)
         self.teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), self.device)
@@ -177,19 +183,32 @@ class Timing:
         return {name: {"median": median(v), "calls": len(v)} for name, v in timed.items()}
 
 
-def measure(plan: Plan) -> None:
-    """Compile, wait until the students are trained, then time."""
-    timing = Timing(plan)
-    print("compiled", flush=True)
-    deadline = until(plan.work, plan.train) + 120
-    wait_for((plan.work / "trained").exists, "the students", deadline)
-    report: dict[str, Any] = {
-        "batch": {"distillation": timing.stream.batch_size, "forward": len(timing.inputs[0]),
-                  "teacher's training": timing.training.stream.batch_size},
-        "seconds": timing.all(), "commit": results.commit(), "hardware": results.hardware(),
-        "versions": results.versions(),
-    }  # fmt: skip
-    if plan.device == "cuda":
-        report["kernels"] = timing.kernels()
-    write_atomically(plan.work / "timing.json", json.dumps(report, indent=1).encode())
-    (plan.work / "timed").touch()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path, default=Path("captured-steps.json"))
+    parser.add_argument("--dry", action="store_true", help="narrow networks and few steps")
+    options = parser.parse_args()
+    nowhere = Path()
+    plan = Plan(nowhere, nowhere, nowhere, device=options.device, dry=options.dry)
+    with numerics(options.device, "tf32" if options.device == "cuda" else "fp32"):
+        timing = Timing(plan)
+        report: dict[str, Any] = {
+            "batch": {
+                "distillation": timing.stream.batch_size,
+                "forward": len(timing.inputs[0]),
+                "teacher's training": timing.training.stream.batch_size,
+            },
+            "seconds": timing.all(),
+            "commit": results.commit(),
+            "hardware": results.hardware(),
+            "versions": results.versions(),
+        }
+        if options.device == "cuda":
+            report["kernels"] = timing.kernels()
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report["seconds"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -155,6 +155,18 @@ CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run'
     guidance=scales_of(1, 1.5, 2, 3, 4),
     flip=True,
 )
+CIFAR10_RUNS = tuple(  # one sweep of a quarter of an hour, and what it began with
+    f"cifar10/{name}"
+    for name in (
+        "teacher-uniform",
+        "dash-uniform-s0",
+        "dash-high_noise-s0",
+        "dash_v-high_noise-s0",
+        "cond_only_dropout_v-high_noise-s0",
+        "dash_sampled_v-high_noise-s0",
+    )
+)
+CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")
 SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}
 
 

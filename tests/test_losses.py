@@ -320,3 +320,22 @@ def test_an_unknown_option_names_the_known_ones():
         make_objective("composite", scale=4)
     with pytest.raises(ValueError, match="'scratch' takes no options"):
         make_objective("scratch", w=4)
+
+
+def test_sampled_branches_cost_half_and_mean_the_same(batch, student):
+    """Over many coins: p |e_u|^2 + (1 - p) |e_c|^2, from one forward of B images."""
+    e_c, e_u = 1.0, 2.0
+    model, found = student(batch, e_c, e_u), []
+    torch.manual_seed(0)
+    for p in (0.0, 0.25, 1.0):
+        terms = [make_objective("dash_sampled", p=p).terms(model, batch) for _ in range(300)]
+        found.append(torch.cat([term["sampled"] for term in terms]).mean().item())
+    assert found[0] == pytest.approx(e_c**2)
+    assert found[1] == pytest.approx(0.25 * e_u**2 + 0.75 * e_c**2, rel=0.1)
+    assert found[2] == pytest.approx(e_u**2)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1])
+def test_the_share_of_unconditional_branches_is_a_probability(p):
+    with pytest.raises(ValueError, match="a probability"):
+        make_objective("dash_sampled", p=p)

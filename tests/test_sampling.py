@@ -225,3 +225,24 @@ def test_options_out_of_range_are_errors(schedule, x_T, options, message):
 def test_a_wrong_option_is_an_error_before_the_first_step(schedule, x_T):
     with pytest.raises(ValueError, match="eta"):
         ddim(smooth, x_T, schedule, eta=2)
+
+
+def test_a_start_below_the_last_timestep():
+    assert timesteps(1000, 3, start=970).tolist() == [970, 485, 0]
+    assert timesteps(1000, 4).tolist() == timesteps(1000, 4, start=999).tolist()
+
+
+@pytest.mark.parametrize("start", [-1, 1000])
+def test_a_start_outside_the_schedule_is_an_error(start):
+    with pytest.raises(ValueError, match="start=.*: from 0 to 999"):
+        timesteps(1000, 3, start=start)
+
+
+def test_leading_has_its_own_start():
+    with pytest.raises(ValueError, match="only with spacing 'linspace'"):
+        timesteps(1000, 3, "leading", start=970)
+
+
+def test_ddim_begins_at_its_start(schedule, x_T):
+    seen = [i.t for i in ddim(lambda x, t: x, x_T, schedule, steps=3, start=970)]
+    assert seen == [970, 485, 0]

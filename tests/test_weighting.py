@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from dashlib.schedule import Schedule
-from dashlib.weighting import TIRT, WEIGHTINGS, MinSNR, Uncertainty, make_weighting, transfer
+from dashlib.weighting import (
+    TIRT,
+    WEIGHTINGS,
+    HighNoise,
+    MinSNR,
+    Uncertainty,
+    make_weighting,
+    transfer,
+)
 
 ALL = torch.arange(1000)
 
@@ -199,3 +207,15 @@ def test_an_unknown_name_lists_the_names(schedule):
 def test_an_unknown_option_of_tirt_is_an_error(schedule, options):
     with pytest.raises(ValueError, match="base is 'published' or 'eps', normalize is 'timesteps'"):
         TIRT(schedule, **options)
+
+
+def test_high_noise_is_a_bounded_inverse_of_the_signal(schedule):
+    weights = make_weighting("high_noise", schedule).importance()
+    signal = schedule.alpha_bar(torch.arange(schedule.T)).sqrt()
+    below = signal > 1 / 20
+    ratio = weights * signal
+    torch.testing.assert_close(ratio[below], ratio[:1].double().expand(int(below.sum())).float(),
+                               check_dtype=False, rtol=1e-5, atol=0)  # fmt: skip
+    assert weights[~below].unique().numel() == 1, "beyond the bound: all alike"
+    assert (weights.max() / weights.min()).item() == pytest.approx(20, rel=1e-3)
+    assert HighNoise(schedule, bound=1.0).importance().unique().numel() == 1

@@ -1,4 +1,4 @@
-"""The processes of a sweep: compilers, students, timing and scoring share one GPU."""
+"""The processes of a sweep: compilers, students and scoring share one GPU."""
 
 import os
 import sys
@@ -34,16 +34,13 @@ def _stage(name: str, work: Path) -> None:
 
 
 def _work(name: str, plan: Plan) -> None:
-    from dashlib.runs.cifar10 import scoring, students, timing
+    from dashlib.runs.cifar10 import scoring, students
 
     stage, _, row = name.partition(":")
     if stage == "compile":
         students.compile_row(plan, row)
     elif stage == "students":
         students.train(plan)
-    elif stage == "timing":
-        os.nice(10)
-        timing.measure(plan)
     else:
         os.nice(5)
         scoring.evaluate(plan)
@@ -53,7 +50,7 @@ def stages(plan: Plan) -> list[str]:
     """The names of the processes: a compiler for each step that differs, then the stages."""
     kinds = {(s.unet, plan.share(row)): row for row, s in reversed(plan.specs().items())}
     compilers = [f"compile:{row}" for row in kinds.values()] if plan.device == "cuda" else []
-    return [*compilers, "students", "scoring", "timing"]
+    return [*compilers, "students", "scoring"]
 
 
 def run(plan: Plan) -> dict[str, int]:

@@ -60,7 +60,7 @@ def stream_of(images: data.Images, plan: Plan) -> data.Stream:
     return data.Stream(images, Schedule(), null, spec.batch_size, seed=spec.seed, flip=True)
 
 
-def _noise(plan: Plan) -> data.Images:
+def noise_images(plan: Plan) -> data.Images:
     """Images to compile with while the real ones are on their way."""
     shape = (8, 3, 32, 32)
     x = torch.randint(256, shape, dtype=torch.uint8, device=plan.device)
@@ -72,7 +72,7 @@ def compile_row(plan: Plan, row: str) -> None:
     found = trainers(plan, dict.fromkeys(plan.rows))[row]
     teacher = UNet(plan.spec(row).unet).to(plan.device)  # any network: it is not compiled
     shares = {row: plan.share(row)}
-    training = CoTraining({row: found}, shares, stream_of(_noise(plan), plan), teacher)
+    training = CoTraining({row: found}, shares, stream_of(noise_images(plan), plan), teacher)
     training.compute(update=False)
 
 
@@ -99,7 +99,7 @@ def train(plan: Plan) -> None:
     teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), plan.device)
     found = trainers(plan, starts)
     shares = {row: plan.share(row) for row in plan.rows}
-    training = CoTraining(found, shares, stream_of(_noise(plan), plan), teacher)
+    training = CoTraining(found, shares, stream_of(noise_images(plan), plan), teacher)
     training.compute(update=False)
     print(f"{len(found)} students compiled", flush=True)
     wait_for_images(plan, deadline)

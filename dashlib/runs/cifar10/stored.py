@@ -1,0 +1,75 @@
+"""From a sweep's work folder to stored runs."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib import results
+from dashlib.checkpoints import load_into, read_tensors
+from dashlib.data import to_bytes
+from dashlib.recipes import CIFAR10, CIFAR10_SHIPPED, Spec
+from dashlib.runs.cifar10.plan import TEACHER, Plan
+from dashlib.runs.experiments import generate, half
+from dashlib.unet import UNet, count_parameters
+
+REDRAWN = 1  # pictures at each guidance scale that a CPU can draw again from the weights
+
+
+def collect(plan: Plan) -> list[str]:
+    """Store the teacher and every student of the sweep; the runs' names.
+
+    ``plan.weights`` holds ``teacher.json`` and, for given students, ``ROW-s0.json``: the stages of
+    training that made them.  Weights of other runs than ``CIFAR10_SHIPPED`` are not kept.
+    """
+    report = json.loads((plan.work / "report.json").read_text())
+    pictures = read_tensors(plan.work / "pictures.safetensors")
+    shared = {k: report[k] for k in ("floor", "probe_accuracy", "data_spreads", "teacher_gap_ms")}
+    names = []
+    for row in ("teacher", *plan.rows, *plan.given):
+        own = row == "teacher" or row in plan.given
+        stem = "teacher" if row == "teacher" else f"{row}-s0"
+        note = json.loads(((plan.weights if own else plan.work / "students") / f"{stem}.json").read_text())
+        drawn = {k: v for k, v in pictures.items() if k.startswith(f"{row}|")}
+        entry = report["models"][row] | (shared if row == "teacher" else {})
+        names.append(_store(plan, row, note, entry, drawn))
+    return names
+
+
+def _store(
+    plan: Plan, row: str, note: dict[str, Any], entry: dict[str, Any], drawn: dict[str, Tensor]
+) -> str:
+    """Store one run; returns its name."""
+    teacher = Spec(
+        TEACHER, CIFAR10.teacher, CIFAR10.teacher_training, "scratch", "uniform",
+        batch_size=CIFAR10.teacher_batch,
+    )  # fmt: skip
+    spec = teacher if row == "teacher" else plan.spec(row)
+    stages, steps = note["stages"], sum(s["steps"] for s in note["stages"])
+    spec = replace(spec, train=replace(spec.train, steps=steps))
+    model = UNet(spec.unet)
+    metrics = {"parameters": count_parameters(model), "stages": stages, **entry}
+    trace = {"|".join(k.split("|")[1:]): v for k, v in drawn.items()}
+    parts: dict[str, dict[str, Tensor]] = {"trace": trace}
+    if "losses" in note:
+        trace["curve.rounds|seconds|loss"] = torch.tensor(note["losses"])
+    if spec.name in CIFAR10_SHIPPED:
+        path = plan.work / "students" / f"{row}-s0.safetensors"
+        load_into(model, read_tensors(path), str(path))
+        half(model)
+        scales = CIFAR10.guidance.values()
+        trace["samples"] = torch.stack([to_bytes(generate(model, w, REDRAWN)) for w in scales])
+        parts["weights"] = {k: v.half() for k, v in model.state_dict().items()}
+    seconds = {
+        "train": sum(s["seconds"] for s in stages),
+        "score": round(sum(s["seconds"] for s in entry["scores"]), 1),
+    }
+    made = next((s for s in reversed(stages) if "commit" in s), {})
+    where = {k: made[k] for k in ("commit", "hardware", "versions") if k in made}
+    n = entry["scores"][0]["n"]
+    run = results.Run(spec.name, asdict(spec), spec.seed, seconds, 0.0, n, metrics, **where)
+    results.store(run, **parts)
+    return spec.name

@@ -1,0 +1,194 @@
+"""Co-training: the step of the Trainer, shared batches, time-budgeted annealing, sound losses."""
+
+import itertools
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dashlib import data
+from dashlib.data import with_teacher
+from dashlib.losses import make_objective
+from dashlib.scale.captured import (
+    SOUND,
+    CoTraining,
+    DeviceTrainer,
+    Half,
+    annealed,
+    fast,
+)
+from dashlib.schedule import Schedule
+from dashlib.training import TrainConfig, Trainer
+from dashlib.unet import UNet
+from dashlib.weighting import HighNoise, Uniform
+
+CFG = TrainConfig(steps=4, lr=1e-3, ema=0.9)
+
+
+@pytest.fixture
+def images(tiny):
+    x = torch.rand(16, tiny.image_channels, tiny.image_size, tiny.image_size) * 2 - 1
+    return data.Images(x, torch.arange(16) % tiny.num_classes)
+
+
+def stream(images, tiny, seed=3):
+    return data.Stream(images, Schedule(), tiny.null_label, batch_size=4, seed=seed)
+
+
+def network(tiny, seed):
+    torch.manual_seed(seed)
+    return UNet(replace(tiny, dropout=0.0))
+
+
+def device_trainer(tiny, objective="dash", seed=0, cfg=CFG, weighting=Uniform):
+    model = network(tiny, seed)
+    return DeviceTrainer(model, make_objective(objective), weighting(Schedule()), cfg)
+
+
+def co(tiny, images, **trainers):
+    shares = {name: 2 if name == "sampled" else 1 for name in trainers}
+    return CoTraining(trainers, shares, stream(images, tiny), network(tiny, 9))
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_a_round_is_the_trainers_step(tiny, images):
+    """Same batches, teacher, learning rates: the same weights and averages as Trainer.run."""
+    plain = Trainer(network(tiny, 0), make_objective("dash"), HighNoise(Schedule()), CFG)
+    batches = stream(images, tiny)
+    next(batches)  # what lies in the buffers while they are made
+    answered = with_teacher(batches, network(tiny, 9).eval())
+    records = list(plain.run(answered))
+
+    training = co(tiny, images, dash=device_trainer(tiny, weighting=HighNoise))
+    trainer = training.trainers["dash"]
+    for record in records:
+        training.feed()
+        trainer.prepare(record.lr)
+        training.compute()
+    torch.testing.assert_close(weights(trainer.model), weights(plain.model), rtol=0, atol=1e-4)
+    torch.testing.assert_close(weights(trainer.ema), weights(plain.ema), rtol=0, atol=1e-4)
+    moved = weights(network(tiny, 0)) - weights(plain.model)
+    assert moved.abs().median() > 1e-3, "each step moves a weight by about the learning rate"
+    mean = sum(r.loss for r in records) / len(records)
+    assert trainer.loss_sum.item() / len(records) == pytest.approx(mean, rel=1e-5)
+    assert trainer.step == plain.step == 4
+
+
+def test_captured_and_plain_rounds_call_one_function(tiny, images, monkeypatch):
+    training, calls = co(tiny, images, dash=device_trainer(tiny)), []
+    monkeypatch.setattr(training, "compute", lambda **how: calls.append(how))
+    training.round(0.5)
+    monkeypatch.setattr(training, "capture", True)
+    graphs = []
+
+    class Graph:
+        def replay(self):
+            graphs.append(1)
+
+    def capture():
+        training.compute()
+        training.graph = Graph()
+
+    monkeypatch.setattr(training, "_capture", capture)
+    training.round(0.5)
+    training.round(0.6)
+    assert len(calls) == 2, "once plain, once to record"
+    assert len(graphs) == 2, "then it is replayed"
+
+
+def test_one_pass_students_take_two_batches_and_two_steps(tiny, images):
+    sampled = device_trainer(tiny, "dash_sampled", seed=1)
+    training = co(tiny, images, dash=device_trainer(tiny), sampled=sampled)
+    seen = []
+    for name, trainer in training.trainers.items():
+        original = trainer.advance
+
+        def advance(batch, name=name, original=original):
+            seen.append((name, batch.x_t.sum().item()))
+            original(batch)
+
+        trainer.advance = advance
+    training.round(0.5)
+    of = {name: [x for n, x in seen if n == name] for name in training.trainers}
+    assert len(of["dash"]) == 1
+    assert len(set(of["sampled"])) == 2
+    assert of["dash"][0] == of["sampled"][0], "the first batch is everyone's"
+    assert {n: t.step for n, t in training.trainers.items()} == {"dash": 1, "sampled": 2}
+    assert sampled.averaged.updates == 2
+
+
+def test_students_do_not_see_each_other(tiny, images):
+    alone = co(tiny, images, dash=device_trainer(tiny))
+    beside = co(tiny, images, dash=device_trainer(tiny), scratch=device_trainer(tiny, "scratch", 1))
+    for training in (alone, beside):
+        for _ in range(3):
+            training.round(0.5)
+    first, second = (weights(t.trainers["dash"].model) for t in (alone, beside))
+    assert torch.equal(first, second)
+
+
+def test_without_a_teacher_scratch_trains_and_dash_says_what_to_do(tiny, images):
+    trainer = device_trainer(tiny, "scratch")
+    before = weights(trainer.model)
+    CoTraining({"scratch": trainer}, {"scratch": 1}, stream(images, tiny)).round(0.5)
+    assert not torch.equal(before, weights(trainer.model))
+    lonely = CoTraining({"dash": device_trainer(tiny)}, {"dash": 1}, stream(images, tiny))
+    with pytest.raises(ValueError, match="needs a teacher"):
+        lonely.round(0.5)
+
+
+def test_compiling_moves_nothing(tiny, images):
+    trainer = device_trainer(tiny)
+    before = weights(trainer.model)
+    co(tiny, images, dash=trainer).compute(update=False)
+    assert torch.equal(before, weights(trainer.model))
+
+
+def test_the_rate_rises_and_ends_at_nothing():
+    assert annealed(0) == annealed(1) == annealed(2) == 0
+    assert annealed(0.01) == pytest.approx(0.5, abs=0.01)
+    rates = [annealed(p / 100) for p in range(2, 101)]
+    assert max(rates) == rates[0] > 0.99
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_training_ends_by_the_clock_and_is_annealed(tiny, images):
+    training = co(tiny, images, dash=device_trainer(tiny))
+    clock = itertools.count()
+    seen = list(training.run(lambda: (next(clock), 2 * SOUND + 20.0)))
+    assert [s.done for s in seen] == [SOUND, 2 * SOUND, 2 * SOUND + 20]
+    assert training.trainers["dash"].lr.item() < 1e-3 * 1e-3, "almost none is left"
+    assert all(s.losses["dash"] > 0 for s in seen)
+
+
+def test_the_end_may_be_moved_while_it_trains(tiny, images):
+    training, start = co(tiny, images, dash=device_trainer(tiny)), time.perf_counter()
+    ends = iter([100.0] * 5 + [0.0] * 5)
+    seen = list(training.run(lambda: (time.perf_counter() - start, next(ends))))
+    assert [s.done for s in seen] == [5]
+
+
+def test_a_loss_that_is_not_finite_names_its_student(tiny, images):
+    broken = device_trainer(tiny, seed=1)
+    with torch.no_grad():
+        next(broken.model.parameters()).fill_(torch.nan)
+    training = co(tiny, images, good=device_trainer(tiny), broken=broken)
+    clock = itertools.count()
+    with pytest.raises(FloatingPointError, match="loss of broken is not finite: lower"):
+        list(training.run(lambda: (next(clock), 3.0)))
+
+
+def test_half_is_the_network_itself_on_a_cpu(tiny):
+    model = network(tiny, 0)
+    x, y = torch.randn(2, tiny.image_channels, tiny.image_size, tiny.image_size), torch.arange(2)
+    t = torch.tensor([5, 900])
+    net = Half(model, "cpu")
+    assert net.null_label == model.null_label
+    assert net.cfg == model.cfg
+    with torch.no_grad():
+        assert torch.equal(net(x, t, y), model.eval()(x, t, y))
+    assert fast(model, "cpu") is model
