@@ -35,12 +35,10 @@ from dashlib.unet import (
     STUDENT_CIFAR10,
     STUDENT_CIFAR100,
     STUDENT_DIGITS,
-    STUDENT_FASHION,
     STUDENT_IMAGENET64,
     TEACHER_CIFAR10,
     TEACHER_CIFAR100,
     TEACHER_DIGITS,
-    TEACHER_FASHION,
     TEACHER_IMAGENET64,
     UNet,
     UNetConfig,
@@ -51,7 +49,6 @@ Row = dict[str, Any]
 
 PAIRS: dict[str, tuple[UNetConfig, UNetConfig]] = {  # name: teacher, student
     "digits": (TEACHER_DIGITS, STUDENT_DIGITS),
-    "fashion_mnist": (TEACHER_FASHION, STUDENT_FASHION),
     "cifar10": (TEACHER_CIFAR10, STUDENT_CIFAR10),
     "cifar100": (TEACHER_CIFAR100, STUDENT_CIFAR100),
     "imagenet64": (TEACHER_IMAGENET64, STUDENT_IMAGENET64),

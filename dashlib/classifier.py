@@ -1,8 +1,7 @@
 """A small classifier: its features measure Frechet distances, its answers class accuracy.
 
-It plays the part that the Inception network plays for photographs, for digits and clothes, and is
-trained here from scratch: distances from it compare models in this book with each other, nothing
-else.
+It plays for digits the part that the Inception network plays for photographs, and is trained here
+from scratch: distances from it compare models in this book with each other, nothing else.
 """
 
 import torch
@@ -62,25 +61,18 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return padded[..., 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size]
 
 
-def _flipped(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch with each image mirrored left to right with probability one half."""
-    mirrored = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
-    return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-
-
 def fit(
     images: Images,
     *,
     epochs: int = 60,
     batch_size: int = 100,
     width: int = 64,
-    flip: bool = False,
     seed: int = 0,
 ) -> Classifier:
     """Train a classifier (AdamW, one-cycle learning rate, one-pixel shifts); returns it frozen.
 
-    It is trained, and stays, on the images' device; ``flip`` also mirrors half of them (clothes,
-    not digits).  All draws but those of dropout come from the CPU, the same on any device.
+    It is trained, and stays, on the images' device.  All draws but those of dropout come from the
+    CPU, the same on any device.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -93,7 +85,6 @@ def fit(
         order = torch.randperm(len(images), generator=generator).to(device)
         for i in order.split(batch_size):
             x = _shifted(images.x[i], generator)
-            x = _flipped(x, generator) if flip else x
             loss = F.cross_entropy(model(x), images.y[i])
             optimizer.zero_grad()
             loss.backward()

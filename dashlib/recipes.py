@@ -1,6 +1,6 @@
 """What every stored run is: a frozen :class:`Spec`, and the runs of each scale by name.
 
-``digits`` trains on any CPU, ``fashion_mnist`` on one GPU.  Rows of the table differ by their
+``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows of the table differ by their
 objective and weighting only: students of one seed see the same batches and start from the same
 weights (common random numbers).
 """
@@ -13,10 +13,8 @@ from dashlib.training import TrainConfig
 from dashlib.unet import (
     STUDENT_CIFAR10,
     STUDENT_DIGITS,
-    STUDENT_FASHION,
     TEACHER_CIFAR10,
     TEACHER_DIGITS,
-    TEACHER_FASHION,
     UNetConfig,
 )
 
@@ -146,17 +144,6 @@ DIGITS = Scale(
     student_batch=128,
     guidance=scales_of(1, 1.5, 2, 3, 4),
 )
-FASHION = Scale(
-    "fashion_mnist",
-    TEACHER_FASHION,
-    STUDENT_FASHION,
-    TrainConfig(steps=6000, lr=6e-4, ema=0.999, bf16=True, read_every=100),
-    TrainConfig(steps=2000, lr=2e-3, ema=0.999, bf16=True, read_every=20),
-    teacher_batch=256,
-    student_batch=128,
-    guidance=scales_of(1, 1.25, 1.5, 2, 3, 4),
-    flip=True,
-)
 CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run's
     "cifar10",
     replace(TEACHER_CIFAR10, dropout=0.0),
@@ -180,7 +167,7 @@ CIFAR10_RUNS = tuple(  # one sweep of a quarter of an hour, and what it began wi
     )
 )
 CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")
-SCALES = {scale.name: scale for scale in (DIGITS, FASHION)}
+SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}
 
 
 def _by_name(*specs: Spec) -> dict[str, Spec]:
@@ -223,35 +210,4 @@ _STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and 
 )
 PARTS = {"core": _CORE, "rows": _OTHER_ROWS, "studies": _STUDIES}
 SPECS = {name: spec for part in PARTS.values() for name, spec in part.items()}
-_SINGLE = (
-    "dash_no_un",
-    "multi_w",
-    "gap_match",
-    "fitnets",
-    "pruned",
-    "single_head",
-)  # one seed each
-FASHION_SPECS = _by_name(
-    FASHION.teacher_spec("tirt"),
-    *(FASHION.student_spec(row, "transfer", s) for s in SEEDS for row in HEADLINE),
-    *(FASHION.student_spec(row, "transfer") for row in _SINGLE),
-    FASHION.student_spec("dash", "uniform"),
-)
-
-SHIPPED = {  # weights in the repository; of the other runs metrics, curves and pictures only
-    *PARTS["core"],
-    *PARTS["rows"],
-    DIGITS.classifier,
-    FASHION.classifier,
-    "fashion_mnist/teacher-tirt",
-    "fashion_mnist/dash-uniform-s0",
-    *(f"fashion_mnist/{row}-transfer-s0" for row in HEADLINE),
-}
-
-
-def specs_of(scale: str) -> dict[str, Spec]:
-    """Every run of a scale by name; ``ValueError`` for an unknown scale."""
-    known = {"digits": SPECS, "fashion_mnist": FASHION_SPECS}
-    if scale not in known:
-        raise ValueError(f"unknown scale {scale!r}: one of {', '.join(known)}")
-    return known[scale]
+SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

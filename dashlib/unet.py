@@ -52,8 +52,6 @@ TEACHER_DIGITS = UNetConfig(  # 942,468
     patch_size=2,
 )
 STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1, dropout=0.0)  # 168,916
-TEACHER_FASHION = UNetConfig(image_channels=1, ch=64, groups=16)  # 8,952,577
-STUDENT_FASHION = replace(TEACHER_FASHION, ch=32, blocks=1, dropout=0.0)  # 1,525,665
 
 
 class UNet(nn.Module):

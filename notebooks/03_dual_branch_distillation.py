@@ -30,8 +30,8 @@
 #   instead of two, do as well?
 #
 # Claims tested here: that DASH calibrates the gap ($\rho$ near 1), that its students follow the teacher at *every*
-# guidance scale, and that supervising the second branch is what does it. All models are ours: 8×8 digits, and in the explorers, at the turn of a dial, the 32×32 pictures
-# of clothes of {ref}`ch-fashion`, so that you see what holds at both scales. The paper's numbers, from CIFAR, stand apart and are labelled.
+# guidance scale, and that supervising the second branch is what does it. All models are ours, on 8×8 digits; CIFAR-10 is in
+# {ref}`ch-cifar10`. The paper's numbers, from CIFAR, stand apart and are labelled.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -65,7 +65,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import machine, pictures, plots
+from dashbook import pictures, plots
 from dashbook.comparison import compare, frechet, gap, off
 from dashbook.figures import dual_branch
 from dashbook.paper import PAPER
@@ -101,10 +101,10 @@ teacher = TEACHER.model()
 digits, schedule = datasets.load("digits"), Schedule()
 
 
-def stream(images, batch_size, seed, of=teacher):
-    """Endless noisy batches that carry both of a teacher's branches."""
-    noisy = data.Stream(images, schedule, of.null_label, batch_size, seed=seed)
-    return data.with_teacher(noisy, of)
+def stream(images, batch_size, seed):
+    """Endless noisy batches that carry both of the teacher's branches."""
+    noisy = data.Stream(images, schedule, teacher.null_label, batch_size, seed=seed)
+    return data.with_teacher(noisy, teacher)
 
 
 dash, held_out = make_objective("dash"), next(stream(digits.test, 1000, seed=5))
@@ -208,18 +208,13 @@ Markdown(
 # The loop is short. A batch brings the teacher's answers, the objective names the terms, the weighting reduces them to one number, and the rest
 # is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (The library's `Trainer`, which made the stored runs, adds gradient clipping, a decaying learning rate and averaged weights.)
 #
-# What is distilled depends on your machine: where PyTorch sees a GPU, the 32×32 clothes of {ref}`ch-fashion` (their images are downloaded if they are not there), elsewhere, as on this page if it was made on
-# a CPU, the digits. The loop is the same.
 
 # %%
-HERE, device = machine.offered()  # clothes on a GPU, digits on a CPU
-images = datasets.load(HERE.name, download=True).train.to(device)
-tutor = results.load(f"{HERE.name}/teacher-tirt").model().to(device)
 torch.manual_seed(0)
-student, weighting = UNet(HERE.student).train().to(device), Uniform(schedule).to(device)
+student, weighting = UNet(STUDENT_DIGITS).train(), Uniform(schedule)
 optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3)
 history = {name: [] for name in dash.coefficients}
-for batch in islice(stream(images, 64, seed=0, of=tutor), 120):
+for batch in islice(stream(digits.train, 64, seed=0), 120):
     named = dash.terms(student, batch)
     loss = weighting.reduce(dash.total(named), batch.t)
     optimizer.zero_grad()
@@ -232,7 +227,7 @@ for batch in islice(stream(images, 64, seed=0, of=tutor), 120):
 # The three terms over these 120 steps, and beside them over the whole training of the stored student of the same objective.
 
 # %% mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
-trace = results.load(f"{HERE.name}/dash-uniform-s0").trace
+trace = results.load("digits/dash-uniform-s0").trace
 live = {name: np.reshape(values, (-1, 10)).mean(1) for name, values in history.items()}
 stored = {name: trace[f"curve.{name}"].numpy() for name in history}
 floor = stored["anchor"][-20:].mean()
@@ -256,8 +251,7 @@ ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 WEIGHTINGS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
 LABELS = list(recipes.DIGITS.guidance)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
-CLOTHES = {row: results.select(row, "transfer", "fashion_mnist") for row in ROWS}
-assert all(len(runs) == 3 for runs in (*RUNS.values(), *CLOTHES.values()))
+assert all(len(runs) == 3 for runs in RUNS.values())
 
 
 def values(row, weighting, of):
@@ -271,9 +265,6 @@ for w in WEIGHTINGS:
     assert all(all(values(row, w, gap("cos")) < cos) for row in ROWS[:-1]), "DASH points best"
 spreads = {row: values(row, "uniform", gap("rho")).std() for row in ROWS}
 assert spreads["cond_only"] > 5 * spreads["dash"], "an untrained branch is a matter of luck"
-cos = {row: [gap("cos")(run) for run in runs] for row, runs in CLOTHES.items()}
-assert min(cos["dash"]) > max(max(cos[row]) for row in ROWS[:-1]), "clothes: DASH points best"
-assert all(0.8 < gap("rho")(run) < 1 for run in CLOTHES["dash"]), "and is a little short"
 caption = "**Students trained with {} weights**\n\n{}"
 Markdown("\n\n".join(caption.format(name, headline(w)) for w, name in WEIGHTINGS.items()))
 
@@ -304,24 +295,20 @@ plots.show(dual_branch.branch_plane(points, filled="transfer"))
 # In {numref}`fig-branch-plane` cond-only lies straight above the others: its conditional error is as low as anyone's, its unconditional error several times
 # higher. Composite is far away in *both*: at $w = 4$ its two large errors cancel, as its loss wanted. DASH and dropout are neighbours near the grey line.
 #
-# Now the samples, of three sets of students: the two above, and the same five objectives on clothes under TIRT Transfer. Of those only training seed 0 was scored, on 2,000 samples of one
-# sampling seed and by another classifier, so that their heights can't be compared with those of digits.
+# Now the samples, of both sets of students.
 #
-# **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the digits teacher's curve is flat with a shallow
-# minimum. DASH and dropout have nearly that shape; cond-only is best at low $w$ and gets worse from there; composite is the reverse. On clothes composite alone behaves as it does on digits.
-# The other four have their low points between $w = 2$ and 4, where they lie close together, and DASH is not ahead.
+# **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the teacher's curve is flat with a shallow
+# minimum. DASH and dropout have nearly that shape; cond-only is best at low $w$ and gets worse from there; composite is the reverse.
 
 
 # %% mystnb={"image": {"alt": "Fréchet distance and class accuracy against guidance scale for teacher and students"}}
 SHOWN = {w: {"teacher": [TEACHER], **{row: RUNS[row, w] for row in ROWS}} for w in WEIGHTINGS}
-SHOWN["clothes"] = {"teacher": [results.load("fashion_mnist/teacher-tirt")], **CLOTHES}
-names = [*(f"digits, {name}" for name in WEIGHTINGS.values()), "clothes, TIRT Transfer"]
-students = Parameter("students", list(SHOWN), names)
+students = Parameter("weights of students", list(SHOWN), list(WEIGHTINGS.values()))
 
 
 def swept(which):
-    scored = {k: [r for r in v if "guidance" in r.metrics] for k, v in SHOWN[which].items()}
-    return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in scored.items()})
+    runs = SHOWN[which].items()
+    return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in runs})
 
 
 explorer(swept, students)
@@ -329,16 +316,15 @@ explorer(swept, students)
 # %% [markdown]
 # A student that was taught one output is good there and bad elsewhere: cond-only at low $w$, composite at $w = 4$. At that scale composite is about as good as
 # DASH, so a composite student that is *never* used at another scale has nothing to be ashamed of. What two branches buy is the freedom to choose $w$ afterwards. DASH
-# also beats scratch, which has both branches but no teacher, at every scale in the mean over seeds. On clothes it does not; what differs there is collected further down.
+# also beats scratch, which has both branches but no teacher, at every scale in the mean over seeds.
 #
 # ## Timestep by timestep
 #
 # Averages over all noise levels can hide a student that is right at some and wrong at others. The explorer shows each diagnostic in twenty bins of
-# the timestep, as the mean over three training seeds (shaded: their range), again for the three sets of students.
+# the timestep, as the mean over three training seeds (shaded: their range), again for both sets of students.
 #
-# **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. Then go through them on clothes. **See:** direction is hard for every student at low noise and easier at
-# high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise. On clothes the cosines are lower on the whole, and the two gaps that nobody
-# watched are longer still. DASH is ahead there, too, but its lead over dropout is smaller, and spread over all noise levels.
+# **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
+# high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
 
 
 # %% mystnb={"image": {"alt": "A gap diagnostic against timestep for five objectives"}}
@@ -367,15 +353,9 @@ for w in WEIGHTINGS:
     assert all(fd["composite"]["1"] > 5 * fd["dash"]["1"]), "composite at w = 1"
     assert all(fd["composite"]["4"] < 2 * fd["dash"]["4"]), "composite at its own scale"
     assert all(fd["dash"][x].mean() < fd["scratch"][x].mean() for x in LABELS), "scratch"
-fd = {k: {x: frechet(x)(v[0]) for x in LABELS} for k, v in SHOWN["clothes"].items()}
-for x in ("1", "1.5", "2"):
-    assert 1.5 * fd["teacher"][x] < fd["cond_only"][x] < fd["dash"][x] < fd["scratch"][x]
-assert all(fd["dash"][x] > fd["cond_only_dropout"][x] for x in LABELS)
-assert fd["dash"]["4"] > fd["scratch"]["4"] and fd["composite"]["1"] > 3 * fd["composite"]["4"]
 lead = {w: binned(w, "dash", "cos") - binned(w, "cond_only_dropout", "cos") for w in SHOWN}
 assert all(lead[w][:5].min() > 0.1 for w in WEIGHTINGS), "much better at low noise"
 assert all(lead[w][12:].max() < 0.06 for w in WEIGHTINGS), "hardly at high noise"
-assert 0 < min(lead["clothes"]) <= max(lead["clothes"]) < 0.1, "clothes: a little, everywhere"
 longest = [binned(w, "cond_only", "rho") for w in SHOWN]
 assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at low noise"
 
@@ -384,19 +364,15 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 #
 # DDIM without noise {cite}`song2021ddim` is a map from $x_T$ to an image. Fed with the same $x_T$ and label, a good student should therefore not only draw
 # *a* digit but *the teacher's* digit. Every column below starts from one $x_T$; the number beside a name is the root-mean-square distance of the student's
-# 100 stored images (clothes: 20; seed 0) to the teacher's.
+# 100 stored images (seed 0) to the teacher's.
 #
-# **Try:** walk through the guidance scales, then switch to uniform weights, then to clothes. **See:** DASH and dropout redraw the teacher's digits at every scale, composite only at
-# its own; cond-only overdoes it as $w$ grows. On clothes garments become recognisable as $w$ grows, composite's
-# at its own scale only, and they often are not the teacher's: nobody keeps its flat sandal.
+# **Try:** walk through the guidance scales, then switch to uniform weights. **See:** DASH and dropout redraw the teacher's digits at every scale, composite only at
+# its own; cond-only overdoes it as $w$ grows.
 
 
 # %% mystnb={"image": {"alt": "Ten pictures from the same starting noise, by the teacher and five students"}}
-ORIGINAL = {"digits": TEACHER, "fashion_mnist": SHOWN["clothes"]["teacher"][0]}
-
-
 def distance(label):
-    return lambda run: pictures.distance(run, ORIGINAL[run.name.split("/")[0]], label)
+    return lambda run: pictures.distance(run, TEACHER, label)
 
 
 def from_one_noise(label, which):
@@ -425,43 +401,35 @@ Markdown(markdown(["student", *LABELS], lines))
 # fall behind. The second teacher gives the scale: with uniform weights the DASH student, a sixth of its size, is about as near to our teacher as that network of
 # equal size. All stay far below the last line, but for composite away from its own scale: what $x_T$ means is a property of the data more than of the network.
 #
-# **And on clothes?** With three training seeds of the gap and one of FD, this much can be said. *What agrees:* DASH's gap is a little short and points best of the five, for every seed; cond-only's
-# and composite's are much too long; composite is good at its own scale only. *What differs:* the ranking by samples. DASH is ahead of scratch at weak guidance only, behind dropout at every scale,
-# and behind cond-only, for all its wrong gap, up to $w = 2$. Up to that scale none of the five comes near its teacher's FD. So here better gaps did not buy better samples. {ref}`ch-fashion` takes
-# this apart, and finds the timestep weights to have a larger part in the likeness of the pictures than the objective.
-#
-# Where on the way do they part? The next explorer replays the sampling live, digits by the students with uniform weights at three guidance scales, clothes by those of TIRT Transfer, whose weights this
-# repository has. It shows each model's *predicted* clean
-# image $\hat x_0$ at eleven points of the way; the number is the distance of its state $x_t$ from the teacher's. (Digits take the usual fifty steps. Clothes take eleven, for the sake of your time,
-# so they are rougher than the stored ones. The cell asserts the readings of the table, too.)
+# Where on the way do they part? The next explorer replays the sampling live, by the students with uniform weights at three guidance scales. It shows each model's *predicted* clean
+# image $\hat x_0$ at eleven points of the way; the number is the distance of its state $x_t$ from the teacher's. (The cell asserts the readings of the table, too.)
 #
 # **Try:** play it from noise to image, then change the second dial and scrub back. **See:** the first predictions differ wildly, because $\hat x_0$ divides by a tiny $\sqrt{\bar\alpha_t}$; yet the states hardly move apart.
 # The distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
-# the teacher, at $w = 1$ cond-only is as near as DASH. On clothes the distance keeps growing to the end, in DASH as in the others: much is decided early there, too, but not all.
+# the teacher, at $w = 1$ cond-only is as near as DASH.
 
 
 # %% mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and five students"}}
-def trajectories(which, w, n, steps):
-    models, y = {k: runs[0].model() for k, runs in SHOWN[which].items()}, torch.arange(n)
-    x_T = starting_noise(20, models["teacher"].cfg)[:n]
-    return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=steps)) for k, m in models.items()}
+def trajectories(w):
+    models, y = {k: runs[0].model() for k, runs in SHOWN["uniform"].items()}, torch.arange(10)
+    x_T = starting_noise(10, teacher.cfg)
+    return {k: list(ddim(Guided(m, y, w), x_T, schedule, steps=50)) for k, m in models.items()}
 
 
-paths = {f"digits, w = {w}": trajectories("uniform", w, 10, 50) for w in (1, 2, 4)}
-paths["clothes, w = 2"] = worn = trajectories("clothes", 2, 5, 11)
-away, further = pictures.apart(paths["digits, w = 2"]), pictures.apart(worn)
+paths = {w: trajectories(w) for w in (1, 2, 4)}
+away = pictures.apart(paths[2])
 for row in ROWS:
     assert 5 * away[row][0] < away[row][30] > away[row][49] / 1.1, "decided"
-    assert further[row][10] > 1.1 * further[row][6], "clothes: more is added"
 far = {k: np.array([values(*k, distance(x)).mean() for x in LABELS]) for k in RUNS}
 for w in WEIGHTINGS:  # the table above
     cond_only, composite, own = (far[row, w] for row in ("cond_only", "composite", "dash"))
     assert cond_only[0] < 1.1 * own[0] and composite[4] < own[4], "w = 1, 4: at its own scale"
     assert all((own < np.minimum(cond_only, composite))[[2, 3, 5]]), "w = 2, 3, TAG: in between"
 assert all(far["dash", "uniform"] < 1.25 * np.array(twin)), "uniform weights"
-dial = Parameter("timestep $t$, about", range(11), [str(i.t) for i in worn["teacher"]])
-of = Parameter("of", list(paths), start=1)
-explorer(lambda point, of: dual_branch.along_the_way(paths[of], point), dial, of, play=True)
+visited = [str(paths[2]["teacher"][point * 49 // 10].t) for point in range(11)]
+dial = Parameter("timestep $t$", range(11), visited)
+scale = Parameter("guidance scale w", list(paths), start=1)
+explorer(lambda point, w: dual_branch.along_the_way(paths[w], point), dial, scale, play=True)
 
 # %% [markdown]
 # The student's image is thus decided at timesteps to which TIRT Transfer gives little weight. {ref}`ch-tirt` takes that up.

@@ -92,7 +92,7 @@ assert all(len(runs) == 3 for runs in RUNS.values())
 # | FitNets {cite}`romero2015fitnets` | cond-only, and features through 1×1 regressors | outputs of each level on the way down and of the middle |
 # | gap match | $S_c - S_u \to T_c - T_u$ | alone, as the paper's table has it |
 # | gap match + cond-only | the same, and $S_c \to T_c$ | ours |
-# | magnitude pruning | scratch's loss, starting from the teacher's largest filters | more parameters than the other rows |
+# | magnitude pruning {cite}`li2017pruning` | scratch's loss, starting from the teacher's largest filters | more parameters than the other rows |
 # | single head {cite}`meng2023distillation` | $S(x_t, t, y, w) \to T_w$, $w \sim U[1, 4]$ | takes $w$ as an input; one pass a step; has no gap |
 # | DASH | $S_c \to T_c$, $S_u \to T_u$, and a tenth of $S_c \to \varepsilon$ | |
 # | DASH without $L_{\mathrm{un}}$, without $L_{\mathrm{an}}$ | the same less one term | ablations |
@@ -353,7 +353,7 @@ Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 """)
 
 # %% [markdown]
-# What this does not say: these are small networks (the table of costs has their sizes) and 64 pixels; every row had as many steps as DASH, and DASH's learning rate. {ref}`ch-fashion` has the rows on clothes, with one seed for most.
+# What this does not say: these are small networks (the table of costs has their sizes) and 64 pixels; every row had as many steps as DASH, and DASH's learning rate. {ref}`ch-cifar10` has larger networks and photographs.
 #
 # ## Exercises
 #

@@ -29,8 +29,8 @@
 # - compare students: TIRT Transfer, importance learned anew, uniform weights and Min-SNR.
 #
 # Three claims are put to the test: that learned importance finds the timesteps that matter, that it converges, and that
-# transferring it helps the student. Models and numbers are ours, on 8×8 digits; three explorers can be switched to the 32×32 clothes
-# of {ref}`ch-fashion`, whose teacher learned its importance in the same way. Of the paper we could read the abstract,
+# transferring it helps the student. Models and numbers are ours, on 8×8 digits; CIFAR-10 is in
+# {ref}`ch-cifar10`. Of the paper we could read the abstract,
 # the authors' README and notes by others, not the body: what it argues for TIRT there we do not know, and do not judge.
 
 # %% tags=["remove-cell"]
@@ -73,7 +73,7 @@ from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT, MinSNR, Uniform
 
 schedule, digits = Schedule(), datasets.load("digits").test
-teacher, worn = (results.load(f"{scale}/teacher-tirt") for scale in ("digits", "fashion_mnist"))
+teacher = results.load("digits/teacher-tirt")
 
 # %% [markdown]
 # ## The weighting, as published
@@ -99,23 +99,20 @@ teacher, worn = (results.load(f"{scale}/teacher-tirt") for scale in ("digits", "
 #
 # All have mean one, so their values can be compared directly: 2 means "counts twice as much as under uniform weights".
 #
-# **Try:** drag the timestep from almost clean images (left) to almost pure noise (right), and read the legend. Then switch to what the teacher of clothes learned, and watch the blue curve.
+# **Try:** drag the timestep from almost clean images (left) to almost pure noise (right), and read the legend.
 
 # %%
 learned, initial = teacher.importance().importance(), TIRT(schedule).importance().detach()
 min_snr, uniform = MinSNR(schedule).importance(), Uniform(schedule).importance()
 weights = {"TIRT, learned": learned, "TIRT, at its start": initial}
 weights |= {"Min-SNR for ε": min_snr, "uniform": uniform}
-on = {"digits": weights, "clothes": weights | {"TIRT, learned": worn.importance().importance()}}
 timestep = Parameter("timestep $t$", [*range(0, 1000, 40), 999], start=5)
-learned_on = Parameter("learned on", list(on))
-explorer(lambda t, of: plots.importance_at(on[of], t, top=3.3), timestep, learned_on)
+explorer(lambda t: plots.importance_at(weights, t, top=3.3), timestep)
 
 # %% [markdown]
 # **See:** at low noise the two TIRT curves sit near their maximum while Min-SNR is close to zero; between $t = 300$ and $400$
 # they trade places; towards pure noise TIRT's weight vanishes and Min-SNR's is at its own maximum. Learning bends the curve
-# (it lowers the left end and raises the middle), yet the base $b_t$ dictates its shape. That is why clothes, with sixteen times as many pixels, a network nine times as
-# large and twice as many steps, give nearly the same curve: it is bent a little further, and the weight of no timestep differs by more than 0.5.
+# (it lowers the left end and raises the middle), yet the base $b_t$ dictates its shape.
 #
 # ## Where the weight lies
 #
@@ -124,8 +121,6 @@ explorer(lambda t, of: plots.importance_at(on[of], t, top=3.3), timestep, learne
 # %% mystnb={"image": {"alt": "Cumulative share of weight over timesteps for four weightings"}, "figure": {"caption": "Share of all weight that lies on timesteps up to t.", "name": "fig-tirt-mass"}}
 assert learned[0] < initial[0]
 assert learned[300] > max(initial[300], min_snr[300]) and learned[400] < min_snr[400]
-clothes = on["clothes"]["TIRT, learned"]
-assert (clothes - learned).abs().max() < 0.5 and clothes[0] < learned[0]
 plots.show(tirt.mass(weights))
 
 # %% [markdown]
@@ -133,17 +128,16 @@ plots.show(tirt.mass(weights))
 # has barely left the ground. The same in three numbers a weighting:
 
 # %%
-for omega in (learned, initial, clothes):
+for omega in (learned, initial):
     clean, noisy, noisiest = shares(omega)
     assert clean > 2 / 3 and noisy < 0.1 and noisiest < 0.02
 assert shares(min_snr)[0] < 0.2 < 0.3 < shares(min_snr)[2]
-rows = weights | {"TIRT, learned on clothes": clothes}
-rows = [[name, *(f"{share:.1%}" for share in shares(of))] for name, of in rows.items()]
+rows = [[name, *(f"{share:.1%}" for share in shares(of))] for name, of in weights.items()]
 Markdown(tables.markdown(["weighting", "t ≤ 300", "t ≥ 500", "t ≥ 700"], rows))
 
 # %% [markdown]
 # TIRT spends more than two thirds of its weight on the least noisy 30% of the timesteps, and next to nothing on the noisiest
-# 30%, where every sample begins. Learning moved a little weight up, on digits and on clothes; the base decides.
+# 30%, where every sample begins. Learning moved a little weight up; the base decides.
 #
 # ### A weight for another loss
 #
@@ -250,27 +244,17 @@ Markdown(
 #
 # ### Through training
 #
-# Both runs kept $\lambda$ as they went. **Try:** press Play, or drag through the training; then do the same on clothes.
+# The run kept $\lambda$ as it went. **Try:** press Play, or drag through the training.
 
 # %%
-kept = {"digits": teacher.trace["lambda"][1:], "clothes": worn.trace["lambda"]}
-assert [len(of) for of in kept.values()] == [60, 60]
-assert kept["clothes"][-1].max() > lam.max() and kept["clothes"][-1].min() < lam.min()
-rates = [of.config["train"]["steps"] * of.config["train"]["lr"] for of in (teacher, worn)]
-assert rates[1] > rates[0] and worn.config["batch_size"] == 2 * teacher.config["batch_size"]
-
-
-def after(i, of):
-    return tirt.after(kept[of][i - 1], i / 60)
-
-
+kept = teacher.trace["lambda"][1:]
+assert len(kept) == 60
 part = Parameter("trained", [1, *range(3, 61, 3)], [f"{i / 60:.0%}" for i in (1, *range(3, 61, 3))])
-explorer(after, part, Parameter("on", list(kept)), play=True)
+explorer(lambda i: tirt.after(kept[i - 1], i / 60), part, play=True)
 
 # %% [markdown]
 # **See:** $\lambda$ fans out from zero (grey) at every timestep at once, quickly at first, then ever more slowly. The importance on
-# the right hardly notices most of it: to the right of $t = 600$ even a large $\lambda$ multiplies a base that is almost nothing. Clothes go the same way and further, negative at the left,
-# positive at the right. Their learning rates add up to more, and their batches are twice as large; the next section shows why both count.
+# the right hardly notices most of it: to the right of $t = 600$ even a large $\lambda$ multiplies a base that is almost nothing.
 #
 # ### Why timesteps without weight move, too
 #
@@ -376,7 +360,6 @@ dash |= {"TIRT, relearned": [relearned], "Min-SNR for ε": [snr]}
 assert len(transfer) == len(plain) == 3
 OBJECTIVES = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 pairs = {o: (results.select(o, "transfer"), results.select(o, "uniform")) for o in OBJECTIVES}
-pairs["clothes"] = [[results.load(f"fashion_mnist/dash-{w}-s0")] for w in ("transfer", "uniform")]
 own_lam, own = relearned.trace["lambda"][-1], relearned.importance().importance()
 error = results.per_timestep([relearned], "cond_mse")[0]
 assert spearmanr(smooth(own_lam, 50), error).statistic < -0.7
@@ -431,28 +414,27 @@ plots.show(tirt.sweep(fd, SCALES))
 #
 # Divide a student's error under TIRT Transfer by the error of its twin under uniform weights, timestep by timestep. Below one, the weight has helped.
 #
-# **Try:** start with DASH and its conditional branch; then look at its gap; then at DASH on clothes, where one such pair of twins exists; then at the other objectives. Each line is one seed.
+# **Try:** start with DASH and its conditional branch; then look at its gap; then at the other objectives. Each line is one seed.
 
 
 # %%
 def ratio(objective, key):
     transferred, even = (results.per_timestep(runs, key) for runs in pairs[objective])
-    title = f"{NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
+    title = f"{plots.NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
     return tirt.ratios(transferred / even, title)
 
 
-NAMES = {o: plots.NAMES[o] for o in OBJECTIVES} | {"clothes": "DASH on clothes"}
+names = [plots.NAMES[o] for o in OBJECTIVES]
 ERRORS = {"cond_mse": "conditional", "uncond_mse": "unconditional", "gap_mse": "gap"}
 keys = Parameter("error", list(ERRORS), list(ERRORS.values()))
-explorer(ratio, Parameter("objective", list(NAMES), list(NAMES.values()), start=4), keys)
+explorer(ratio, Parameter("objective", OBJECTIVES, names, start=4), keys)
 
 # %% [markdown]
 # **See:** for DASH each branch gains a little at the lowest noise, loses from about $t = 200$ on, and at $t \ge 700$ errs more than twice as much as its
 # twin. The price of missing weight is high; the yield of extra weight is low, and even at $t = 300$, where TIRT's weight is still well above one, the error is
 # larger than under uniform weights. The gap repeats it more mildly. Scratch behaves alike until the noisiest timesteps, where the TIRT-weighted student is
 # *closer* to the TIRT teacher: both neglect the same timesteps, and are wrong there together (chapter {ref}`ch-teacher`). Composite is the exception:
-# TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight. On clothes DASH repeats the picture of digits with larger numbers: at most a
-# tenth is won below $t = 250$, and at $t \ge 850$ the branches err more than four times as much. The next cell asserts what was not yet asserted of these readings.
+# TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight. The next cell asserts what was not yet asserted of these readings.
 
 # %%
 errors = {k: [results.per_timestep(runs, k) for runs in pairs["dash"]] for k in ERRORS}
@@ -466,8 +448,6 @@ assert learned[300:350].min() > 1
 for objective, where in (("scratch", -1), ("composite", slice(None))):
     closer = [results.per_timestep(runs, "cond_mse").mean(0) for runs in pairs[objective]]
     assert (closer[0] < closer[1])[where].all()
-cloth = [np.divide(*(results.per_timestep(of, k)[0] for of in pairs["clothes"])) for k in ERRORS]
-assert cloth[0][:5].min() > 0.9 and min(cloth[0][17:].min(), cloth[1][17:].min()) > 4
 assert answers[10].square().mean() < answers[300].square().mean() / 2
 assert own_lam[:20].mean() > own_lam[50:100].mean()
 

@@ -239,7 +239,7 @@ Markdown(listed)
 
 # %%
 NAMES = [f"{d}/{s}" for d in ("cifar10", "cifar100") for s in SETTINGS]
-NAMES += ["fashion_mnist", "imagenet64/paper_v2"]
+NAMES += ["imagenet64/paper_v2"]
 WORK = [(w, s) for n in NAMES for w, s in zip(cost.workloads(preset(n)), SPEEDS, strict=True)]
 Markdown(cost_report.hours(WORK, ASSUMED))
 
@@ -517,7 +517,7 @@ Markdown(f"""
 #
 # ```{admonition} Solution
 # :class: dropdown
-# $2F_T$ of $2F_T + 6F_S$ would remain, two thirds: most of the work of distilling is the teacher's. Its answers need no gradient, so compile it, run it in a lower precision, or share its answers between several students that see the same batches (`data.with_teacher` allows that: the campaign of chapter {ref}`ch-fashion` trained its rows like this).
+# $2F_T$ of $2F_T + 6F_S$ would remain, two thirds: most of the work of distilling is the teacher's. Its answers need no gradient, so compile it, run it in a lower precision, or share its answers between several students that see the same batches (`data.with_teacher` allows that: the rows of {ref}`ch-cifar10` were trained like this).
 # ```
 #
 # **4.** Why is the sampling time of a batch of 64 no good estimate for a batch of 1, and which of the two ratios, FLOPs or operators, would you expect there?

@@ -63,7 +63,7 @@ from IPython.display import Markdown
 
 from dashbook import claims, cost, ledger, plots
 from dashbook.figures.claims import excess_forest, gap_lengths
-from dashbook.measurements import RHO, NotMeasured, part
+from dashbook.measurements import RHO, part
 from dashbook.paper import FURTHER, PAPER
 from dashbook.plots import show
 from dashbook.rules import accepts, holds
@@ -93,7 +93,7 @@ Markdown(f"```toml\n{entry}\n```")
 #
 # Four conventions were fixed before any status was computed. (The numbers of the former chapters were known by then, so this is no preregistration.)
 #
-# 1. *Spread.* With three training seeds or more, $e = s/\sqrt n$. One seed shows no spread, so it borrows the largest relative spread of any row that has three, of the same quantity and, if possible, the same scale. That is severe: most single runs end up undecided, unless the effect is large.
+# 1. *Spread.* With three training seeds or more, $e = s/\sqrt n$. One seed shows no spread, so it borrows the largest relative spread of any row that has three, of the same quantity. That is severe; here only the teacher, of which there is one, has need of it.
 # 2. *Order.* That one row is better than another counts only if their means differ by more than two pooled standard errors.
 # 3. *Guidance.* Samples are compared under TAG. The paper's table says "$w = 4.0$", and the authors' evaluation means TAG(1, 4, 5) by it ({ref}`ch-teacher`).
 # 4. *Training.* Students are those trained under TIRT Transfer, as the paper's are.
@@ -114,7 +114,7 @@ rows.append([f"*{len(LEDGER.claims)} claims*", *(f"*{every[kind]}*" for kind in 
 Markdown(markdown(["judgements", *KINDS], rows))
 
 # %% [markdown]
-# A claim that is judged on digits and on clothes counts twice, so there are more judgements than claims. We go through the themes one by one.
+# A claim that is judged for two rows counts twice, so there are more judgements than claims. We go through the themes one by one.
 #
 # ## Size and cost
 #
@@ -156,35 +156,21 @@ Markdown(
     f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: {high:.2f} to {1 / high:.2f}. Too long: above."
 )
 
-
-# %%
-def measured(key, scale):
-    """A row's ρ for each training seed, none if no run is stored."""
-    try:
-        return part(key, RHO, scale).values
-    except NotMeasured:
-        return ()
-
-
-# %% mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it, a point for each training seed: filled on digits, open on clothes. Shaded: the three groups of the paper's rows; beyond them a gap is too long. A row without points has no stored run at that scale.", "name": "fig-claims-rho"}}
+# %% mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too long.", "name": "fig-claims-rho"}}
 GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
 published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
-points = {key: tuple(measured(key, scale) for scale in SCALES) for key in order}
+points = {key: part(key, RHO, "digits").values for key in order}
 show(gap_lengths(published, GROUPS, points))
 
 # %%
-mean = {
-    (key, s): part(key, RHO, s).mean for key in ("dash", "cond_only", "composite") for s in SCALES
-}
-assert all(high < mean["dash", s] < 1 for s in SCALES), "kept, and a little short"
-for key in ("cond_only", "composite"):
-    assert all(mean[key, s] > 1.5 for s in SCALES), "much too long, on both scales"
-assert part("gap_match", RHO, "fashion_mnist").mean < low, "collapsed, and the paper's is not"
+mean = {key: np.mean(points[key]) for key in ("dash", "cond_only", "composite")}
+assert high < mean["dash"] < 1, "kept, and a little short"
+assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too long"
 Markdown(ledger.table("guidance gap", JUDGEMENTS))
 
 # %% [markdown]
-# **What agrees is the paper's main point**: DASH keeps the gap, on digits and on clothes, and in {numref}`fig-claims-rho` its points lie where the paper's bar is. **What disagrees is the other half of the story**: in the paper every rival's gap is too short; ours are too long where one output is all that the
-# objective watches. (Gap match on clothes did collapse, the one row that did, and the paper's did not; {ref}`ch-fashion` looks at it.) The two halves are not equally strong. That DASH fixes both branches, and so the gap, follows from its loss ({ref}`ch-dash`). What a branch does that *nobody* trains does not follow from anything; it depends on how its weights began, and {ref}`ch-collapse` shows both a long gap and how a short one can
+# **What agrees is the paper's main point**: DASH keeps the gap, and in {numref}`fig-claims-rho` its points lie where the paper's bar is. **What disagrees is the other half of the story**: in the paper every rival's gap is too short; ours are too long where one output is all that the
+# objective watches. The two halves are not equally strong. That DASH fixes both branches, and so the gap, follows from its loss ({ref}`ch-dash`). What a branch does that *nobody* trains does not follow from anything; it depends on how its weights began, and {ref}`ch-collapse` shows both a long gap and how a short one can
 # come about. So "it collapses" is not a law, which is worth knowing; whether it collapsed on CIFAR we can't say.
 #
 # ## The samples
@@ -208,22 +194,20 @@ Markdown(ledger.table("samples", JUDGEMENTS))
 
 
 # %%
-def rivals(status, scale="digits"):
-    """The rows whose samples are compared with DASH's at a scale, with this status."""
-    of = [(one.arguments["row"], v.status) for one, v in SAMPLED if one.scale == scale]
+def rivals(status):
+    """The rows whose samples are compared with DASH's, with this status."""
+    of = [(one.arguments["row"], v.status) for one, v in SAMPLED]
     return [row for row, found in of if found == status and not row.startswith("dash")]
 
 
 ahead, behind, open_ = (rivals(status) for status in (agrees, disagrees, undecided))
 assert {"cond_only", "composite", "fitnets", "gap_match"} <= set(ahead)
-assert {"scratch", "cond_only", "composite"} <= set(rivals(undecided, "fashion_mnist"))
 assert "multi_w" in behind and STATUS["fd-all", "digits", "dash"] == disagrees
 ahead, behind, open_ = (", ".join(plots.NAMES[k] for k in rows) for rows in (ahead, behind, open_))
 Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against **{open_}**.")
 
 # %% [markdown]
-# That is the balance on digits. DASH is far ahead of what leaves the null branch free, or the drift of both. It is *not* the best of the table there, which is what the paper's table shows for CIFAR; but the rows before it are so by a small number of standard errors, and {ref}`ch-rows`, which asks for more, leaves them open. On clothes FD has a single seed,
-# which decides next to nothing. Of a rival that the paper does not list nothing is said here: label dropout, which {ref}`ch-dash` found as good as DASH by its samples, makes no claim false, because there is none about it.
+# DASH is far ahead of what leaves the null branch free, or the drift of both. It is *not* the best of the table there, which is what the paper's table shows for CIFAR; but the rows before it are so by a small number of standard errors, and {ref}`ch-rows`, which asks for more, leaves them open. Of a rival that the paper does not list nothing is said here: label dropout, which {ref}`ch-dash` found as good as DASH by its samples, makes no claim false, because there is none about it.
 #
 # How much hangs on our conventions? The next explorer shows each row's FD, divided by DASH's, with its interval. To the right of the line DASH is better, as the paper has it.
 #
@@ -233,37 +217,33 @@ Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against 
 # %%
 RIVALS = list(dict.fromkeys(one.arguments["row"] for one, _ in SAMPLED))[::-1]
 WS = ("1", "1.5", "2", "3", "4", "TAG")
-EXCESS = dict.fromkeys((scale, row, w) for scale in SCALES for row in RIVALS for w in WS)
-for one, _ in SAMPLED:
-    for w in WS:
-        EXCESS[one.scale, one.arguments["row"], w] = claims.judge(one, w=w).estimate
+EXCESS = {
+    (one.arguments["row"], w): claims.judge(one, w=w).estimate for one, _ in SAMPLED for w in WS
+}
 
 
-# %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval, on digits and clothes"}}
+# %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval"}}
 def forest(w, errors):
-    shown = {ledger.SHOWN_SCALE[s]: {row: EXCESS[s, row, w] for row in RIVALS} for s in SCALES}
-    return excess_forest(shown, errors)
+    return excess_forest({row: EXCESS[row, w] for row in RIVALS}, errors)
 
 
 guidance = Parameter("guidance scale w", WS, start=WS.index("TAG"))
 explorer(forest, guidance, Parameter("standard errors", (1, 2, 3, 4), start=1))
 
 # %% [markdown]
-# **See:** blue agrees, red disagrees, grey is undecided. On digits composite falls from the far right to the line as $w$ goes to 4, the one scale that it was trained for: had we taken "w = 4.0" at its word, the ledger would not say that DASH beats it. Cond-only moves the other way. With four standard errors even some of the large differences are grey, because three seeds are few.
-# On clothes the grey intervals are wide since they are borrowed.
+# **See:** blue agrees, red disagrees, grey is undecided. Composite falls from the far right to the line as $w$ goes to 4, the one scale that it was trained for: had we taken "w = 4.0" at its word, the ledger would not say that DASH beats it. Cond-only moves the other way. With four standard errors even some of the large differences are grey, because three seeds are few.
 
 
 # %%
-def at(scale, row, w, errors=2):
-    return holds("above 0", EXCESS[scale, row, w], errors)
+def at(row, w, errors=2):
+    return holds("above 0", EXCESS[row, w], errors)
 
 
-assert at("digits", "composite", "TAG") and at("digits", "composite", "1")
-assert at("digits", "composite", "4") is None, "at its own scale: no difference to speak of"
-assert at("digits", "cond_only", "4") and at("digits", "cond_only", "1") is None
-assert at("digits", "cond_only", "TAG", 4) is None, "large, and still not certain"
-stored = {row: [w for w in WS if EXCESS["digits", row, w]] for row in RIVALS}
-changing = [row for row in RIVALS if len({at("digits", row, w) for w in stored[row]}) > 1]
+assert at("composite", "TAG") and at("composite", "1")
+assert at("composite", "4") is None, "at its own scale: no difference to speak of"
+assert at("cond_only", "4") and at("cond_only", "1") is None
+assert at("cond_only", "TAG", 4) is None, "large, and still not certain"
+changing = [row for row in RIVALS if len({at(row, w) for w in WS}) > 1]
 assert {"cond_only", "composite"} <= set(changing)
 names = ", ".join(plots.NAMES[row] for row in changing)
 Markdown(f"Rows whose judgement on digits depends on the guidance scale: **{names}**.")
@@ -291,7 +271,7 @@ Markdown(
 #
 # ## The parts of DASH
 #
-# The abstract calls the unconditional term the dominant contribution, with over 60 % of the total gain, and curriculum transfer and anchor a complementary benefit. Neither says over what baseline, nor in which measure; so the first claim is judged by samples and by the gap, from imitation alone upward, as in {ref}`ch-fashion`.
+# The abstract calls the unconditional term the dominant contribution, with over 60 % of the total gain, and curriculum transfer and anchor a complementary benefit. Neither says over what baseline, nor in which measure; so the first claim is judged by samples and by the gap, from imitation alone upward: cond-only, with the anchor, with $L_{un}$ as well.
 
 # %%
 assert STATUS["tirt-samples", "digits", "dash-uniform"] == disagrees
@@ -341,7 +321,7 @@ rows = [
 Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=3))
 
 # %% [markdown]
-# For the first two, *open* counts judgements that are undecided or not tested at that scale; for the others, claims whose proper test is at that size. When results have been added, `python -m dashbook claims --write` judges again and rewrites the statuses, and nothing else, in the ledger.
+# For the first, *open* counts judgements that are undecided or not tested on digits; for the others, claims whose proper test is at that size. When results have been added, `python -m dashbook claims --write` judges again and rewrites the statuses, and nothing else, in the ledger.
 #
 # ## What small scale can and cannot say
 #
@@ -353,14 +333,14 @@ Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=
 # **Several roads lead to a disagreement**, and the paper's being wrong is only one: our teachers are small and were trained for minutes; our students are short of capacity and of steps; an objective of which we know one line may have had more to it; a null branch may have begun with other weights; a clamp in the sampler can reverse an order
 # ({ref}`ch-teacher`). For the same reasons agreement is no proof either.
 #
-# **It is not neutral.** The digits students' settings were chosen with DASH alone, and chapters 3 and 5 say where else a choice leans to one side.
+# **It is not neutral.** The students' settings were chosen with DASH alone, and {ref}`ch-dash` says where else a choice leans to one side.
 #
 # ## What we found
 
 
 # %%
 def listed(status):
-    """The claims that have a status, each with the scales at which it has it."""
+    """The claims that have a status, each with where it has it."""
     found = {}
     for claim, one, verdict in JUDGEMENTS:
         if verdict.status == status:
@@ -381,8 +361,7 @@ a network that was trained fewer than three times.
 """)
 
 # %% [markdown]
-# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap, on both data sets that we had, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples on digits are better than those of both, and on clothes one seed
-# can't tell; but on digits other rows that tie both branches are at least as good. TIRT Transfer did not help on digits. And no training was tested at the paper's own scale, where every one of these judgements may change; the commands are above.
+# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. And none of this was judged at the paper's own scale, where every one of these judgements may change: CIFAR-10 is in {ref}`ch-cifar10`, and the commands are above.
 #
 # ## Exercises
 #

@@ -63,23 +63,6 @@ def test_shifts_move_by_one_pixel_and_pad_with_background():
     assert seen == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}
 
 
-def test_flips_mirror_half_of_the_images():
-    x = torch.linspace(-1, 1, 4).expand(1000, 1, 4, 4)
-    flipped = classifier._flipped(x, torch.Generator().manual_seed(0))
-    mirrored = (flipped == x.flip(-1)).all((1, 2, 3))
-    assert (mirrored ^ (flipped == x).all((1, 2, 3))).all()
-    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.05)
-
-
-def test_it_flips_only_when_asked(some, monkeypatch):
-    calls = []
-    monkeypatch.setattr(classifier, "_flipped", lambda x, generator: calls.append(len(x)) or x)
-    classifier.fit(some, epochs=1)
-    assert not calls
-    classifier.fit(some, epochs=1, batch_size=200, flip=True)
-    assert calls == [200, 100]
-
-
 @pytest.mark.parametrize(
     ("size", "convolved"), [(8, [32, 64]), (16, [32, 64, 128]), (32, [32, 64, 128, 256])]
 )
@@ -100,7 +83,7 @@ def test_other_sizes_will_do(size):
 
 def test_fit_takes_shapes_from_the_images_and_the_width_it_is_given():
     images = Images(torch.rand(20, 3, 16, 16), torch.arange(20) % 4)
-    model = classifier.fit(images, epochs=1, batch_size=10, width=24, flip=True)
+    model = classifier.fit(images, epochs=1, batch_size=10, width=24)
     assert model.head.weight.shape == (4, 24)
     assert model.features_net[0].weight.shape == (32, 3, 3, 3)
 

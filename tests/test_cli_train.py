@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from test_datasets import unpack
 from test_imagenet64 import write as write_imagenet
 
 from dashlib import checkpoints, data
@@ -366,16 +365,6 @@ def test_a_split_keeps_a_part_of_the_images(small_cifar):
     assert len(kept) == 18
     assert kept.x.dtype == torch.uint8
     assert torch.equal(kept.x, jobs.stream(job, torch.device("cpu")).images.x)
-
-
-def test_fashion_mnist_trains_by_its_preset(tmp_path):
-    """The real network, on 12 images in the set's file format, held as bytes."""
-    unpack(tmp_path / "data")
-    options = ("--data", tmp_path / "data", "--steps", "1", "--batch", "2", "--device", "cpu")
-    ok("train", "fashion_mnist", *options, "--out", tmp_path / "run")
-    run = json.loads((tmp_path / "run/run.json").read_text())
-    assert (run["parameters"], run["status"]) == (8_952_577, "finished")
-    assert math.isfinite(log(tmp_path / "run")[0]["loss"])
 
 
 def test_imagenet_is_read_from_its_files_and_resumed(tmp_path):

@@ -17,7 +17,7 @@ from dashbook.flops import flops, forward_flops
 from dashlib.guidance import branches
 from dashlib.results import MissingRun
 from dashlib.scale.presets import PRESETS, preset
-from dashlib.unet import STUDENT_DIGITS, STUDENT_FASHION, TEACHER_DIGITS, UNet
+from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet, UNetConfig
 
 # 1,000 images/s at 100 images a step: 0.1 s each.
 SPEED = Speed(1000.0, 2e9, 100, "bf16", "a GPU")
@@ -174,11 +174,12 @@ def test_operators_are_counted_one_by_one():
 
 
 def test_the_width_does_not_change_which_operators_are_called():
-    model = UNet(STUDENT_FASHION).eval().requires_grad_(False)
+    wide = UNetConfig(image_channels=1, ch=32, blocks=1, groups=16)
+    model = UNet(wide).eval().requires_grad_(False)
     image, y = torch.zeros(1, 1, 32, 32), torch.zeros(1, dtype=torch.long)
     with torch.no_grad(), cost._Launches() as launches:
         branches(model, image, y, y)
-    assert launches.count == cost.operators(STUDENT_FASHION)
+    assert launches.count == cost.operators(wide)
 
 
 def test_a_small_grid_does_not_change_which_operators_are_called():

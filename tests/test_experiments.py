@@ -330,6 +330,17 @@ def test_the_command_line_verifies(lab):
     assert "4 stored runs verify" in result.output
 
 
+def test_ship_drops_the_weights_that_have_no_room_and_nothing_else(lab):
+    before = results.load(OTHER)
+    assert invoke("ship", "digits").output == f"{OTHER}: weights dropped\n"
+    run = results.load(OTHER)
+    assert (run.metrics, run.files.keys()) == (before.metrics, {"trace"})
+    assert verification.verify(OTHER) == []
+    with pytest.raises(MissingRun, match=f"make {OTHER}"):
+        run.model()
+    assert "weights" in results.load(STUDENT).files
+
+
 def test_several_processes_find_the_faults_of_each_run(run_folder):
     found = list(verification.verify_all([CLASSIFIER, TEACHER], processes=2))
     assert [name for name, _ in found] == [CLASSIFIER, TEACHER]

@@ -18,16 +18,15 @@ def drawn(figure: Figure, panel: int = 0) -> np.ndarray:
     return np.asarray(figure.axes[panel].images[0].get_array())
 
 
-@pytest.mark.parametrize(("n", "columns"), [(100, 10), (20, 5)])
-def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores(n, columns) -> None:
+def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores() -> None:
     scores = {w: {"accuracy": 0.9, "frechet": fd} for w, fd in (("1", 5), ("2", 6), ("TAG", 7))}
-    samples = torch.stack([pictures(n, value) for value in (0.0, 0.5, 0.25)])
+    samples = torch.stack([pictures(100, value) for value in (0.0, 0.5, 0.25)])
     figure = teacher.beside_unguided(scores, samples, "TAG")
     left, right = (ax.get_title() for ax in figure.axes)
     assert left == "w = 1:\naccuracy 0.900, Fréchet 5.0"
     assert right == "TAG:\naccuracy 0.900, Fréchet 7.0"
     assert (drawn(figure)[0, 0], drawn(figure, 1)[0, 0]) == (0, 0.25)
-    assert drawn(figure).shape[1] == columns * 5 - 1, "4 pixels an image, and one between two"
+    assert drawn(figure).shape[1] == 10 * 5 - 1, "4 pixels an image, and one between two"
 
 
 def test_tag_curve_has_the_mean_of_its_ends_whatever_beta() -> None:

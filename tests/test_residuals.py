@@ -122,10 +122,9 @@ def test_seeds_count_alike():
         mean_moments([])
 
 
-@pytest.mark.parametrize("scale", ["digits", "fashion_mnist"])
-def test_stored_students_have_moments_that_share_out_their_errors(scale):
+def test_stored_students_have_moments_that_share_out_their_errors():
     """Overall and in every bin; the common part is stored too, and must fit."""
-    for name in results.names(scale):
+    for name in results.names():
         gap = results.load(name).metrics.get("gap")
         for summary in [gap["overall"], *gap["per_timestep"].values()] if gap else []:
             m = stored_moments(summary)

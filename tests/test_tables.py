@@ -61,28 +61,6 @@ def test_measured_averages_the_runs_that_have_the_metric() -> None:
     assert tables.measured(some, ["value", "deeper"]) == tables.DASHES
 
 
-def test_fashion_shows_every_stored_row_once() -> None:
-    found = rows(tables.fashion())
-    names = {NAMES[key] for key in ("teacher", *tables.FASHION_ROWS)}
-    assert set(found) == names | {"DASH, uniform weights"}
-    stored = [name for name in results.names("fashion_mnist") if "classifier" not in name]
-    assert sum(int(row["seeds"]) for row in found.values()) == len(stored)
-
-
-def test_fashion_shows_the_stored_numbers_and_dashes_for_missing_ones() -> None:
-    found = rows(tables.fashion())
-    dash = results.select("dash", "transfer", "fashion_mnist")
-    rho = [run.metrics["gap"]["overall"]["rho"] for run in dash]
-    assert found["DASH"]["ρ"] == f"{np.mean(rho):.2f} ± {np.std(rho, ddof=1):.2f}"
-    first = dash[0].metrics["guidance"]["4"]["frechet"]
-    assert found["DASH"]["FD w=4"] == f"{first:.1f}"  # of seed 0, the only one with scores
-    assert found["Single head"]["ρ"] == found["FitNets"]["FD TAG"] == tables.DASHES
-    assert found["Multi-w composite"]["FD w=1.5"] != tables.DASHES
-    assert found["Multi-w composite"]["FD w=4"] == tables.DASHES
-    assert found["FitNets"]["*paper:* ρ C10/C100"] == "0.63 / 0.61"
-    assert found["Gap match"]["*paper:* size"] == FURTHER["gap_match"].parameters
-
-
 def test_gaps_shows_every_metric_of_every_row() -> None:
     found = rows(tables.gaps(HEADLINE))
     assert set(found) == {NAMES[key] for key in HEADLINE}
@@ -141,16 +119,6 @@ def test_paper_scale_shows_own_scores_beside_the_papers_and_says_what_was_not_ru
     assert rows["DASH"]["*paper:* CIFAR-100"] == "10.47"
     assert rows["Composite"]["*paper:* ImageNet-64"] == "18.43"
     assert rows["Scratch"]["*paper:* ImageNet-64"] == tables.DASHES
-
-
-def test_each_row_is_shown_at_its_best_constant_scale() -> None:
-    at = {
-        "1": {"frechet": 300.0, "accuracy": 0.5},
-        "2": {"frechet": 100.4, "accuracy": 0.75},
-        "TAG": {"frechet": 90.0, "accuracy": 0.9},
-    }
-    assert tables.best_constant({w: of["frechet"] for w, of in at.items()}) == "2"
-    assert tables.own_scales({"dash": at}).splitlines()[2] == "| DASH | 2 | 100 | 75.0% | 90 |"
 
 
 def test_objectives_are_ranked_beside_the_paper() -> None:

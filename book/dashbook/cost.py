@@ -46,7 +46,6 @@ IMAGES = {  # of the training sets
     "cifar10": 50_000,
     "cifar100": 50_000,
     "imagenet64": 1_281_167,
-    "fashion_mnist": 60_000,
     "digits": 1_500,
 }
 

@@ -9,7 +9,7 @@ from dashbook.plots import NAMES
 from dashbook.tables import DASHES, markdown
 
 Judgement = tuple[Claim, Judged, Verdict]
-SHOWN_SCALE = {"digits": "digits", "fashion_mnist": "clothes", "paper": "as stated"}
+SHOWN_SCALE = {"digits": "digits", "cifar10": "CIFAR-10", "paper": "as stated"}
 HEADER = ("claim, *and when a number agrees*", "*paper:*", "on", "ours", "status")
 
 

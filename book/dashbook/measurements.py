@@ -7,7 +7,7 @@ A *part* is one quantity of one row: its mean m over n training seeds, with the 
 
 where s is the sample standard deviation.  Fewer than three seeds do not show their spread: they
 borrow the largest relative one of the rows r of their scale that have three; if there is no such
-row, of the other scale's.  An estimate f of several parts has, to first order,
+row, of another scale's.  An estimate f of several parts has, to first order,
 
 .. math:: e_f^2 = \sum_i \Bigl(\frac{\partial f}{\partial m_i} e_i\Bigr)^2 ,
 
@@ -29,7 +29,6 @@ from operator import sub
 import numpy as np
 import torch
 
-from dashbook import gains
 from dashbook.flops import forward_flops
 from dashlib import results
 from dashlib.recipes import SCALES
@@ -37,6 +36,7 @@ from dashlib.results import Run
 from dashlib.scale.presets import preset
 from dashlib.unet import UNet, UNetConfig, count_parameters
 
+STEPS = ("cond_only", "dash_no_un", "dash")  # imitation alone, + anchor, + L_un
 ENOUGH = 3  # seeds that show their own spread
 Path = tuple[str, ...]  # of keys in a run's metrics
 RHO: Path = ("gap", "overall", "rho")
@@ -188,9 +188,9 @@ def unconditional_share(*, scale: str, of: str, w: str) -> Estimate:
     path = {"gap": GAP_MSE, "frechet": _frechet(w)}.get(of)
     if path is None:
         raise ValueError(f"of={of!r}: gap or frechet")
-    common = set.intersection(*(set(part(row, path, scale).seeds) for row in gains.ROWS))
-    parts = (part(row, path, scale, common) for row in gains.ROWS)
-    return combine(lambda *means: gains.Gain(*means).share, *parts)
+    common = set.intersection(*(set(part(row, path, scale).seeds) for row in STEPS))
+    parts = (part(row, path, scale, common) for row in STEPS)
+    return combine(lambda a, b, c: (b - c) / (a - c) if a > c else nan, *parts)
 
 
 @cache

@@ -19,7 +19,7 @@ class PaperRow:
     rho_cifar100: float | None
 
 
-# The rows that both of our scales have.
+# The headline rows.
 PAPER: dict[str, PaperRow] = {
     "teacher": PaperRow("Teacher", "35.8M", 5.47, 6.80, 1.00, 1.00),
     "scratch": PaperRow("Scratch", "6.1M", 20.47, 26.14, None, None),
@@ -27,7 +27,7 @@ PAPER: dict[str, PaperRow] = {
     "composite": PaperRow("Composite", "6.1M", 13.84, 20.84, 0.68, 0.65),
     "dash": PaperRow("DASH", "6.1M", 8.87, 10.47, 0.91, 0.89),
 }
-# Further rows of the same table, which only our Fashion-MNIST runs have.
+# Further rows of the same table.
 FURTHER: dict[str, PaperRow] = {
     "multi_w": PaperRow("Multi-w composite", "6.1M", 13.67, 19.13, 0.75, 0.71),
     "fitnets": PaperRow("FitNets", "6.1M", 12.84, 19.47, 0.63, 0.61),

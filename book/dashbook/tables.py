@@ -13,11 +13,10 @@ from dashlib.results import Run
 
 DASHES = "–"  # where a number does not exist
 NOT_RUN = "not run here"  # where it would be ours
-FASHION_ROWS = (  # the paper's order, then the rows that its table lacks
+DIGITS_ROWS = (  # the paper's order, then the rows that its table lacks
     *("scratch", "cond_only", "composite", "multi_w", "fitnets", "gap_match", "pruned"),
-    *("single_head", "dash", "dash_no_un", "cond_only_dropout"),
+    *("single_head", "dash", "dash_no_un", "cond_only_dropout", "dash_no_an", "gap_match_cond"),
 )
-DIGITS_ROWS = (*FASHION_ROWS, "dash_no_an", "gap_match_cond")
 PAPER_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet64": "ImageNet-64"}
 WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
     "uniform": ("dash", "uniform"),
@@ -77,9 +76,9 @@ def measured(runs: Sequence[Run], path: Sequence[str], digits: int = 2) -> str:
     return spread(having, value, digits) if having else DASHES
 
 
-def _measured(runs: Sequence[Run], digits: int = 4) -> list[str]:
-    """Our columns for the seeds of one row; gap MSE with so many digits."""
-    gaps = (("rho", 2), ("cos", 2), ("gap_mse", digits))
+def _measured(runs: Sequence[Run]) -> list[str]:
+    """Our columns for the seeds of one row."""
+    gaps = (("rho", 2), ("cos", 2), ("gap_mse", 4))
     return [
         f"{runs[0].metrics['parameters']:,}",
         *(measured(runs, ("gap", "overall", key), n) for key, n in gaps),
@@ -126,21 +125,6 @@ def best_scale(runs: Sequence[Run]) -> str:
     return min(labels, key=lambda w: np.mean([r.metrics["guidance"][w]["frechet"] for r in runs]))
 
 
-def best_constant(distances: Mapping[str, float]) -> str:
-    """The guidance scale, TAG apart, at which one run's Frechet distance is lowest."""
-    return min((w for w in distances if w != "TAG"), key=lambda w: distances[w])
-
-
-def own_scales(guidance: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Rows at their own best constant scale, and under TAG: ``guidance[row][scale][metric]``."""
-    lines = []
-    for row, at in guidance.items():
-        w = best_constant({scale: metrics["frechet"] for scale, metrics in at.items()})
-        there = (f"{at[w]['frechet']:.0f}", f"{at[w]['accuracy']:.1%}")
-        lines.append([NAMES[row], w, *there, f"{at['TAG']['frechet']:.0f}"])
-    return markdown(["model", "best w", "FD there", "accuracy there", "FD TAG"], lines)
-
-
 def gaps(rows: Sequence[str] = DIGITS_ROWS) -> str:
     """Every gap metric and branch error (mean squared, per element) of the digits rows."""
     keys = {"rho": 2, "cos": 2, "a_star": 2, "gap_mse": 4, "cond_mse": 4, "uncond_mse": 4}
@@ -168,24 +152,6 @@ def guidance(metric: str, rows: Sequence[str] = DIGITS_ROWS, digits: int = 1) ->
 
     header = ["model", *DIGITS.guidance, f"teacher's best ({theirs})", "own best"]
     return markdown(header, [[NAMES[k], *cells(runs)] for k, runs in groups.items()])
-
-
-def fashion() -> str:
-    """The table of every Fashion-MNIST row, beside the paper's CIFAR rows.
-
-    Gap metrics: mean and spread over the training seeds; Frechet distances: seed 0, the only one
-    with scores, or a dash.  The last row is DASH with uniform timestep weights.
-    """
-    scale = "fashion_mnist"
-    groups = {"teacher": [results.load(f"{scale}/teacher-tirt")]}
-    groups |= {key: results.select(key, "transfer", scale) for key in FASHION_ROWS}
-    rows = [
-        [NAMES[key], str(len(runs)), *_measured(runs, 5), *_published(key)]
-        for key, runs in groups.items()
-    ]
-    uniform = results.select("dash", "uniform", scale)
-    rows.append(["DASH, uniform weights", str(len(uniform)), *_measured(uniform, 5), *[DASHES] * 3])
-    return markdown(["model", "seeds", *OURS, *PAPERS], rows)
 
 
 def paper_scale(

@@ -1,4 +1,4 @@
-"""Rewrite what README.md shows of the stored runs: its tables, its timings and its pictures.
+"""Rewrite what README.md shows of the stored runs: its tables, its timings and its picture.
 
 python book/scripts/readme.py
 """
@@ -9,15 +9,11 @@ from pathlib import Path
 
 from dashbook import plots, repair_report, tables
 from dashlib import results
-from dashlib.recipes import DIGITS, FASHION, PARTS, Scale
+from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
-STATIC = ROOT / "book" / "_static"
-PICTURES = {
-    STATIC / "clothes_teacher_and_students.png": FASHION,
-    STATIC / "teacher_and_students.png": DIGITS,
-}
+PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
     "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under "
@@ -88,55 +84,32 @@ anchor, which is 0.1 elsewhere:
 """
 
 
-def clothes() -> str:
-    """Return the second block: every row on Fashion-MNIST."""
-    judge = results.load(FASHION.classifier).metrics
-    student = results.load("fashion_mnist/dash-transfer-s0")
-    teacher = results.load("fashion_mnist/teacher-tirt")
-    fewer = teacher.metrics["parameters"] / student.metrics["parameters"]
-    pairs, floor = student.metrics["gap"]["overall"]["n"], judge["frechet_test_to_train"]
-    return f"""\
-Fashion-MNIST at 32×32, students {fewer:.1f} times smaller than their teacher, one
-{student.hardware}. Gap metrics on {pairs:,} noisy held-out images, mean ± standard deviation over
-training seeds; FD of training seed 0 on {student.samples:,} samples of one sampling seed (– : not
-scored, as the time on the device ran out), by another classifier than the digits'
-({judge["accuracy_test"]:.1%} right on held-out images, which have FD {floor:.2f}).
-
-{tables.fashion()}
-"""
-
-
-def picture(scale: Scale) -> bytes:
+def picture() -> bytes:
     """Draw teacher and students from the same noise at two guidance scales."""
-    runs = {"teacher": results.load(f"{scale.name}/teacher-tirt")}
-    if scale is FASHION:
-        runs["uniform"] = results.select("dash", "uniform", scale.name)[0]
-    runs |= {key: results.select(key, "transfer", scale.name)[0] for key in ORDER}
-    names = plots.NAMES | {"uniform": "DASH, uniform weights"}
+    runs = {"teacher": results.load("digits/teacher-tirt")}
+    runs |= {key: results.select(key, "transfer")[0] for key in ORDER}
     figure, grid = plots.axes(len(runs), 2, size=(10.0, 0.4 + len(runs) * 0.48))
     for column, label in enumerate(("1.5", "4")):
-        at = list(scale.guidance).index(label)
+        at = list(DIGITS.guidance).index(label)
         for ax, (key, run) in zip(grid[:, column], runs.items(), strict=True):
             plots.draw_images(ax, run.trace["samples"][at, :10], 10)
             if column == 0:
-                shade = plots.color("dash" if key == "uniform" else key)
-                ax.set_ylabel(names[key], rotation=0, ha="right", va="center", color=shade)
+                shade = plots.color(key)
+                ax.set_ylabel(plots.NAMES[key], rotation=0, ha="right", va="center", color=shade)
         grid[0, column].set_title(f"guidance scale w = {label}", loc="center")
     return plots.png(figure, colors=256)
 
 
 def rewritten(text: str) -> str:
-    """Return the README with its measured blocks as the stored runs have them."""
-    blocks = iter((measured(), clothes()))
-    return BLOCK.sub(lambda match: match[1] + next(blocks) + match[2], text)
+    """Return the README with its measured block as the stored runs have it."""
+    return BLOCK.sub(lambda match: match[1] + measured() + match[2], text)
 
 
 def main() -> None:
     path = ROOT / "README.md"
     path.write_text(rewritten(path.read_text()))
-    for target, scale in PICTURES.items():
-        target.write_bytes(picture(scale))
-    print(f"rewrote {path.name} and {', '.join(p.name for p in PICTURES)}")
+    PICTURE.write_bytes(picture())
+    print(f"rewrote {path.name} and {PICTURE.name}")
 
 
 if __name__ == "__main__":

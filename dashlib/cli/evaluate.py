@@ -189,7 +189,7 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
     type=click.Choice(["inception", "classifier"]),
     default="inception",
     show_default=True,
-    help="Of which network; classifier: the book's own, for digits and fashion_mnist.",
+    help="Of which network; classifier: the book's own, for digits.",
 )
 @click.option(
     "--inception",

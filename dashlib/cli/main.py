@@ -6,9 +6,9 @@ import click
 
 from dashlib import __version__
 from dashlib.cli.evaluate import evaluate
-from dashlib.cli.runs import convert, list_runs, make_run, reproduce, verify
+from dashlib.cli.runs import convert, list_runs, make_run, reproduce, ship, verify
 from dashlib.cli.sample import sample
-from dashlib.cli.sweep import ship, sweep_runs
+from dashlib.cli.sweep import sweep_runs
 from dashlib.cli.train import distill, train
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
@@ -17,7 +17,6 @@ MOVED = {  # commands that are no longer the library's: where each lies, and how
     "repair": ("dashbook.repair_cli", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
 }
-RENAMED = {"campaign": "sweep"}
 
 
 class WithFormerCommands(click.Group):
@@ -25,10 +24,8 @@ class WithFormerCommands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that name; a former one warns."""
-        if name in RENAMED:
-            click.echo(f"warning: `{name}` is now `{RENAMED[name]}`", err=True)
         if name not in MOVED:
-            return super().get_command(ctx, RENAMED.get(name, name))
+            return super().get_command(ctx, name)
         module, attribute, today = MOVED[name]
         try:
             command: click.Command = getattr(import_module(module), attribute)
@@ -49,6 +46,6 @@ def main() -> None:
         click.echo(f"warning: {message}", err=True)
 
 
-RUNS = (make_run, reproduce, verify, list_runs, convert)
-for command in (*RUNS, sweep_runs, ship, train, distill, sample, evaluate):
+RUNS = (make_run, reproduce, verify, list_runs, ship, convert)
+for command in (*RUNS, sweep_runs, train, distill, sample, evaluate):
     main.add_command(command)

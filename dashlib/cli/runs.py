@@ -1,4 +1,4 @@
-"""The commands for stored runs: ``make``, ``reproduce``, ``verify``, ``list``; and ``convert``."""
+"""Commands: ``make``, ``reproduce``, ``verify``, ``list`` and ``ship`` stored runs; ``convert``."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ from dashlib.checkpoints import CheckpointError
 from dashlib.checkpoints import convert as convert_official
 from dashlib.cli.bars import Bars
 from dashlib.progress import refresh_seconds
-from dashlib.recipes import PARTS
+from dashlib.recipes import PARTS, SHIPPED
 from dashlib.runs import experiments, verification, workers
 from dashlib.runs.rows import run_name
 
@@ -117,6 +117,17 @@ def list_runs() -> None:
         rho = f"rho {gap['rho']:.2f} cos {gap['cos']:.2f}" if gap else ""
         seconds = sum(run.seconds.values())
         click.echo(f"{name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
+
+
+@click.command()
+@click.argument("scale", type=click.Choice(["digits"]))
+def ship(scale: str) -> None:
+    """Drop the weights of SCALE that the repository has no room for; metrics and pictures stay."""
+    for name in results.names(scale):
+        run = results.load(name)
+        if "weights" in run.files and name not in SHIPPED:
+            results.store(run, **{k: run.tensors(k) for k in run.files if k != "weights"})
+            click.echo(f"{name}: weights dropped")
 
 
 @click.command()

@@ -87,11 +87,10 @@ def _weighting(spec: Spec) -> Weighting:
     return make_weighting(spec.weighting, Schedule())
 
 
-def trainer(spec: Spec, device: str = "cpu") -> Trainer:
-    """The untrained run: network (seeded), objective, weighting, on the device."""
+def trainer(spec: Spec) -> Trainer:
+    """The untrained run: network (seeded), objective and weighting."""
     torch.manual_seed(spec.seed)
-    network = _network(spec).to(device)
-    return Trainer(network, _objective(spec), _weighting(spec).to(device), spec.train)
+    return Trainer(_network(spec), _objective(spec), _weighting(spec), spec.train)
 
 
 def _network(spec: Spec) -> UNet:

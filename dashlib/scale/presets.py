@@ -2,8 +2,8 @@
 
 A preset says what a teacher and its student are, how both are trained and how they are sampled
 from.  The paper's README and the authors' released configurations disagree, so CIFAR-10 and
-CIFAR-100 come as ``paper_v2`` and as ``released``; ``fashion_mnist`` and ``digits`` are the scales
-that this book ran.  Sources in :attr:`Preset.notes`:
+CIFAR-100 come as ``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on
+any CPU.  Sources in :attr:`Preset.notes`:
 
 ``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]`` derived
 from those, ``[ours]`` our choice, where no source says.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dashlib.guidance import TAG, GuidanceSchedule
-from dashlib.recipes import DIGITS, FASHION, Scale
+from dashlib.recipes import DIGITS, Scale
 from dashlib.sampling import Clamp, Spacing
 from dashlib.training import TrainConfig
 from dashlib.unet import (
@@ -195,7 +195,6 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         *(make(name, *pair) for name, pair in _CIFAR.items() for make in (_paper_v2, _released)),
         _imagenet64(),
-        _of_the_book(FASHION),
         _of_the_book(DIGITS),
     )
 }

@@ -24,22 +24,19 @@ def _shade_groups(ax: Axes, groups: Mapping[str, tuple[float, float]], top: floa
 def gap_lengths(
     published: Mapping[str, tuple[float, float]],
     groups: Mapping[str, tuple[float, float]],
-    measured: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    measured: Mapping[str, Sequence[float]],
 ) -> Figure:
     """Lengths of gaps (rho): the paper's as bars, ours as points, the paper's groups shaded.
 
     ``published[row]`` holds the bar's ends, ``groups[name]`` those of a group (three of them, from
-    the shortest gaps), ``measured[row]`` the seeds at two scales, drawn filled and open.
+    the shortest gaps), ``measured[row]`` the seeds.
     """
     figure, grid = plots.axes(size=(7.4, 4.2))
     ax = grid[0, 0]
     _shade_groups(ax, groups, len(published))
     for y, (row, ends) in enumerate(published.items()):
         ax.plot(ends, [y + 0.2] * 2, "k|-", lw=3, ms=9)
-        faces = (plots.color(row), "white")
-        for seeds, face, lower in zip(measured[row], faces, (0.05, 0.3), strict=True):
-            at = [y - lower] * len(seeds)
-            ax.plot(seeds, at, "o", ms=7, color=plots.color(row), markerfacecolor=face)
+        ax.plot(measured[row], [y - 0.15] * len(measured[row]), "o", ms=7, color=plots.color(row))
     ax.set(xscale="log", xlim=(0.06, 6), ylim=(-0.6, len(published) - 0.1))
     ax.set_xlabel("ρ: length of the gap, teacher's = 1")
     ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
@@ -47,32 +44,22 @@ def gap_lengths(
     return figure
 
 
-def _draw_excess(ax: Axes, found: Mapping[str, Estimate | None], errors: float) -> None:
-    for y, (_, excess) in enumerate(found.items()):
-        if excess is None:
-            ax.text(1.1, y, "not stored", va="center", fontsize=8, color=JUDGED[None])
-            continue
+def excess_forest(found: Mapping[str, Estimate], errors: float) -> Figure:
+    """Each rival's Frechet distance over DASH's, give or take so many standard errors.
+
+    ``found[row]``: the :func:`dashbook.measurements.frechet_excess` of a row over DASH.
+    """
+    figure, grid = plots.axes(size=(6.4, 3.7))
+    ax = grid[0, 0]
+    for y, excess in enumerate(found.values()):
         base, shade = excess.parts[1].mean, JUDGED[holds("above 0", excess, errors)]
         ends = [1 + (excess.value + sign * errors * excess.error) / base for sign in (-1, 1)]
         ax.plot(np.clip(ends, 0.01, None), [y, y], color=shade)
         ax.plot(1 + excess.value / base, y, "o", color=shade)
     ax.axvline(1, color="black", lw=1)
-
-
-def excess_forest(panels: Mapping[str, Mapping[str, Estimate | None]], errors: float) -> Figure:
-    """Each rival's Frechet distance over DASH's, give or take so many standard errors.
-
-    ``panels[title][row]`` is the :func:`dashbook.measurements.frechet_excess` of a row over DASH,
-    or None where none is stored; every panel has the same rows.
-    """
-    figure, grid = plots.axes(1, len(panels), size=(8.2, 3.7))
-    for ax, (title, found) in zip(grid[0], panels.items(), strict=True):
-        _draw_excess(ax, found, errors)
-        ax.set(xscale="log", xlim=(0.3, 150), title=title, xlabel="FD / FD of DASH")
-        ax.set_xticks(DISTANCES, ["½", *(f"{d:g}" for d in DISTANCES[1:])])
-        ax.set_yticks(range(len(found)), [plots.NAMES[row] for row in found], fontsize=9)
-        ax.set_ylim(-0.6, len(found) - 0.4)
-        ax.minorticks_off()
-    for ax in grid[0, 1:]:
-        ax.set_yticklabels([])
+    ax.set(xscale="log", xlim=(0.3, 150), xlabel="FD / FD of DASH")
+    ax.set_xticks(DISTANCES, ["½", *(f"{d:g}" for d in DISTANCES[1:])])
+    ax.set_yticks(range(len(found)), [plots.NAMES[row] for row in found], fontsize=9)
+    ax.set_ylim(-0.6, len(found) - 0.4)
+    ax.minorticks_off()
     return figure

@@ -38,7 +38,7 @@ def gap_while_training(gaps: Mapping[str, Mapping[int, Mapping[str, float]]]) ->
     return figure
 
 
-def guided_errors(ws: Sequence[float], errors: Mapping[str, Sequence[float]], of: str) -> Figure:
+def guided_errors(ws: Sequence[float], errors: Mapping[str, Sequence[float]]) -> Figure:
     """Mean squared error of the guided prediction at the scales ws: ``errors[objective]``, log."""
     curves = {plots.NAMES[row]: (ws, values) for row, values in errors.items()}
     colors = {plots.NAMES[row]: plots.color(row) for row in errors}
@@ -46,7 +46,6 @@ def guided_errors(ws: Sequence[float], errors: Mapping[str, Sequence[float]], of
         curves,
         xlabel="guidance scale w",
         ylabel="mean $|S_w - T_w|^2$",
-        title=of,
         colors=colors,
         log=True,
     )

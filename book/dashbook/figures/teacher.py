@@ -19,14 +19,13 @@ def beside_unguided(
     ``scores[label]`` holds ``accuracy`` and ``frechet``, in the order of ``samples``: one batch of
     images a label, shape ``(labels, N, C, H, W)``.
     """
-    columns = 5 if samples.shape[1] == 20 else 10
     grids = {}
     for (name, of), images in zip(scores.items(), samples, strict=True):
         if name in ("1", label):
             scale = "TAG" if name == "TAG" else f"w = {name}"
             numbers = f"accuracy {of['accuracy']:.3f}, Fréchet {of['frechet']:.1f}"
             grids[f"{scale}:\n{numbers}"] = images
-    return plots.image_grids(grids, columns)
+    return plots.image_grids(grids, 10)
 
 
 def tag_curve(beta: float, ends: tuple[float, float]) -> Figure:

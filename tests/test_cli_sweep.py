@@ -1,0 +1,31 @@
+"""The command ``sweep``: what it plans, and how it ends."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dashlib.__main__ import main
+from dashlib.runs.cifar10 import plan, stages
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_it_fails_if_a_process_does(monkeypatch, code):
+    planned = []
+    codes = {"students": 0, "scoring": code}
+    monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or codes)
+    arguments = ["sweep", "cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform"]
+    found = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
+    assert (found.exit_code, found.output) == (code, f"students: 0\nscoring: {code}\n")
+    (wanted,) = planned
+    assert (wanted.work, wanted.data, wanted.weights) == (Path("w"), Path("data"), Path("weights"))
+    assert (wanted.rows, wanted.minutes, wanted.dry) == (("dash-uniform",), 2.0, False)
+
+
+def test_a_dry_sweep_is_small(monkeypatch):
+    planned = []
+    monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or {})
+    assert CliRunner().invoke(main, ["sweep", "cifar10", "--dry"]).exit_code == 0
+    (wanted,) = planned
+    assert (wanted.rows, wanted.dry, wanted.device) == (plan.DEFAULT, True, "cpu")
+    assert (wanted.pairs, wanted.chunk, wanted.steps, wanted.pictures) == (20, 4, 2, 4)
