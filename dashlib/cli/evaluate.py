@@ -41,6 +41,7 @@ from dashlib.scale.inception import locate
 from dashlib.scale.precision import Precision
 from dashlib.scale.presets import preset
 from dashlib.scale.sampling import Named, Sampler, find
+from dashlib.scale.statistics import published, stem
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,31 @@ class Request:
         return locate(self.weights)
 
     def extractor(self, path: Path | None, place: Shards) -> reference.Extractor:
-        """The feature network: Inception with these weights, or the book's classifier."""
-        if path is None:
-            return reference.classifier(self.dataset, place.device)
-        return reference.inception(path, place.device, unverified=self.unverified)
+        """The feature network: Inception with these weights, or the one that was asked for."""
+        if path is not None:
+            return reference.inception(path, place.device, unverified=self.unverified)
+        if self.features == "lite0":
+            return reference.lite0(place.device)
+        return reference.classifier(self.dataset, place.device)
+
+    def real(
+        self, images: reference.Real, extractor: reference.Extractor, place: Shards
+    ) -> reference.Reference:
+        """The real images' statistics: those stored with the results if moments are enough."""
+        if {*self.metrics} <= {"fid", "is"}:
+            path = stem(self.features, self.dataset)
+            if found := published(path, self.dataset, images, extractor):
+                return found
+        return reference.reference(
+            self.dataset,
+            "train",
+            images,
+            extractor,
+            place,
+            root=self.root,
+            batch=self.batch,
+            say=printer(place),
+        )
 
     def prepare(self, place: Shards) -> tuple[list[Named], Settings, CrossCheck | None]:
         """Everything needed, the cheapest refusal first."""
@@ -121,16 +143,7 @@ class Request:
         channels, size = reference.pixels(images, range(1)).shape[1:3]
         check(models, channels, size, classes)
         extra = CrossCheck(images, path) if self.cross_check and path else None
-        real = reference.reference(
-            dataset,
-            "train",
-            images,
-            extractor,
-            place,
-            root=self.root,
-            batch=self.batch,
-            say=printer(place),
-        )
+        real = self.real(images, extractor, place)
         settings = Settings(self.n, self.metrics, extractor, real, sampler, self.batch)
         return models, settings, extra
 
@@ -186,10 +199,11 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 )
 @click.option(
     "--features",
-    type=click.Choice(["inception", "classifier"]),
+    type=click.Choice(["inception", "lite0", "classifier"]),
     default="inception",
     show_default=True,
-    help="Of which network; classifier: the book's own, for digits.",
+    help="Of which network; lite0: EfficientNet-Lite0, whose weights come with the extra `lite`; "
+    "classifier: the book's own, for digits.",
 )
 @click.option(
     "--inception",

@@ -79,7 +79,7 @@ def plain_errors() -> Iterator[None]:
     """Show what is the user's to mend as one message, without a traceback."""
     try:
         yield
-    except (ValueError, OSError, InceptionError) as error:
+    except (ValueError, OSError, InceptionError, ImportError) as error:
         raise click.ClickException(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
         raise click.ClickException(

@@ -7,8 +7,8 @@ features of a data set's images are kept beside the data, and made again if anyt
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ from dashlib.datasets.imagenet64 import ImageNet64
 from dashlib.datasets.imagenet_files import CLASSES
 from dashlib.scale.distributed import Shards
 from dashlib.scale.inception import Features, Inception
+from dashlib.scale.lite0 import LITE0_SHA, Lite0
 from dashlib.scale.precision import numerics
 from dashlib.scale.scores import Moments
 
 FULL_NAMES = {"fid": "Frechet distance", "is": "class score", "kid": "kernel distance"}
+LITE0_NAMES = FULL_NAMES | {"fid": "FD"}
 INCEPTION_NAMES = {"fid": "FID", "is": "Inception Score", "kid": "KID"}
 DATASETS = (*datasets.DATASETS, "imagenet64")
 Real = Images | ImageNet64
@@ -43,12 +45,13 @@ class Extractor:
     sha: str  # SHA-256 of its weights
     library: str
     qualifier: str = ""  # added to every score's name; empty for verified Inception weights
+    names: Mapping[str, str] = field(default_factory=lambda: FULL_NAMES)  # of qualified scores
 
     def name(self, metric: str) -> str:
         """What a score on these features is called; ``metric``: fid, is, kid, precision, recall."""
         if not self.qualifier:
             return INCEPTION_NAMES.get(metric, metric)
-        return f"{FULL_NAMES.get(metric, metric)} ({self.qualifier})"
+        return f"{self.names.get(metric, metric)} ({self.qualifier})"
 
     def __call__(self, images: Tensor) -> Features:
         """Features in IEEE float32, whatever the caller samples in."""
@@ -64,6 +67,18 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
     net = Inception(path, unverified=unverified)
     qualifier = "" if net.verified else "unverified Inception weights"
     return Extractor(net.to(device), net.sha, f"pytorch-fid {version('pytorch-fid')}", qualifier)
+
+
+def lite0(device: torch.device) -> Extractor:
+    """EfficientNet-Lite0 (see :mod:`dashlib.scale.lite0`); ``ImportError`` without its packages."""
+    net = Lite0.load(device)
+
+    def features(images: Tensor) -> Features:
+        pool = net(images)
+        return Features(pool, net.net._fc(pool))  # type: ignore[operator]
+
+    library = f"efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}"
+    return Extractor(features, LITE0_SHA, library, "EfficientNet-Lite0", LITE0_NAMES)
 
 
 def classifier(dataset: str, device: torch.device) -> Extractor:
