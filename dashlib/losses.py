@@ -51,8 +51,8 @@ class Objective:
 
     @property
     def coefficients(self) -> dict[str, float]:
-        """Factor of each term in the total (1 unless said otherwise)."""
-        return {}
+        """Factor of each term in the total: the option of its name (1 if there is none)."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def learned(self) -> nn.Module:
@@ -107,9 +107,8 @@ class CondOnlyDropout(Objective):
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``imitation``."""
-        return {
-            "imitation": mse(model(batch.x_t, batch.t, batch.y_dropped), teacher_of(batch).cond)
-        }
+        student = model(batch.x_t, batch.t, batch.y_dropped)
+        return {"imitation": mse(student, teacher_of(batch).cond)}
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ class _RandomScale(Objective):
 class MultiW(_RandomScale):
     """Match the guided output at random scales: ``|S_w - T_w|^2``, ``w ~ U[low, high]``.
 
-    Its mean over w vanishes only where both branches agree, but for U[1, 4] the Hessian in the
-    plane of branch errors has condition number 131: nearly blind to drift along (0.6, 0.8).
+    Its mean over w vanishes only where both branches agree, but for U[1, 4] its Hessian has
+    condition number 131: nearly blind to drift of (e_c, e_u) along (0.6, 0.8).
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -159,8 +158,8 @@ class MultiW(_RandomScale):
 class SingleHeadMatch(_RandomScale):
     """Guidance distillation: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``, one forward.
 
-    The student takes w as an input (``UNetConfig(w_conditioned=True)``) and is sampled from
-    through ``guidance.SingleHead``.  Source: Meng et al. 2023.
+    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.SingleHead``.  Source: Meng
+    et al. 2023.
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -178,11 +177,6 @@ class GapMatch(Objective):
     """
 
     imitation: float = 0.0
-
-    @property
-    def coefficients(self) -> dict[str, float]:
-        """The factor of ``imitation``."""
-        return {"imitation": self.imitation}
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``gap`` and, if its factor is not 0, ``imitation``."""
@@ -204,11 +198,6 @@ class Dash(Objective):
     unconditional: float = 1.0
     anchor: float = 0.1
 
-    @property
-    def coefficients(self) -> dict[str, float]:
-        """The three factors."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``imitation``, ``unconditional``, ``anchor``."""
         student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
@@ -221,10 +210,9 @@ class Dash(Objective):
 
 @dataclass(frozen=True)
 class DashSampled(Objective):
-    """One branch an image, the unconditional one with probability p: half the passes of DASH.
+    """One branch an image, the null one with probability p: on average p |e_u|^2 + (1 - p) |e_c|^2.
 
-    ``|S_uncond - T_uncond|^2`` or ``|S_cond - T_cond|^2``; the mean over the coins is
-    ``p |e_u|^2 + (1 - p) |e_c|^2``.  The coins are of the global generator of the batch's device.
+    Half the passes of DASH.  The coins are of the global generator of the batch's device.
     """
 
     p: float = 0.5

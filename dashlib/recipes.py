@@ -58,15 +58,17 @@ ROWS = {
     "fitnets": Row("fitnets"),
     "pruned": Row("scratch", init="pruned", unet={"blocks": 2}),
     "single_head": Row("single_head", unet={"w_conditioned": True}),
-    "dash_sampled": Row("dash_sampled"),
-    "dash_v": Row("dash", unet={"prediction": "v"}),
-    "cond_only_dropout_v": Row("cond_only_dropout", unet={"prediction": "v"}),
-    "dash_sampled_v": Row("dash_sampled", unet={"prediction": "v"}),
     "dash_no_un": Row("dash", {"unconditional": 0.0}),
     "dash_no_an": Row("dash", {"anchor": 0.0}),
     "dash_an_0.03": Row("dash", {"anchor": 0.03}),
     "dash_an_0.3": Row("dash", {"anchor": 0.3}),
     "dash_an_1": Row("dash", {"anchor": 1.0}),
+}
+CIFAR10_ROWS = ROWS | {
+    "dash_sampled": Row("dash_sampled"),
+    "dash_v": Row("dash", unet={"prediction": "v"}),
+    "cond_only_dropout_v": Row("cond_only_dropout", unet={"prediction": "v"}),
+    "dash_sampled_v": Row("dash_sampled", unet={"prediction": "v"}),
 }
 HEADLINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 TABLE = (  # the other rows of the table, with three seeds
@@ -113,7 +115,7 @@ class Scale:
         """
         of = "" if prior == "tirt" else f"_{prior}"
         changes = "".join(f"-{key}_{value}" for key, value in unet.items())
-        kind = ROWS[row]
+        kind = CIFAR10_ROWS[row]
         return Spec(
             f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
             replace(self.student, **{**kind.unet, **unet}),

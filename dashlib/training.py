@@ -43,18 +43,12 @@ class TrainConfig:
             )
 
 
-class Source(Protocol):
+class Source(Iterator[Batch], Protocol):
     """Where batches come from: a ``data.Stream``, or what can be saved and resumed like one."""
 
     @property
     def generator(self) -> Any:
         """What has ``get_state() -> Tensor`` and ``set_state(Tensor)``."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches."""
-
-    def __next__(self) -> Batch:
-        """The next batch."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +129,8 @@ class Trainer:
         """Train up to ``cfg.steps``, yielding a record for each step.
 
         Raises ``FloatingPointError`` before a loss or gradient that is not finite touches the
-        weights, so the model stays as the last good step left it.  With ``read_every`` above 1
-        records come in groups of that many, and the error comes up to that many steps late:
-        the weights are lost, and training goes on from the last checkpoint.
+        weights.  With ``read_every`` above 1 records come in groups of that many, and the error as
+        late: the weights are lost, and training goes on from the last checkpoint.
         """
         self.model.train()
         while self.step < self.cfg.steps:
@@ -198,9 +191,8 @@ class Trainer:
         return StepRecord(unread.step, loss, terms, norm, unread.lr)
 
     def _learning_rate(self) -> float:
-        cfg = self.cfg
-        phase = math.cos(math.pi * self.step / cfg.steps)
-        return cfg.lr_min + (cfg.lr - cfg.lr_min) * (1 + phase) / 2
+        low, phase = self.cfg.lr_min, math.cos(math.pi * self.step / self.cfg.steps)
+        return low + (self.cfg.lr - low) * (1 + phase) / 2
 
     def _settings(self, stream: Source) -> dict[str, Any]:
         """What must agree for a saved run to be continued."""
@@ -246,10 +238,7 @@ class Trainer:
         write_atomically(path, buffer.getvalue())
 
     def restore(self, state: dict[str, Any], stream: Source, source: str) -> None:
-        """Continue exactly from a :meth:`state`; ``ValueError`` if it was made with other settings.
-
-        ``source`` names where the state comes from, in the error.
-        """
+        """Continue from a :meth:`state`; ``ValueError``, naming source, where settings differ."""
         for what, mine in self._settings(stream).items():
             if (saved := state["settings"].get(what)) != mine:
                 raise ValueError(f"{source} was made with other {what}: {saved}, here {mine}")
@@ -263,8 +252,5 @@ class Trainer:
         self._set_random_states(state["random"], state["step"])
 
     def resume(self, path: Path, stream: Source) -> None:
-        """Continue a saved run exactly.
-
-        ``ValueError`` if its settings or architecture differ, ``CheckpointError`` for no such file.
-        """
+        """:meth:`restore` a file of :meth:`save`; ``CheckpointError`` if there is none."""
         self.restore(read_pickled(path), stream, str(path))

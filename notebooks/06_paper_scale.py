@@ -27,8 +27,8 @@
 # - carry the hours over to other GPUs, Colab's T4 among them, as far as that goes without measuring there;
 # - get the commands, each checked against the program that is to run them.
 #
-# Claims tested: that the networks are the paper's in size; that compression saves what the paper says it saves. **No network of this size was trained for this book**: one GPU was lent for a limited time, and neither CIFAR
-# nor ImageNet was at hand. What is measured, what is calculated and what is the paper's is said at each number.
+# Claims tested: that the networks are the paper's in size; that compression saves what the paper says it saves. **None of these recipes was run to its end for this book**: a GPU was lent for a quarter of an hour at a time, which is enough
+# for the students of {ref}`ch-cifar10` and not for the paper's many epochs. What is measured, what is calculated and what is the paper's is said at each number.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -405,7 +405,7 @@ a_checkpoint = 16 * jobs[0].parameters / 1e9  # weights, averages and AdamW's tw
 Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_checkpoint:.2f} GB.")
 
 # %% [markdown]
-# None of them was run at this scale for this book (the bench was, in part). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
+# None of them was run to its end for this book (the bench was, in part; what a quarter of an hour gives is in {ref}`ch-cifar10`). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
 # is not called FID because its Inception weights are random. What to know before you run them:
 #
 # - **Colab, T4.** Install the package in the notebook, mount Drive, and let `--out` lie there: when the session ends, the same command goes on in the next. A T4 only emulates bf16, so `auto` takes fp32; `--precision fp16` (with loss scaling) is what its fast units compute in. Scores agree only if you note it: the run does.

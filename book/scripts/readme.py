@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from dashbook import plots, repair_report, tables
+from dashbook import cifar10, plots, repair_report, tables
 from dashlib import results
-from dashlib.recipes import DIGITS, PARTS
+from dashlib.recipes import PARTS
 from dashlib.runs import experiments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,13 @@ WHAT = {
     "rows": "the other rows and seeds",
     "studies": "weightings, the anchor's weight, the start of the class table",
 }
-ORDER = ("dash", "cond_only_dropout", "composite", "cond_only", "scratch")
+STUDENTS = {  # of the picture; the last two are of the run that came with the images
+    "cond_only_dropout_v-high_noise": "label dropout, v",
+    "dash_v-high_noise": "DASH, v",
+    "dash-uniform": "DASH, uniform",
+    "cond_only": "cond-only",
+    "composite": "composite, w = 4",
+}
 
 
 def cpu_minutes(runs: Iterable[results.Run]) -> float:
@@ -67,10 +73,19 @@ def measured() -> str:
     """Return the block between the markers."""
     floor = results.load(experiments.CLASSIFIER).metrics["frechet_test_to_train"]
     accuracy = results.load("digits/teacher-tirt").metrics["guidance"]["1.5"]["accuracy"]
+    found = cifar10.runs()
+    steps = [stage["seconds"] for stage in found["dash_v-high_noise"].metrics["stages"]]
     return f"""\
-scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over 3 training
-seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is better) on
-{experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are classified right
+**CIFAR-10**, the paper's networks (35.8M and 6.1M), students of one seed trained side by side for
+{sum(steps):.0f} seconds of one H100; Fréchet distance (FD) in EfficientNet-Lite0's features on
+2,000 samples, DDIM of 50 steps from 970, eta 0.5. The first student and the teacher are from a run
+that came with the images ([chapter 5](notebooks/05_cifar10.ipynb)):
+
+{cifar10.scores_table(found, ("1.5", "TAG"))}
+
+**Digits**: scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over
+3 training seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is
+better) on {experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are classified right
 {accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
 
 {tables.headline("transfer", tables.DIGITS_ROWS)}
@@ -85,18 +100,18 @@ anchor, which is 0.1 elsewhere:
 
 
 def picture() -> bytes:
-    """Draw teacher and students from the same noise at two guidance scales."""
-    runs = {"teacher": results.load("digits/teacher-tirt")}
-    runs |= {key: results.select(key, "transfer")[0] for key in ORDER}
-    figure, grid = plots.axes(len(runs), 2, size=(10.0, 0.4 + len(runs) * 0.48))
-    for column, label in enumerate(("1.5", "4")):
-        at = list(DIGITS.guidance).index(label)
-        for ax, (key, run) in zip(grid[:, column], runs.items(), strict=True):
-            plots.draw_images(ax, run.trace["samples"][at, :10], 10)
+    """Draw teacher and students of CIFAR-10 from the same noise under two guidances."""
+    runs, rows = cifar10.runs(), {"teacher": "teacher", **STUDENTS}
+    figure, grid = plots.axes(len(rows), 2, size=(10.0, 0.4 + len(rows) * 0.48))
+    for column, label in enumerate(("1.5", "TAG")):
+        for ax, (row, name) in zip(grid[:, column], rows.items(), strict=True):
+            ours = row in runs
+            of = cifar10.pictures(runs[row], label) if ours else cifar10.shared_pictures(row, label)
+            plots.draw_images(ax, of[:10], 10)
             if column == 0:
-                shade = plots.color(key)
-                ax.set_ylabel(plots.NAMES[key], rotation=0, ha="right", va="center", color=shade)
-        grid[0, column].set_title(f"guidance scale w = {label}", loc="center")
+                ax.set_ylabel(name, rotation=0, ha="right", va="center")
+        title = "under TAG" if label == "TAG" else f"guidance scale w = {label}"
+        grid[0, column].set_title(title, loc="center")
     return plots.png(figure, colors=256)
 
 

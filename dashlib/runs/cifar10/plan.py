@@ -10,7 +10,7 @@ from dashlib import datasets
 from dashlib.checkpoints import write_atomically
 from dashlib.data import Dataset, Images
 from dashlib.guidance import GuidanceSchedule
-from dashlib.recipes import CIFAR10, ROWS, Spec
+from dashlib.recipes import CIFAR10, CIFAR10_ROWS, Spec
 from dashlib.unet import UNetConfig
 
 TEACHER = "cifar10/teacher-uniform"
@@ -61,8 +61,8 @@ class Plan:
     def spec(self, row: str, seed: int = 0) -> Spec:
         """The student of ``ROW-WEIGHTING``."""
         name, _, weighting = row.partition("-")
-        if name not in ROWS or not weighting:
-            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(ROWS)}")
+        if name not in CIFAR10_ROWS or not weighting:
+            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(CIFAR10_ROWS)}")
         found = replace(CIFAR10.student_spec(name, weighting, seed), teacher=TEACHER)
         return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
 
@@ -84,7 +84,7 @@ class Plan:
 
     def share(self, row: str) -> int:
         """How many of a round's two batches a student takes: all cost two passes a round."""
-        return 2 if ROWS[row.partition("-")[0]].objective in ONE_PASS else 1
+        return 2 if CIFAR10_ROWS[row.partition("-")[0]].objective in ONE_PASS else 1
 
     def dataset(self) -> Dataset:
         """The images as bytes, on the device."""
