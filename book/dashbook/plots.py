@@ -49,6 +49,7 @@ COLORS = {
     "gap_match_cond": "#A86B32",
     "pruned": "#14206E",
     "single_head": "#6A1B6A",
+    "dash_sampled": "#5E2533",
     "dash_no_un": "#6C63F0",
     "dash_no_an": "#3ED27E",
 }
@@ -65,6 +66,7 @@ NAMES = {
     "gap_match_cond": "Gap match + cond-only",
     "pruned": "Magnitude pruning",
     "single_head": "Single head",
+    "dash_sampled": "One branch an image",
     "dash_no_un": "DASH without L_un",
     "dash_no_an": "DASH without L_an",
 }

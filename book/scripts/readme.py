@@ -85,8 +85,8 @@ that came with the images ([chapter 5](notebooks/05_cifar10.ipynb)):
 
 **Digits**: scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over
 3 training seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is
-better) on {experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are classified right
-{accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
+better) on {experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are
+classified right {accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
 
 {tables.headline("transfer", tables.DIGITS_ROWS)}
 
