@@ -74,3 +74,9 @@ def test_figures_name_what_they_show(runs):
 def test_missing_weights_name_the_command():
     with pytest.raises(results.MissingRun, match="sweep cifar10"):
         results.load("cifar10/dash-high_noise-s0").model()
+
+
+def test_speeds_are_the_medians_of_the_benchmark():
+    speed = cifar10.speed()
+    assert {"distillation: plain loop", "distillation: captured"} <= speed.keys()
+    assert all(0 < seconds < 1 for seconds in speed.values())

@@ -154,3 +154,9 @@ def by_timestep(found: Mapping[str, Run], key: str, title: str) -> Figure:
     return plots.lines(
         curves, xlabel="timestep t", ylabel="", title=title, colors=colors, size=(7.0, 4.0)
     )
+
+
+def speed() -> dict[str, float]:
+    """Median seconds of steps and forward passes of these networks on one H100."""
+    stored = json.loads((results.root() / "bench/captured-cifar10-h100.json").read_text())
+    return {name: entry["median"] for name, entry in stored["seconds"].items()}
