@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from dashlib import datasets
-from dashlib.checkpoints import CheckpointError, save
+from dashlib.checkpoints import CheckpointError, read_tensors, save
 from dashlib.cli.main import main
 from dashlib.data import Dataset, Images
 from dashlib.metrics import frechet, gaussian
@@ -220,11 +220,24 @@ def test_statistics_are_stored_and_read(small, run_folder):
     assert sum(seen) == 100
     found = statistics.published(path, "cifar10", dataset.train, extractor)
     for a, b in zip(found.moments.gaussian, train, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
     again = reference.reference(
         "cifar10", "train", dataset.train, extractor, Shards(), root=run_folder
     )
     assert found.key == again.key
+
+
+def test_the_stored_statistics_are_whole():
+    path = statistics.stem("lite0", "cifar10")
+    about = json.loads(path.with_suffix(".json").read_text())
+    file = path.with_suffix(".safetensors")
+    assert about["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (about["weights"], about["features"]) == (lite0.LITE0_SHA, lite0.NAME)
+    mean, upper = (read_tensors(file)[k] for k in ("mean", "covariance"))
+    covariance = statistics.symmetric(upper, 1280)
+    assert (about["n"], mean.shape) == (50_000, (1280,))
+    assert torch.linalg.eigvalsh(covariance)[0] > -1e-4 * covariance.trace()
+    assert about["floor"]["2000"] > about["floor"]["10000"] > 0
 
 
 def test_statistics_are_of_a_set_of_images_in_any_order(small, run_folder):
