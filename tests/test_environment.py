@@ -195,6 +195,23 @@ def test_one_that_is_not_whole_is_never_called_finished(venv, monkeypatch):
     assert environment.mark(venv) == ""
 
 
+def test_a_lock_older_than_pyproject_names_the_command_that_mends_it(venv, monkeypatch, capsys):
+    missing = ["Py_Arrow2 is not installed"]
+    monkeypatch.setattr(environment, "faults", lambda venv: missing)
+    with pytest.raises(SetupError, match=r"does not pin Py_Arrow2, .* run `make lock`"):
+        environment.set_up(venv, latest=False)
+    monkeypatch.setenv("SETUP_FOR", "make lock")
+    environment.set_up(venv, latest=False)  # the command itself goes on
+    assert "will be made anew once it does" in capsys.readouterr().out
+    assert environment.mark(venv) == "", "and leaves no finished environment"
+    missing.append("torch is not installed")
+    with pytest.raises(SetupError, match="does not pin Py_Arrow2"):
+        environment.set_up(venv, latest=False)
+    missing.remove("Py_Arrow2 is not installed")
+    with pytest.raises(SetupError, match=r"torch is not installed .*starts over"):
+        environment.set_up(venv, latest=False)
+
+
 def test_a_folder_that_no_set_up_made_is_left_alone(venv):
     venv.mkdir()
     (venv / "precious").touch()

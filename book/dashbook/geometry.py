@@ -11,6 +11,7 @@ objective on outputs is, for every element of the image, a quadratic form
 ``multi_w``             ``E_w v v^T``                     determinant Var(w): none
 ``gap_match``           ``[[1, -1], [-1, 1]]``            null (1, 1)
 ``dash``, no anchor     identity                          none
+``dash_sampled``        ``diag(1 - p, p)``                none; p: share of the null branch
 ``cond_only_dropout``,  ``diag(1 - p, p)``                none; p: probability of a dropped label
 ``scratch``
 ======================= ================================= ======================================
@@ -39,6 +40,7 @@ from dashlib.losses import (
     CondOnly,
     CondOnlyDropout,
     Dash,
+    DashSampled,
     GapMatch,
     MultiW,
     Objective,
@@ -226,6 +228,8 @@ def form_of(objective: Objective, *, label_dropout: float = 0.1) -> Form:
             return composite(objective.w)
         case MultiW():
             return multi_w(objective.low, objective.high)
+        case DashSampled():
+            return Form(1 - objective.p, 0, objective.p)
         case GapMatch():
             return Form(1 + objective.imitation, -1, 1)
         case Dash():

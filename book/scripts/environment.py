@@ -30,6 +30,8 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
 CHECK = Path(__file__).with_name("installed.py")
+ABSENT = " is not installed"  # what installed.py says of a package
+PINNED = re.compile(r"^([\w.-]+)==", re.MULTILINE)
 NEEDED = 8.0  # GB: what the packages take (README) and a margin
 CHANGE = re.compile(
     r"^ [-+~] \S+=="
@@ -126,6 +128,17 @@ def faults(venv: Path) -> list[str]:
     if done.returncode:
         return [f"its packages cannot be read: {done.stderr.strip().rpartition(chr(10))[2]}"]
     return done.stdout.splitlines()
+
+
+def unpinned(missing: Sequence[str], latest: bool) -> list[str]:
+    """The packages among the faults that the lock does not pin: it is older than pyproject.toml."""
+    pinned = {_canonical(name) for name in PINNED.findall(LOCK.read_text())}
+    names = [fault.removesuffix(ABSENT) for fault in missing if fault.endswith(ABSENT)]
+    return [] if latest else [name for name in names if _canonical(name) not in pinned]
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def finish(venv: Path, label: str) -> None:
@@ -298,7 +311,14 @@ def set_up(venv: Path, latest: bool, keep: tuple[int, ...] = ()) -> None:
     (venv / ".unfinished").touch()
     uv = find_uv(venv)
     install(venv, uv, latest, keep)
-    if missing := faults(venv):
+    missing = faults(venv)
+    if stale := unpinned(missing, latest):
+        message = f"{LOCK.name} does not pin {', '.join(stale)}, which pyproject.toml asks for"
+        if len(stale) == len(missing) and os.environ.get("SETUP_FOR") == "make lock":
+            say(f"{message}: {venv.name} will be made anew once it does.")
+            return  # unfinished, and good enough to write the lock
+        raise SetupError(f"{message}: run `make lock`")
+    if missing:
         raise SetupError(
             f"{venv.name} is not whole after the installation: {missing[0]} ({len(missing)} in "
             "all). Run `make setup` again: it starts over"

@@ -16,7 +16,13 @@ from dashlib.scale.statistics import publish, stem
 
 @click.command("statistics")
 @click.argument("dataset", type=click.Choice(datasets.DATASETS))
-@click.option("--root", default=Path("data"), show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--root",
+    default=Path("data"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the images; what is computed is kept there, too.",
+)
 @click.option("--download", is_flag=True, help="Fetch the images if they are missing.")
 @click.option("--batch", default=500, show_default=True, help="Images at a time.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
