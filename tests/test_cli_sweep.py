@@ -16,7 +16,10 @@ def test_it_fails_if_a_process_does(monkeypatch, code):
     monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or codes)
     arguments = ["sweep", "cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform"]
     found = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
-    assert (found.exit_code, found.output) == (code, f"students: 0\nscoring: {code}\n")
+    assert found.exit_code == code
+    ended = "failed, w/scoring.log says why" if code else "done"
+    assert found.output.splitlines()[1:] == ["students: done", f"scoring: {ended}"]
+    assert "w/*.log" in found.output
     (wanted,) = planned
     assert (wanted.work, wanted.data, wanted.weights) == (Path("w"), Path("data"), Path("weights"))
     assert (wanted.rows, wanted.minutes, wanted.dry) == (("dash-uniform",), 2.0, False)
@@ -29,3 +32,19 @@ def test_a_dry_sweep_is_small(monkeypatch):
     (wanted,) = planned
     assert (wanted.rows, wanted.dry, wanted.device) == (plan.DEFAULT, True, "cpu")
     assert (wanted.pairs, wanted.chunk, wanted.steps, wanted.pictures) == (20, 4, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING with one of"),
+        (["--rows", "dash"], "row 'dash': ROW-WEIGHTING"),
+        (["--device", "gpu"], "device 'gpu': cpu or cuda"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options, message):
+    monkeypatch.setattr(stages, "run", lambda wanted: pytest.fail("it started"))
+    found = CliRunner().invoke(main, ["sweep", "cifar10", *options])
+    assert found.exit_code != 0
+    assert message in found.output
+    assert "Traceback" not in found.output

@@ -8,7 +8,9 @@ from typing import Any
 import click
 import torch
 
+from dashlib.cli.sample import plain_errors
 from dashlib.runs.cifar10 import plan, stages
+from dashlib.scale.precision import check_arithmetic
 
 
 def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]], Any]:
@@ -39,12 +41,17 @@ def sweep_runs(
     scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, device: str,
     dry: bool,
 ) -> None:  # fmt: skip
-    """Train and score students of SCALE side by side; prints the exit code of each process."""
+    """Train and score students of SCALE side by side; waits for files that are on their way."""
     wanted = plan.Plan(work, data, weights, tuple(rows.split(",")), minutes=minutes, device=device)
     if dry:
         wanted = replace(wanted, dry=True, device="cpu", pairs=20, chunk=4, steps=2, pictures=4)
+    with plain_errors():
+        wanted.specs()  # every row is one that there is
+        check_arithmetic(wanted.device, "fp32")
+    click.echo(f"{wanted.minutes:g} minutes; what each process does is in {work}/*.log")
     codes = stages.run(wanted)
     for name, code in codes.items():
-        click.echo(f"{name}: {code}")
+        log = work / f"{stages.log_name(name)}"
+        click.echo(f"{name}: {f'failed, {log} says why' if code else 'done'}")
     if any(codes.values()):
         raise SystemExit(1)

@@ -118,7 +118,9 @@ def until(work: Path, part: float) -> float:
 
 
 def wait_for(present: Callable[[], bool], what: str, deadline: float, pause: float = 0.3) -> None:
-    """Wait until something is there; ``TimeoutError`` at the deadline."""
+    """Wait until something is there, saying so; ``TimeoutError`` at the deadline."""
+    if not present():
+        print(f"waiting for {what} ...", flush=True)
     while not present():
         if time.time() > deadline:
             raise TimeoutError(f"{what} did not come in time")

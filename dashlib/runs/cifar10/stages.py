@@ -16,7 +16,7 @@ from dashlib.scale.precision import numerics
 
 def _stage(name: str, work: Path) -> None:
     """A process: one stage, its output in ``work/NAME.log``."""
-    log = (work / f"{name.replace(':', '-')}.log").open("a", buffering=1)
+    log = (work / log_name(name)).open("a", buffering=1)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     plan, started = plans.read(work)
@@ -31,6 +31,11 @@ def _stage(name: str, work: Path) -> None:
         sys.exit(1)
     finally:
         print(f"{name} ends at {time.time() - started:.1f} s", flush=True)
+
+
+def log_name(name: str) -> str:
+    """The file in the work folder that a process writes to."""
+    return f"{name.replace(':', '-')}.log"
 
 
 def _work(name: str, plan: Plan) -> None:

@@ -79,7 +79,7 @@ def compile_row(plan: Plan, row: str) -> None:
 
 def teacher_weights(plan: Plan, deadline: float) -> dict[str, Tensor]:
     """The teacher's weights, once all of their parts are there."""
-    wait_for(lambda: whole(plan.weights, "teacher"), "the teacher", deadline)
+    wait_for(lambda: whole(plan.weights, "teacher"), f"teacher-* in {plan.weights}", deadline)
     parts = sorted(plan.weights.glob("teacher-*.safetensors"))
     return {name: v for part in parts for name, v in read_tensors(part).items()}
 
@@ -87,7 +87,8 @@ def teacher_weights(plan: Plan, deadline: float) -> dict[str, Tensor]:
 def wait_for_images(plan: Plan, deadline: float) -> None:
     """Wait until all parts of both halves of the data are there."""
     for part in ("train", "test"):
-        wait_for(lambda part=part: whole(plan.data, part), f"{part} images", deadline)  # type: ignore[misc]
+        what = f"{part}-* in {plan.data}"
+        wait_for(lambda part=part: whole(plan.data, part), what, deadline)  # type: ignore[misc]
 
 
 def train(plan: Plan) -> None:
