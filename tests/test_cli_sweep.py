@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from dashlib.__main__ import main
-from dashlib.runs.cifar10 import plan, stages
+from dashlib.runs.cifar10 import plan, stages, stored
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -48,3 +48,16 @@ def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options
     assert found.exit_code != 0
     assert message in found.output
     assert "Traceback" not in found.output
+
+
+def test_collecting_stores_what_the_plan_of_the_work_folder_names(monkeypatch, tmp_path):
+    plan.Plan(tmp_path, Path("d"), Path("elsewhere"), rows=("dash-uniform",)).write()
+    seen = []
+    monkeypatch.setattr(stored, "collect", lambda made: seen.append(made) or ["cifar10/a"])
+    arguments = ["sweep", "cifar10", "--collect", "--work", str(tmp_path), "--weights", "here"]
+    found = CliRunner().invoke(main, arguments)
+    assert (found.exit_code, found.output) == (0, "stored cifar10/a\n")
+    assert (seen[0].rows, seen[0].weights) == (("dash-uniform",), Path("here"))
+    missing = CliRunner().invoke(main, ["sweep", "cifar10", "--collect", "--work", "nowhere"])
+    assert missing.exit_code == 1
+    assert "nowhere/plan.json" in missing.output

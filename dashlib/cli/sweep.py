@@ -9,7 +9,7 @@ import click
 import torch
 
 from dashlib.cli.sample import plain_errors
-from dashlib.runs.cifar10 import plan, stages
+from dashlib.runs.cifar10 import plan, stages, stored
 from dashlib.scale.precision import check_arithmetic
 
 
@@ -37,11 +37,17 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
     help="That trains and samples.",
 )
 @click.option("--dry", is_flag=True, help="Narrow networks, few images, on the CPU.")
+@click.option("--collect", is_flag=True, help="Only store what a sweep left in --work as runs.")
 def sweep_runs(
     scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, device: str,
-    dry: bool,
+    dry: bool, collect: bool,
 ) -> None:  # fmt: skip
     """Train and score students of SCALE side by side; waits for files that are on their way."""
+    if collect:
+        with plain_errors():
+            made = replace(plan.read(work)[0], work=work, weights=weights, device="cpu")
+            click.echo("\n".join(f"stored {name}" for name in stored.collect(made)))
+        return
     wanted = plan.Plan(work, data, weights, tuple(rows.split(",")), minutes=minutes, device=device)
     if dry:
         wanted = replace(wanted, dry=True, device="cpu", pairs=20, chunk=4, steps=2, pictures=4)
