@@ -28,7 +28,7 @@
 # - look at what trained students really do and what decides it (not the row of the null class; rather how loudly labels
 #   speak when training begins), and why a composite student is right only at its own guidance scale.
 #
-# The models are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar10`. The paper's CIFAR numbers stand apart and are labelled.
+# The models are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. The paper's CIFAR numbers stand apart and are labelled.
 # The words are those of the {doc}`notation page </notation>`.
 
 # %% tags=["remove-cell"]

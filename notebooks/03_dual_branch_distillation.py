@@ -31,7 +31,7 @@
 #
 # Claims tested here: that DASH calibrates the gap ($\rho$ near 1), that its students follow the teacher at *every*
 # guidance scale, and that supervising the second branch is what does it. All models are ours, on 8×8 digits; CIFAR-10 is in
-# {ref}`ch-cifar10`. The paper's numbers, from CIFAR, stand apart and are labelled.
+# {ref}`ch-cifar`. The paper's numbers, from CIFAR, stand apart and are labelled.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.

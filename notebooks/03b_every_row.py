@@ -353,7 +353,7 @@ Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 """)
 
 # %% [markdown]
-# What this does not say: these are small networks (the table of costs has their sizes) and 64 pixels; every row had as many steps as DASH, and DASH's learning rate. {ref}`ch-cifar10` has larger networks and photographs.
+# What this does not say: these are small networks (the table of costs has their sizes) and 64 pixels; every row had as many steps as DASH, and DASH's learning rate. {ref}`ch-cifar` has larger networks and photographs.
 #
 # ## Exercises
 #

@@ -30,7 +30,7 @@
 #
 # Three claims are put to the test: that learned importance finds the timesteps that matter, that it converges, and that
 # transferring it helps the student. Models and numbers are ours, on 8×8 digits; CIFAR-10 is in
-# {ref}`ch-cifar10`. Of the paper we could read the abstract,
+# {ref}`ch-cifar`. Of the paper we could read the abstract,
 # the authors' README and notes by others, not the body: what it argues for TIRT there we do not know, and do not judge.
 
 # %% tags=["remove-cell"]

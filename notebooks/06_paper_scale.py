@@ -28,7 +28,7 @@
 # - get the commands, each checked against the program that is to run them.
 #
 # Claims tested: that the networks are the paper's in size; that compression saves what the paper says it saves. **None of these recipes was run to its end for this book**: a GPU was lent for a quarter of an hour at a time, which is enough
-# for the students of {ref}`ch-cifar10` and not for the paper's many epochs. What is measured, what is calculated and what is the paper's is said at each number.
+# for the students of {ref}`ch-cifar` and not for the paper's many epochs. What is measured, what is calculated and what is the paper's is said at each number.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -405,7 +405,7 @@ a_checkpoint = 16 * jobs[0].parameters / 1e9  # weights, averages and AdamW's tw
 Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_checkpoint:.2f} GB.")
 
 # %% [markdown]
-# None of them was run to its end for this book (the bench was, in part; what a quarter of an hour gives is in {ref}`ch-cifar10`). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
+# None of them was run to its end for this book (the bench was, in part; what a quarter of an hour gives is in {ref}`ch-cifar`). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
 # is not called FID because its Inception weights are random. What to know before you run them:
 #
 # - **Colab, T4.** Install the package in the notebook, mount Drive, and let `--out` lie there: when the session ends, the same command goes on in the next. A T4 only emulates bf16, so `auto` takes fp32; `--precision fp16` (with loss scaling) is what its fast units compute in. Scores agree only if you note it: the run does.
@@ -517,7 +517,7 @@ Markdown(f"""
 #
 # ```{admonition} Solution
 # :class: dropdown
-# $2F_T$ of $2F_T + 6F_S$ would remain, two thirds: most of the work of distilling is the teacher's. Its answers need no gradient, so compile it, run it in a lower precision, or share its answers between several students that see the same batches (`data.with_teacher` allows that: the rows of {ref}`ch-cifar10` were trained like this).
+# $2F_T$ of $2F_T + 6F_S$ would remain, two thirds: most of the work of distilling is the teacher's. Its answers need no gradient, so compile it, run it in a lower precision, or share its answers between several students that see the same batches (`data.with_teacher` allows that: the rows of {ref}`ch-cifar` were trained like this).
 # ```
 #
 # **4.** Why is the sampling time of a batch of 64 no good estimate for a batch of 1, and which of the two ratios, FLOPs or operators, would you expect there?

@@ -504,7 +504,7 @@ One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS}
 
 # %% [markdown]
 # What the plane cannot tell: anything about capacity. Its function is simple, thirty thousand parameters are plenty for it, and all students have the same ones. What an objective *leaves free* shows here in its pure form; what a small
-# network must *give up* shows on {ref}`digits <ch-dash>` and on {ref}`CIFAR-10 <ch-cifar10>`.
+# network must *give up* shows on {ref}`digits <ch-dash>` and on {ref}`CIFAR-10 <ch-cifar>`.
 #
 # ## Exercises
 #

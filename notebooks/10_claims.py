@@ -361,7 +361,7 @@ a network that was trained fewer than three times.
 """)
 
 # %% [markdown]
-# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. And none of this was judged at the paper's own scale, where every one of these judgements may change: CIFAR-10 is in {ref}`ch-cifar10`, and the commands are above.
+# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. And none of this was judged at the paper's own scale, where every one of these judgements may change: CIFAR-10 is in {ref}`ch-cifar`, and the commands are above.
 #
 # ## Exercises
 #

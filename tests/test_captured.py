@@ -55,6 +55,15 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
+def defined(model):
+    """Return the weights that have a gradient: softmax is blind to the keys' bias.
+
+    What is left there of rounding AdamW makes as large as any other step.
+    """
+    named = model.named_parameters()
+    return torch.cat([p.detach().flatten() for name, p in named if not name.endswith("k.bias")])
+
+
 def test_a_round_is_the_trainers_step(tiny, images):
     """Same batches, teacher, learning rates: the same weights and averages as Trainer.run."""
     plain = Trainer(network(tiny, 0), make_objective("dash"), HighNoise(Schedule()), CFG)
@@ -69,8 +78,8 @@ def test_a_round_is_the_trainers_step(tiny, images):
         training.feed()
         trainer.prepare(record.lr)
         training.compute()
-    torch.testing.assert_close(weights(trainer.model), weights(plain.model), rtol=0, atol=1e-4)
-    torch.testing.assert_close(weights(trainer.ema), weights(plain.ema), rtol=0, atol=1e-4)
+    for ours, theirs in ((trainer.model, plain.model), (trainer.ema, plain.ema)):
+        torch.testing.assert_close(defined(ours), defined(theirs), rtol=0, atol=1e-5)
     moved = weights(network(tiny, 0)) - weights(plain.model)
     assert moved.abs().median() > 1e-3, "each step moves a weight by about the learning rate"
     mean = sum(r.loss for r in records) / len(records)

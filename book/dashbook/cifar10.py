@@ -12,7 +12,9 @@ from dashbook import plots
 from dashbook.tables import markdown
 from dashlib import results
 from dashlib.checkpoints import read_tensors
+from dashlib.recipes import CIFAR10_ROWS
 from dashlib.results import Run
+from dashlib.runs.cifar10.plan import ONE_PASS
 
 STUDENTS = {  # what differs: objective, what the network predicts, weights of the timesteps
     "dash-uniform": "DASH, eps, uniform",
@@ -23,7 +25,6 @@ STUDENTS = {  # what differs: objective, what the network predicts, weights of t
 }
 SHADES = dict(zip(STUDENTS, ("#8A8A8A", "#56B4E9", "#0072B2", "#E69F00", "#009E73"), strict=True))
 DEFAULT = "970, eta 0.5"  # the sampler
-PASSES = {"dash": 2, "dash_v": 2}  # of the student a step; the others pass one branch
 
 
 def runs() -> dict[str, Run]:
@@ -57,7 +58,7 @@ def score(run: Run, label: str, sampler: str = DEFAULT) -> dict[str, Any] | None
 
 def passes(row: str, steps: int) -> int:
     """Forward passes of the student in all its steps, in batches."""
-    return PASSES.get(row.partition("-")[0], 1) * steps
+    return steps if CIFAR10_ROWS[row.partition("-")[0]].objective in ONE_PASS else 2 * steps
 
 
 def _cell(run: Run, label: str) -> str:
@@ -144,9 +145,8 @@ def errors(found: Mapping[str, Run]) -> Figure:
 
 def by_timestep(found: Mapping[str, Run], key: str, title: str) -> Figure:
     """A gap metric in ranges of timesteps; a line a student."""
-    rows = [row for row in found if row != "teacher"]
     curves, colors = {}, {}
-    for row in rows:
+    for row in filter(STUDENTS.get, found):
         of = found[row].metrics["gap"]["per_timestep"]
         starts = sorted(map(int, of))
         curves[STUDENTS[row]] = ([s + 25 for s in starts], [of[str(s)][key] for s in starts])
