@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from timing import digits_pass, hardware, report
 
-from dashlib.runs.workers import start_worker
+from dashlib.runs.pool import start_worker
 from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet
 
 MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.students import noise_images, stream_of
 from dashlib import results
 from dashlib.data import with_teacher
 from dashlib.losses import Scratch, make_objective, mse
 from dashlib.recipes import CIFAR10
-from dashlib.runs.cifar10.plan import Plan
-from dashlib.runs.cifar10.students import noise_images, stream_of
-from dashlib.scale.captured import CoTraining, DeviceTrainer, Half, fast
+from dashlib.scale.captured import CoTraining, Half, fast
 from dashlib.scale.precision import numerics
 from dashlib.schedule import Schedule
 from dashlib.training import Trainer
@@ -59,12 +59,12 @@ class Timing:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device, self.n = plan, plan.device, 2 if plan.dry else 200
-        spec = plan.spec("dash-uniform")
+        spec = plan.recipe("dash-uniform")
         self.stream = stream_of(noise_images(plan), plan)
         self.plain_teacher = UNet(plan.teacher).to(self.device).eval().requires_grad_(False)
         self.plain_student = UNet(spec.unet).to(self.device)
         self.teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), self.device)
-        self.student = DeviceTrainer(
+        self.student = Trainer(
             UNet(spec.unet).to(self.device), make_objective("dash"), Uniform(Schedule()), spec.train
         )
         fast(self.student.model, self.device)
@@ -73,9 +73,9 @@ class Timing:
         )
         self.distillation.compute(update=False)
         batch = 8 if plan.dry else 256
-        learner = DeviceTrainer(
+        learner = Trainer(
             UNet(plan.teacher).to(self.device), Scratch(), Uniform(Schedule()),
-            CIFAR10.teacher_training,
+            CIFAR10.learner.train,
         )  # fmt: skip
         fast(learner.model, self.device)
         stream = replace(self.stream, batch_size=batch)
@@ -116,7 +116,7 @@ class Timing:
 
     def eager_step(self) -> Call:
         """Ours without a graph or a compiler: the Trainer in bf16, the loss not read."""
-        cfg = CIFAR10.student_training
+        cfg = CIFAR10.student.train
         trainer = Trainer(self.plain_student, make_objective("dash"), Uniform(Schedule()), cfg)
 
         def step() -> None:

@@ -17,7 +17,7 @@ from dashlib.checkpoints import write_atomically
 from dashlib.data import Stream, with_teacher
 from dashlib.datasets import load
 from dashlib.recipes import DIGITS, HEADLINE, TABLE
-from dashlib.runs.experiments import trainer
+from dashlib.runs.building import build
 from dashlib.schedule import Schedule
 
 REPEATS = 30
@@ -27,12 +27,12 @@ BATCHES = 4
 def steps() -> dict[str, Callable[[], object]]:
     """For each row a function that does one training step of its student."""
     teacher = results.load("digits/teacher-tirt").model()
-    stream = Stream(load("digits").train, Schedule(), teacher.null_label, DIGITS.student_batch)
+    stream = Stream(load("digits").train, Schedule(), teacher.null_label, DIGITS.student.batch_size)
     annotated = with_teacher(stream, teacher)
     batches = [next(annotated) for _ in range(BATCHES)]
 
     def step(row: str) -> Callable[[], object]:
-        records = trainer(DIGITS.student_spec(row, "transfer")).run(cycle(batches))
+        records = build(DIGITS.of(row, "transfer"), teacher).run(cycle(batches))
         return lambda: next(records)
 
     return {row: step(row) for row in (*HEADLINE, *TABLE)}
@@ -46,7 +46,7 @@ def main() -> None:
         print(f"{row:18} {1000 * value:6.1f} ms a step, {value / seconds['cond_only']:.2f} x")
     if "--out" in sys.argv:
         noted = {"commit": results.commit(), "hardware": results.hardware()}
-        settings = {"batch": DIGITS.student_batch, "repeats": REPEATS, **results.versions()}
+        settings = {"batch": DIGITS.student.batch_size, "repeats": REPEATS, **results.versions()}
         content = {**noted, **settings, "seconds_a_step": seconds}
         path = Path(sys.argv[sys.argv.index("--out") + 1])
         write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

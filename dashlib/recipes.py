@@ -1,15 +1,17 @@
-"""What every stored run is: a frozen :class:`Spec`, and the runs of each scale by name.
+"""What every run is: a frozen :class:`Recipe`; the rows of the table, and the book's runs by name.
 
 ``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows of the table differ by their
 objective and weighting only: students of one seed see the same batches and start from the same
 weights (common random numbers).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from dashlib.checkpoints import config_from_json
+from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, Constant, GuidanceSchedule
-from dashlib.training import TrainConfig
 from dashlib.unet import (
     STUDENT_CIFAR10,
     STUDENT_DIGITS,
@@ -20,56 +22,72 @@ from dashlib.unet import (
 
 
 @dataclass(frozen=True)
-class Spec:
-    """One run: a network, an objective, a weighting and (for students) the teacher."""
+class Recipe:
+    """One network to train: what it is, what it learns from, and how."""
 
-    name: str
+    name: str  # of the run, ``digits/dash-transfer-s0``
     unet: UNetConfig
     train: TrainConfig
-    objective: str
-    weighting: str  # a name of dashlib.weighting, or "transfer": what the prior learned, frozen
+    objective: str = "scratch"  # of dashlib.losses
+    weighting: str = (
+        "uniform"  # of dashlib.weighting, or "transfer": what the prior learned, frozen
+    )
     seed: int = 0
-    teacher: str | None = None
+    teacher: str | None = None  # a stored run, or a file
     prior: str | None = None  # the run whose importance is transferred; None: the teacher's
     options: dict[str, float] = field(default_factory=dict)  # of the objective
-    batch_size: int = 128
+    batch_size: int = 128  # images a step, over all processes
     init: Literal["random", "pruned"] = "random"  # pruned: the teacher without its small filters
+    label_dropout: float = 0.1  # for objectives that read dropped labels; the others ignore it
+    dropout_per: Literal["sample", "batch"] = "sample"
+    normalize: Literal["timesteps", "batch"] = "timesteps"  # a transferred weighting
+    flip: bool = False  # random left-right flips
+    split: float = 1.0  # part of the training images that is trained on
+
+    @property
+    def dataset(self) -> str:
+        """The images that it learns from: the name up to the slash."""
+        return self.name.partition("/")[0]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: an objective with its options, from random or pruned weights."""
-
-    objective: str
-    options: dict[str, float] = field(default_factory=dict)
-    init: Literal["random", "pruned"] = "random"
-    unet: dict[str, Any] = field(default_factory=dict)  # changed fields of the student's network
+def recipe_of(config: Mapping[str, Any]) -> Recipe:
+    """The recipe in a stored run's configuration; ``KeyError`` or ``TypeError`` if it is none."""
+    unet, train = config_from_json(config["unet"]), TrainConfig(**config["train"])
+    return Recipe(**{**config, "unet": unet, "train": train})
 
 
-ROWS = {
-    "scratch": Row("scratch"),
-    "cond_only": Row("cond_only"),
-    "cond_only_dropout": Row("cond_only_dropout"),
-    "composite": Row("composite", {"w": 4.0}),
-    "dash": Row("dash"),
-    "multi_w": Row("multi_w"),
-    "gap_match": Row("gap_match"),
-    "gap_match_cond": Row("gap_match", {"imitation": 1.0}),
-    "fitnets": Row("fitnets"),
-    "pruned": Row("scratch", init="pruned", unet={"blocks": 2}),
-    "single_head": Row("single_head", unet={"w_conditioned": True}),
-    "dash_no_un": Row("dash", {"unconditional": 0.0}),
-    "dash_no_an": Row("dash", {"anchor": 0.0}),
-    "dash_an_0.03": Row("dash", {"anchor": 0.03}),
-    "dash_an_0.3": Row("dash", {"anchor": 0.3}),
-    "dash_an_1": Row("dash", {"anchor": 1.0}),
-}
-CIFAR10_ROWS = ROWS | {
-    "dash_sampled": Row("dash_sampled"),
-    "dash_v": Row("dash", unet={"prediction": "v"}),
-    "cond_only_dropout_v": Row("cond_only_dropout", unet={"prediction": "v"}),
-    "dash_sampled_v": Row("dash_sampled", unet={"prediction": "v"}),
-}
+def rows_of(student: Recipe) -> dict[str, Recipe]:
+    """Every row of the table, as changes of one student."""
+
+    def row(objective: str, *, init: Any = "random", unet: Any = None, **options: float) -> Recipe:
+        made = replace(student.unet, **(unet or {}))
+        return replace(student, objective=objective, options=options, init=init, unet=made)
+
+    v = {"prediction": "v"}
+    return {
+        "scratch": row("scratch"),
+        "cond_only": row("cond_only"),
+        "cond_only_dropout": row("cond_only_dropout"),
+        "composite": row("composite", w=4.0),
+        "dash": row("dash"),
+        "multi_w": row("multi_w"),
+        "gap_match": row("gap_match"),
+        "gap_match_cond": row("gap_match", imitation=1.0),
+        "fitnets": row("fitnets"),
+        "pruned": row("scratch", init="pruned", unet={"blocks": 2}),
+        "single_head": row("single_head", unet={"w_conditioned": True}),
+        "dash_no_un": row("dash", unconditional=0.0),
+        "dash_no_an": row("dash", anchor=0.0),
+        "dash_an_0.03": row("dash", anchor=0.03),
+        "dash_an_0.3": row("dash", anchor=0.3),
+        "dash_an_1": row("dash", anchor=1.0),
+        "dash_sampled": row("dash_sampled"),
+        "dash_v": row("dash", unet=v),
+        "cond_only_dropout_v": row("cond_only_dropout", unet=v),
+        "dash_sampled_v": row("dash_sampled", unet=v),
+    }
+
+
 HEADLINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 TABLE = (  # the other rows of the table, with three seeds
     *("multi_w", "fitnets", "gap_match", "gap_match_cond", "pruned", "single_head"),
@@ -78,85 +96,90 @@ TABLE = (  # the other rows of the table, with three seeds
 ANCHORS = ("dash_an_0.03", "dash_an_0.3", "dash_an_1")  # beside dash_no_an (0) and dash (0.1)
 LEARNED = ("tirt", "tirt_eps", "uncertainty", "tirt_batch")  # weightings that learn
 SEEDS = (0, 1, 2)
+ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What the runs of a scale share."""
+    """A teacher, the students that learn from it, and the guidance that they are scored under."""
 
-    name: str
-    teacher: UNetConfig
-    student: UNetConfig
-    teacher_training: TrainConfig
-    student_training: TrainConfig
-    teacher_batch: int
-    student_batch: int
+    learner: Recipe  # the teacher; its name ends in its weighting
+    student: Recipe  # what all rows share
     guidance: dict[str, GuidanceSchedule]
-    flip: bool = False  # whether mirrored images are as good
+
+    @property
+    def name(self) -> str:
+        """The data set's."""
+        return self.student.dataset
+
+    @property
+    def rows(self) -> dict[str, Recipe]:
+        """The rows of the table at this scale."""
+        return rows_of(self.student)
 
     @property
     def classifier(self) -> str:
         """The run of the classifier that scores samples."""
         return f"{self.name}/classifier"
 
-    def teacher_spec(self, weighting: str) -> Spec:
+    def teacher(self, weighting: str) -> Recipe:
         """A teacher trained with this weighting."""
-        name = f"{self.name}/teacher-{weighting}"
-        train, batch = self.teacher_training, self.teacher_batch
-        return Spec(name, self.teacher, train, "scratch", weighting, batch_size=batch)
+        return replace(self.learner, name=f"{self.name}/teacher-{weighting}", weighting=weighting)
 
-    def student_spec(
+    def of(
         self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
-    ) -> Spec:
-        """The student of one table row; every student learns from the TIRT teacher.
+    ) -> Recipe:
+        """The student of one table row.
 
         ``prior`` says which teacher's importance is transferred: the one trained under that
         weighting.  ``unet`` changes fields of the :class:`UNetConfig`.  The run's name says both.
         """
         of = "" if prior == "tirt" else f"_{prior}"
         changes = "".join(f"-{key}_{value}" for key, value in unet.items())
-        kind = CIFAR10_ROWS[row]
-        return Spec(
-            f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
-            replace(self.student, **{**kind.unet, **unet}),
-            self.student_training,
-            kind.objective,
-            weighting,
-            seed,
-            teacher=f"{self.name}/teacher-tirt",
+        chosen = self.rows[row]
+        return replace(
+            chosen,
+            name=f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
+            unet=replace(chosen.unet, **unet),
+            weighting=weighting,
+            seed=seed,
             prior=f"{self.name}/teacher-{prior}" if of else None,
-            options=kind.options,
-            batch_size=self.student_batch,
-            init=kind.init,
         )
 
 
-def scales_of(*ws: float) -> dict[str, GuidanceSchedule]:
-    """Constant guidance scales and TAG, by label."""
-    return {**{f"{w:g}": Constant(w) for w in ws}, "TAG": TAG()}
-
-
+GUIDANCE = {**{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)}, "TAG": TAG()}
 DIGITS = Scale(
-    "digits",
-    TEACHER_DIGITS,
-    STUDENT_DIGITS,
-    TrainConfig(steps=3000, lr=1e-3, ema=0.999),
-    TrainConfig(steps=1200, lr=4e-3, ema=0.999),
-    teacher_batch=128,
-    student_batch=128,
-    guidance=scales_of(1, 1.5, 2, 3, 4),
+    Recipe(
+        "digits/teacher-tirt",
+        TEACHER_DIGITS,
+        TrainConfig(steps=3000, lr=1e-3, ema=0.999),
+        weighting="tirt",
+    ),
+    Recipe(
+        "digits/student",
+        STUDENT_DIGITS,
+        TrainConfig(steps=1200, lr=4e-3, ema=0.999),
+        teacher="digits/teacher-tirt",
+    ),
+    GUIDANCE,
 )
 CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run's
-    "cifar10",
-    replace(TEACHER_CIFAR10, dropout=0.0),
-    replace(STUDENT_CIFAR10, dropout=0.0),
-    TrainConfig(steps=8100, lr=5e-4, ema=0.9993, bf16=True),
-    TrainConfig(steps=4000, lr=1e-3, lr_min=0.0, ema=0.999, bf16=True),
-    teacher_batch=128,
-    student_batch=128,
-    guidance=scales_of(1, 1.5, 2, 3, 4),
-    flip=True,
+    Recipe(
+        "cifar10/teacher-uniform",
+        replace(TEACHER_CIFAR10, dropout=0.0),
+        TrainConfig(steps=8100, lr=5e-4, lr_min=0.0, ema=0.9993, bf16=True, warm=0.02),
+        flip=True,
+    ),
+    Recipe(
+        "cifar10/student",
+        replace(STUDENT_CIFAR10, dropout=0.0),
+        TrainConfig(steps=4000, lr=1e-3, lr_min=0.0, ema=0.999, bf16=True, warm=0.02),
+        teacher="cifar10/teacher-uniform",
+        flip=True,
+    ),
+    GUIDANCE,
 )
+ROWS = DIGITS.rows
 CIFAR10_RUNS = tuple(  # one sweep of a quarter of an hour, and what it began with
     f"cifar10/{name}"
     for name in (
@@ -172,44 +195,31 @@ CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_
 SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}
 
 
-def _by_name(*specs: Spec) -> dict[str, Spec]:
-    return {spec.name: spec for spec in sorted(specs, key=lambda s: s.seed)}
+def _by_name(*recipes: Recipe) -> dict[str, Recipe]:
+    return {recipe.name: recipe for recipe in sorted(recipes, key=lambda r: r.seed)}
 
 
-_HEADLINE = [  # under both weightings
-    DIGITS.student_spec(row, w, s)
-    for s in SEEDS
-    for w in ("transfer", "uniform")
-    for row in HEADLINE
+_TABLE_RUNS = [  # the headline rows under both weightings
+    DIGITS.of(row, w, s) for s in SEEDS for w in ("transfer", "uniform") for row in HEADLINE
 ]
-_AGAIN = [s for s in _HEADLINE if s.seed and s.objective == "cond_only_dropout"]  # not in the paper
-_CORE = _by_name(
-    *(DIGITS.teacher_spec(w) for w in ("tirt", "uniform")),
-    *(spec for spec in _HEADLINE if spec not in _AGAIN),
-)
-_OTHER_ROWS = _by_name(
-    *(DIGITS.student_spec(row, "transfer", s) for s in SEEDS for row in TABLE), *_AGAIN
-)
-_STUDIES = _by_name(  # of weightings (three seeds), of the anchor's weight and of the class table
-    *(DIGITS.teacher_spec(w) for w in LEARNED if w != "tirt"),
-    *(
-        DIGITS.student_spec("dash", "transfer", s, prior=w)
-        for s in SEEDS
-        for w in LEARNED
-        if w != "tirt"
+_AGAIN = [
+    r for r in _TABLE_RUNS if r.seed and r.objective == "cond_only_dropout"
+]  # not the paper's
+_STUDIED = [w for w in LEARNED if w != "tirt"]
+PARTS = {
+    "core": _by_name(
+        *(DIGITS.teacher(w) for w in ("tirt", "uniform")),
+        *(recipe for recipe in _TABLE_RUNS if recipe not in _AGAIN),
     ),
-    *(
-        DIGITS.student_spec("dash", w, s)
-        for s in SEEDS
-        for w in ("tirt", "tirt_eps", "uncertainty", "min_snr")
+    "rows": _by_name(*(DIGITS.of(row, "transfer", s) for s in SEEDS for row in TABLE), *_AGAIN),
+    "studies": _by_name(  # of weightings (three seeds), the anchor's weight and the class table
+        *(DIGITS.teacher(w) for w in _STUDIED),
+        *(DIGITS.of("dash", "transfer", s, prior=w) for s in SEEDS for w in _STUDIED),
+        *(DIGITS.of("dash", w, s) for s in SEEDS for w in (*LEARNED[:3], "min_snr")),
+        *(DIGITS.of(row, "transfer") for row in ANCHORS),
+        *(DIGITS.of("cond_only", "transfer", null_init=s) for s in ("zero", "mean_of_classes")),
+        DIGITS.of("cond_only", "transfer", embed_std=0.02),
     ),
-    *(DIGITS.student_spec(row, "transfer") for row in ANCHORS),
-    *(
-        DIGITS.student_spec("cond_only", "transfer", null_init=start)
-        for start in ("zero", "mean_of_classes")
-    ),
-    DIGITS.student_spec("cond_only", "transfer", embed_std=0.02),
-)
-PARTS = {"core": _CORE, "rows": _OTHER_ROWS, "studies": _STUDIES}
-SPECS = {name: spec for part in PARTS.values() for name, spec in part.items()}
+}
+RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

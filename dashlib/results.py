@@ -79,6 +79,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__}
 
 
+def provenance() -> dict[str, Any]:
+    """What every stored number says of its making: ``commit``, ``hardware``, ``versions``."""
+    return {"commit": commit(), "hardware": hardware(), "versions": versions()}
+
+
 @dataclass(frozen=True)
 class Run:
     """One stored run.  ``files`` maps a part (``weights``, ``trace``) to its name and SHA-256."""
@@ -140,7 +145,7 @@ class Run:
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 
-    def importance(self) -> Weighting:
+    def weighting(self) -> Weighting:
         """The weighting that the run learned, frozen; ``ValueError`` if the run learned none."""
         name = self.config.get("weighting")
         weighting = make_weighting(name, Schedule()) if name in WEIGHTINGS else Uniform(Schedule())
@@ -149,6 +154,10 @@ class Run:
         for learned in weighting.parameters():
             learned.data.copy_(self.trace[weighting.symbol][-1].float())
         return weighting.freeze()
+
+    def importance(self) -> Tensor:
+        """The weight of every timestep that the run learned, ``(T,)``, mean 1."""
+        return self.weighting().importance()
 
 
 def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
@@ -211,17 +220,3 @@ def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
     """A gap metric of every run in every range of timesteps, from t = 0: ``(runs, ranges)``."""
     reports = [run.metrics["gap"]["per_timestep"] for run in runs]
     return np.array([[of[start][key] for start in sorted(of, key=int)] for of in reports])
-
-
-def note_campaign(entry: Mapping[str, Any]) -> None:
-    """Append what a campaign of runs took to ``results/campaigns.jsonl``, one object a line."""
-    path = root() / "campaigns.jsonl"
-    former = path.read_text() if path.exists() else ""
-    line = {**entry, "commit": commit(), "hardware": hardware()}
-    write_atomically(path, (former + json.dumps(line) + "\n").encode())
-
-
-def campaigns() -> list[dict[str, Any]]:
-    """What former campaigns took, oldest first."""
-    path = root() / "campaigns.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dashlib import data, datasets
-from dashlib.runs import experiments
+from dashlib.runs import scoring
 from dashlib.scale import inception
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
@@ -46,8 +46,7 @@ def _leave_torch_as_it_was():
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
-    experiments.teacher_batches.cache_clear()
-    experiments._held_out.cache_clear()
+    scoring._held_out.cache_clear()
 
 
 @pytest.fixture(scope="session")

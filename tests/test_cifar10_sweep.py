@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.sweep import plan as plans
+from benchmarks.sweep import scoring, stages, stored, students
+from benchmarks.sweep.plan import Plan
 from dashlib import results
 from dashlib.checkpoints import CheckpointError, pack
-from dashlib.runs.cifar10 import plan as plans
-from dashlib.runs.cifar10 import scoring, stages, stored, students
-from dashlib.runs.cifar10.plan import Plan
 from dashlib.unet import UNet
 
 ROWS = ("dash_v-high_noise", "dash_sampled-uniform")
@@ -55,7 +55,7 @@ def plan(tmp_path_factory):
         path = made.weights / f"teacher-0000{i + 1}-of-00002.safetensors"
         path.write_bytes(pack({k: teacher[k] for k in part}))
     for row in ("dash-uniform", ROWS[1]):
-        net = UNet(made.spec(row).unet)
+        net = UNet(made.recipe(row).unet)
         path = made.weights / f"{row}-s0.safetensors"
         path.write_bytes(pack({k: v.half() for k, v in net.state_dict().items()}))
     before = {"source": "before", "steps": 7, "seconds": 1.0}
@@ -118,7 +118,7 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
     monkeypatch.setenv("DASH_RESULTS", str(tmp_path))
     drawn = []
     monkeypatch.setattr(
-        stored, "generate", lambda model, w, n: drawn.append(w) or torch.zeros(n, 3, 32, 32)
+        stored, "samples_of", lambda model, w, n: drawn.append(w) or torch.zeros(n, 3, 32, 32)
     )
     names = stored.collect(swept)
     assert names == [
@@ -140,7 +140,7 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
 
 def test_a_row_that_there_is_not_lists_the_rows():
     with pytest.raises(ValueError, match=r"row 'dahs-uniform': ROW-WEIGHTING with one of .*dash"):
-        Plan(plans.Path(), plans.Path(), plans.Path(), rows=("dahs-uniform",)).specs()
+        Plan(plans.Path(), plans.Path(), plans.Path(), rows=("dahs-uniform",)).recipes()
 
 
 def test_every_row_costs_two_passes_a_round(plan):
@@ -176,7 +176,7 @@ def test_weights_of_another_network_are_refused(plan, tmp_path):
     path = tmp_path / "x-s0.safetensors"
     path.write_bytes(pack({"a": torch.zeros(1)}))
     with pytest.raises(CheckpointError, match=r"x-s0\.safetensors holds another architecture"):
-        students.student(plan.spec(ROWS[0]), path)
+        students.student(plan.recipe(ROWS[0]), path)
 
 
 def test_a_gpu_compiles_each_kind_of_step_once():

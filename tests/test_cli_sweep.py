@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dashlib.__main__ import main
-from dashlib.runs.cifar10 import plan, stages, stored
+from benchmarks.sweep import plan, stages, stored
+from benchmarks.sweep.__main__ import sweep_runs as main
+from dashlib.__main__ import main as dashlib_main
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -14,7 +15,7 @@ def test_it_fails_if_a_process_does(monkeypatch, code):
     planned = []
     codes = {"students": 0, "scoring": code}
     monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or codes)
-    arguments = ["sweep", "cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform"]
+    arguments = ["cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform"]
     found = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
     assert found.exit_code == code
     ended = "failed, w/scoring.log says why" if code else "done"
@@ -28,7 +29,7 @@ def test_it_fails_if_a_process_does(monkeypatch, code):
 def test_a_dry_sweep_is_small(monkeypatch):
     planned = []
     monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or {})
-    assert CliRunner().invoke(main, ["sweep", "cifar10", "--dry"]).exit_code == 0
+    assert CliRunner().invoke(main, ["cifar10", "--dry"]).exit_code == 0
     (wanted,) = planned
     assert (wanted.rows, wanted.dry, wanted.device) == (plan.DEFAULT, True, "cpu")
     assert (wanted.pairs, wanted.chunk, wanted.steps, wanted.pictures) == (20, 4, 2, 4)
@@ -44,7 +45,7 @@ def test_a_dry_sweep_is_small(monkeypatch):
 )
 def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options, message):
     monkeypatch.setattr(stages, "run", lambda wanted: pytest.fail("it started"))
-    found = CliRunner().invoke(main, ["sweep", "cifar10", *options])
+    found = CliRunner().invoke(main, ["cifar10", *options])
     assert found.exit_code != 0
     assert message in found.output
     assert "Traceback" not in found.output
@@ -54,10 +55,17 @@ def test_collecting_stores_what_the_plan_of_the_work_folder_names(monkeypatch, t
     plan.Plan(tmp_path, Path("d"), Path("elsewhere"), rows=("dash-uniform",)).write()
     seen = []
     monkeypatch.setattr(stored, "collect", lambda made: seen.append(made) or ["cifar10/a"])
-    arguments = ["sweep", "cifar10", "--collect", "--work", str(tmp_path), "--weights", "here"]
+    arguments = ["cifar10", "--collect", "--work", str(tmp_path), "--weights", "here"]
     found = CliRunner().invoke(main, arguments)
     assert (found.exit_code, found.output) == (0, "stored cifar10/a\n")
     assert (seen[0].rows, seen[0].weights) == (("dash-uniform",), Path("here"))
-    missing = CliRunner().invoke(main, ["sweep", "cifar10", "--collect", "--work", "nowhere"])
+    missing = CliRunner().invoke(main, ["cifar10", "--collect", "--work", "nowhere"])
     assert missing.exit_code == 1
     assert "nowhere/plan.json" in missing.output
+
+
+def test_the_librarys_command_forwards_to_it():
+    found = CliRunner().invoke(dashlib_main, ["sweep", "--help"])
+    assert found.exit_code == 0
+    assert "`python -m dashlib sweep` is now `python -m benchmarks.sweep`" in found.output
+    assert "--minutes" in found.output

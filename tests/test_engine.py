@@ -2,31 +2,27 @@
 
 import math
 import os
-import random
 import socket
 from dataclasses import replace
 from itertools import islice
 from shutil import which
 
-import numpy as np
 import pytest
 import torch
 from torch.multiprocessing import get_context
 
+import dashlib.baselines  # noqa: F401  (registers fitnets)
 from conftest import TINY
 from dashlib import datasets
 from dashlib.data import Stream
 from dashlib.losses import make_objective
 from dashlib.scale.engine import (
     OVERFLOWS,
-    Engine,
     Numerics,
-    Part,
+    Parallel,
+    Share,
     make_accelerator,
-    random_states,
     seed_process,
-    set_random_states,
-    share_of_loss,
 )
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
@@ -55,30 +51,26 @@ def build(case="scratch with TIRT", cfg=CONFIG, unet=None, **options):
     torch.manual_seed(2)
     if objective == "fitnets":
         extra = {"teacher": teacher, "student": unet}
-    engine = Engine(
-        network,
-        make_objective(objective, **extra),
-        make_weighting(weighting, Schedule()),
-        cfg,
-        accelerator=accelerator,
-        numerics=numerics,
-        teacher=None if objective == "scratch" else teacher,
-    )
-    return engine, Stream(
+    execution = Parallel(accelerator, numerics, None if objective == "scratch" else teacher)
+    learned = make_objective(objective, **extra), make_weighting(weighting, Schedule())
+    trainer = Trainer(network, *learned, cfg, execution)
+    return trainer, Stream(
         datasets.load("digits").train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True
     )
 
 
 def trained(case, **options):
     """Records, gradients of the first step, and everything learned after three."""
-    engine, stream = build(case, **options)
-    run = engine.run(stream)
+    trainer, stream = build(case, **options)
+    run = trainer.run(stream)
     records = [next(run)]
     learned = {
-        f"{k}.grad": p.grad.clone() for k, p in engine.net.named_parameters() if p.requires_grad
+        f"{k}.grad": p.grad.clone()
+        for k, p in trainer.execution.net.named_parameters()
+        if p.requires_grad
     }
     records += run
-    parts = {"model": engine.model, "ema": engine.ema, "weighting": engine.weighting}
+    parts = {"model": trainer.model, "ema": trainer.ema, "weighting": trainer.weighting}
     states = {f"{part}.{k}": v for part, m in parts.items() for k, v in m.state_dict().items()}
     return records, {k.removeprefix("module."): v for k, v in (learned | states).items()}
 
@@ -90,12 +82,12 @@ def one_of_two(rank, port, folder):
     torch.set_num_threads(1)
     found = {(case, 1): trained(case) for case in CASES}
     found["scratch with TIRT", 2] = trained("scratch with TIRT", accumulate=2)
-    engine, stream = build("scratch with TIRT", unet=TINY)
+    trainer, stream = build("scratch with TIRT", unet=TINY)
     seed_process(0, rank)
-    before = list(islice(engine.run(stream), 1))
-    states = engine.state(stream)
+    before = list(islice(trainer.run(stream), 1))
+    states = trainer.state(stream)
     torch.save((found, before, states), folder / f"{rank}.pt")
-    engine.accelerator.end_training()
+    trainer.execution.accelerator.end_training()
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +176,7 @@ def test_one_process_is_the_trainer():
     """Bit by bit: the engine adds nothing but the processes."""
     engine, stream = build()
     again, same = build()
-    trainer = Trainer(again.model, again.objective, again.weighting, CONFIG)
+    trainer = Trainer(again.model, again.objective, again.weighting, CONFIG)  # here, in one piece
     torch.manual_seed(5)
     records = list(engine.run(stream))
     torch.manual_seed(5)
@@ -201,8 +193,8 @@ def test_the_shares_of_the_parts_add_up(name):
     losses, t = torch.rand(12, requires_grad=True), torch.randint(1000, (12,))
     learned = [losses, *weighting.parameters()]
     want = torch.autograd.grad(weighting.reduce(losses, t), learned)
-    parts = [Part(i, 3) for i in range(3)]
-    total = sum(share_of_loss(weighting, losses[p.samples], t, p) for p in parts)
+    parts = [Share(i, 3) for i in range(3)]
+    total = sum(p.loss(weighting, losses[p.samples], t) for p in parts)
     torch.testing.assert_close(total, weighting.reduce(losses, t))
     for mine, whole in zip(torch.autograd.grad(total, learned), want, strict=True):
         torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-6)
@@ -211,11 +203,11 @@ def test_the_shares_of_the_parts_add_up(name):
 def test_parts_divide_a_batch():
     _, stream = build()
     batch = next(stream)
-    parts = [Part(i, 4).of(batch) for i in range(4)]
+    parts = [Share(i, 4).of(batch) for i in range(4)]
     assert sorted(torch.cat([p.t for p in parts]).tolist()) == sorted(batch.t.tolist())
     assert torch.equal(parts[1].x_t, batch.x_t[1::4])
     with pytest.raises(ValueError, match=r"16 images cannot be divided evenly into 3.*--batch"):
-        Part(0, 3).of(batch)
+        Share(0, 3).of(batch)
 
 
 @pytest.fixture
@@ -272,7 +264,7 @@ def test_code_generated_by_inductor_agrees_with_fp32(tmp_path, monkeypatch):
 
 def test_compiled_networks_keep_their_names():
     engine, _ = build("dash with TIRT over the batch", compile=True, backend="eager")
-    assert all(network._compiled_call_impl for network in (engine.model, engine.teacher))
+    assert all(network._compiled_call_impl for network in (engine.model, engine.execution.teacher))
     plain, _ = build("dash with TIRT over the batch")
     assert engine.model.state_dict().keys() == plain.model.state_dict().keys()
 
@@ -292,7 +284,7 @@ def test_weights_stay_in_full_precision_and_half_of_it_reaches_the_network(
 def test_a_step_whose_gradient_overflows_in_fp16_is_skipped(fp16_anywhere):
     """Weights stay, the loss scale is halved; the record says so by its infinite norm."""
     engine, stream = build(precision="fp16")
-    scaler = engine.accelerator.scaler
+    scaler = engine.execution.accelerator.scaler
     scaler.load_state_dict(scaler.state_dict() | {"scale": 2.0**40})
     before = [p.clone() for p in engine.model.parameters()]
     records = list(engine.run(stream))
@@ -306,7 +298,7 @@ def test_a_step_whose_gradient_overflows_in_fp16_is_skipped(fp16_anywhere):
 def test_channels_last_reaches_weights_and_images():
     engine, stream = build("dash with TIRT over the batch", channels_last=True)
     seen = []
-    for network in (engine.model, engine.teacher):
+    for network in (engine.model, engine.execution.teacher):
         network.conv_in.register_forward_hook(
             lambda m, i, output: seen.append(
                 output.is_contiguous(memory_format=torch.channels_last)
@@ -322,10 +314,8 @@ def test_fp16_agrees_with_fp32_on_a_gpu():
     for precision in ("fp32", "fp16"):
         accelerator = make_accelerator(precision)
         engine, stream = build(cfg=replace(CONFIG, steps=1))
-        engine = Engine(
-            engine.model, engine.objective, engine.weighting, engine.cfg,
-            accelerator=accelerator, numerics=Numerics(precision),
-        )  # fmt: skip
+        execution = Parallel(accelerator, Numerics(precision))
+        engine = Trainer(engine.model, engine.objective, engine.weighting, engine.cfg, execution)
         stream.images = stream.images.to(accelerator.device)
         losses += [r.loss for r in engine.run(iter([next(stream)]))]
     assert losses[1] == pytest.approx(losses[0], rel=5e-3)
@@ -339,13 +329,14 @@ def test_fp16_on_the_cpu_is_an_error():
 def test_fp16_survives_overflows_but_not_many_in_a_row():
     """GradScaler skips such a step and halves its scale; what never ends is an error."""
     engine, _ = build()
-    assert not engine._sound(1.0, math.inf)
-    engine.numerics = Numerics("fp16")
-    assert all(engine._sound(1.0, math.inf) for _ in range(OVERFLOWS - 1))
-    assert engine._sound(1.0, 2.0)
-    assert all(engine._sound(1.0, math.nan) for _ in range(OVERFLOWS - 1))
-    assert not engine._sound(1.0, math.inf)
-    assert not engine._sound(math.nan, 2.0)
+    execution = engine.execution
+    assert not execution.sound(1.0, math.inf)
+    execution.numerics = Numerics("fp16")
+    assert all(execution.sound(1.0, math.inf) for _ in range(OVERFLOWS - 1))
+    assert execution.sound(1.0, 2.0)
+    assert all(execution.sound(1.0, math.nan) for _ in range(OVERFLOWS - 1))
+    assert not execution.sound(1.0, math.inf)
+    assert not execution.sound(math.nan, 2.0)
 
 
 @pytest.mark.parametrize("wrong", [{"precision": "fp8"}, {"accumulate": 0}])
@@ -374,21 +365,17 @@ def test_a_state_goes_on_exactly():
 def test_a_student_does_not_go_on_with_another_teacher():
     engine, stream = build("dash with TIRT over the batch")
     state = engine.state(stream)
-    engine.teacher_sha = "another"
+    engine.execution.teacher_sha = "another"
     with pytest.raises(ValueError, match=r"made with other teacher.*here another"):
         engine.restore(state, stream, "a file")
 
 
 def test_random_states_come_back():
-    def draw():
-        return random.random(), np.random.rand(), np.random.randn(), torch.rand(1).item()
-
-    cpu = torch.device("cpu")
+    execution = build()[0].execution
     seed_process(3, 1)
-    np.random.randn()  # leaves a second normal number waiting
-    state = random_states(cpu)
-    want = draw()
+    state = execution.random_states()
+    want = torch.rand(3)
     seed_process(3, 2)
-    assert draw() != want
-    set_random_states(state, cpu)
-    assert draw() == want
+    assert not torch.equal(torch.rand(3), want)
+    execution.set_random_states(state, 1)
+    assert torch.equal(torch.rand(3), want)

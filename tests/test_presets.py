@@ -7,7 +7,7 @@ import torch
 
 from dashlib.guidance import TAG
 from dashlib.losses import OBJECTIVES
-from dashlib.recipes import DIGITS
+from dashlib.recipes import RECIPES
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale.presets import PRESETS, SOURCES, preset
 from dashlib.unet import UNet, count_parameters
@@ -62,7 +62,11 @@ def test_paper_v2_is_the_readmes(name):
     assert (teacher.steps, teacher.lr, teacher.ema) == (391_000, 2e-4, 0.9999)
     assert (student.steps, student.lr, student.ema) == (234_000, 1e-4, 0.9990)
     assert (teacher.weight_decay, teacher.clip, teacher.lr_min) == (0.01, 1.0, 1e-6)
-    assert (found.teacher.batch, found.student.batch, found.split) == (64, 64, 1.0)
+    assert (found.teacher.batch_size, found.student.batch_size, found.teacher.split) == (
+        64,
+        64,
+        1.0,
+    )
     assert (found.teacher.weighting, found.student.weighting) == ("tirt", "transfer")
     assert found.teacher.dropout_per == "sample"
 
@@ -70,7 +74,7 @@ def test_paper_v2_is_the_readmes(name):
 @pytest.mark.parametrize("name", CIFAR)
 def test_released_is_the_configurations(name):
     found = preset(f"{name}/released")
-    student, steps = found.student.train, round(found.split * 50_000 / 64 + 0.5)
+    student, steps = found.student.train, round(found.teacher.split * 50_000 / 64 + 0.5)
     assert steps == 704
     assert found.teacher.train.steps == 500 * steps
     assert (student.steps, student.lr, student.ema) == (270 * steps, 2e-4, 0.9995)
@@ -82,21 +86,14 @@ def test_released_is_the_configurations(name):
 
 def test_imagenet_makes_130_epochs_of_2048():
     role = preset("imagenet64/paper_v2").teacher
-    assert role.batch == 2048
-    assert role.train.steps * role.batch / 1_281_167 == pytest.approx(130, abs=1e-3)
+    assert role.batch_size == 2048
+    assert role.train.steps * role.batch_size / 1_281_167 == pytest.approx(130, abs=1e-3)
 
 
 def test_the_books_scale_is_the_one_that_was_run():
     found = preset("digits")
-    assert (found.teacher.train, found.student.train) == (
-        DIGITS.teacher_training,
-        DIGITS.student_training,
-    )
-    assert (found.teacher.batch, found.student.batch) == (
-        DIGITS.teacher_batch,
-        DIGITS.student_batch,
-    )
-    assert found.flip == DIGITS.flip
+    assert found.teacher == RECIPES["digits/teacher-tirt"]
+    assert found.student == RECIPES["digits/dash-transfer-s0"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -115,10 +112,10 @@ def test_every_setting_has_a_source(name):
     """By its own name, or by its last part, in some note; and every note names a source."""
     found = preset(name)
     noted = {word.strip().split(".")[-1] for key in found.notes for word in key.split(",")}
-    wanted = {"unet", "batch", "objective", "weighting", "label_dropout", "dropout_per"}
+    wanted = {"unet", "batch_size", "objective", "weighting", "label_dropout", "dropout_per"}
     wanted |= {"flip", "split", "precision"}
     if "train" not in noted:
-        hidden = {"bf16", "read_every"}  # how a step is computed, not what
+        hidden = {"bf16", "read_every", "warm"}  # how a step is computed, not what
         wanted |= set(asdict(found.teacher.train)) - hidden
     if "sampling" not in noted:
         wanted |= set(asdict(found.sampling))

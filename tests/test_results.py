@@ -92,7 +92,7 @@ def test_weights_of_another_architecture_are_an_error(make, model, tiny):
 def test_the_last_importance_is_handed_over(make, weighting):
     history = torch.randn(4, 1000)
     make(config={"unet": {}, "weighting": weighting}, trace={"lambda": history})
-    found = results.load(NAME).importance()
+    found = results.load(NAME).weighting()
     learned = make_weighting(weighting, Schedule())
     learned.lam.data = history[-1]
     assert not any(p.requires_grad for p in found.parameters())
@@ -102,14 +102,14 @@ def test_the_last_importance_is_handed_over(make, weighting):
 def test_a_run_without_importance_says_so(make):
     make()
     with pytest.raises(ValueError, match=rf"{NAME} was trained without learned importance"):
-        results.load(NAME).importance()
+        results.load(NAME).weighting()
 
 
 def test_a_run_without_a_trace_says_so(run_folder, model):
     run = Run(NAME, config={}, seed=0, seconds={}, cpu_seconds=0, samples=0, metrics={})
     results.store(run, weights=model.state_dict())
     with pytest.raises(ValueError, match=NAME):
-        results.load(NAME).importance()
+        results.load(NAME).weighting()
 
 
 def test_a_missing_run_names_its_command(run_folder):
@@ -229,14 +229,6 @@ def test_half_precision_weights_are_stored_as_such(make, model):
     assert {v.dtype for v in run.tensors("weights").values()} == {torch.float16}
     assert run.model().conv_in.weight.dtype == torch.float32
     assert isinstance(run.model(), UNet)
-
-
-def test_campaigns_are_noted_one_after_the_other(run_folder):
-    assert results.campaigns() == []
-    results.note_campaign({"runs": 2, "minutes": 1.5})
-    results.note_campaign({"runs": 3, "minutes": 2.5})
-    assert [(c["runs"], c["minutes"]) for c in results.campaigns()] == [(2, 1.5), (3, 2.5)]
-    assert all(c["commit"] and c["hardware"] for c in results.campaigns())
 
 
 def test_ranges_of_timesteps_come_in_order():

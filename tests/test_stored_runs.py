@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from dashlib import results
-from dashlib.checkpoints import config_from_json
-from dashlib.recipes import SHIPPED
-from dashlib.runs import experiments
-from dashlib.runs.experiments import CLASSIFIER, SPECS
+from dashlib.recipes import DIGITS, RECIPES, SHIPPED, recipe_of
+from dashlib.runs import scoring
 from dashlib.unet import UNet, count_parameters
 
-TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
-STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
-PAIRS = [name for name in STUDENTS if SPECS[name].objective != "single_head"]  # of branches
+CLASSIFIER = DIGITS.classifier
+
+TEACHERS = [name for name, spec in RECIPES.items() if spec.teacher is None]
+STUDENTS = [name for name, spec in RECIPES.items() if spec.teacher]
+PAIRS = [name for name in STUDENTS if RECIPES[name].objective != "single_head"]  # of branches
 SUMMARY = {
     *("rho", "cos", "gap_mse", "gap_s_ms", "gap_t_ms", "cond_mse", "uncond_mse", "common_mse"),
     *("a_star", "n"),
@@ -67,24 +67,23 @@ def parameters(unet):
 
 def check_spec(run):
     """It was made as its name says, with a network of that size, and its pictures are kept."""
-    spec = SPECS[run.name]
-    assert (run.config["objective"], run.config["weighting"]) == (spec.objective, spec.weighting)
-    assert (run.config["train"]["steps"], run.seed) == (spec.train.steps, spec.seed)
-    assert config_from_json(run.config["unet"]) == spec.unet
+    spec = RECIPES[run.name]
+    assert recipe_of(run.config) == spec
+    assert run.seed == spec.seed
     assert run.metrics["parameters"] == parameters(spec.unet)
     image = (spec.unet.image_channels, spec.unet.image_size, spec.unet.image_size)
-    assert run.trace["samples"].shape == (len(experiments.GUIDANCE), experiments.KEPT, *image)
+    assert run.trace["samples"].shape == (len(DIGITS.guidance), scoring.KEPT_SAMPLES, *image)
     assert ("gap" in run.metrics) == (run.name in PAIRS)
 
 
 def check_digits(run):
     """Samples were scored at every scale, and the loss kept over the whole training."""
-    assert run.metrics["guidance"].keys() == experiments.GUIDANCE.keys()
+    assert run.metrics["guidance"].keys() == DIGITS.guidance.keys()
     for scores in run.metrics["guidance"].values():
         assert scores.keys() == {"accuracy", "frechet", "n"}
-        assert scores["n"] == run.samples == experiments.SAMPLES
+        assert scores["n"] == run.samples == scoring.SAMPLES
         assert 0 <= scores["accuracy"] <= 1
-    assert run.trace["curve.loss"].shape == (SPECS[run.name].train.steps // 10,)
+    assert run.trace["curve.loss"].shape == (RECIPES[run.name].train.steps // 10,)
 
 
 def check_gap(run):
@@ -108,15 +107,15 @@ def check_digits_teacher(run):
 
 
 def test_every_run_is_whole():
-    assert broken([CLASSIFIER, *SPECS], check_whole) == {}
+    assert broken([CLASSIFIER, *RECIPES], check_whole) == {}
 
 
 def test_every_run_is_what_its_spec_says():
-    assert broken(SPECS, check_spec) == {}
+    assert broken(RECIPES, check_spec) == {}
 
 
 def test_every_run_of_digits_was_scored():
-    assert broken(SPECS, check_digits) == {}
+    assert broken(RECIPES, check_digits) == {}
 
 
 def test_every_student_of_two_branches_has_its_gap_metrics():
@@ -135,7 +134,7 @@ def test_the_stored_tirt_teacher_has_importance_to_transfer():
     run = results.load("digits/teacher-tirt")
     lam = run.trace["lambda"]
     assert lam.shape[1] == 1000
-    assert torch.equal(run.importance().lam, lam[-1].float())
+    assert torch.equal(run.weighting().lam, lam[-1].float())
     assert lam[-1].abs().max() > 0.1
 
 
@@ -145,8 +144,16 @@ def test_the_stored_classifier_can_judge():
     assert run.metrics["accuracy_test"] >= 0.97
 
 
+def test_the_recipe_of_every_stored_run_can_be_read():
+    for name in results.names("cifar10"):
+        run = results.load(name)
+        recipe = recipe_of(run.config)
+        assert (recipe.name, recipe.seed, recipe.dataset) == (name, run.seed, "cifar10")
+        assert run.metrics["parameters"] == parameters(recipe.unet)
+
+
 def test_nothing_else_is_stored():
-    assert set(results.names()) == {CLASSIFIER, *SPECS}
+    assert set(results.names()) == {CLASSIFIER, *RECIPES}
 
 
 def size(folder, pattern="*"):

@@ -1,16 +1,15 @@
 """Training: it learns, it averages, it stops at NaN, and a resumed run is the run itself."""
 
 import math
-import os
 from dataclasses import replace
 from itertools import chain, islice, repeat
 
 import pytest
 import torch
 
-from dashlib.checkpoints import CheckpointError
 from dashlib.data import Stream, with_teacher
 from dashlib.losses import OBJECTIVES, make_objective
+from dashlib.scale.checkpointing import Checkpoints, read
 from dashlib.training import EMA, TrainConfig, Trainer
 from dashlib.unet import UNet
 from dashlib.weighting import make_weighting
@@ -100,7 +99,7 @@ def test_the_learning_rate_falls_along_a_cosine(make, make_stream):
 def test_the_optimiser_uses_the_recorded_rate(make, make_stream):
     trainer = make()
     for record in trainer.run(make_stream()):
-        assert {g["lr"] for g in trainer.optimizer.param_groups} == {record.lr}
+        assert {g["lr"].item() for g in trainer.optimizer.param_groups} == {record.lr}
 
 
 def test_gradients_are_clipped_and_the_norm_is_recorded_before(make, make_stream):
@@ -139,6 +138,7 @@ def test_the_average_warms_up(model):
     for n, decay in ((1, 2 / 11), (2, 3 / 12), (3, 0.26), (4, 0.26)):
         for parameter in model.parameters():
             parameter.data.fill_(n)
+        averaged.prepare()
         averaged.update(model)
         want = decay * want + (1 - decay) * n
         assert averaged.updates == n
@@ -194,42 +194,46 @@ def test_training_uses_dropout_and_leaves_the_model_in_training_mode(make, make_
     assert trainer.model.training
 
 
+def through_a_file(trainer, stream, tmp_path):
+    """Return what comes back from a checkpoint of a training."""
+    kept = Checkpoints(tmp_path / "checkpoints")
+    return read(kept.save(trainer.step, trainer.state(stream)))
+
+
 def test_a_resumed_run_is_the_run_itself(make, make_stream, tmp_path):
     """Bit by bit, with dropout, learned importance and a stream that goes on where it stopped."""
-    straight, path = make(), tmp_path / "run.pt"
+    straight = make()
     records = list(straight.run(make_stream()))
 
     first, stream = make(), make_stream()
     begun = list(islice(first.run(stream), 3))
-    first.save(path, stream)
+    saved = through_a_file(first, stream, tmp_path)
     list(first.run(stream))  # going on after saving changes nothing in the file
 
     second, stream = make(seed=99), make_stream(seed=99)
     torch.rand(7)
-    second.resume(path, stream)
+    second.restore(saved, stream, "a file")
     rest = list(second.run(stream))
     assert begun + rest == records
     assert equal(state(second), state(straight))
     assert second.averaged.updates == straight.averaged.updates == 6
 
 
-def test_resuming_a_finished_run_does_nothing(make, make_stream, tmp_path):
+def test_resuming_a_finished_run_does_nothing(make, make_stream):
     trainer, stream = make(), make_stream()
     list(trainer.run(stream))
-    trainer.save(tmp_path / "run.pt", stream)
     again = make(seed=1)
-    again.resume(tmp_path / "run.pt", stream)
+    again.restore(trainer.state(stream), stream, "a file")
     assert list(again.run(stream)) == []
     assert equal(state(again), state(trainer))
 
 
 @pytest.fixture
 def saved(make, make_stream, tmp_path):
-    """A run saved after two steps, its trainer and stream."""
+    """The state of a run after two steps."""
     trainer, stream = make(), make_stream()
     list(islice(trainer.run(stream), 2))
-    trainer.save(tmp_path / "run.pt", stream)
-    return tmp_path / "run.pt", trainer, stream
+    return through_a_file(trainer, stream, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +249,8 @@ def saved(make, make_stream, tmp_path):
 def test_resuming_with_other_settings_is_an_error(make, make_stream, saved, change):
     other = make(seed=5, **change)
     before = state(other)
-    with pytest.raises(ValueError, match=r"run\.pt"):
-        other.resume(saved[0], make_stream())
+    with pytest.raises(ValueError, match="a file was made with other"):
+        other.restore(saved, make_stream(), "a file")
     assert equal(state(other), before)
 
 
@@ -254,14 +258,16 @@ def test_resuming_with_another_stream_is_an_error(make, saved, make_stream):
     other = make_stream()
     other.batch_size += 1
     with pytest.raises(ValueError, match="other stream"):
-        make().resume(saved[0], other)
+        make().restore(saved, other, "a file")
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
-def test_resuming_without_a_whole_file_is_an_error(make, saved, make_stream, damage):
-    damage(saved[0])
-    with pytest.raises(CheckpointError, match=r"run\.pt cannot be read"):
-        make().resume(saved[0], make_stream())
+@pytest.mark.parametrize("change", [{"ch": 16}, {"patch_size": 1}, {"dropout": 0.5}])
+def test_resuming_another_architecture_is_an_error(make, make_stream, saved, tiny, change):
+    other = make(unet=replace(tiny, **change))
+    before = state(other)
+    with pytest.raises(ValueError, match="a file was made with other network"):
+        other.restore(saved, make_stream(), "a file")
+    assert equal(state(other), before)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"lr": 0.0}, {"clip": -1.0}, {"ema": 1.0}])
@@ -270,43 +276,14 @@ def test_settings_that_cannot_train_are_an_error(wrong):
         TrainConfig(**{"steps": 5, **wrong})
 
 
-@pytest.mark.parametrize("change", [{"ch": 16}, {"patch_size": 1}, {"dropout": 0.5}])
-def test_resuming_another_architecture_is_an_error(make, make_stream, saved, tiny, change):
-    other = make(unet=replace(tiny, **change))
-    before = state(other)
-    with pytest.raises(ValueError, match=r"run\.pt"):
-        other.resume(saved[0], make_stream())
-    assert equal(state(other), before)
-
-
-@pytest.mark.parametrize("where", ["torch.save", "os.replace"])
-def test_a_save_that_fails_leaves_the_old_file(make, make_stream, saved, monkeypatch, where):
-    path, trainer, stream = saved
-    content = path.read_bytes()
-    next(trainer.run(stream))
-
-    def fail(*args, **kwargs):
-        if where == "torch.save" and isinstance(args[1], (str, os.PathLike)):
-            with open(args[1], "wb") as file:  # half a file, then the disk is full
-                file.write(b"half")
-        raise OSError("no space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, fail)
-        with pytest.raises(OSError, match="no space"):
-            trainer.save(path, stream)
-    assert path.read_bytes() == content
-    make().resume(path, make_stream())
-    assert list(path.parent.iterdir()) == [path]  # no half-written file stays
-
-
-def test_saving_again_replaces_the_file(make, make_stream, saved):
-    path, trainer, stream = saved
-    next(trainer.run(stream))
-    trainer.save(path, stream)
-    again = make()
-    again.resume(path, make_stream())
-    assert again.step == 3
+def test_a_warm_rate_rises_and_ends_at_its_least():
+    cfg = TrainConfig(steps=100, lr=2.0, lr_min=0.0, warm=0.02)
+    assert cfg.rate(0) == cfg.rate(1) == cfg.rate(2) == 0
+    assert cfg.rate(0.01) == pytest.approx(1.0, abs=0.01)
+    rates = [cfg.rate(p / 100) for p in range(2, 101)]
+    assert max(rates) == rates[0] > 1.99
+    assert rates == sorted(rates, reverse=True)
+    assert TrainConfig(steps=1, lr=2.0).rate(0) == 2.0
 
 
 def test_bfloat16_agrees_loosely_with_float32(make, make_stream, tiny):

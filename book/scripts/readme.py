@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dashbook import cifar10, plots, repair_report, tables
 from dashlib import results
-from dashlib.recipes import PARTS
-from dashlib.runs import experiments
+from dashlib.recipes import DIGITS, PARTS
+from dashlib.runs import pool, scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
@@ -37,7 +37,7 @@ def cpu_minutes(runs: Iterable[results.Run]) -> float:
 
 def campaign(part: str) -> str:
     """Say what a part took when it was last trained in one go, if that was noted."""
-    for entry in reversed(results.campaigns()):
+    for entry in reversed(pool.sweeps()):
         if entry["part"] == part and not entry["only"]:
             cpu = f", {entry['cpu_minutes']:.0f} of CPU time" if "cpu_minutes" in entry else ""
             where = f"{entry['hardware'].split(',')[0]}, commit {entry['commit'][:7]}"
@@ -71,7 +71,7 @@ minutes of CPU time) and judges the claims. One row alone ({alone:.1f} minutes t
 
 def measured() -> str:
     """Return the block between the markers."""
-    floor = results.load(experiments.CLASSIFIER).metrics["frechet_test_to_train"]
+    floor = results.load(DIGITS.classifier).metrics["frechet_test_to_train"]
     accuracy = results.load("digits/teacher-tirt").metrics["guidance"]["1.5"]["accuracy"]
     found = cifar10.runs()
     steps = [stage["seconds"] for stage in found["dash_v-high_noise"].metrics["stages"]]
@@ -85,7 +85,7 @@ that came with the images ([chapter 5](notebooks/05_cifar10.ipynb)):
 
 **Digits**: scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over
 3 training seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is
-better) on {experiments.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are
+better) on {scoring.SAMPLES:,} samples, 50-step DDIM. The teacher's samples at w = 1.5 are
 classified right {accuracy:.1%} of the time; the held-out images themselves have FD {floor:.1f}.
 
 {tables.headline("transfer", tables.DIGITS_ROWS)}

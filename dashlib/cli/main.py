@@ -5,18 +5,18 @@ from importlib import import_module
 import click
 
 from dashlib import __version__
+from dashlib.cli import runs
 from dashlib.cli.evaluate import evaluate
-from dashlib.cli.runs import convert, list_runs, make_run, reproduce, ship, verify
 from dashlib.cli.sample import sample
 from dashlib.cli.statistics import make_statistics
-from dashlib.cli.sweep import sweep_runs
-from dashlib.cli.train import distill, train
+from dashlib.cli.train import distill_command, train_command
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
     "claims": ("dashbook.claims_cli", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.repair_cli", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
+    "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
 }
 
 
@@ -47,6 +47,10 @@ def main() -> None:
         click.echo(f"warning: {message}", err=True)
 
 
-RUNS = (make_run, reproduce, verify, list_runs, ship, convert)
-for command in (*RUNS, sweep_runs, train, distill, sample, evaluate, make_statistics):
+COMMANDS = (
+    *(runs.make_command, runs.reproduce_command, runs.verify_command, runs.list_command),
+    *(runs.ship_command, runs.convert_command, train_command, distill_command),
+    *(sample, evaluate, make_statistics),
+)
+for command in COMMANDS:
     main.add_command(command)

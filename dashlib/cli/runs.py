@@ -8,33 +8,39 @@ import torch
 from tqdm import tqdm
 
 from dashlib import results
-from dashlib.checkpoints import CheckpointError
-from dashlib.checkpoints import convert as convert_official
+from dashlib.checkpoints import CheckpointError, convert
 from dashlib.cli.bars import Bars
 from dashlib.progress import refresh_seconds
-from dashlib.recipes import PARTS, SHIPPED
-from dashlib.runs import experiments, verification, workers
-from dashlib.runs.rows import run_name
+from dashlib.recipes import DIGITS, PARTS, SHIPPED
+from dashlib.runs import pool
+from dashlib.runs.making import make, run_name
+from dashlib.runs.verification import expected, verify_all
+
+ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
+PROCESSES = click.option(
+    "--processes", default=2, type=click.IntRange(1), show_default=True, help="Side by side."
+)
+SCALE = click.argument("scale", type=click.Choice(["digits"]))
 
 
-@click.command(name="make")
+@click.command("make")
 @click.argument("name")
 @click.option("--seed", default=0, show_default=True, help="Training seed, for the name of a row.")
-def make_run(name: str, seed: int) -> None:
+def make_command(name: str, seed: int) -> None:
     """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
 
     A row is trained under TIRT Transfer, or as its name says (digits/dash-uniform).
     """
     torch.set_num_threads(1)
     try:
-        run = experiments.execute(run_name(name, seed), Bars())
+        (run,) = make([run_name(name, seed)], Bars())
     except (ValueError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
 
 
-@click.command()
-@click.argument("scale", type=click.Choice(["digits"]))
+@click.command("reproduce")
+@SCALE
 @click.option(
     "--part",
     "wanted",
@@ -43,9 +49,9 @@ def make_run(name: str, seed: int) -> None:
     show_default=True,
     help="The headline table, its other rows, or the studies.",
 )
-@click.option("--processes", default=2, show_default=True, help="Runs trained side by side.")
-@click.option("--only", default="", help="Only runs whose name contains this text.")
-def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
+@PROCESSES
+@ONLY
+def reproduce_command(scale: str, wanted: str, processes: int, only: str) -> None:
     """Retrain the stored runs of SCALE, rewrite results/ and note the time taken there.
 
     The parts come one after another, each noted by itself: core is the headline table (two
@@ -53,11 +59,10 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
     are its other two seeds and the table's other rows, studies are those of the weightings, of the
     anchor's weight and of how the class table starts.
     """
-    torch.set_num_threads(1)
-    parts = PARTS if wanted == "all" else {wanted: PARTS[wanted]}
-    chosen = {part: [n for n in specs if only in n] for part, specs in parts.items()}
-    if "core" in chosen and only in experiments.CLASSIFIER:
-        chosen["core"].insert(0, experiments.CLASSIFIER)
+    parts = {part: list(PARTS[part]) for part in (PARTS if wanted == "all" else [wanted])}
+    if "core" in parts:
+        parts["core"].insert(0, DIGITS.classifier)
+    chosen = {part: [name for name in names if only in name] for part, names in parts.items()}
     if not any(chosen.values()):
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     for part, names in chosen.items():
@@ -68,36 +73,29 @@ def reproduce(scale: str, wanted: str, processes: int, only: str) -> None:
 def _reproduce(scale: str, part: str, names: list[str], processes: int, only: str) -> None:
     """Retrain one part and note what it took."""
     clock, cpu = time.perf_counter(), 0.0
-    runs = workers.reproduce(names, processes=processes, progress=Bars)
-    for done, run in enumerate(runs, start=1):
+    for done, run in enumerate(pool.reproduce(names, workers=processes, progress=Bars), start=1):
         cpu += run.cpu_seconds / 60
         spent = (time.perf_counter() - clock) / 60
         click.echo(f"[{part} {done}/{len(names)}] {spent:5.1f} min  {run.name}")
     minutes = round((time.perf_counter() - clock) / 60, 1)
     noted = {"scale": scale, "part": part, "only": only, "runs": len(names)}
-    took = {"minutes": minutes, "cpu_minutes": round(cpu, 1)}
-    results.note_campaign({**noted, "processes": processes, **took})
+    took = {"processes": processes, "minutes": minutes, "cpu_minutes": round(cpu, 1)}
+    pool.note_sweep(noted | took)
     click.echo(f"{len(names)} runs of {scale} ({part}) in {minutes} minutes")
 
 
-@click.command()
+@click.command("verify")
 @click.option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
-@click.option("--only", default="", help="Only runs whose name contains this text.")
-@click.option(
-    "--processes",
-    default=2,
-    type=click.IntRange(1),
-    show_default=True,
-    help="Runs verified side by side.",
-)
-def verify(thorough: bool, only: str, processes: int) -> None:
+@ONLY
+@PROCESSES
+def verify_command(thorough: bool, only: str, processes: int) -> None:
     """Check every stored run against its weights; fails if one is missing, damaged or differs."""
     torch.set_num_threads(1)
-    wanted = [name for name in verification.expected() if only in name]
+    wanted = [name for name in expected() if only in name]
     if not wanted:
         raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")
     failed = False
-    checked = verification.verify_all(wanted, thorough=thorough, processes=processes)
+    checked = verify_all(wanted, thorough=thorough, workers=processes)
     bar = {"desc": "verifying stored runs", "mininterval": refresh_seconds()}
     for name, faults in tqdm(checked, total=len(wanted), **bar):
         for fault in faults:
@@ -108,8 +106,8 @@ def verify(thorough: bool, only: str, processes: int) -> None:
     click.echo(f"{len(wanted)} stored runs verify against their weights")
 
 
-@click.command(name="list")
-def list_runs() -> None:
+@click.command("list")
+def list_command() -> None:
     """List the stored runs with seed, seconds, commit and headline metrics."""
     for name in results.names():
         run = results.load(name)
@@ -119,9 +117,9 @@ def list_runs() -> None:
         click.echo(f"{name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
 
 
-@click.command()
-@click.argument("scale", type=click.Choice(["digits"]))
-def ship(scale: str) -> None:
+@click.command("ship")
+@SCALE
+def ship_command(scale: str) -> None:
     """Drop the weights of SCALE that the repository has no room for; metrics and pictures stay."""
     for name in results.names(scale):
         run = results.load(name)
@@ -130,13 +128,13 @@ def ship(scale: str) -> None:
             click.echo(f"{name}: weights dropped")
 
 
-@click.command()
+@click.command("convert")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-def convert(checkpoint: Path, out: Path) -> None:
+def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
     try:
-        official = convert_official(checkpoint, out)
+        official = convert(checkpoint, out)
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error
     kept = "with TIRT lambda" if official.lam is not None else "without TIRT lambda"

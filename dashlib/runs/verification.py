@@ -1,21 +1,19 @@
 """Checking stored runs against their weights: a number nobody can make again is not believed."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 from dashlib import classifier, data, datasets, results
 from dashlib.checkpoints import CheckpointError
-from dashlib.recipes import CIFAR10_RUNS, SCALES
-from dashlib.runs import experiments
-from dashlib.runs.workers import start_worker
+from dashlib.recipes import CIFAR10_RUNS, DIGITS, RECIPES, SCALES
+from dashlib.runs.pool import processes
+from dashlib.runs.scoring import held_out_gap, samples_of
 from dashlib.unet import UNet, count_parameters
 
 
 def expected() -> list[str]:
     """The names of all runs that must be stored, those that take longest to verify first."""
-    return [*reversed(CIFAR10_RUNS), experiments.CLASSIFIER, *experiments.SPECS]
+    return [*reversed(CIFAR10_RUNS), DIGITS.classifier, *RECIPES]
 
 
 def verify(name: str, *, thorough: bool = False) -> list[str]:
@@ -29,7 +27,7 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
     run = results.load(name)
     for part in run.files:
         run.tensors(part)
-    if name == experiments.CLASSIFIER:
+    if name == DIGITS.classifier:
         again = classifier.accuracy(run.classifier(), datasets.load("digits").test)
         return _differ("accuracy_test", again, run.metrics["accuracy_test"])
     if "weights" not in run.files:
@@ -38,21 +36,21 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
     faults = _differ("parameters", count_parameters(model), run.metrics["parameters"], 0)
     faults += _pictures_differ(model, run)
     if thorough and name.startswith("digits/") and (teacher := run.config["teacher"]):
-        report = experiments.held_out_gap(model, teacher)
+        report = held_out_gap(model, teacher)
         for key in ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse"):
             faults += _differ(key, report.overall[key], run.metrics["gap"]["overall"][key])
     return faults
 
 
 def verify_all(
-    names: Sequence[str], *, thorough: bool = False, processes: int = 1
+    names: Sequence[str], *, thorough: bool = False, workers: int = 1
 ) -> Iterator[tuple[str, list[str]]]:
     """:func:`verify` each, in order; a run that is missing or damaged has that as its fault."""
     check = partial(_faults, thorough=thorough)
-    if processes == 1:
+    if workers == 1:
         yield from zip(names, map(check, names), strict=True)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn"), start_worker) as pool:
+    with processes(workers) as pool:
         yield from zip(names, pool.map(check, names), strict=True)
 
 
@@ -68,7 +66,7 @@ def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[
     guidance = SCALES[run.name.split("/")[0]].guidance
     count = 10 if model.cfg.image_size < 32 else 1  # at 32x32: seconds an image
     stored = run.trace["samples"][list(guidance).index(label), :count].float()
-    drawn = experiments.generate(model, guidance[label], count)
+    drawn = samples_of(model, guidance[label], count)
     difference = (data.to_bytes(drawn).float() - stored).abs().mean().item()
     if difference <= 2:  # of 255: room for another processor's rounding, none for other weights
         return []

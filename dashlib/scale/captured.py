@@ -4,7 +4,7 @@ At the paper's size a student's step is a few hundred kernels of some microsecon
 one they leave a GPU three quarters idle.  Here a *round* (the teacher's two branches on each of the
 round's batches, and every student's forward, backward, clipping, AdamW and average) is captured
 once, over batches that keep their place in memory, and replayed.  Without a GPU the same function
-runs as it is.  Nothing is read back within a round; the learning rate and the average's decay are
+runs as it is.  Nothing is read back within a round; the learning rate and the average's rate are
 tensors that are set between rounds.
 
 Students at equal cost: one that passes both branches takes one batch of a round, one that passes a
@@ -14,20 +14,17 @@ single branch takes two (``shares``).
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dashlib.data import Batch, Stream
 from dashlib.guidance import Branches, branches
-from dashlib.losses import Objective
-from dashlib.training import EMA, TrainConfig, Trainer
+from dashlib.training import Trainer
 from dashlib.unet import UNet, UNetConfig
-from dashlib.weighting import Weighting
 
-WARM = 0.02  # of the time: the learning rate rises linearly
 SOUND = 50  # rounds between two looks at the losses
 TENSORS = ("x_t", "t", "y", "y_dropped", "eps")  # of a batch
 
@@ -68,64 +65,6 @@ class Half:
             return self.model(x_t, t.contiguous(), y)
 
 
-class DeviceEMA(EMA):
-    """An :class:`~dashlib.training.EMA` whose rate of change, ``1 - d``, lies on the device."""
-
-    def __init__(self, model: UNet, decay: float) -> None:
-        super().__init__(model, decay)
-        self.rate = torch.zeros((), device=next(model.parameters()).device)
-
-    def prepare(self, updates: int) -> None:
-        """Set the rate of the next updates."""
-        self.updates += updates
-        self.rate.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's weights: ``shadow += rate (weights - shadow)``."""
-        means: list[Tensor] = list(self.model.parameters())
-        steps = torch._foreach_sub(list(model.parameters()), means)
-        torch._foreach_mul_(steps, self.rate)
-        torch._foreach_add_(means, steps)
-
-
-class DeviceTrainer(Trainer):
-    """A :class:`~dashlib.training.Trainer` whose step can be captured: its numbers are tensors."""
-
-    average = DeviceEMA
-    averaged: DeviceEMA
-
-    def __init__(
-        self, model: UNet, objective: Objective, weighting: Weighting, cfg: TrainConfig
-    ) -> None:
-        device = next(model.parameters()).device
-        self.lr = torch.zeros((), device=device)
-        self.loss_sum = torch.zeros((), device=device)
-        super().__init__(model, objective, weighting.to(device), cfg)
-
-    def _make_optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        on_gpu = self.lr.is_cuda
-        return torch.optim.AdamW(groups, lr=self.lr, fused=True, capturable=on_gpu)
-
-    def prepare(self, lr: float, steps: int = 1) -> None:
-        """Set what the next steps read."""
-        self.lr.fill_(lr)
-        self.averaged.prepare(steps)
-        self.step += steps
-
-    def advance(self, batch: Batch) -> None:
-        """One step, with nothing read back."""
-        loss, _, _ = self.gradients(batch)
-        self.apply()
-        self.loss_sum.add_(loss)
-
-
-def annealed(progress: float) -> float:
-    """Learning rate as a part of the highest: a linear rise, then half a cosine down to 0."""
-    p = min(max(progress, 0.0), 1.0)
-    return min(1.0, p / WARM) * (1 + math.cos(math.pi * p)) / 2
-
-
 @dataclass
 class Rounds:
     """How far a co-training is."""
@@ -144,7 +83,7 @@ class CoTraining:
 
     def __init__(
         self,
-        trainers: Mapping[str, DeviceTrainer],
+        trainers: Mapping[str, Trainer],
         shares: Mapping[str, int],
         stream: Stream,
         teacher: UNet | None = None,
@@ -156,6 +95,7 @@ class CoTraining:
         self.device = stream.images.x.device
         self.on_gpu = self.device.type == "cuda"
         self.static = [self._laid_out(next(stream)) for _ in range(max(shares.values()))]
+        self.sums = {name: torch.zeros((), device=self.device) for name in trainers}  # of losses
         self.capture = capture and self.on_gpu
         self.graph: torch.cuda.CUDAGraph | None = None
         for trainer in self.trainers.values():
@@ -178,7 +118,10 @@ class CoTraining:
             whole = replace(batch, teacher=self._asked(batch))
             for name, trainer in self.trainers.items():
                 if i < self.shares[name]:
-                    trainer.advance(whole) if update else trainer.gradients(whole)
+                    loss, _, _ = trainer.gradients(whole)
+                    if update:
+                        trainer.apply()
+                        self.sums[name].add_(loss)
 
     @torch.no_grad()
     def _asked(self, batch: Batch) -> Branches | None:
@@ -191,23 +134,19 @@ class CoTraining:
     def round(self, progress: float) -> None:
         """Draw batches and make a round; ``progress`` in [0, 1] sets the learning rate."""
         self.feed()
-        self._prepare(progress)
         if self.capture and self.graph is None:
-            self._capture()
+            self.graph = self._captured()
+        for name, trainer in self.trainers.items():
+            trainer.prepare(trainer.cfg.rate(progress), self.shares[name])
         if self.graph is not None:
             self.graph.replay()
         else:
             self.compute()
 
-    def _prepare(self, progress: float) -> None:
-        for name, trainer in self.trainers.items():
-            trainer.prepare(trainer.cfg.lr * annealed(progress), self.shares[name])
-
-    def _capture(self) -> None:
-        """Record a round after three on a side stream, which move nothing: their rate is 0."""
-        rates = {t: (t.lr.item(), t.averaged.rate.item()) for t in self.trainers.values()}
-        for trainer in rates:
-            trainer.lr.zero_()
+    def _captured(self) -> Any:
+        """The graph of a round, after three on a side stream, which move nothing: rates are 0."""
+        for trainer in self.trainers.values():
+            trainer.prepare(0.0, 0)
             trainer.averaged.rate.zero_()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -219,27 +158,23 @@ class CoTraining:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.compute()
-        for trainer, (lr, rate) in rates.items():
-            trainer.lr.fill_(lr)
-            trainer.averaged.rate.fill_(rate)
-            trainer.loss_sum.zero_()
-        self.graph = graph
+        for total in self.sums.values():
+            total.zero_()
+        return graph
 
     def run(self, left: Callable[[], tuple[float, float]]) -> Iterator[Rounds]:
         """Train by the clock, yielding every 50 rounds and at the end.
 
         ``left()`` is asked before each round and answers with the seconds since the start and the
-        seconds in all, which may change: the learning rate always ends at 0.  Raises
+        seconds in all, which may change: the learning rate always ends where it should.  Raises
         ``FloatingPointError``, naming the students, once a loss is not finite.
         """
-        started, done = time.perf_counter(), 0
-        looked = 0
+        started, done, looked = time.perf_counter(), 0, 0
         while True:
             gone, total = left()
             over = gone >= total
             if (over or done - looked == SOUND) and done > looked:
-                losses = self._losses(done - looked)
-                looked = done
+                losses, looked = self._losses(done - looked), done
                 yield Rounds(done, time.perf_counter() - started, losses)
             if over:
                 return
@@ -248,18 +183,12 @@ class CoTraining:
 
     def _losses(self, rounds: int) -> dict[str, float]:
         """Mean losses since the last look; this waits for the device."""
-        found = {
-            name: t.loss_sum.item() / (rounds * self.shares[name])
-            for name, t in self.trainers.items()
-        }
-        for trainer in self.trainers.values():
-            trainer.loss_sum.zero_()
+        found = {k: v.item() / (rounds * self.shares[k]) for k, v in self.sums.items()}
+        for total in self.sums.values():
+            total.zero_()
         if lost := [name for name, loss in found.items() if not math.isfinite(loss)]:
             raise FloatingPointError(
                 f"the loss of {', '.join(lost)} is not finite: lower its learning rate, or start "
                 "from other weights"
             )
         return found
-
-
-assert {f.name for f in fields(Batch)} == {*TENSORS, "teacher"}

@@ -1,4 +1,4 @@
-r"""Training on one process or many (Hugging Face Accelerate), with the same result.
+r"""Training by one process or many (Hugging Face Accelerate), with the same result.
 
 Every process draws the same global batch from the same seeded generator; part j of n keeps the
 samples j, j + n, j + 2n, ...  With W processes and A pieces a step (gradient accumulation) there
@@ -17,9 +17,8 @@ Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling fo
 import hashlib
 import math
 import os
-import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -27,19 +26,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dashlib.checkpoints import pack
 from dashlib.data import Batch, with_teacher
+from dashlib.execution import Execution, TrainConfig
 from dashlib.losses import Objective, Terms
-from dashlib.training import Source, TrainConfig, Trainer
 from dashlib.unet import UNet
 from dashlib.weighting import Weighting
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Precision = Literal["fp32", "bf16", "fp16"]
 OVERFLOWS = 50  # fp16 steps in a row whose gradient overflows before training is given up
+TrainingPrecision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,20 @@ class Numerics:
     But inductor draws dropout masks of its own.
     """
 
-    precision: Precision = "fp32"  # bf16 and fp16 autocast the forward passes
+    precision: TrainingPrecision = "fp32"  # bf16 and fp16 autocast the forward passes
     compile: bool = False  # torch.compile the networks
     backend: str = "inductor"  # of torch.compile
     channels_last: bool = False  # weights and images with the channels innermost
     accumulate: int = 1  # pieces that each process computes its share of a batch in
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"precision {self.precision!r}: one of {get_args(Precision)}")
+        if self.precision not in get_args(TrainingPrecision):
+            raise ValueError(f"precision {self.precision!r}: one of {get_args(TrainingPrecision)}")
         if self.accumulate < 1:
             raise ValueError(f"accumulate={self.accumulate}: 1 or more pieces")
 
 
-def best_precision(device: str = "auto") -> Precision:
+def best_precision(device: str = "auto") -> TrainingPrecision:
     """bf16 on a GPU that computes in it (Ampere or later), else fp32: a T4 only emulates it.
 
     ``device``: ``auto`` (a GPU if there is one) or ``cpu``.
@@ -72,7 +72,7 @@ def best_precision(device: str = "auto") -> Precision:
     return "bf16" if computes else "fp32"
 
 
-def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> "Accelerator":
+def make_accelerator(precision: TrainingPrecision = "fp32", device: str = "auto") -> "Accelerator":
     """This process's place among those started by ``accelerate launch`` or ``torchrun``.
 
     ``device``: ``auto`` (a GPU if there is one) or ``cpu``.  Raises ``ValueError`` for fp16 without
@@ -95,7 +95,7 @@ def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> "Ac
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """Samples ``index``, ``index + count``, ... of a global batch."""
 
     index: int
@@ -116,18 +116,17 @@ class Part:
         names = ("x_t", "t", "y", "y_dropped", "eps")
         return replace(batch, **{name: getattr(batch, name)[self.samples] for name in names})
 
+    def loss(self, weighting: Weighting, losses: Tensor, t: Tensor) -> Tensor:
+        """``L(l_j) - (1 - 1/n) L(0)``: losses ``(B/n,)`` of a part, t ``(B,)`` of the batch."""
+        if self.count == 1:
+            return weighting.reduce(losses, t)
+        padded = losses.new_zeros(len(t))
+        constant = weighting.reduce(padded, t)
+        padded = padded.index_put((torch.arange(len(t), device=t.device)[self.samples],), losses)
+        return weighting.reduce(padded, t) - (1 - 1 / self.count) * constant
 
-def share_of_loss(weighting: Weighting, losses: Tensor, t: Tensor, part: Part) -> Tensor:
-    """``L(l_j) - (1 - 1/n) L(0)``: losses ``(B/n,)`` of a part, t ``(B,)`` of the whole batch."""
-    if part.count == 1:
-        return weighting.reduce(losses, t)
-    padded = losses.new_zeros(len(t))
-    constant = weighting.reduce(padded, t)
-    padded = padded.index_put((torch.arange(len(t), device=t.device)[part.samples],), losses)
-    return weighting.reduce(padded, t) - (1 - 1 / part.count) * constant
 
-
-class _Share(nn.Module):
+class _SharedLoss(nn.Module):
     """A part's share of the loss, as the one module whose gradients are averaged.
 
     Holds all that learns: the network, the weighting and what the objective trains.
@@ -138,115 +137,118 @@ class _Share(nn.Module):
         self.network, self.weighting, self.learned = network, weighting, objective.learned
         self.objective = objective
 
-    def forward(self, batch: Batch, t: Tensor, part: Part) -> tuple[Tensor, Terms]:
+    def forward(self, batch: Batch, t: Tensor, share: Share) -> tuple[Tensor, Terms]:
         """The share, and the mean of each term over the part."""
         terms = self.objective.terms(self.network, batch)
         losses = self.objective.total(terms).float()
         means = {name: term.detach().float().mean() for name, term in terms.items()}
-        return share_of_loss(self.weighting, losses, t, part), means
+        return share.loss(self.weighting, losses, t), means
 
 
-class Engine(Trainer):
-    """A :class:`~dashlib.training.Trainer` over the processes of an accelerator.
+class Parallel(Execution):
+    """Steps computed by all processes of an accelerator: records and weights are alike in each.
 
-    ``for record in engine.run(stream)`` in every process, with the same stream; records and weights
-    are the same in each.  ``teacher``: asked for its two branches, for this process's part only.
+    ``teacher``: asked for its two branches, for this process's part only.
     """
 
     def __init__(
         self,
-        model: UNet,
-        objective: Objective,
-        weighting: Weighting,
-        cfg: TrainConfig,
-        *,
         accelerator: "Accelerator",
         numerics: Numerics = Numerics(),
         teacher: UNet | None = None,
     ) -> None:
         self.accelerator, self.numerics = accelerator, numerics
         self.teacher, self.teacher_sha = None, ""
+        self.overflows = 0  # in a row
         if teacher is not None:
             self.teacher_sha = hashlib.sha256(pack(teacher.state_dict())).hexdigest()
-            self.teacher = self._place(teacher.eval().requires_grad_(False))
-        super().__init__(self._place(model), objective, weighting.to(accelerator.device), cfg)
-        for network in (model, self.teacher):
-            if numerics.compile and network is not None:
-                network.compile(backend=numerics.backend, dynamic=False)
-        self.net = accelerator.prepare_model(_Share(model, objective, self.weighting))
-        self.optimizer = accelerator.prepare_optimizer(self.optimizer)
-        self.overflows = 0  # in a row
+            self.teacher = self._compiled(self.place(teacher.eval().requires_grad_(False)))
 
-    def _place(self, model: UNet) -> UNet:
+    def place(self, model: UNet) -> UNet:
+        """The network on this process's device, channels innermost if asked."""
         layout = torch.channels_last if self.numerics.channels_last else torch.preserve_format
         return model.to(device=self.accelerator.device).to(memory_format=layout)
+
+    def _compiled(self, model: UNet) -> UNet:
+        if self.numerics.compile:
+            model.compile(backend=self.numerics.backend, dynamic=False)
+        return model
+
+    def attach(
+        self, model: UNet, objective: Objective, weighting: Weighting, optimizer: Optimizer,
+        cfg: TrainConfig,
+    ) -> Optimizer:  # fmt: skip
+        """Join what learns with the other processes."""
+        super().attach(model, objective, weighting, optimizer, cfg)
+        shared = _SharedLoss(self._compiled(model), objective, weighting)
+        self.net = self.accelerator.prepare_model(shared)
+        prepared: Optimizer = self.accelerator.prepare_optimizer(optimizer)
+        return prepared
 
     @property
     def parts(self) -> int:
         """Into how many parts a global batch is divided."""
         return self.accelerator.num_processes * self.numerics.accumulate
 
-    def _own(self, batch: Batch) -> Iterator[tuple[Part, Batch]]:
+    def _own(self, batch: Batch) -> Iterator[tuple[Share, Batch]]:
         """This process's parts of a global batch, with the teacher's answers."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         for piece in range(self.numerics.accumulate):
-            part = Part(rank + world * piece, self.parts)
-            own = part.of(batch)
+            share = Share(rank + world * piece, self.parts)
+            own = share.of(batch)
             if self.numerics.channels_last:
                 own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
             if self.teacher is not None:
                 with self.accelerator.autocast():
                     own = next(with_teacher(iter([own]), self.teacher))
-            yield part, own
+            yield share, own
 
-    def _backward(self, batch: Batch) -> tuple[Tensor, Terms]:
+    def backward(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Gradients of the global batch's loss, averaged over processes; the loss and its terms."""
         accelerator, sums = self.accelerator, list[Tensor]()
         names: list[str] = []
-        for part, own in self._own(batch):
-            last = part.index + accelerator.num_processes >= self.parts
+        for share, own in self._own(batch):
+            last = share.index + accelerator.num_processes >= self.parts
             with nullcontext() if last else accelerator.no_sync(self.net):
-                loss, terms = self.net(own, batch.t, part)
+                loss, terms = self.net(own, batch.t, share)
                 accelerator.backward(loss * accelerator.num_processes)  # undoes the averaging
             names = list(terms)
             sums.append(torch.stack([loss.detach(), *(m / self.parts for m in terms.values())]))
         loss, *means = accelerator.reduce(torch.stack(sums).sum(0), reduction="sum").unbind()
         return loss, dict(zip(names, means, strict=True))
 
-    def _clip(self) -> Tensor:
-        norm = self.accelerator.clip_grad_norm_(self.trained, self.cfg.clip)
+    def clip(self, trained: Sequence[Tensor]) -> Tensor:
+        """Clip the gradients; their norm before."""
+        norm = self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
         assert isinstance(norm, Tensor)
         return norm
 
-    def _sound(self, loss: float, norm: float) -> bool:
+    def sound(self, loss: float, norm: float) -> bool:
         """Under fp16 a gradient may overflow: that step is skipped and the loss scale halved."""
         if self.numerics.precision != "fp16" or not math.isfinite(loss):
-            return super()._sound(loss, norm)
+            return super().sound(loss, norm)
         self.overflows = 0 if math.isfinite(norm) else self.overflows + 1
         return self.overflows < OVERFLOWS
 
-    def _settings(self, stream: Source) -> dict[str, Any]:
-        """As the trainer's, and the teacher; how often the loss is read may change, though."""
-        settings = super()._settings(stream)
-        training = {k: v for k, v in settings["training"].items() if k != "read_every"}
-        return {**settings, "training": training, "teacher (SHA-256)": self.teacher_sha}
+    def settings(self) -> dict[str, Any]:
+        """The teacher must agree."""
+        return {"teacher (SHA-256)": self.teacher_sha}
 
-    def _random_states(self) -> dict[str, Any]:
+    def random_states(self) -> dict[str, Any]:
         """The global generators of every process (all must call), and the loss scale of fp16."""
         from accelerate.utils import gather_object
 
         scaler = self.accelerator.scaler
         return {
-            "processes": gather_object([random_states(self.accelerator.device)]),
+            "processes": gather_object([super().random_states()]),
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 
-    def _set_random_states(self, states: dict[str, Any], step: int) -> None:
+    def set_random_states(self, states: dict[str, Any], step: int) -> None:
         """Go on with the generators; with another number of processes they are seeded anew."""
         processes, world = states["processes"], self.accelerator.num_processes
         if len(processes) == world:
-            mine = processes[self.accelerator.process_index]
-            set_random_states(mine, self.accelerator.device)
+            super().set_random_states(processes[self.accelerator.process_index], step)
         else:
             seed_process(step, self.accelerator.process_index)
             warnings.warn(
@@ -259,29 +261,5 @@ class Engine(Trainer):
 
 
 def seed_process(seed: int, rank: int) -> None:
-    """Seed Python's, numpy's and torch's global generators, differently in every process."""
-    own = int(np.random.SeedSequence((seed, rank)).generate_state(1)[0])
-    random.seed(own)
-    np.random.seed(own)
-    torch.manual_seed(own)
-
-
-def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of the global generators as plain tensors and numbers."""
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-    }
-
-
-def set_random_states(state: dict[str, Any], device: torch.device) -> None:
-    """Set what :func:`random_states` returned."""
-    random.setstate(state["python"])
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"], device)
+    """Seed torch's global generators, differently in every process."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]))

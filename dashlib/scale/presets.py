@@ -1,21 +1,21 @@
 """Presets: the experiments of the paper by name, each number with its source.
 
-A preset says what a teacher and its student are, how both are trained and how they are sampled
-from.  The paper's README and the authors' released configurations disagree, so CIFAR-10 and
-CIFAR-100 come as ``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on
-any CPU.  Sources in :attr:`Preset.notes`:
+A preset is two recipes, a teacher's and its student's, and how their models are sampled from.  The
+paper's README and the authors' released configurations disagree, so CIFAR-10 and CIFAR-100 come as
+``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on any CPU.  Sources
+in :attr:`Preset.notes`:
 
 ``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]`` derived
 from those, ``[ours]`` our choice, where no source says.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any
 
+from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, GuidanceSchedule
-from dashlib.recipes import DIGITS, Scale
+from dashlib.recipes import DIGITS, Recipe
 from dashlib.sampling import Clamp, Spacing
-from dashlib.training import TrainConfig
 from dashlib.unet import (
     STUDENT_CIFAR10,
     STUDENT_CIFAR100,
@@ -30,19 +30,6 @@ SOURCES = ("[R]", "[C]", "[D]", "[ours]")
 
 
 @dataclass(frozen=True)
-class Role:
-    """A network and how it is trained: the teacher's part of a preset, or the student's."""
-
-    unet: UNetConfig
-    train: TrainConfig
-    batch: int  # images a step, over all processes
-    objective: str  # of dashlib.losses
-    weighting: str  # of dashlib.weighting, or "transfer": the teacher's, frozen
-    label_dropout: float = 0.1  # for objectives that read dropped labels; the others ignore it
-    dropout_per: Literal["sample", "batch"] = "sample"
-
-
-@dataclass(frozen=True)
 class Sampling:
     """How a preset's models are sampled from: DDIM, eta = 0."""
 
@@ -54,22 +41,19 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Preset:
-    """A teacher, its student, their data and their sampler.
-
-    ``notes`` gives the source of every setting, by the setting's name.
-    """
+    """A teacher, its student and their sampler; ``notes``: each setting's source, by its name."""
 
     name: str
-    dataset: str  # of dashlib.data
-    teacher: Role
-    student: Role
+    teacher: Recipe
+    student: Recipe
     notes: dict[str, str]
-    flip: bool = True  # random left-right flips
-    split: float = 1.0  # part of the training images that is trained on
     sampling: Sampling = field(default_factory=Sampling)
 
+    @property
+    def dataset(self) -> str:
+        """The images of both."""
+        return self.teacher.dataset
 
-RELEASED_SAMPLING = Sampling(spacing="leading", clamp="clamp")
 
 _PRECISION = {
     "precision": "[ours] `--precision auto`: forward passes in bf16 on a GPU that computes in it, "
@@ -77,8 +61,8 @@ _PRECISION = {
 }
 _CIFAR_NOTES = _PRECISION | {
     "unet": "[C] names and shapes of the released checkpoints",
-    "teacher.batch, lr, lr_min, ema, weight_decay, clip": "[R], and the same in [C]",
-    "student.batch, lr_min, clip": "[ours] the teacher's: only the values that differ are listed",
+    "teacher.batch_size, lr, lr_min, ema, weight_decay, clip": "[R], and the same in [C]",
+    "student.batch_size, lr_min, clip": "[ours] the teacher's: only values that differ are listed",
     "objective": "[R] teacher from scratch, student by DASH",
     "teacher.label_dropout": "[C] probability 0.1",
     "flip": "[ours] not stated; usual on CIFAR",
@@ -110,7 +94,7 @@ _RELEASED_NOTES = {
 _IMAGENET_NOTES = _PRECISION | {
     "unet": "[ours] 116,451,203 and 22,336,579 parameters, 5.21 to 1; [R] gives only 116.5M, "
     "22.3M, 5.2x",
-    "batch": "[R] 2048 over all processes",
+    "batch_size": "[R] 2048 over all processes",
     "lr": "[R] cosine from 2e-4; for teacher and student alike [ours]",
     "steps": "[D] 81,324 = 130 epochs [R] x 1,281,167 images / 2048; for both [ours]",
     "lr_min, ema, weight_decay, clip": "[ours] as on CIFAR, paper_v2",
@@ -121,83 +105,62 @@ _IMAGENET_NOTES = _PRECISION | {
     "sampling": "[ours] as on CIFAR, paper_v2: 50 steps, TAG(1, 4, 5)",
 }
 _BOOK_NOTES = _PRECISION | {
-    "unet, train, batch": "[ours] dashlib.recipes: what the stored runs were made with",
+    "unet, train, batch_size": "[ours] dashlib.recipes: what the stored runs were made with",
     "objective, weighting": "[R] TIRT teacher, DASH student under TIRT Transfer",
     "label_dropout, dropout_per": "[ours] 0.1, one coin a sample",
     "flip, split": "[ours] dashlib.recipes; all training images",
     "sampling": "[ours] 50 steps from T - 1, noise recomputed; TAG is the paper's [R]",
 }
 
-_TEACHER = TrainConfig(steps=391_000, lr=2e-4, ema=0.9999)
+_TEACHING = TrainConfig(steps=391_000, lr=2e-4, ema=0.9999)
+_LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 
-def _paper_v2(name: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
+def _pair(
+    name: str, teacher: UNetConfig, student: UNetConfig, notes: dict[str, str], *, batch: int = 64
+) -> Preset:
+    """The README's settings."""
+    both: Any = {"batch_size": batch, "flip": True}
     return Preset(
-        f"{name}/paper_v2",
         name,
-        Role(teacher, _TEACHER, 64, "scratch", "tirt"),
-        Role(
-            student, TrainConfig(steps=234_000, lr=1e-4, ema=0.9990), 64, "dash", "transfer"
-        ),
-        _CIFAR_NOTES | _PAPER_NOTES,
-    )  # fmt: skip
-
-
-def _released(name: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
-    epoch = 704  # steps
-    distilling = TrainConfig(steps=270 * epoch, lr=2e-4, ema=0.9995, weight_decay=0.001)
-    teaching = replace(_TEACHER, steps=500 * epoch)
-    return Preset(
-        f"{name}/released",
-        name,
-        Role(teacher, teaching, 64, "scratch", "tirt_batch", dropout_per="batch"),
-        Role(student, distilling, 64, "dash", "transfer", dropout_per="batch"),
-        _CIFAR_NOTES | _RELEASED_NOTES,
-        split=0.9,
-        sampling=RELEASED_SAMPLING,
+        Recipe(f"{name}/teacher", teacher, _TEACHING, weighting="tirt", **both),
+        Recipe(f"{name}/student", student, _LEARNING, "dash", "transfer", **both),
+        notes,
     )
+
+
+def _released(paper: Preset) -> Preset:
+    """The released configurations' settings, where they differ."""
+    name, epoch = f"{paper.dataset}/released", 704  # steps
+    teaching = replace(_TEACHING, steps=500 * epoch)
+    learning = replace(_LEARNING, steps=270 * epoch, lr=2e-4, ema=0.9995, weight_decay=0.001)
+    both: Any = {"dropout_per": "batch", "split": 0.9}
+    teacher = replace(paper.teacher, train=teaching, weighting="tirt_batch", **both)
+    student = replace(paper.student, train=learning, normalize="batch", **both)
+    sampling = Sampling(spacing="leading", clamp="clamp")
+    return Preset(name, teacher, student, _CIFAR_NOTES | _RELEASED_NOTES, sampling)
 
 
 def _imagenet64() -> Preset:
+    networks = TEACHER_IMAGENET64, STUDENT_IMAGENET64
+    made = _pair("imagenet64/paper_v2", *networks, _IMAGENET_NOTES, batch=2048)
     steps = round(130 * 1_281_167 / 2048)
-    return Preset(
-        "imagenet64/paper_v2",
-        "imagenet64",
-        Role(TEACHER_IMAGENET64, replace(_TEACHER, steps=steps), 2048, "scratch", "tirt"),
-        Role(
-            STUDENT_IMAGENET64,
-            TrainConfig(steps=steps, lr=2e-4, ema=0.9990),
-            2048,
-            "dash",
-            "transfer",
-        ),
-        _IMAGENET_NOTES,
+    teaching = replace(_TEACHING, steps=steps)
+    learning = replace(_LEARNING, steps=steps, lr=2e-4)
+    teacher, student = replace(made.teacher, train=teaching), replace(made.student, train=learning)
+    return replace(made, teacher=teacher, student=student)
+
+
+_PAPER = [
+    _pair(f"{name}/paper_v2", *networks, _CIFAR_NOTES | _PAPER_NOTES)
+    for name, networks in (
+        ("cifar10", (TEACHER_CIFAR10, STUDENT_CIFAR10)),
+        ("cifar100", (TEACHER_CIFAR100, STUDENT_CIFAR100)),
     )
-
-
-def _of_the_book(scale: Scale) -> Preset:
-    return Preset(
-        scale.name,
-        scale.name,
-        Role(scale.teacher, scale.teacher_training, scale.teacher_batch, "scratch", "tirt"),
-        Role(scale.student, scale.student_training, scale.student_batch, "dash", "transfer"),
-        _BOOK_NOTES,
-        flip=scale.flip,
-    )
-
-
-_CIFAR = {
-    "cifar10": (TEACHER_CIFAR10, STUDENT_CIFAR10),
-    "cifar100": (TEACHER_CIFAR100, STUDENT_CIFAR100),
-}
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        *(make(name, *pair) for name, pair in _CIFAR.items() for make in (_paper_v2, _released)),
-        _imagenet64(),
-        _of_the_book(DIGITS),
-    )
-}
+]
+_BOOK = Preset("digits", DIGITS.learner, DIGITS.of("dash", "transfer"), _BOOK_NOTES)
+_CIFAR = [made for paper in _PAPER for made in (paper, _released(paper))]
+PRESETS = {made.name: made for made in (*_CIFAR, _imagenet64(), _BOOK)}
 
 
 def preset(name: str) -> Preset:

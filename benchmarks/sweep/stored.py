@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.plan import Plan
 from dashlib import results
 from dashlib.checkpoints import load_into, read_tensors
 from dashlib.data import to_bytes
-from dashlib.recipes import CIFAR10, CIFAR10_SHIPPED, Spec
-from dashlib.runs.cifar10.plan import TEACHER, Plan
-from dashlib.runs.experiments import generate, half
+from dashlib.recipes import CIFAR10, CIFAR10_SHIPPED
+from dashlib.runs.making import half
+from dashlib.runs.scoring import samples_of
 from dashlib.unet import UNet, count_parameters
 
 REDRAWN = 1  # pictures at each guidance scale that a CPU can draw again from the weights
@@ -43,11 +44,8 @@ def _store(
     plan: Plan, row: str, note: dict[str, Any], entry: dict[str, Any], drawn: dict[str, Tensor]
 ) -> str:
     """Store one run; returns its name."""
-    teacher = Spec(
-        TEACHER, plan.teacher, CIFAR10.teacher_training, "scratch", "uniform",
-        batch_size=CIFAR10.teacher_batch,
-    )  # fmt: skip
-    spec = teacher if row == "teacher" else plan.spec(row)
+    teacher = replace(CIFAR10.learner, unet=plan.teacher)
+    spec = teacher if row == "teacher" else plan.recipe(row)
     stages, steps = note["stages"], sum(s["steps"] for s in note["stages"])
     spec = replace(spec, train=replace(spec.train, steps=steps))
     model = UNet(spec.unet)
@@ -61,7 +59,7 @@ def _store(
         load_into(model, read_tensors(path), str(path))
         half(model)
         scales = CIFAR10.guidance.values()
-        trace["samples"] = torch.stack([to_bytes(generate(model, w, REDRAWN)) for w in scales])
+        trace["samples"] = torch.stack([to_bytes(samples_of(model, w, REDRAWN)) for w in scales])
         parts["weights"] = {k: v.half() for k, v in model.state_dict().items()}
     seconds = {
         "train": sum(s["seconds"] for s in stages),

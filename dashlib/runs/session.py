@@ -10,23 +10,55 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dashlib import checkpoints, results
+from dashlib.progress import Progress
+from dashlib.recipes import Recipe
+from dashlib.runs.building import build, check_teacher, stream
 from dashlib.scale import checkpointing
-from dashlib.scale.engine import make_accelerator
-from dashlib.scale.jobs import Job, build
+from dashlib.scale.engine import Numerics, Parallel, make_accelerator, seed_process
 from dashlib.scale.precision import cuda_peak
 from dashlib.scale.presets import preset
-from dashlib.training import StepRecord
-from dashlib.unet import count_parameters
+from dashlib.training import StepRecord, Trainer
+from dashlib.unet import UNet, count_parameters
 from dashlib.weighting import TIRT
 
-Progress = Callable[[str, int, int], None]
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe to train, where, and how: everything that its result depends on."""
+
+    preset: str  # where the settings come from
+    recipe: Recipe
+    out: Path
+    data: Path = Path("data")
+    download: bool = False
+    workers: int = 4  # processes that read ImageNet's files
+    device: str = "auto"
+    numerics: Numerics = field(default_factory=Numerics)
+    resume: str = "auto"  # auto, never or a checkpoint's folder
+    save_every: int = 1000  # steps
+    keep: int = 3  # checkpoints
+    stop_after: int | None = None  # steps of this session
+
+    def __post_init__(self) -> None:
+        if self.save_every < 1 or (self.stop_after is not None and self.stop_after < 1):
+            raise ValueError(
+                f"save_every={self.save_every}, stop_after={self.stop_after}: 1 step or more"
+            )
+        if self.recipe.teacher is None and self.recipe.weighting == "transfer":
+            raise ValueError("weighting 'transfer' needs a teacher with a learned lambda")
+
+    def settings(self) -> dict[str, Any]:
+        """Everything as plain JSON."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return plain
 
 
 @dataclass(frozen=True)
@@ -41,11 +73,6 @@ class Outcome:
     def exit_code(self) -> int:
         """What the command exits with: 0, or 75 after a signal."""
         return 0 if self.why in ("finished", "stopped") else checkpointing.INTERRUPTED
-
-
-def _finite(value: float) -> float | None:
-    """JSON knows no infinity: an overflowed gradient (fp16) is logged as null."""
-    return value if math.isfinite(value) else None
 
 
 class Log:
@@ -63,21 +90,16 @@ class Log:
             checkpoints.write_atomically(path, "".join(kept).encode())
         self.clock = time.perf_counter()
 
-    def add(self, record: StepRecord) -> None:
-        """Note a record; it is written by :meth:`flush`."""
-        self.pending.append(record)
-
     def flush(self) -> None:
-        """Write the records of a group of steps."""
+        """Write the pending records, those of a group of steps; an infinite norm as null."""
         now = time.perf_counter()
         rate = round(len(self.pending) * self.batch / max(now - self.clock, 1e-9), 1)
-        entries = [
-            {**asdict(r), "grad_norm": _finite(r.grad_norm), "images_per_s": rate}
-            for r in self.pending
-        ]
         if self.main:
             with self.path.open("a") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in entries)
+                for record in self.pending:
+                    norm = record.grad_norm if math.isfinite(record.grad_norm) else None
+                    entry = {**asdict(record), "grad_norm": norm, "images_per_s": rate}
+                    file.write(json.dumps(entry) + "\n")
         self.pending, self.clock = [], now
 
 
@@ -93,7 +115,7 @@ class Session:
     """One process's part in one call of a job: resumes, trains, saves, and says how it ended."""
 
     def __init__(self, job: Job, say: Callable[[str], object], progress: Progress) -> None:
-        self.job, self.progress = job, progress
+        self.job, self.recipe, self.progress = job, job.recipe, progress
         self.accelerator = make_accelerator(job.numerics.precision, job.device)
         self.main = self.accelerator.is_main_process
         self.say = say if self.main else (lambda message: None)
@@ -114,29 +136,50 @@ class Session:
             checkpointing.Stop() as stop,
             checkpointing.explained(lambda: how_far, self._last_good),
         ):
-            self.engine, self.stream = build(self.job, self.accelerator)
+            self.trainer = self._built()
             self._resume()
-            first, clock = self.engine.step, time.perf_counter()
+            first, clock = self.trainer.step, time.perf_counter()
             self._note(first, "training", 0)
             try:
                 why = self._train(stop)
             finally:
-                how_far = f"after step {self.engine.step} of {self.engine.cfg.steps}"
+                how_far = f"after step {self.trainer.step} of {self.recipe.train.steps}"
             self._note(first, why, time.perf_counter() - clock)
         self.accelerator.end_training()
         assert self.last is not None
-        return Outcome(self.engine.step, why, self.last)
+        return Outcome(self.trainer.step, why, self.last)
+
+    def _built(self) -> Trainer:
+        """The untrained job on this process's device; its batches are ``self.stream``."""
+        job, teacher, lam = self.job, None, None
+        if self.recipe.teacher is not None:
+            teacher, lam = load_network(self.recipe.teacher)
+            check_teacher(teacher.cfg, self.recipe)
+            if lam is None and self.recipe.weighting == "transfer":
+                raise ValueError(
+                    f"the teacher {self.recipe.teacher} has no learned lambda (TIRT) to transfer: "
+                    "choose another --weighting, for example uniform or min_snr"
+                )
+        with self.accelerator.main_process_first():  # the others find what it downloaded
+            where = self.accelerator.device, job.data
+            self.stream = stream(self.recipe, *where, download=job.download, workers=job.workers)
+        asked = None if self.recipe.objective == "scratch" else teacher
+        execution = Parallel(self.accelerator, job.numerics, asked)
+        trainer = build(self.recipe, teacher, lam=lam, execution=execution)
+        seed_process(self.recipe.seed, self.accelerator.process_index)
+        return trainer
 
     def _train(self, stop: checkpointing.Stop) -> str:
         """Go on until the end or a reason to stop, which is returned; the last state is saved."""
-        engine, job = self.engine, self.job
-        first = saved = engine.step
-        why, log = "finished", Log(job.out / "log.jsonl", job.role.batch, first, self.main)
-        for record in engine.run(self.stream):
-            log.add(record)
+        trainer, job = self.trainer, self.job
+        first = saved = trainer.step
+        log = Log(job.out / "log.jsonl", self.recipe.batch_size, first, self.main)
+        why = "finished"
+        for record in trainer.run(self.stream):
+            log.pending.append(record)
             if self.main:
-                self.progress(job.role.objective, record.step, job.role.train.steps)
-            if record.step < engine.step:  # within a group of steps
+                self.progress(self.recipe.objective, record.step, self.recipe.train.steps)
+            if record.step < trainer.step:  # within a group of steps
                 continue
             log.flush()
             if early := self._early(stop, record.step - first):
@@ -145,15 +188,17 @@ class Session:
             if record.step - saved >= job.save_every:
                 self._save()
                 saved = record.step
-        if self.last is None or engine.step > saved:
+        if self.last is None or trainer.step > saved:
             self._save()
-        if why == "finished":
-            self._store_model()
+        if why == "finished" and self.main:  # the averaged network, with the lambda of TIRT
+            learned = trainer.weighting
+            lam = learned.lam.detach().cpu() if isinstance(learned, TIRT) else None
+            checkpoints.save(job.out / "model", trainer.ema, lam)
         return why
 
     def _early(self, stop: checkpointing.Stop, made: int) -> str | None:
         """Why to stop before the end, agreed on by all processes; None to go on."""
-        if self.engine.step == self.engine.cfg.steps:
+        if self.trainer.step == self.recipe.train.steps:
             return None
         number = torch.tensor([stop.received or 0], device=self.accelerator.device)
         if received := int(self.accelerator.gather(number).max()):
@@ -162,16 +207,8 @@ class Session:
 
     def _save(self) -> None:
         """Write a checkpoint of all processes' states; the main process does."""
-        state, step = self.engine.state(self.stream), self.engine.step
-        path = self.saved.save(step, state) if self.main else self.saved.path(step)
-        self.last = path
-
-    def _store_model(self) -> None:
-        """Write the averaged network, with the lambda of a TIRT weighting."""
-        weighting = self.engine.weighting
-        lam = weighting.lam.detach().cpu() if isinstance(weighting, TIRT) else None
-        if self.main:
-            checkpoints.save(self.job.out / "model", self.engine.ema, lam)
+        state, step = self.trainer.state(self.stream), self.trainer.step
+        self.last = self.saved.save(step, state) if self.main else self.saved.path(step)
 
     def _resume(self) -> None:
         """Go on from the checkpoint that the job asks for, which the main process chooses."""
@@ -180,9 +217,9 @@ class Session:
         (path,) = broadcast_object_list([self._chosen() if self.main else None])
         if path is None:
             return
-        self.engine.restore(checkpointing.read(path), self.stream, str(path))
+        self.trainer.restore(checkpointing.read(path), self.stream, str(path))
         self.last = path
-        self.say(f"resumed {path}: step {self.engine.step} of {self.engine.cfg.steps}")
+        self.say(f"resumed {path}: step {self.trainer.step} of {self.recipe.train.steps}")
 
     def _chosen(self) -> Path | None:
         """The checkpoint to go on from; None to begin.  ``ValueError`` if others are in the way."""
@@ -206,52 +243,44 @@ class Session:
         """Write ``run.json``: settings with their sources, and how this session went so far."""
         if not self.main:
             return
+        import accelerate
+
+        steps, device = self.trainer.step - first, self.accelerator.device
+        images = steps * self.recipe.batch_size  # of all processes, warm-up and checkpoints too
+        where = results.provenance()
+        where["versions"] |= {"cuda": torch.version.cuda, "accelerate": accelerate.__version__}
         mine = {
             "from_step": first,
-            "to_step": self.engine.step,
+            "to_step": self.trainer.step,
             "ended": ended,
             "seconds": round(seconds, 1),
-            "images_per_s": self._rate(self.engine.step - first, seconds),
-            "peak_mib": _peak_mib(self.accelerator.device),
+            "images_per_s": round(images / seconds, 1) if steps and seconds else None,
+            "peak_mib": round(cuda_peak(), 1) if device.type == "cuda" else None,
             "processes": self.accelerator.num_processes,
-            "device": str(self.accelerator.device),
+            "device": str(device),
             "precision": self.job.numerics.precision,
-            **provenance(),
+            **where,
         }
         content = {
             "settings": self.job.settings(),
             "sources": preset(self.job.preset).notes,
-            "parameters": count_parameters(self.engine.model),
+            "parameters": count_parameters(self.trainer.model),
             "status": ended,
-            "step": self.engine.step,
+            "step": self.trainer.step,
             "sessions": [*self.sessions, mine],
         }
         text = json.dumps(content, indent=1) + "\n"
         checkpoints.write_atomically(self.job.out / "run.json", text.encode())
 
-    def _rate(self, steps: int, seconds: float) -> float | None:
-        """Images a second of all processes, warm-up and checkpoints included; None for no step."""
-        return round(steps * self.job.role.batch / seconds, 1) if steps and seconds else None
 
-
-def _peak_mib(device: torch.device) -> float | None:
-    """Most MiB of tensors on this process's GPU so far; None on the CPU."""
-    return round(cuda_peak(), 1) if device.type == "cuda" else None
-
-
-def provenance() -> dict[str, Any]:
-    """The commit, hardware and versions that a session runs on."""
-    import accelerate
-
-    return {
-        "commit": results.commit(),
-        "hardware": results.hardware(),
-        "versions": {
-            **results.versions(),
-            "cuda": torch.version.cuda,
-            "accelerate": accelerate.__version__,
-        },
-    }
+def load_network(name: str) -> tuple[UNet, Tensor | None]:
+    """TEMP until EV."""
+    path = Path(name)
+    if path.suffix in (".pth", ".pt"):
+        official = checkpoints.load_official(path)
+        return official.model, official.lam
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    return checkpoints.load(stem / "model" if stem.is_dir() else stem)
 
 
 def _former_sessions(out: Path) -> list[dict[str, Any]]:

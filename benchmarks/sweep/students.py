@@ -11,19 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.plan import Plan, until, wait_for, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
-from dashlib.losses import make_objective
-from dashlib.recipes import Spec
-from dashlib.runs.cifar10.plan import Plan, until, wait_for, whole
-from dashlib.runs.experiments import half
-from dashlib.scale.captured import CoTraining, DeviceTrainer, Rounds, fast
-from dashlib.schedule import Schedule
+from dashlib.recipes import Recipe
+from dashlib.runs.building import drawn, objective, weighting
+from dashlib.runs.making import half
+from dashlib.scale.captured import CoTraining, Rounds, fast
+from dashlib.training import Trainer
 from dashlib.unet import UNet, count_parameters
-from dashlib.weighting import make_weighting
 
 
-def student(spec: Spec, start: Path | None) -> UNet:
+def student(spec: Recipe, start: Path | None) -> UNet:
     """The network of a spec: from stored weights if there are some, else from its seed."""
     torch.manual_seed(spec.seed)
     model = UNet(spec.unet)
@@ -40,25 +39,21 @@ def stages_of(start: Path | None) -> list[dict[str, Any]]:
     return list(json.loads(note.read_text())["stages"])
 
 
-def trainers(plan: Plan, starts: dict[str, Path | None]) -> dict[str, DeviceTrainer]:
+def trainers(plan: Plan, starts: dict[str, Path | None]) -> dict[str, Trainer]:
     """An untrained trainer a row, compiled on a GPU."""
     found = {}
-    for row, spec in plan.specs().items():
+    for row, spec in plan.recipes().items():
         model = student(spec, starts[row]).to(plan.device)
         if plan.device == "cuda":
             model = model.to(memory_format=torch.channels_last)
-        weighting = make_weighting(spec.weighting, Schedule())
-        objective = make_objective(spec.objective, **spec.options)
-        found[row] = DeviceTrainer(model, objective, weighting, spec.train)
+        found[row] = Trainer(model, objective(spec, None), weighting(spec), spec.train)
         fast(model, plan.device)
     return found
 
 
 def stream_of(images: data.Images, plan: Plan) -> data.Stream:
     """The batches that all students see."""
-    spec = plan.spec(plan.rows[0])
-    null = spec.unet.null_label
-    return data.Stream(images, Schedule(), null, spec.batch_size, seed=spec.seed, flip=True)
+    return data.Stream(images, **drawn(plan.recipe(plan.rows[0])))
 
 
 def noise_images(plan: Plan) -> data.Images:
@@ -71,7 +66,7 @@ def noise_images(plan: Plan) -> data.Images:
 def compile_row(plan: Plan, row: str) -> None:
     """Compile one student's step into the cache that the other processes read."""
     found = trainers(plan, dict.fromkeys(plan.rows))[row]
-    teacher = UNet(plan.spec(row).unet).to(plan.device)  # any network: it is not compiled
+    teacher = UNet(plan.recipe(row).unet).to(plan.device)  # any network: it is not compiled
     shares = {row: plan.share(row)}
     training = CoTraining({row: found}, shares, stream_of(noise_images(plan), plan), teacher)
     training.compute(update=False)
@@ -137,7 +132,7 @@ def _save(
 ) -> None:
     """Write the averaged weights in fp16, each with the stages that made it."""
     last, batch = trace[-1], training.stream.batch_size
-    for row, spec in plan.specs().items():
+    for row, spec in plan.recipes().items():
         steps, average = training.trainers[row].step, training.trainers[row].averaged
         stage = {
             "steps": steps, "batch_size": batch, "images": steps * batch, "lr": spec.train.lr,

@@ -1,4 +1,4 @@
-"""The experiments, end to end on 5-step networks: made, stored, verified, found to be damaged."""
+"""Stored runs, end to end on 5-step networks: made, stored, verified, found to be damaged."""
 
 import json
 import shutil
@@ -9,63 +9,69 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import __version__, classifier, data, metrics, progress, results, sampling
+from dashlib import __version__, classifier, data, metrics, results, sampling
 from dashlib.__main__ import main as command_line
 from dashlib.checkpoints import CheckpointError
-from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, SEEDS, TABLE
+from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, RECIPES, SEEDS, TABLE, recipe_of
 from dashlib.results import MissingRun
-from dashlib.runs import experiments, verification
-from dashlib.runs.experiments import CLASSIFIER, SPECS
+from dashlib.runs import building, making, scoring, verification
+from dashlib.runs.making import make, train_together
+from dashlib.unet import UNet
 
-TEACHERS = [name for name, spec in SPECS.items() if spec.teacher is None]
-STUDENTS = [name for name, spec in SPECS.items() if spec.teacher]
+CLASSIFIER = DIGITS.classifier
+
+TEACHERS = [name for name, recipe in RECIPES.items() if recipe.teacher is None]
+STUDENTS = [name for name, recipe in RECIPES.items() if recipe.teacher]
 
 
-def test_specs_are_the_rows_of_the_table():
+def test_recipes_are_the_rows_of_the_table():
     wanted = {f"digits/{row}-transfer-s{seed}" for row in (*HEADLINE, *TABLE) for seed in SEEDS}
     assert wanted <= PARTS["core"].keys() | PARTS["rows"].keys()
     assert set(TEACHERS) == {f"digits/teacher-{name}" for name in (*LEARNED, "uniform")}
-    assert all(name == spec.name for name, spec in SPECS.items())
-    assert CLASSIFIER not in SPECS
-    assert sum(map(len, PARTS.values())) == len(SPECS)  # no run is in two parts
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert CLASSIFIER not in RECIPES
+    assert sum(map(len, PARTS.values())) == len(RECIPES)  # no run is in two parts
 
 
 def test_every_learning_weighting_is_transferred():
     for learned in LEARNED:
         of = "" if learned == "tirt" else f"_{learned}"
         for seed in SEEDS:
-            handed = SPECS[f"digits/dash-transfer{of}-s{seed}"]
+            handed = RECIPES[f"digits/dash-transfer{of}-s{seed}"]
             assert (handed.prior or handed.teacher) == f"digits/teacher-{learned}"
             assert (handed.weighting, handed.seed) == ("transfer", seed)
 
 
 def test_every_student_learns_from_a_teacher_of_the_same_kind():
-    for spec in map(SPECS.get, STUDENTS):
-        teacher = SPECS[spec.teacher]
+    for recipe in map(RECIPES.get, STUDENTS):
+        teacher = RECIPES[recipe.teacher]
         assert teacher.teacher is None
         assert teacher.weighting.startswith("tirt")  # has a lambda to transfer
         same = ("image_channels", "image_size", "num_classes")
-        assert [getattr(spec.unet, k) for k in same] == [getattr(teacher.unet, k) for k in same]
+        assert [getattr(recipe.unet, k) for k in same] == [getattr(teacher.unet, k) for k in same]
 
 
 def test_students_differ_in_their_row_seed_weighting_and_class_table_only():
-    def common(spec):
-        unet = replace(spec.unet, null_init="normal", embed_std=1.0, w_conditioned=False)
-        if spec.init == "pruned":
-            unet = replace(unet, blocks=DIGITS.student.blocks)
-        return spec.teacher, spec.train, spec.batch_size, unet
+    def common(recipe):
+        unet = replace(recipe.unet, null_init="normal", embed_std=1.0, w_conditioned=False)
+        if recipe.init == "pruned":
+            unet = replace(unet, blocks=DIGITS.student.unet.blocks)
+        return recipe.teacher, recipe.train, recipe.batch_size, unet
 
-    assert len({common(SPECS[name]) for name in STUDENTS}) == 1
+    assert len({common(RECIPES[name]) for name in STUDENTS}) == 1
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_every_spec_can_be_built(name):
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_be_built(name):
     """But for the weighting of a transfer, which needs the stored teacher."""
-    spec = SPECS[name]
-    plain = replace(spec, weighting="uniform" if spec.weighting == "transfer" else spec.weighting)
-    trainer = experiments.trainer(plain)
-    assert trainer.objective.needs_teacher == (spec.objective != "scratch")
-    assert trainer.model.cfg == spec.unet
+    recipe = RECIPES[name]
+    plain = replace(
+        recipe, weighting="uniform" if recipe.weighting == "transfer" else recipe.weighting
+    )
+    needed = recipe.objective == "fitnets" or recipe.init == "pruned"
+    trainer = building.build(plain, UNet(RECIPES[recipe.teacher].unet) if needed else None)
+    assert trainer.objective.needs_teacher == (recipe.objective != "scratch")
+    assert trainer.model.cfg == recipe.unet
 
 
 def test_starting_noise_is_the_same_for_every_model(tiny):
@@ -95,33 +101,43 @@ def small(tiny):
     """The experiments shrunk: three runs of five steps, few samples of few steps each."""
     short = {
         name: replace(
-            spec, unet=tiny, batch_size=8, train=replace(spec.train, steps=5), weighting=weighting
+            recipe,
+            unet=tiny,
+            batch_size=8,
+            train=replace(recipe.train, steps=5),
+            weighting=weighting,
         )
-        for name, spec, weighting in (
-            (TEACHER, SPECS[TEACHER], "tirt"),
-            (STUDENT, SPECS[STUDENT], "transfer"),
-            (OTHER, replace(SPECS[STUDENT], name=OTHER, objective="scratch"), "tirt"),
+        for name, recipe, weighting in (
+            (TEACHER, RECIPES[TEACHER], "tirt"),
+            (STUDENT, RECIPES[STUDENT], "transfer"),
+            (OTHER, replace(RECIPES[STUDENT], name=OTHER, objective="scratch"), "tirt"),
         )
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiments, "SPECS", short)
-        patch.setattr(experiments, "SAMPLES", 20)
-        patch.setattr(experiments, "CLAMP_SAMPLES", 10)
-        patch.setattr(experiments, "KEPT", 10)
-        patch.setattr(experiments, "sample", partial(experiments.sample, steps=3))
-        patch.setattr(experiments, "noisy_pairs", partial(metrics.noisy_pairs, pairs=200))
+        patch.setattr(making, "RECIPES", short)
+        patch.setattr(verification, "RECIPES", short)
+        patch.setattr(making, "SAMPLES", 20)
+        patch.setattr(scoring, "SAMPLES", 20)
+        patch.setattr(scoring, "CLAMP_SAMPLES", 10)
+        patch.setattr(scoring, "KEPT_SAMPLES", 10)
+        patch.setattr(scoring, "sample", partial(scoring.sample, steps=3))
+        patch.setattr(scoring, "noisy_pairs", partial(metrics.noisy_pairs, pairs=200))
         patch.setattr(classifier, "fit", partial(classifier.fit, epochs=1))
         yield short
 
 
 @pytest.fixture(scope="module")
 def made(small, tmp_path_factory):
-    """Where the classifier, a teacher and two students were made; what execute() returned."""
+    """Where the classifier, a teacher and two students were made; what make() returned."""
     folder = tmp_path_factory.mktemp("results")
-    experiments._held_out.cache_clear()
+    scoring._held_out.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DASH_RESULTS", str(folder))
-        runs = {name: experiments.execute(name) for name in (CLASSIFIER, *small)}
+        runs = {
+            run.name: run
+            for names in ([CLASSIFIER, TEACHER], [STUDENT, OTHER])
+            for run in make(names)
+        }
     return folder, runs
 
 
@@ -131,7 +147,7 @@ def lab(made, tmp_path, monkeypatch):
     folder = tmp_path / "results"
     shutil.copytree(made[0], folder)
     monkeypatch.setenv("DASH_RESULTS", str(folder))
-    experiments._held_out.cache_clear()
+    scoring._held_out.cache_clear()
     return folder
 
 
@@ -141,7 +157,7 @@ def test_what_was_made_verifies(lab, name, thorough):
     assert verification.verify(name, thorough=thorough) == []
 
 
-def test_execute_returns_what_was_stored(lab, made):
+def test_make_returns_what_was_stored(lab, made):
     for name, run in made[1].items():
         assert results.load(name) == run, name
 
@@ -151,7 +167,7 @@ def test_a_run_holds_its_configuration_and_metrics(lab, small):
     assert run.config["objective"] == "dash"
     assert run.config["teacher"] == TEACHER
     assert run.samples == 20
-    assert run.metrics["guidance"].keys() == experiments.GUIDANCE.keys()
+    assert run.metrics["guidance"].keys() == DIGITS.guidance.keys()
     assert all(m["n"] == 20 for m in run.metrics["guidance"].values())
     assert run.metrics["gap"]["overall"]["n"] == 200
     assert set(run.seconds) >= {"train", "evaluate"}
@@ -169,85 +185,77 @@ def test_a_teacher_is_scored_under_every_clamp(lab):
 def test_only_learned_importance_is_kept(lab):
     assert results.load(TEACHER).trace["lambda"].shape == (5, 1000)
     assert "lambda" not in results.load(STUDENT).trace
-    assert results.load(TEACHER).importance().lam.ne(0).any()
+    assert results.load(TEACHER).weighting().lam.ne(0).any()
 
 
 @pytest.mark.parametrize(("steps", "snapshots"), [(5, 3), (7, 2), (11, 60)])
 def test_the_kept_importance_ends_with_the_last_step(small, monkeypatch, steps, snapshots):
     """It is what TIRT Transfer hands to the students."""
-    monkeypatch.setattr(experiments, "SNAPSHOTS", snapshots)
-    spec = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=steps))
-    run = experiments.trainer(spec)
-    trace = experiments.train(run, experiments._batches(spec), progress.silent, "x")
-    assert torch.equal(trace["lambda"][-1], run.weighting.lam)
+    monkeypatch.setattr(making, "SNAPSHOTS", snapshots)
+    recipe = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=steps))
+    (trainer,), (trace,) = (found.values() for found in train_together([recipe]))
+    assert torch.equal(trace.tensors()["lambda"][-1], trainer.weighting.lam)
 
 
 def test_curves_are_means_over_ten_steps(small):
-    spec = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=25))
+    recipe = replace(small[TEACHER], train=replace(small[TEACHER].train, steps=25))
     seen = []
-    trace = experiments.train(
-        experiments.trainer(spec),
-        experiments._batches(spec),
-        lambda what, done, total: seen.append((what, done, total)),
-        "name",
-    )
+    _, traces = train_together([recipe], lambda *what: seen.append(what))
+    trace = traces[TEACHER].tensors()
     assert trace["curve.loss"].shape == trace["curve.denoising"].shape == (2,)
-    assert seen == [("name", i, 25) for i in range(1, 26)]
-    again = experiments.trainer(spec)
-    losses = [r.loss for r in again.run(experiments._batches(spec))]
+    assert seen == [(TEACHER, i, 25) for i in range(1, 26)]
+    losses = [r.loss for r in building.build(recipe).run(making.batches_of(recipe, None))]
     want = torch.tensor(losses)[:20].reshape(2, 10).mean(1)
     torch.testing.assert_close(trace["curve.loss"], want)
 
 
-def test_students_of_a_seed_get_identical_batches(lab, small):
-    first, second = (list(experiments._batches(small[name])) for name in (STUDENT, OTHER))
-    assert len(first) == len(second) == 5
-    for a, b in zip(first, second, strict=True):
-        for key in ("x_t", "t", "y", "y_dropped", "eps"):
-            assert torch.equal(getattr(a, key), getattr(b, key))
-        assert torch.equal(a.teacher.cond, b.teacher.cond)
-        assert torch.equal(a.teacher.uncond, b.teacher.uncond)
-    other = list(experiments._batches(replace(small[STUDENT], seed=1)))
-    assert not torch.equal(other[0].x_t, first[0].x_t)
+def test_students_side_by_side_are_each_as_if_alone(lab, small):
+    """Bit by bit, also where an objective draws numbers of its own; their batches are the same."""
+    student = replace(small[STUDENT], weighting="uniform")
+    recipes = [
+        replace(student, name=f"digits/{name}", objective=name)
+        for name in ("dash", "multi_w", "dash_sampled", "scratch")
+    ]
+    together, traces = train_together(recipes)
+    for recipe in recipes:
+        alone, trace = train_together([recipe])
+        mine, theirs = (t[recipe.name].ema.state_dict() for t in (alone, together))
+        assert all(torch.equal(v, theirs[k]) for k, v in mine.items())
+        assert trace[recipe.name].records == traces[recipe.name].records
+    assert traces["digits/dash"].records != traces["digits/scratch"].records
 
 
-def test_a_teacher_sees_the_batches_of_its_seed(small):
-    one, again, other = (
-        next(experiments._batches(replace(small[TEACHER], seed=seed))) for seed in (1, 1, 2)
-    )
-    assert one.teacher is None
-    assert torch.equal(one.x_t, again.x_t)
-    assert not torch.equal(one.x_t, other.x_t)
+def test_a_run_sees_the_batches_of_its_seed(small, model):
+    for teacher in (None, model):
+        one, again, other = (
+            next(making.batches_of(replace(small[STUDENT], seed=seed), teacher))
+            for seed in (1, 1, 2)
+        )
+        assert (one.teacher is None) == (teacher is None)
+        assert torch.equal(one.x_t, again.x_t)
+        assert not torch.equal(one.x_t, other.x_t)
 
 
 def test_the_averaged_weights_are_stored_in_half_precision(lab, small):
-    batches = experiments._batches(small[OTHER])  # first: loading the teacher draws numbers, too
-    run = experiments.trainer(small[OTHER])
-    for _ in run.run(batches):
-        pass
-    stored = results.load(OTHER).tensors("weights")
-    assert all(torch.equal(v, run.ema.state_dict()[k].half()) for k, v in stored.items())
+    trainers, _ = train_together([small[OTHER]])
+    stored, average = results.load(OTHER).tensors("weights"), trainers[OTHER].ema.state_dict()
+    assert all(torch.equal(v, average[k].half()) for k, v in stored.items())
 
 
 def test_students_of_a_seed_start_from_the_same_weights(lab, small):
-    first, second = (experiments.trainer(small[name]).model for name in (STUDENT, OTHER))
-    for k, v in first.state_dict().items():
-        assert torch.equal(v, second.state_dict()[k])
+    plain = (replace(small[name], weighting="uniform") for name in (STUDENT, OTHER))
+    first, second = (building.build(recipe).model.state_dict() for recipe in plain)
+    for k, v in first.items():
+        assert torch.equal(v, second[k])
 
 
 def test_making_a_run_again_makes_the_same_run(lab):
     before = results.load(STUDENT)
-    again = experiments.execute(STUDENT)
+    (again,) = make([STUDENT])
     assert again.files == before.files
     assert again.metrics["guidance"] == before.metrics["guidance"]
-
-
-def test_a_new_teacher_is_seen_by_the_next_student(lab, small):
-    """The answers of the teacher are cached, but never those of a former one."""
-    before = next(experiments._batches(small[STUDENT]))
-    restore(TEACHER, lambda tensors: {k: v * 1.5 for k, v in tensors.items()})
-    after = next(experiments._batches(small[STUDENT]))
-    assert not torch.equal(before.teacher.cond, after.teacher.cond)
+    assert (before.metrics["beside"], again.metrics["beside"]) == (1, 0)
+    assert recipe_of(json.loads(json.dumps(again.config))) == making.RECIPES[STUDENT]
 
 
 def restore(name, change):
@@ -310,12 +318,12 @@ def test_nan_in_the_metrics_is_a_fault():
 
 def test_a_student_without_its_teacher_names_the_command(small, run_folder):
     with pytest.raises(MissingRun, match=f"make {TEACHER}"):
-        experiments.execute(STUDENT)
+        list(make([STUDENT]))
 
 
 def test_an_unknown_run_lists_the_runs():
     with pytest.raises(ValueError, match=r"unknown run 'digits/kd': one of digits/classifier, .*"):
-        experiments.execute("digits/kd")
+        list(make(["digits/kd"]))
 
 
 def invoke(*arguments):
@@ -342,7 +350,7 @@ def test_ship_drops_the_weights_that_have_no_room_and_nothing_else(lab):
 
 
 def test_several_processes_find_the_faults_of_each_run(run_folder):
-    found = list(verification.verify_all([CLASSIFIER, TEACHER], processes=2))
+    found = list(verification.verify_all([CLASSIFIER, TEACHER], workers=2))
     assert [name for name, _ in found] == [CLASSIFIER, TEACHER]
     assert all(f"no stored run '{name}'" in fault for name, [fault] in found)
 
@@ -364,10 +372,11 @@ def test_the_command_line_fails_for_damaged_and_missing_runs(lab):
     assert "stored runs do not verify" in result.output
 
 
-def test_the_command_line_names_the_commands_that_make_missing_runs(run_folder):
+def test_the_command_line_names_the_commands_that_make_missing_runs(run_folder, monkeypatch):
+    monkeypatch.setattr(verification, "RECIPES", RECIPES)
     result = invoke("verify", "--only", "digits", "--processes", "1")
     assert result.exit_code == 1
-    for name in (CLASSIFIER, *experiments.SPECS):
+    for name in (CLASSIFIER, *RECIPES):
         assert f"{name}: no stored run" in result.output
     assert f"`python -m dashlib make {CLASSIFIER}`" in result.output
 

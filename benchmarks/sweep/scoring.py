@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.plan import SAMPLERS, Plan, until, wait_for
+from benchmarks.sweep.students import teacher_weights, wait_for_images
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.data import as_floats, to_bytes
 from dashlib.guidance import Branches, Guided
 from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict, spreads
-from dashlib.runs.cifar10.plan import SAMPLERS, Plan, until, wait_for
-from dashlib.runs.cifar10.students import teacher_weights, wait_for_images
 from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.scale.captured import Half
 from dashlib.scale.lite0 import Judge
@@ -63,7 +63,7 @@ class Scoring:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        kinds = dict.fromkeys(plan.spec(row).unet for row in (*plan.rows, *plan.given))
+        kinds = dict.fromkeys(plan.recipe(row).unet for row in (*plan.rows, *plan.given))
         self.nets = {cfg: Half(UNet(cfg), plan.device) for cfg in (plan.teacher, *kinds)}
         for net in self.nets.values():
             self._warm(net)
@@ -98,7 +98,7 @@ class Scoring:
         self.report["teacher_gap_ms"] = float(self.answers.gap.square().mean())
 
     def _net(self, row: str) -> Half:
-        unet = self.plan.teacher if row == "teacher" else self.plan.spec(row).unet
+        unet = self.plan.teacher if row == "teacher" else self.plan.recipe(row).unet
         return self.nets[unet]
 
     def _answers(self, row: str) -> Branches:

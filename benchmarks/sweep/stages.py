@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from dashlib.runs.cifar10 import plan as plans
-from dashlib.runs.cifar10.plan import Plan
+from benchmarks.sweep import plan as plans
+from benchmarks.sweep.plan import Plan
 from dashlib.scale.precision import numerics
 
 
@@ -39,7 +39,7 @@ def log_name(name: str) -> str:
 
 
 def _work(name: str, plan: Plan) -> None:
-    from dashlib.runs.cifar10 import scoring, students
+    from benchmarks.sweep import scoring, students
 
     stage, _, row = name.partition(":")
     if stage == "compile":
@@ -53,7 +53,7 @@ def _work(name: str, plan: Plan) -> None:
 
 def stages(plan: Plan) -> list[str]:
     """The names of the processes: a compiler for each step that differs, then the stages."""
-    kinds = {(s.unet, plan.share(row)): row for row, s in reversed(plan.specs().items())}
+    kinds = {(s.unet, plan.share(row)): row for row, s in reversed(plan.recipes().items())}
     compilers = [f"compile:{row}" for row in kinds.values()] if plan.device == "cuda" else []
     return [*compilers, "students", "scoring"]
 

@@ -1,4 +1,4 @@
-"""The command ``sweep``: make the runs of a scale on one GPU."""
+"""``python -m benchmarks.sweep cifar10``: make the runs of a scale on one GPU."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,8 +8,8 @@ from typing import Any
 import click
 import torch
 
+from benchmarks.sweep import plan, stages, stored
 from dashlib.cli.sample import plain_errors
-from dashlib.runs.cifar10 import plan, stages, stored
 from dashlib.scale.precision import check_arithmetic
 
 
@@ -52,7 +52,7 @@ def sweep_runs(
     if dry:
         wanted = replace(wanted, dry=True, device="cpu", pairs=20, chunk=4, steps=2, pictures=4)
     with plain_errors():
-        wanted.specs()  # every row is one that there is
+        wanted.recipes()  # every row is one that there is
         check_arithmetic(wanted.device, "fp32")
     click.echo(f"{wanted.minutes:g} minutes; what each process does is in {work}/*.log")
     codes = stages.run(wanted)
@@ -61,3 +61,7 @@ def sweep_runs(
         click.echo(f"{name}: {f'failed, {log} says why' if code else 'done'}")
     if any(codes.values()):
         raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    sweep_runs()

@@ -10,17 +10,15 @@ from dashlib import datasets
 from dashlib.checkpoints import write_atomically
 from dashlib.data import Dataset, Images
 from dashlib.guidance import GuidanceSchedule
-from dashlib.recipes import CIFAR10, CIFAR10_ROWS, Spec
+from dashlib.recipes import CIFAR10, ONE_PASS, Recipe
 from dashlib.unet import UNetConfig
 
-TEACHER = "cifar10/teacher-uniform"
 DEFAULT = (  # does v, or the weighting, mend the colours? which objective leads at equal cost?
     "dash-high_noise",
     "dash_v-high_noise",
     "cond_only_dropout_v-high_noise",
     "dash_sampled_v-high_noise",
 )
-ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
 SAMPLERS = {  # start and eta of DDIM, 50 steps; the first is the default
     "970, eta 0.5": (970, 0.5),
     "999, eta 0": (999, 0.0),
@@ -54,22 +52,23 @@ class Plan:
     steps: int = 50  # of DDIM
     dry: bool = False  # narrow networks, few images: to see it through on a CPU
 
-    def specs(self) -> dict[str, Spec]:
+    def recipes(self) -> dict[str, Recipe]:
         """The students by row; ``ValueError`` for a row that there is not."""
-        return {row: self.spec(row) for row in self.rows}
+        return {row: self.recipe(row) for row in self.rows}
 
-    def spec(self, row: str, seed: int = 0) -> Spec:
+    def recipe(self, row: str, seed: int = 0) -> Recipe:
         """The student of ``ROW-WEIGHTING``."""
         name, _, weighting = row.partition("-")
-        if name not in CIFAR10_ROWS or not weighting:
-            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(CIFAR10_ROWS)}")
-        found = replace(CIFAR10.student_spec(name, weighting, seed), teacher=TEACHER)
+        if name not in CIFAR10.rows or not weighting:
+            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(CIFAR10.rows)}")
+        found = CIFAR10.of(name, weighting, seed)
         return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
 
     @property
     def teacher(self) -> UNetConfig:
         """The teacher's network."""
-        return self._narrow(CIFAR10.teacher) if self.dry else CIFAR10.teacher
+        unet = CIFAR10.learner.unet
+        return self._narrow(unet) if self.dry else unet
 
     def _narrow(self, unet: UNetConfig) -> UNetConfig:
         return replace(unet, ch=32)
@@ -84,7 +83,7 @@ class Plan:
 
     def share(self, row: str) -> int:
         """How many of a round's two batches a student takes: all cost two passes a round."""
-        return 2 if CIFAR10_ROWS[row.partition("-")[0]].objective in ONE_PASS else 1
+        return 2 if CIFAR10.rows[row.partition("-")[0]].objective in ONE_PASS else 1
 
     def dataset(self) -> Dataset:
         """The images as bytes, on the device."""

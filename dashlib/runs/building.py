@@ -1,0 +1,110 @@
+"""From a recipe to a training: its images, batches, network, objective and weighting."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib import datasets, results
+from dashlib.baselines.fitnets import FitNets
+from dashlib.baselines.pruning import prune
+from dashlib.data import Dataset, Images, Stream
+from dashlib.execution import Execution
+from dashlib.losses import OBJECTIVES, Objective, make_objective
+from dashlib.recipes import Recipe
+from dashlib.schedule import Schedule
+from dashlib.training import Source, Trainer
+from dashlib.unet import UNet, UNetConfig
+from dashlib.weighting import Weighting, make_weighting, transfer
+
+
+def dataset_of(recipe: Recipe, root: Path = Path("data"), *, download: bool = False) -> Dataset:
+    """The recipe's images, as bytes where that loses nothing."""
+    held: datasets.Pixels = "float32" if recipe.dataset == "digits" else "uint8"
+    return datasets.load(recipe.dataset, root, download=download, dtype=held)
+
+
+def part_of(images: Images, split: float) -> Images:
+    """A random part of the images, drawn with seed 0, in their order."""
+    if split == 1:
+        return images
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    chosen = order[: round(split * len(images))].sort().values
+    return Images(images.x[chosen], images.y[chosen])
+
+
+def drawn(recipe: Recipe) -> dict[str, Any]:
+    """What a stream of batches is told, beside its images."""
+    return {
+        "schedule": Schedule(),
+        "null_label": recipe.unet.null_label,
+        "batch_size": recipe.batch_size,
+        "label_dropout": recipe.label_dropout,
+        "dropout_per": recipe.dropout_per,
+        "seed": recipe.seed,
+        "flip": recipe.flip,
+    }
+
+
+def stream(
+    recipe: Recipe, device: torch.device, root: Path, *, download: bool = False, workers: int = 0
+) -> Source:
+    """The recipe's batches, on the device, where all images are held but ImageNet's."""
+    if recipe.dataset == "imagenet64":
+        from dashlib.datasets.imagenet64 import ImageNet64, LoadedStream
+
+        return LoadedStream(ImageNet64(root), device=device, workers=workers, **drawn(recipe))
+    train = dataset_of(recipe, root, download=download).train
+    return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
+
+
+def check_teacher(teacher: UNetConfig, recipe: Recipe) -> None:
+    """``ValueError`` unless both networks take the same images and labels."""
+    for name in ("image_channels", "image_size", "num_classes"):
+        theirs, mine = getattr(teacher, name), getattr(recipe.unet, name)
+        if theirs != mine:
+            raise ValueError(
+                f"the teacher {recipe.teacher} has {name} {theirs}, the student {mine}: choose the "
+                "preset of the teacher's dataset"
+            )
+
+
+def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
+    """The recipe's weighting; what is transferred is ``lam``, or else the stored prior's."""
+    if recipe.weighting != "transfer":
+        return make_weighting(recipe.weighting, Schedule())
+    if lam is None:
+        assert recipe.teacher is not None
+        return results.load(recipe.prior or recipe.teacher).weighting()
+    frozen = transfer(lam, Schedule())
+    frozen.normalize = recipe.normalize
+    return frozen
+
+
+def objective(recipe: Recipe, teacher: UNet | None) -> Objective:
+    """The recipe's objective; FitNets gets the two networks."""
+    networks = {"teacher": teacher, "student": recipe.unet}
+    extra = networks if OBJECTIVES[recipe.objective] is FitNets else {}
+    return make_objective(recipe.objective, **extra, **recipe.options)
+
+
+def build(
+    recipe: Recipe,
+    teacher: UNet | None = None,
+    *,
+    lam: Tensor | None = None,
+    execution: Execution | None = None,
+) -> Trainer:
+    """The untrained run: its network, seeded or pruned from the teacher, on the CPU unless placed.
+
+    ``lam``: the importance to transfer, where the teacher is not a stored run.
+    """
+    torch.manual_seed(recipe.seed)
+    if recipe.init == "pruned":
+        assert teacher is not None, "there is a teacher to prune"
+        network = prune(teacher, recipe.unet)
+    else:
+        network = UNet(recipe.unet)
+    learned, frozen = objective(recipe, teacher), weighting(recipe, lam)
+    return Trainer(network, learned, frozen, recipe.train, execution)

@@ -1,0 +1,163 @@
+"""Making stored runs: students of one seed are trained side by side, then each is scored."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from dashlib import classifier, results
+from dashlib.data import Batch, Stream, with_teacher
+from dashlib.metrics import frechet, gaussian
+from dashlib.progress import Progress, silent
+from dashlib.recipes import DIGITS, RECIPES, Recipe
+from dashlib.runs.building import build, dataset_of, drawn
+from dashlib.runs.scoring import SAMPLES, measure
+from dashlib.training import StepRecord, Trainer, side_by_side
+from dashlib.unet import UNet
+
+SNAPSHOTS = 60  # of the importance, over training
+
+
+def half(model: UNet) -> UNet:
+    """Round the weights to half precision, as they are stored: what is stored is what is scored."""
+    model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
+    return model.eval().requires_grad_(False)
+
+
+class Clock:
+    """Wall-clock seconds by phase, and CPU seconds in all, to a tenth."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def lap(self, phase: str) -> None:
+        """End a phase."""
+        now = time.perf_counter()
+        self.seconds[phase], self._wall = round(now - self._wall, 1), now
+
+    def cpu(self) -> float:
+        """CPU seconds since the start."""
+        return round(time.process_time() - self._cpu, 1)
+
+
+class Trace:
+    """What is kept of a training: its curves and, if importance is learned, its history."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.weighting, self.steps = trainer.weighting, trainer.cfg.steps
+        self.learned = [p for p in trainer.weighting.parameters() if p.requires_grad]
+        self.records: list[StepRecord] = []
+        self.history: list[Tensor] = []
+
+    def add(self, record: StepRecord) -> None:
+        """Note a step."""
+        self.records.append(record)
+        often = record.step % max(self.steps // SNAPSHOTS, 1) == 0
+        if self.learned and (often or record.step in (1, self.steps)):
+            self.history.append(self.learned[0].detach().clone())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Loss and terms averaged over windows of 10 steps, ``(steps // 10,)``; the importance."""
+        columns = {"loss": [r.loss for r in self.records]}
+        columns |= {name: [r.terms[name] for r in self.records] for name in self.records[0].terms}
+        found = {
+            f"curve.{k}": torch.tensor(v[: len(v) // 10 * 10]).reshape(-1, 10).mean(1)
+            for k, v in columns.items()
+        }
+        if self.learned:
+            found[self.weighting.symbol] = torch.stack(self.history).float()
+        return found
+
+
+def batches_of(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
+    """The batches of a recipe, with the answers of its teacher if it has one."""
+    stream = Stream(dataset_of(recipe).train, **drawn(recipe))
+    return stream if teacher is None else with_teacher(stream, teacher)
+
+
+def train_together(
+    recipes: Sequence[Recipe], progress: Progress = silent
+) -> tuple[dict[str, Trainer], dict[str, Trace]]:
+    """Train recipes of one seed and teacher to their end, on the same batches, by name."""
+    first = recipes[0]
+    teacher = results.load(first.teacher).model() if first.teacher else None
+    trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
+    traces = {name: Trace(trainer) for name, trainer in trainers.items()}
+    for records in side_by_side(trainers, batches_of(first, teacher)):
+        for name, record in records.items():
+            traces[name].add(record)
+        others = f" and {len(recipes) - 1} more" if len(recipes) > 1 else ""
+        progress(first.name + others, records[first.name].step, first.train.steps)
+    return trainers, traces
+
+
+def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.Run]:
+    """Make digits runs of one seed and teacher from scratch, and store them; yields each.
+
+    ``ValueError`` for a name that is not one of the book's runs, ``MissingRun`` for a teacher that
+    is not stored.
+    """
+    for name in names:
+        if name not in (DIGITS.classifier, *RECIPES):
+            known = ", ".join((DIGITS.classifier, *RECIPES))
+            raise ValueError(f"unknown run {name!r}: one of {known}")
+    if DIGITS.classifier in names:
+        yield _make_classifier()
+    recipes = [RECIPES[name] for name in names if name != DIGITS.classifier]
+    if not recipes:
+        return
+    clock = Clock()
+    trainers, traces = train_together(recipes, progress)
+    clock.lap("train")
+    shared = {"train": clock.seconds["train"] / len(recipes), "cpu": clock.cpu() / len(recipes)}
+    for recipe in recipes:
+        clock, model = Clock(), half(trainers[recipe.name].ema)
+        metrics, pictures = measure(model, recipe.teacher, progress, recipe.name)
+        metrics["beside"] = len(recipes) - 1
+        clock.lap("evaluate")
+        seconds = {"train": round(shared["train"], 1), **clock.seconds}
+        cpu = round(shared["cpu"] + clock.cpu(), 1)
+        config = asdict(recipe)
+        run = results.Run(recipe.name, config, recipe.seed, seconds, cpu, SAMPLES, metrics)
+        weights = {k: v.half() for k, v in model.state_dict().items()}
+        trace = traces[recipe.name].tensors() | pictures
+        yield results.store(run, weights=weights, trace=trace)
+
+
+def _make_classifier() -> results.Run:
+    """Train and store the classifier that scores samples."""
+    digits, clock = dataset_of(DIGITS.learner), Clock()
+    model = classifier.fit(digits.train)
+    clock.lap("train")
+    floor = [gaussian(model.features(part.x)) for part in (digits.test, digits.train)]
+    metrics = {
+        "accuracy_train": classifier.accuracy(model, digits.train),
+        "accuracy_test": classifier.accuracy(model, digits.test),
+        "frechet_test_to_train": frechet(*floor),
+    }
+    run = results.Run(
+        DIGITS.classifier, {"epochs": 60}, 0, clock.seconds, clock.cpu(), len(digits.test), metrics
+    )
+    return results.store(run, weights=model.state_dict())
+
+
+def run_name(row: str, seed: int = 0) -> str:
+    """The stored run of a row and training seed: ``digits/fitnets``, 1 -> its name.
+
+    That is the row under TIRT Transfer; ``digits/dash-uniform`` names its weighting.  A whole name,
+    ``digits/fitnets-transfer-s1``, stands for itself.  ``ValueError`` for a row that is not one of
+    the book's, or a seed that it has not.
+    """
+    if row in (DIGITS.classifier, *RECIPES):
+        return row
+    for stem in (f"{row}-transfer-s", f"{row}-s"):
+        seeds = sorted(name.removeprefix(stem) for name in RECIPES if name.startswith(stem))
+        if str(seed) in seeds:
+            return f"{stem}{seed}"
+        if seeds:
+            raise ValueError(f"{row} has no seed {seed}: one of {', '.join(seeds)}")
+    known = dict.fromkeys(n.rpartition("-transfer-s")[0] for n in RECIPES if "-transfer-s" in n)
+    raise ValueError(f"unknown row {row!r}: one of {', '.join(known)}, or a run's whole name")

@@ -1,0 +1,85 @@
+"""What is measured of a digits run: samples at every guidance scale, their scores, the gap."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib import classifier, data, datasets, results
+from dashlib.data import to_bytes
+from dashlib.guidance import Branches, GuidanceSchedule, guided
+from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
+from dashlib.progress import Progress
+from dashlib.recipes import DIGITS
+from dashlib.sampling import CLAMPS, balanced_labels, sample, starting_noise
+from dashlib.schedule import Schedule
+from dashlib.unet import UNet, count_parameters
+
+SAMPLES = 1000  # scored per guidance scale; balanced over the classes
+CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only
+KEPT_SAMPLES = 100  # stored for pictures, ten a class
+
+
+def samples_of(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recompute") -> Tensor:
+    """``n`` images, 50-step DDIM from :func:`starting_noise` with balanced labels."""
+    x_T, y = starting_noise(n, model.cfg), balanced_labels(n, model.cfg.num_classes)
+    with torch.inference_mode():
+        images = sample(guided(model, y, w), x_T, Schedule(), clamp=clamp)
+    return images.clamp(-1, 1)  # what a pixel can hold
+
+
+def scores_of(samples: Tensor) -> dict[str, float]:
+    """Class accuracy and Frechet distance to the training images, by the stored classifier."""
+    judge = results.load(DIGITS.classifier).classifier()
+    labelled = data.Images(samples, balanced_labels(len(samples)))
+    real = gaussian(judge.features(datasets.load("digits").train.x))
+    return {
+        "accuracy": classifier.accuracy(judge, labelled),
+        "frechet": frechet(gaussian(judge.features(samples)), real),
+        "n": len(samples),
+    }
+
+
+@lru_cache(maxsize=1)
+def _held_out(teacher: str, digest: str) -> tuple[NoisyPairs, Branches]:
+    """Noisy held-out images and the branches of the teacher whose weights have this digest."""
+    noisy = noisy_pairs(datasets.load("digits").test, Schedule())
+    return noisy, predict(results.load(teacher).model(), noisy)
+
+
+def held_out_gap(model: UNet, teacher: str) -> GapReport:
+    """Gap metrics against the stored teacher on 10,000 noisy held-out images."""
+    noisy, answers = _held_out(teacher, results.load(teacher).files["weights"]["sha256"])
+    return compare(predict(model, noisy), answers, noisy, Schedule())
+
+
+def _clamps(model: UNet, samples: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Scores under every clamp rule; ``samples`` were made under "recompute"."""
+    found: dict[str, Any] = {clamp: {} for clamp in CLAMPS}
+    for label in ("1", "1.5", "2", "4"):
+        few, w = samples[label][:CLAMP_SAMPLES], DIGITS.guidance[label]
+        for clamp in CLAMPS:
+            same = clamp == "recompute"
+            made = few if same else samples_of(model, w, len(few), clamp=clamp)
+            found[clamp][label] = scores_of(made)
+    return found
+
+
+def measure(
+    model: UNet, teacher: str | None, progress: Progress, name: str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metrics of a model and the pictures kept with them: samples at every scale, gap report."""
+    metrics: dict[str, Any] = {"guidance": {}, "parameters": count_parameters(model)}
+    samples = dict[str, Tensor]()
+    for i, (label, w) in enumerate(DIGITS.guidance.items()):
+        samples[label] = samples_of(model, w, SAMPLES)
+        metrics["guidance"][label] = scores_of(samples[label])
+        progress(f"{name} samples", i + 1, len(DIGITS.guidance))
+    if teacher is None:
+        metrics["clamp"] = _clamps(model, samples)
+    elif not model.cfg.w_conditioned:  # one branch has no gap
+        metrics["gap"] = asdict(held_out_gap(model, teacher))
+    return metrics, {"samples": torch.stack([to_bytes(x[:KEPT_SAMPLES]) for x in samples.values()])}
