@@ -258,7 +258,7 @@ def stored() -> dict[str, Entry]:
 
 
 @click.command()
-@click.option("--processes", type=click.IntRange(1), default=1, help="At a time, 1 if not given.")
+@click.option("--processes", type=click.IntRange(1), default=1, help="At a time (default: 1).")
 def repair(processes: int) -> None:
     """Sample the stored digits students with rescaled gaps; writes results/repair/digits.json.
 
@@ -298,8 +298,8 @@ def _middles(bins: int) -> np.ndarray:
 
 
 def _legend_below(figure: Figure) -> None:
-    place = {"loc": "outside lower center", "ncols": 3, "frameon": False}
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), **place)
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
 
 
 def heat_map(row: str, metric: str, maps: Mapping[str, Map]) -> Figure:

@@ -332,8 +332,8 @@ def students(runs: Mapping[str, Sequence[Run]], placed: Mapping[str, Mapping[str
 
 
 def _label_below(figure: Figure, ax: Axes, columns: int) -> None:
-    place = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 9}
-    figure.legend(*ax.get_legend_handles_labels(), **place)
+    style: dict[str, Any] = {"ncols": columns, "frameon": False, "fontsize": 9}
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", **style)
 
 
 def _square(ax: Axes, half: float) -> None:
@@ -382,10 +382,10 @@ def implied_errors(residuals: Mapping[str, np.ndarray], w: float, ws: np.ndarray
     plane, error = grid[0]
     for line in composite(w).level_set(0.25, reach=4):
         plane.plot(*line.T, **DASHED)
-    for (name, e), shade in zip(residuals.items(), plots.CYCLE, strict=False):
-        plane.plot(*np.transpose([(0, 0), e]), "o-", color=shade, markevery=[1])
-        error.plot(ws, np.abs(guided_error(*e, ws)), color=shade, label=name)
-        error.plot(w, np.abs(guided_error(*e, w)), "o", color=shade, ms=8)
+    for (name, (e_c, e_u)), shade in zip(residuals.items(), plots.CYCLE, strict=False):
+        plane.plot((0, e_c), (0, e_u), "o-", color=shade, markevery=[1])
+        error.plot(ws, np.abs(guided_error(e_c, e_u, ws)), color=shade, label=name)
+        error.plot(w, np.abs(guided_error(e_c, e_u, w)), "o", color=shade, ms=8)
     plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
     error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
     _label_below(figure, error, 5)

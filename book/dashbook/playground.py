@@ -246,9 +246,9 @@ class MLP(nn.Module):
         emb = self.temb(t) + self.class_embed(y)
         if self.wemb is not None and w is not None:
             emb = emb + self.wemb(250 * (w - 1))
-        h = self.linear_in(as_points(x_t))
+        h, emb = self.linear_in(as_points(x_t)), F.silu(emb)
         for block in self.blocks:
-            h = block(h, F.silu(emb))
+            h = block(h, emb)
         return self.linear_out(F.silu(h)).view_as(x_t)
 
 
@@ -320,8 +320,8 @@ def rho_over_training(*curves: Mapping[int, float]) -> Figure:
     Of the two students of ``TRAININGS``, which differ by their class tables at the start.
     """
     drawn = {k: (list(v), list(v.values())) for k, v in zip(TRAININGS, curves, strict=True)}
-    labels, size = {"xlabel": "training step", "ylabel": "ρ"}, (6.0, 3.2)
-    figure = plots.lines(drawn, **labels, colors=TRAININGS, marker="o", size=size)
+    style: dict[str, Any] = {"colors": TRAININGS, "marker": "o", "size": (6.0, 3.2)}
+    figure = plots.lines(drawn, xlabel="training step", ylabel="ρ", **style)
     figure.axes[0].axhline(1, color="#999999", lw=1)
     return figure
 
