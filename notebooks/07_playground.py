@@ -60,10 +60,8 @@ import copy
 import torch
 from IPython.display import Markdown
 
-from dashbook import plots
-from dashbook.figures import playground
-from dashbook.mixture import ExactDenoiser, endpoint_distance, judge, pinwheel
-from dashbook.mlp import MLP, MLPConfig
+from dashbook import playground, plots
+from dashbook.playground import MLP, ExactDenoiser, endpoint_distance, judge, pinwheel
 from dashbook.tables import markdown, numbers
 from dashbook.widgets import Parameter, explorer
 from dashlib import data
@@ -91,7 +89,7 @@ torch.set_num_threads(1)  # such small networks gain nothing from more
 #
 # $$ T_c = -\sqrt{1-\bar\alpha_t}\;\nabla \log p_t(x_t | y), \qquad T_u = -\sqrt{1-\bar\alpha_t}\;\nabla \log \sum_y \pi_y\, p_t(x_t | y) . $$ (eq-exact-branches)
 #
-# `dashbook.mixture` writes these gradients out. A point travels as an image of one pixel with two channels, shape `(B, 2, 1, 1)`, so the
+# `dashbook.playground` writes these gradients out. A point travels as an image of one pixel with two channels, shape `(B, 2, 1, 1)`, so the
 # streams, objectives, metrics and samplers of the other chapters are used here as they are. First the closed form against automatic differentiation,
 # and the *tower property*, on which two results below rest: $T_u$ is the mean of $T_c$ over the labels that $x_t$ may have had.
 
@@ -107,8 +105,8 @@ x_t = noisy.x_t.double().requires_grad_()
 alpha_bar = schedule.alpha_bar(noisy.t)
 (score,) = torch.autograd.grad(mixture.log_density(x_t, alpha_bar=alpha_bar).sum(), x_t)
 differentiated = -(1 - alpha_bar).sqrt().reshape(-1, 1, 1, 1) * score
-every = [exact.eps_cond(noisy.x_t, noisy.t, torch.full_like(noisy.y, k)) for k in range(3)]
-posterior = exact.posterior(x_t, noisy.t)
+every = [exact(noisy.x_t, noisy.t, torch.full_like(noisy.y, k)) for k in range(3)]
+posterior = mixture.posterior(x_t, alpha_bar)
 tower = sum(p[:, None, None, None] * e for p, e in zip(posterior.T, every, strict=True))
 assert (differentiated - truth.uncond).abs().max() < 1e-5
 assert (tower - truth.uncond).abs().max() < 1e-5
@@ -221,7 +219,7 @@ def batches(label_dropout=0.1):
 def start_training(objective, **network):
     torch.manual_seed(0)
     settings = TrainConfig(STEPS, lr=4e-3, ema=0.99)
-    return Trainer(MLP(MLPConfig(**network)), objective, Uniform(schedule), settings)
+    return Trainer(MLP(**network), objective, Uniform(schedule), settings)
 
 
 def train(objective, lesson, **network):
@@ -433,7 +431,7 @@ def only_its_gap(w):
 
     def eps(x_t, t):
         gap = branches(students["gap_match"], x_t, t, y).gap
-        return exact.eps_cond(x_t, t, y) + (w - 1) * gap
+        return exact(x_t, t, y) + (w - 1) * gap
 
     return sample(eps, x_T, schedule, **STEPS_DOWN)
 

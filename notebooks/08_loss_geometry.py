@@ -61,12 +61,9 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import geometry, geometry_report
-from dashbook.figures import plane
-from dashbook.geometry import angle, composite, form_of, multi_w
-from dashbook.geometry_report import overall, stored_rows
+from dashbook import geometry
+from dashbook.geometry import angle, composite, form_of, moments, multi_w, overall, stored_moments
 from dashbook.plots import show
-from dashbook.residuals import errors, mean_moments, moments, placement, stored_moments
 from dashbook.tables import markdown
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
@@ -93,7 +90,7 @@ from dashlib.schedule import Schedule
 TWO_BRANCH = (*HEADLINE, "multi_w", "gap_match", "gap_match_cond", "dash_no_un", "dash_no_an")
 TRAINED = {r: make_objective(ROWS[r].objective, **ROWS[r].options) for r in TWO_BRANCH}
 FORMS = {row: form_of(objective) for row, objective in TRAINED.items()}
-Markdown(geometry_report.objectives(TRAINED))
+Markdown(geometry.objectives(TRAINED))
 
 # %% [markdown]
 # *Low* and *high* are the eigenvalues, *softest* is the direction $(e_c, e_u)$ of the lower one. Four rows are blind to one direction; the others see the whole plane, some of them badly.
@@ -155,7 +152,7 @@ def level_sets(w):
     drawn["DASH without L_an"] = ("dash_no_an", FORMS["dash_no_an"])
     drawn[f"multi-w, U[1, {w:g}]"] = thick = ("multi_w", multi_w(1, w))
     drawn[f"composite, w = {w:g}"] = ("composite", composite(w))
-    return plane.level_sets(drawn, thick=next(k for k, v in drawn.items() if v is thick))
+    return geometry.level_sets(drawn, thick=next(k for k, v in drawn.items() if v is thick))
 
 
 scales = [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0]
@@ -178,7 +175,7 @@ AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
 AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
 AVERAGES |= {"TAG, all 1,000 timesteps": tag(t), "TAG, the sampler's 50 timesteps": tag(t[::20])}
 AVERAGES |= {"TAG, weighted by TIRT": tag(t, tirt), "TAG, at t = 300 alone": tag(t[300:301])}
-Markdown(geometry_report.averages(AVERAGES))
+Markdown(geometry.averages(AVERAGES))
 
 # %%
 kappa = {name: form.condition for name, form in AVERAGES.items()}
@@ -190,7 +187,7 @@ assert round(kappa["TAG, the sampler's 50 timesteps"]) == 141
 assert round(kappa["TAG, all 1,000 timesteps"]) == 135
 assert kappa["TAG, weighted by TIRT"] > 1000 and math.isinf(kappa["TAG, at t = 300 alone"])
 assert kappa["w ~ U[1, 2]"] > kappa["w ~ U[0, 1]"] < 10
-soft = AVERAGES["w ~ U[1, 4]"].soft
+soft = AVERAGES["w ~ U[1, 4]"].axes[0]
 assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, "softest of multi-w: near composite's null"
 
 # %% [markdown]
@@ -214,7 +211,7 @@ for row in shown:
     left[row] = sum((1 - value / high) ** (2.0 * count) for value in (low, high)) / 2
 assert left["composite"][-1] == left["gap_match"][-1] == 0.5 and left["dash_no_an"][1] == 0
 assert left["cond_only_dropout"][60] < 1e-3 < 0.1 < left["multi_w"][100]
-show(plane.descent(left, dashed="gap_match"))  # it lies on composite
+show(geometry.descent(left, dashed="gap_match"))  # it lies on composite
 
 # %% [markdown]
 # In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
@@ -251,7 +248,7 @@ Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines
 
 # %% mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
 def implied(w):
-    return plane.implied_errors(RESIDUALS, w, ws)
+    return geometry.implied_errors(RESIDUALS, w, ws)
 
 
 explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2))
@@ -272,8 +269,8 @@ run_of = {
 }
 noisy = noisy_pairs(datasets.load("digits").test, Schedule(), pairs=500, seed=1)
 truth = predict(results.load("digits/teacher-tirt").model(), noisy)
-clouds = {row: errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
-show(plane.clouds(clouds, {row: FORMS[row].null for row in clouds}))
+clouds = {row: geometry.errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
+show(geometry.clouds(clouds, {row: FORMS[row].null for row in clouds}))
 
 # %%
 long = {row: moments(cloud).eigenvalues[1] ** 0.5 for row, cloud in clouds.items()}
@@ -291,17 +288,19 @@ for row, run in run_of.items():
 
 # %%
 FORMS["fitnets"] = FORMS["cond_only"]  # as far as outputs go
-DIGITS = stored_rows(FORMS, "digits")
+DIGITS = {row: results.select(row, "transfer") for row in FORMS}
 assert set(HEADLINE) <= set(DIGITS) and all(len(DIGITS[row]) == 3 for row in HEADLINE)
 yardstick = overall(DIGITS["dash"])
-AT = {row: placement(overall(seeds), yardstick, FORMS[row]) for row, seeds in DIGITS.items()}
+AT = {
+    row: geometry.placement(overall(seeds), yardstick, FORMS[row]) for row, seeds in DIGITS.items()
+}
 
 # %% [markdown]
 # How to read the table. *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
 # DASH: *along* this softest direction, and *across* it. *Excess* is the direction in which the student is worse than DASH, *best w* the scale with the smallest guided error. A dash: DASH's own form has no soft direction to speak of, and no excess over itself.
 
 # %%
-Markdown(geometry_report.students(DIGITS, AT))
+Markdown(geometry.students(DIGITS, AT))
 
 # %%
 by_seed = [stored_moments(run.metrics["gap"]["overall"]) for run in DIGITS["composite"]]
@@ -338,7 +337,7 @@ BINS = sorted(plain["dash"][0].metrics["gap"]["per_timestep"], key=int)
 
 def in_one_bin(rows, start):
     reports = {row: [run.metrics["gap"]["per_timestep"] for run in rows[row]] for row in rows}
-    return {row: mean_moments([r[start] for r in seeds]) for row, seeds in reports.items()}
+    return {row: stored_moments(*(r[start] for r in seeds)) for row, seeds in reports.items()}
 
 
 LAID = {(w, start): in_one_bin(rows, start) for w, rows in RUNS.items() for start in BINS}
@@ -358,7 +357,7 @@ for at in LAID.values():
 
 # %% mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
 def in_bin(start, weights):
-    return plane.ellipses(LAID[weights, start], FORMS["composite"].null, (reach, 0.55))
+    return geometry.ellipses(LAID[weights, start], FORMS["composite"].null, (reach, 0.55))
 
 
 reach = 1.05 * max(math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values())
@@ -421,7 +420,7 @@ multi, dash = ([overall([run]) for run in DIGITS[row]] for row in ("multi_w", "d
 along, across = FORMS["multi_w"].axes
 assert min(m.along(along) for m in multi) > max(m.along(along) for m in dash)
 assert max(m.along(across) for m in multi) < min(m.along(across) for m in dash)
-Markdown(geometry_report.students({row: DIGITS[row] for row in others}, AT))
+Markdown(geometry.students({row: DIGITS[row] for row in others}, AT))
 
 # %% [markdown]
 # Gap match is the clearest case of the book: its cloud is a line along the diagonal, with some thirty times DASH's mean square along it and root mean squares near 1, those of the noise itself. Across the diagonal, where the error of the gap lies, it is *better* than DASH. DASH without $L_{un}$ is cond-only again, with an anchor; FitNets, too, is worse than DASH only along cond-only's null direction: features of the

@@ -60,9 +60,8 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import atlas, plots, repair_report
-from dashbook.figures import atlas as figures
-from dashbook.repair import Fit, Repaired, closed
+from dashbook import atlas, plots
+from dashbook.atlas import Repaired
 from dashbook.tables import markdown, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, results, sampling
@@ -87,13 +86,13 @@ from dashlib.weighting import MinSNR, Uniform
 # has a smaller one: least squares shortens what it cannot turn.
 
 # %%
-entries = repair_report.stored()
-RUNS, teacher = repair_report.runs(entries), results.load("digits/teacher-tirt")
+entries = atlas.stored()
+RUNS, teacher = atlas.runs(entries), results.load("digits/teacher-tirt")
 schedule = Schedule()
 noisy = noisy_pairs(datasets.load("digits").test, schedule)
 answers = predict(teacher.model(), noisy)
 stats = {row: pair_stats(predict(runs[0].model(), noisy), answers) for row, runs in RUNS.items()}
-maps = {row: atlas.gap_maps(of, noisy, T=schedule.T, classes=10) for row, of in stats.items()}
+maps = {row: atlas.gap_maps(of, noisy) for row, of in stats.items()}
 assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
 # %% [markdown]
@@ -104,8 +103,8 @@ assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 # %% mystnb={"image": {"alt": "Heat map of a gap metric, timesteps upward and classes to the right, for one student"}}
 rows = [*RUNS]
 student = Parameter("student", rows, [plots.NAMES[row] for row in rows], start=rows.index("dash"))
-metric = Parameter("metric", list(figures.MAPPED), ["ρ", "cos", "a*"], start=1)
-explorer(partial(figures.heat_map, maps=maps), student, metric)
+metric = Parameter("metric", list(atlas.MAPPED), ["ρ", "cos", "a*"], start=1)
+explorer(partial(atlas.heat_map, maps=maps), student, metric)
 
 # %% [markdown]
 # **See:** the maps are striped, and the stripes lie flat. The direction of the gap is worst at low noise, at the bottom, for every student and nearly every class, and better in the upper half. $a^*$ follows: cond-only's gap should be
@@ -147,7 +146,7 @@ energy = atlas.profile(energy.double(), 20)
 weightings = {"TIRT Transfer": teacher.importance(), "Min-SNR for ε": MinSNR(schedule)}
 weightings |= {"uniform": Uniform(schedule)}
 spent = {name: atlas.profile(w.importance(), 20) for name, w in weightings.items()}
-plots.show(figures.energy_and_importance(energy, spent))
+plots.show(atlas.energy_and_importance(energy, spent))
 
 # %% [markdown]
 # The energy in {numref}`fig-atlas-energy` has a broad hill in the middle and does not go away at high noise, where a sample decides which digit it becomes. TIRT's importance is a cliff: what it spends lies left of the hill.
@@ -156,7 +155,7 @@ plots.show(figures.energy_and_importance(energy, spent))
 # %%
 cuts = {"t < 300": slice(6), "300 ≤ t < 600": slice(6, 12), "t ≥ 600": slice(12, None)}
 profiles = {"teacher's gap energy": energy, **spent}
-common = {name: atlas.overlap(energy, p) for name, p in profiles.items()}
+common = {name: torch.minimum(energy, p).sum().item() for name, p in profiles.items()}
 assert common["TIRT Transfer"] < 0.6 < 0.75 < min(common["uniform"], common["Min-SNR for ε"])
 assert energy[12:].sum() > 1 / 3 > 0.1 > spent["TIRT Transfer"][12:].sum()
 shares = {name: [f"{p[cut].sum():.0%}" for cut in cuts.values()] for name, p in profiles.items()}
@@ -190,10 +189,13 @@ def draw(model, *scales):
         return sample(guided, x_T.repeat(n, 1, 1, 1), schedule).unflatten(0, (n, 20))
 
 
-cond_only, repair = RUNS["cond_only"][0].model(), Repaired(Constant(4), Fit((0.375,), (0.0,)))
+cond_only, repair = RUNS["cond_only"][0].model(), Repaired(Constant(4), [0.375])
 scaled = sample(Guided(cond_only, y, repair), x_T, schedule)
 assert torch.equal(scaled, draw(cond_only, 1.5)[0]), "a = 0.375 at w = 4 is w = 1.5"
 (target,) = draw(teacher.model(), 4.0)
+FACTORS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5)
+SHOWN = ("cond_only", "composite", "dash")
+drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in SHOWN}
 
 # %% [markdown]
 # The explorer turns this dial for one student beside its teacher, from the same twenty $x_T$, at $w = 4$. The second number in the title is the root-mean-square distance to the teacher's images.
@@ -201,14 +203,14 @@ assert torch.equal(scaled, draw(cond_only, 1.5)[0]), "a = 0.375 at w = 4 is w = 
 # **Try:** cond-only first: find the $a$ at which it comes closest to the teacher. Then do the same for composite. Compare both with the $a^*$ of the table further down.
 
 # %% mystnb={"image": {"alt": "Twenty digits of a student with a scaled gap beside those of the teacher"}}
-FACTORS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.25, 1.5)
-SHOWN = ("cond_only", "composite", "dash")
-drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in SHOWN}
 away = {row: (x - target).square().mean((1, 2, 3, 4)).sqrt() for row, x in drawn.items()}
 
 
 def beside(row, i):
-    return figures.beside_teacher(row, FACTORS[i], drawn[row][i], target, away[row][i])
+    a, distance = FACTORS[i], away[row][i]
+    title = f"{plots.NAMES[row]}, a = {a:g}:\nguidance at {4 * a:g}, distance {distance:.2f}"
+    grids = {title: drawn[row][i], "Teacher,\nw = 4": target}
+    return plots.image_grids(grids, 5, size=(6.0, 3.2))
 
 
 factor = Parameter("a", range(len(FACTORS)), [f"{a:g}" for a in FACTORS], start=3)
@@ -248,10 +250,10 @@ Markdown(markdown(header, rows))
 # $w a + c$ in place of $w a$.
 
 # %%
-fits = {row: repair_report.coefficients(entries, runs, "one") for row, runs in RUNS.items()}
-coefficients = {row: ac[..., 0] for row, ac in fits.items()}
-rows = []
-for row, ac in coefficients.items():
+fits = {row: [entries[run.name]["fit"] for run in runs] for row, runs in RUNS.items()}
+rows, coefficients = [], {}
+for row, found in fits.items():
+    coefficients[row] = ac = np.array([(*f["one"]["a"], *f["one"]["c"]) for f in found])
     scales = [w * ac[:, 0] + c for c in (0, ac[:, 1]) for w in (1.5, 4)]
     rows.append([plots.NAMES[row], *(spread(v, float) for v in (*ac.T, *scales))])
 header = ["", "a*", "c*", "w = 1.5: w a*", "w = 4: w a*", "1.5 a* + c*", "4 a* + c*"]
@@ -262,12 +264,12 @@ Markdown(markdown(header, rows))
 # more than three*, where the gap repair would have given it less than one half. DASH and cond-only with dropout get roughly what was asked for, a little less; so does scratch, with more taken off.
 
 # %% mystnb={"image": {"alt": "Guidance scale given to each student by timestep under both repairs, at w = 4"}, "figure": {"caption": "The guidance scale that the students get at each timestep, asked for w = 4 (mean over seeds). Left: gap repair. Right: output repair. Dashed: what the teacher would get.", "name": "fig-repair-scale"}}
-binned = {row: repair_report.coefficients(entries, RUNS[row], "binned") for row in HEADLINE}
-binned = {row: ac.mean(0) for row, ac in binned.items()}
+binned = {row: [[*f["binned"].values()] for f in fits[row]] for row in HEADLINE}
+binned = {row: np.mean(ac, axis=0) for row, ac in binned.items()}
 left = {row: 4 * a for row, (a, _) in binned.items()}
 right = {row: 4 * a + c for row, (a, c) in binned.items()}
 given = {"gap repair: 4 a*(t)": left, "output repair: 4 a*(t) + c*(t)": right}
-plots.show(figures.scales_given(given, w=4))
+plots.show(atlas.scales_given(given, w=4))
 
 # %% [markdown]
 # In {numref}`fig-repair-scale` the output repairs rise with the noise for every student but composite: less guidance where the student's gap points nowhere. Composite's is flat at 4. It knows one scale and keeps it, at every timestep.
@@ -293,8 +295,8 @@ for row, v in right.items():
 # ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached, not what one would get.
 
 # %%
-SCALES, DIALS = repair_report.SCALES, ("1", "1.5", "2", "3", "4")
-ALL = {row: [repair_report.scored(r, entries[r.name]) for r in runs] for row, runs in RUNS.items()}
+SCALES, DIALS = atlas.SCALES, ("1", "1.5", "2", "3", "4")
+ALL = {row: [atlas.scored(r, entries[r.name]) for r in runs] for row, runs in RUNS.items()}
 
 
 def fd(row, kind, label):
@@ -307,8 +309,8 @@ def lowest(row, kind, labels):
 
 def after(row, label):
     """FD for each seed under every remedy."""
-    repaired = {name: fd(row, kind, label) for kind, name in repair_report.KINDS.items()}
-    dial, interval = lowest(row, "none", DIALS), lowest(row, "interval", repair_report.INTERVALS)
+    repaired = {name: fd(row, kind, label) for kind, name in atlas.KINDS.items()}
+    dial, interval = lowest(row, "none", DIALS), lowest(row, "interval", atlas.INTERVALS)
     return {"plain": fd(row, "none", label), **repaired, "best w": dial, "best interval": interval}
 
 
@@ -320,7 +322,8 @@ for (row, label), found in REMEDIES.items():
 Markdown(markdown(["FD, mean ± sd over seeds", *names], rows))
 
 # %% mystnb={"image": {"alt": "Fréchet distance of five students under seven remedies, for three kinds of guidance"}, "figure": {"caption": "What each remedy makes of the headline students: Fréchet distance (mean of three seeds; bars: their range). The last two remedies are the same in all three panels.", "name": "fig-repair-fd"}}
-plots.show(figures.remedies(REMEDIES, HEADLINE, SCALES))
+headline = {(row, label): REMEDIES[row, label] for label in SCALES for row in HEADLINE}
+plots.show(atlas.remedies(headline))
 
 # %% [markdown]
 # Read {numref}`fig-repair-fd` from left to right in each panel.
@@ -345,7 +348,7 @@ ratio = np.array([REMEDIES[case]["a*(t), c*(t)"] / REMEDIES[case]["a*, c*"] for 
 assert np.median(ratio) > 0.85, "twenty pairs of numbers are no better than one"
 for row in ("dash", "cond_only_dropout"):
     best = lowest(row, "none", (*DIALS, "TAG"))
-    assert all((lowest(row, kind, SCALES) > 0.8 * best).all() for kind in repair_report.KINDS)
+    assert all((lowest(row, kind, SCALES) > 0.8 * best).all() for kind in atlas.KINDS)
 only, mixed = (REMEDIES[row, "4"] for row in ("cond_only", "composite"))
 assert (only["best interval"] < np.minimum(0.6 * only["plain"], 2.5 * only["best w"])).all()
 assert (mixed["best interval"] > 2 * mixed["best w"]).all()
@@ -364,10 +367,11 @@ assert (mixed["best interval"] > 2 * mixed["best w"]).all()
 # %%
 SHARE = {}
 for (row, label), found in REMEDIES.items():
-    goal = REMEDIES["dash", label]["plain"]
+    plain = found["plain"]  # of three seeds, or of one
+    gain = plain - REMEDIES["dash", label]["plain"][: len(plain)]
+    gain[gain < 0.2 * plain] = np.nan
     for name in names[1:]:
-        each = [closed(*v) for v in zip(found["plain"], found[name], goal, strict=False)]
-        SHARE[row, label, name] = np.array(each)
+        SHARE[row, label, name] = (plain - found[name]) / gain
 defined = [key for key in REMEDIES if np.isfinite(SHARE[*key, "a*"]).all()]
 assert set(BROKEN) <= set(defined) and ("cond_only", "1.5") not in defined
 assert ("composite", "4") not in defined and ("cond_only_dropout", "4") not in defined
@@ -404,7 +408,7 @@ def reach(row, settings):
 compared = ("cond_only", "composite", "cond_only_dropout", "dash")
 dial, others = [("none", w) for w in DIALS], [k for k in ALL["dash"][0] if k[0] != "none"]
 sweeps, dots = ({row: reach(row, settings) for row in compared} for settings in (dial, others))
-plots.show(figures.reach(sweeps, dots))
+plots.show(atlas.reach(sweeps, dots))
 
 # %% [markdown]
 # Most dots of {numref}`fig-repair-reach` lie on their own student's line, or on its continuation below $w = 1$: a relabelled dial. What a scalar cannot do is carry cond-only from its line to DASH's. It must choose between digits that are right and digits that are varied, and DASH has both. Composite's line comes near DASH's only at its end, $w = 4$,

@@ -1,17 +1,10 @@
 """Figures of single chapters: what is drawn is what was given."""
 
-import numpy as np
 import pytest
-import torch
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from dashbook import plots
-from dashbook.figures import claims, plane
-from dashbook.geometry import Form, composite, unit
+from dashbook.figures import claims
 from dashbook.measurements import Estimate, Part
-from dashbook.residuals import Moments
-from dashlib.guidance import Branches
 
 
 def excess(value: float, error: float, base: float = 10.0) -> Estimate:
@@ -40,61 +33,3 @@ def test_gap_lengths_shows_every_seed_beside_the_papers_bar() -> None:
     dots = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"]
     assert dots == [(2.0, 2.1), (0.9,)]
     assert [text.get_text() for text in ax.texts] == list(groups)
-
-
-def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_level_sets_are_two_lines_for_a_blind_form_and_one_ellipse_otherwise() -> None:
-    forms = {"composite": ("composite", composite(4)), "round": ("dash", Form(1, 0, 1))}
-    figure = plane.level_sets(forms, thick="round")
-    first, second, ellipse = figure.axes[0].lines
-    assert labels(figure) == ["composite", "round"]
-    assert first.get_color() == second.get_color() == plots.color("composite")
-    assert ellipse.get_linewidth() > first.get_linewidth()
-    assert np.hypot(*ellipse.get_xydata().T) == pytest.approx(1)
-    x, y = second.get_xydata().T
-    assert composite(4).value(x, y) == pytest.approx(1)
-
-
-def test_descent_draws_what_is_left_and_the_hidden_row_dashed() -> None:
-    left = {"composite": np.array([1.0, 0.5, 0.5]), "gap_match": np.array([1.0, 0.5, 0.5])}
-    left["dash"] = np.array([1.0, 0.1, 0.0])
-    ax = plane.descent(left, dashed="gap_match").axes[0]
-    assert ax.get_yscale() == "log"
-    assert ax.get_xlim() == (-5, 2)
-    assert [line.get_label() for line in ax.lines] == [plots.NAMES[row] for row in left]
-    assert [line.get_color() for line in ax.lines] == [plots.color(row) for row in left]
-    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-"]
-    assert list(ax.lines[0].get_xdata()) == [0, 1, 2]
-    assert ax.lines[0].get_ydata() == pytest.approx([1, 0.5, 0.5])
-    assert ax.lines[2].get_ydata()[-1] > 0, "a logarithm has no zero"
-
-
-def test_implied_errors_marks_the_guided_error_at_w() -> None:
-    residuals = {"gap": unit((1, -1)), "null": unit((3, 4))}
-    figure = plane.implied_errors(residuals, 4.0, np.linspace(0, 6, 61))
-    marks = [x.get_ydata().item() for x in figure.axes[1].lines if x.get_marker() == "o"]
-    assert marks == pytest.approx([7 / 2**0.5, 0], abs=1e-9)
-    assert "w = 4" in figure.axes[1].get_title()
-    assert labels(figure) == ["gap", "null"]
-
-
-def test_clouds_draw_pixels_ellipses_and_the_null_direction() -> None:
-    of = {k: Branches(*torch.randn(2, 5, 1, 4, 4)) for k in ("composite", "dash")}
-    figure = plane.clouds(of, {"composite": unit((3, 4)), "dash": None}, every=4)
-    left, right = figure.axes
-    assert len(left.lines[0].get_xdata()) == 5 * 16 / 4
-    assert (len(left.lines), len(right.lines)) == (3, 2), "a null direction on the left only"
-    assert to_rgb(left.lines[1].get_color()) == to_rgb(plots.color("composite"))
-
-
-def test_ellipses_are_the_same_in_every_panel() -> None:
-    rows = {"dash": Moments(0.04, 0.0, 0.01), "composite": Moments(0.5, 0.4, 0.6)}
-    figure = plane.ellipses(rows, unit((3, 4)), (2.0, 0.5))
-    for ax, limit in zip(figure.axes, (2.0, 0.5), strict=True):
-        assert ax.get_xlim() == (-limit, limit)
-        assert ax.lines[1].get_xdata().max() == pytest.approx(0.2)
-        assert ax.lines[1].get_ydata().max() == pytest.approx(0.1, rel=1e-3)
-    assert labels(figure) == [plots.NAMES[row] for row in rows]

@@ -8,9 +8,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.contour import QuadContourSet
 from matplotlib.quiver import Quiver
 
-from dashbook import plots
-from dashbook.figures import playground
-from dashbook.mixture import ExactDenoiser, pinwheel
+from dashbook import playground, plots
+from dashbook.playground import ExactDenoiser, pinwheel
 from dashlib.guidance import Guided
 from dashlib.schedule import Schedule
 
@@ -40,14 +39,14 @@ def test_classes_draws_every_point_in_the_colour_of_its_class(exact, points):
     (dots,) = found(ax, PathCollection)
     torch.testing.assert_close(at(dots), points.x.flatten(1))
     shades = [to_rgb(color[:3]) for color in dots.get_facecolors()]
-    assert shades == [to_rgb(playground.CLASSES[k]) for k in points.y]
+    assert shades == [to_rgb(playground.SHADES[k]) for k in points.y]
     assert len(found(ax, QuadContourSet)) == 3
     assert ax.get_title() == "title"
 
 
 def test_an_outline_is_a_line_of_equal_density(exact):
     _, grid = plots.axes()
-    playground._outline(grid[0, 0], exact.mixture, 1, 1.05, "black")
+    playground._outline(grid[0, 0], exact.mixture, 1, 1.05, "black", 1.0)
     (contours,) = found(grid[0, 0], QuadContourSet)
     _, _, lattice = playground._lattice(1.05, 60)
     label = torch.ones(len(lattice)).long()
@@ -69,7 +68,7 @@ def test_guided_flow_draws_the_guided_field_and_the_points(exact, points):
     torch.testing.assert_close(at(found(ax, PathCollection)[0]), points.x.flatten(1))
     assert ax.get_title() == "w = 4, t = 400"
     shades = [to_rgb(lines.get_edgecolor()[0][:3]) for lines in found(ax, QuadContourSet)]
-    assert shades == [to_rgb("#BBBBBB")] * 2 + [to_rgb(playground.CLASSES[0])]
+    assert shades == [to_rgb("#BBBBBB")] * 2 + [to_rgb(playground.SHADES[0])]
 
 
 def test_rho_over_training_draws_both_students_and_the_truth():

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from dashbook import geometry_report
-from dashbook.geometry import composite, multi_w
+from dashbook import geometry
+from dashbook.geometry import composite, multi_w, placement
 from dashbook.plots import NAMES
-from dashbook.residuals import placement
-from dashlib import results
 from dashlib.losses import make_objective
 
 
@@ -26,7 +24,7 @@ def run(cond: float, uncond: float, gap: float) -> Any:
 
 def test_objectives_by_hand() -> None:
     trained = {"composite": make_objective("composite"), "dash": make_objective("dash")}
-    _, _, blind, dash = table(geometry_report.objectives(trained))
+    _, _, blind, dash = table(geometry.objectives(trained))
     assert blind[0] == NAMES["composite"]
     assert blind[1:] == ["16", "-12", "9", "0", "25", "∞", "(0.600, 0.800)", "teacher"]
     assert dash[1:] == ["1.1", "0", "1", "1", "1.1", "1.1", "(0.000, 1.000)", "elsewhere"]
@@ -34,36 +32,28 @@ def test_objectives_by_hand() -> None:
 
 def test_a_circle_has_no_softest_direction() -> None:
     trained = {"dash_no_an": make_objective("dash", anchor=0.0)}
-    assert table(geometry_report.objectives(trained))[2][6:] == ["1", "none", "teacher"]
+    assert table(geometry.objectives(trained))[2][6:] == ["1", "none", "teacher"]
 
 
 def test_averages_by_hand() -> None:
     """U[0, 1]: E w^2 = E (1 - w)^2 = 1/3, Var(w) = 1/12; eigenvalues 1/3 +- 1/6."""
     forms = {"one": composite(4), "w ~ U[0, 1]": multi_w(0, 1)}
-    _, _, one, many = table(geometry_report.averages(forms))
+    _, _, one, many = table(geometry.averages(forms))
     assert one == ["one", "25.000", "0.0000", "∞", "(0.600, 0.800)"]
     assert many[:4] == ["w ~ U[0, 1]", "0.667", "0.0833", "3"]
 
 
-def test_stored_rows_leaves_out_what_is_not_stored() -> None:
-    rows = geometry_report.stored_rows(("dash", "no such row", "composite"), "digits")
-    assert list(rows) == ["dash", "composite"]
-    names = [stored.name for stored in rows["dash"]]
-    assert names == [stored.name for stored in results.select("dash", "transfer")]
-    assert geometry_report.stored_rows(("dash",), "no such scale") == {}
-
-
 def test_overall_is_the_mean_over_runs() -> None:
-    both = geometry_report.overall([run(1, 2, 3), run(3, 2, 1)])
+    both = geometry.overall([run(1, 2, 3), run(3, 2, 1)])
     assert (both.cc, both.cu, both.uu) == pytest.approx((2, 1, 2))
 
 
 def test_students_writes_a_dash_for_what_does_not_exist() -> None:
     runs = {"dash": [run(0.04, 0.04, 0.02)], "composite": [run(0.36, 0.64, 0.05)] * 2}
-    base, needle = (geometry_report.overall(seeds) for seeds in runs.values())
+    base, needle = (geometry.overall(seeds) for seeds in runs.values())
     placed = {"dash": placement(base, base, multi_w(0, 1)) | {"own": math.nan}}
     placed["composite"] = placement(needle, base, composite(4))
-    header, _, dash, blind = table(geometry_report.students(runs, placed))
+    header, _, dash, blind = table(geometry.students(runs, placed))
     cells = dict(zip(header, dash, strict=True))
     assert (cells["soft"], cells["excess"], cells["along ÷ DASH"]) == ("–", "–", "1.00")
     assert (cells["r.m.s. $e_c$"], cells["r.m.s. $e_u$"]) == ("0.200", "0.200")

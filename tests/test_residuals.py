@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from dashbook.geometry import Form, angle, composite, unit
-from dashbook.residuals import Moments, errors, mean_moments, moments, placement, stored_moments
+from dashbook.geometry import (
+    Form,
+    Moments,
+    angle,
+    composite,
+    errors,
+    moments,
+    placement,
+    stored_moments,
+    unit,
+)
 from dashlib import results
 from dashlib.guidance import Branches
 from dashlib.metrics import pair_stats, summarise
@@ -20,6 +29,11 @@ def pair():
     e_c = torch.randn(40, 2, 4, 4)
     e_u = 0.8 * e_c + 0.3 * torch.randn(40, 2, 4, 4)
     return Branches(teacher.cond + e_c, teacher.uncond + e_u), teacher
+
+
+def mean_under(form, of):
+    """``tr(Q M)``."""
+    return (form.matrix * of.matrix).sum()
 
 
 def test_errors_are_student_minus_teacher(pair):
@@ -58,19 +72,21 @@ def test_common_part_and_difference_share_out_the_whole(pair):
 def test_any_guided_error_follows_from_the_moments(pair, w):
     student, teacher = pair
     want = (student.guided(w) - teacher.guided(w)).square().mean().item()
-    assert composite(w).mean(moments(errors(student, teacher))) == pytest.approx(want, rel=1e-4)
+    assert mean_under(composite(w), moments(errors(student, teacher))) == pytest.approx(
+        want, rel=1e-4
+    )
 
 
 def test_the_best_scale_has_the_smallest_guided_error(pair):
     m = moments(errors(*pair))
-    least = composite(m.best_w).mean(m)
-    assert all(composite(m.best_w + step).mean(m) > least for step in (-0.1, 0.1))
+    least = mean_under(composite(m.best_w), m)
+    assert all(mean_under(composite(m.best_w + step), m) > least for step in (-0.1, 0.1))
 
 
 def test_a_single_residual_is_invisible_at_its_best_scale():
     m = Moments(0.6 * 0.6, 0.6 * 0.8, 0.8 * 0.8)
     assert m.best_w == pytest.approx(4)
-    assert composite(m.best_w).mean(m) == pytest.approx(0, abs=1e-12)
+    assert mean_under(composite(m.best_w), m) == pytest.approx(0, abs=1e-12)
 
 
 def test_common_drift_has_no_best_scale():
@@ -80,8 +96,8 @@ def test_common_drift_has_no_best_scale():
 
 def test_the_ellipse_has_the_root_mean_squares_as_half_axes(pair):
     m = moments(errors(*pair))
-    line = m.ellipse(points=200)
-    assert line.shape == (200, 2)
+    line = m.ellipse()
+    assert line.shape == (121, 2)
     (low, high), (minor, major) = m.eigenvalues, m.axes
     assert np.abs(line @ major).max() == pytest.approx(math.sqrt(high), rel=1e-3)
     assert np.abs(line @ minor).max() == pytest.approx(math.sqrt(low), rel=1e-3)
@@ -90,7 +106,7 @@ def test_the_ellipse_has_the_root_mean_squares_as_half_axes(pair):
 
 
 def test_the_ellipse_of_errors_on_a_line_is_that_line():
-    line = Moments(9, 12, 16).ellipse(points=9)
+    line = Moments(9, 12, 16).ellipse()
     np.testing.assert_allclose(np.abs(line @ (0.8, -0.6)), 0, atol=1e-9)
     assert angle(line[0]) == pytest.approx(angle((3, 4)))
 
@@ -104,22 +120,22 @@ def test_what_one_student_has_beyond_another_points_somewhere():
 
 @pytest.mark.parametrize("entries", [(1, 2, 1), (-1, 0, 1), (-1, 0, -1), (math.nan, 0, 1)])
 def test_what_cannot_be_moments(entries):
-    with pytest.raises(ValueError, match=r"negative in some direction|must be finite"):
+    with pytest.raises(ValueError, match="negative in some direction"):
         Moments(*entries)
 
 
 def test_a_summary_of_something_else():
-    with pytest.raises(ValueError, match=r"no uncond_mse, gap_mse in \['cond_mse'\]"):
+    with pytest.raises(KeyError, match="uncond_mse"):
         stored_moments({"cond_mse": 0.1})
 
 
 def test_seeds_count_alike():
     seeds = [{"cond_mse": 1.0, "uncond_mse": 2.0, "gap_mse": 3.0}]
     seeds += [{"cond_mse": 3.0, "uncond_mse": 2.0, "gap_mse": 0.5}]
-    assert mean_moments(seeds[:1]) == stored_moments(seeds[0]) == Moments(1, 0, 2)
-    np.testing.assert_allclose(mean_moments(seeds).matrix, [[2, 1.125], [1.125, 2]])
-    with pytest.raises(ValueError, match="no summaries"):
-        mean_moments([])
+    assert stored_moments(*seeds[:1]) == Moments(1, 0, 2)
+    np.testing.assert_allclose(stored_moments(*seeds).matrix, [[2, 1.125], [1.125, 2]])
+    with pytest.raises(ValueError, match="at least one"):
+        stored_moments()
 
 
 def test_stored_students_have_moments_that_share_out_their_errors():
@@ -129,7 +145,9 @@ def test_stored_students_have_moments_that_share_out_their_errors():
         for summary in [gap["overall"], *gap["per_timestep"].values()] if gap else []:
             m = stored_moments(summary)
             assert m.along((1, 1)) == pytest.approx(2 * summary["common_mse"], rel=1e-6), name
-            assert Form(1, -1, 1).mean(m) == pytest.approx(summary["gap_mse"], rel=1e-6), name
+            assert mean_under(Form(1, -1, 1), m) == pytest.approx(summary["gap_mse"], rel=1e-6), (
+                name
+            )
 
 
 def test_a_needle_beyond_the_yardstick_is_placed_along_the_blind_direction():
@@ -137,7 +155,8 @@ def test_a_needle_beyond_the_yardstick_is_placed_along_the_blind_direction():
     along = 0.5 * np.outer((0.6, 0.8), (0.6, 0.8))
     needle = Moments(base.cc + along[0, 0], along[0, 1], base.uu + along[1, 1])
     found = placement(needle, base, composite(4))
-    assert found["main"] == found["own"] == found["excess"] == pytest.approx(angle((3, 4)))
+    axes = [found[key] for key in ("main", "own", "excess")]
+    assert axes == pytest.approx([angle((3, 4))] * 3)
     assert found["soft"] == pytest.approx((0.5 + 0.02) / 0.02)
     assert found["stiff"] == pytest.approx(1)
     assert found["ratio"] == pytest.approx((0.52 / 0.02) ** 0.5)

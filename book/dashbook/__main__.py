@@ -2,8 +2,8 @@
 
 import click
 
+from dashbook.atlas import repair
 from dashbook.claims_cli import claims
-from dashbook.repair_cli import repair
 
 
 @click.group()

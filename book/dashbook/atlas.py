@@ -1,49 +1,82 @@
-r"""Where a student's gap is right and where the training looked: maps over timestep and class.
+r"""Where a student's gap is right, and its repair without training: it is rescaled at sampling.
 
-A *map* has a row for each of ``bins`` equal ranges of timesteps and a column for each class.  Two
-*profiles* over the ranges, say the teacher's gap energy :math:`E|gap_T|^2` and the importance that
-a weighting spends, are compared as shares p, q of their sums, by their overlap
+A *map* has a row for each of ``bins`` equal ranges of timesteps and a column for each class.  For
+the branches S of a student and T of its teacher on the same noisy images, with the gaps g and the
+error :math:`e_u = S_u - T_u` of the unconditional branch, least squares gives
 
-.. math:: o(p, q) = \sum_b \min(p_b, q_b) \in [0, 1],
+.. math:: a = \frac{E[g_S \cdot g_T]}{E|g_S|^2}, \qquad c = -\frac{E[g_S \cdot e_u]}{E|g_S|^2},
 
-which is 1 for equal shares; one minus it is the share that would have to move.
+over all timesteps or over each range of them, a(t) and c(t).
+
+* ``eps_u + w(t) a(t) gap``: the *gap repair*; ``a g_S`` is the multiple closest to ``g_T``.
+* ``eps_u + (w(t) a(t) + c(t)) gap``: the *output repair*; for every w, ``v = w a + c`` brings the
+  student's output ``S_u + v g_S`` closest to the teacher's ``T_u + w g_T``.
+
+With ``e_u = 0`` they agree (c = 0).  With ``e_c = 0``, c = 1 - a: the scale is ``1 + (w - 1) a``.
+Both only rename the dial: a repaired student is the same student under another guidance schedule.
+
+``python -m dashbook repair`` makes ``results/repair/digits.json``: coefficients are fitted on noisy
+*held-out* images, never on samples; samples are scored against the *training* images.  A student is
+measured again only when the weights that its entry depends on, or the settings, have changed.
 """
 
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from dashlib.metrics import NoisyPairs, Stats, summarise_by
+from dashbook import plots
+from dashlib import datasets, results
+from dashlib.checkpoints import CheckpointError, write_atomically
+from dashlib.guidance import Branches, GuidanceSchedule, Interval
+from dashlib.metrics import NoisyPairs, Stats, noisy_pairs, predict, summarise_by
+from dashlib.recipes import DIGITS, HEADLINE, ROWS, SEEDS, TABLE
+from dashlib.runs.experiments import GUIDANCE, SAMPLES, Clock, generate, score
+from dashlib.runs.workers import start_worker
+from dashlib.schedule import Schedule
 
 Map = dict[str, Tensor]
+Entry = dict[str, Any]
+T = 1000  # timesteps
+COMMAND = "python -m dashbook repair"
+BINS, PAIRS, FIT_SEED = 20, 10_000, 0
+SCALES = ("1.5", "4", "TAG")  # guidance that is repaired
+INTERVALS = {
+    f"w = {w}, {low} to {high}": Interval(w, low, high)
+    for low, high in ((0, 500), (200, 800))
+    for w in (2, 4)
+}
+# Kinds of repair: what is fitted, over all timesteps at once or over each of BINS ranges.
+KINDS = {"a": "a*", "a_t": "a*(t)", "ac": "a*, c*", "ac_t": "a*(t), c*(t)"}
+MAPPED = {  # metric: title, colours, limits of what is coloured
+    "rho": ("ρ (colour: its logarithm)", "RdBu_r", (-2, 2)),
+    "cos": ("cos", "viridis", (0, 1)),
+    "a_star": ("a*", "RdBu", (0, 2)),
+}
 
 
-def check_bins(bins: int, T: int) -> None:
-    """``ValueError`` unless T timesteps can be cut into so many equal ranges."""
-    if bins < 1 or T % bins:
-        raise ValueError(f"bins={bins} must divide the {T} timesteps")
-
-
-def gap_maps(stats: Stats, noisy: NoisyPairs, *, T: int, classes: int, bins: int = 10) -> Map:
+def gap_maps(stats: Stats, noisy: NoisyPairs, *, bins: int = 10, classes: int = 10) -> Map:
     """Every summary of :func:`dashlib.metrics.summarise` as a map, ``(bins, classes)``, float64.
 
     ``stats`` are those of :func:`dashlib.metrics.pair_stats` for the pairs ``noisy``; a cell
-    without pairs has ``n = 0`` and is nan otherwise.  ``ValueError`` unless ``bins`` divides T, or
-    for a label outside [0, ``classes``).
+    without pairs has ``n = 0`` and is nan otherwise.
     """
-    check_bins(bins, T)
-    if not 0 <= int(noisy.y.min()) <= int(noisy.y.max()) < classes:
-        raise ValueError(
-            f"labels {int(noisy.y.min())}..{int(noisy.y.max())}: not {classes} classes"
-        )
-    cells = summarise_by(stats, noisy.t // (T // bins) * classes + noisy.y)
-    maps = {
-        key: torch.full((bins * classes,), torch.nan).double() for key in next(iter(cells.values()))
-    }
-    maps["n"].zero_()
-    for cell, summary in cells.items():
-        for key, value in summary.items():
-            maps[key][cell] = value
-    return {key: values.reshape(bins, classes) for key, values in maps.items()}
+    cells = summarise_by(stats, noisy.t * bins // T * classes + noisy.y)
+    empty = dict.fromkeys(next(iter(cells.values())), math.nan) | {"n": 0}
+    rows = [cells.get(cell, empty) for cell in range(bins * classes)]
+    maps = {key: torch.tensor([row[key] for row in rows]).double() for key in empty}
+    return {key: values.view(bins, classes) for key, values in maps.items()}
 
 
 def shares(values: Tensor) -> tuple[float, float]:
@@ -59,19 +92,301 @@ def shares(values: Tensor) -> tuple[float, float]:
 def profile(values: Tensor, bins: int) -> Tensor:
     """Shares of the sum of ``values``, ``(T,)``, in equal ranges of timesteps: ``(bins,)``, sum 1.
 
-    ``ValueError`` unless ``bins`` divides T and the values are at least 0, not all of them 0.
+    ``ValueError`` unless the values are at least 0, not all of them 0.
     """
-    check_bins(bins, len(values))
     if (values < 0).any() or not values.sum() > 0:
         raise ValueError("a profile needs values of at least 0, and one above")
-    return values.double().reshape(bins, -1).sum(1) / values.double().sum()
+    return values.double().view(bins, -1).sum(1) / values.double().sum()
 
 
-def overlap(p: Tensor, q: Tensor) -> float:
-    """``sum min(p, q)`` of two profiles: 1 if they are equal, 0 if they share no range.
+def fit(
+    student: Branches, teacher: Branches, t: Tensor, *, bins: int = 1
+) -> dict[str, list[float]]:
+    """Least-squares a and c in ``bins`` equal ranges of the timesteps t, ``(B,)``, cleanest first.
 
-    ``ValueError`` for different numbers of ranges.
+    ``ValueError`` for a range where the student has no gap.
     """
-    if p.shape != q.shape:
-        raise ValueError(f"profiles of {len(p)} and {len(q)} ranges cannot be compared")
-    return torch.minimum(p, q).sum().item()
+    of = student.gap, teacher.gap, student.uncond - teacher.uncond
+    gap, target, e_u = (v.double().flatten(1) for v in of)
+    square, along, off = (
+        torch.zeros(bins).double().index_add(0, t * bins // T, (gap * v).sum(1))
+        for v in (gap, target, e_u)
+    )
+    if empty := (square == 0).nonzero().flatten().tolist():
+        raise ValueError(f"the student has no gap in timestep ranges {empty} of {bins}: use fewer")
+    return {"a": (along / square).tolist(), "c": (-off / square).tolist()}
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """``w(t) a(t) + c(t)``: any guidance schedule, with a and c for equal ranges of timesteps."""
+
+    schedule: GuidanceSchedule
+    a: Sequence[float]
+    c: Sequence[float] = (0.0,)
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Guidance scale at t."""
+        a, c = (torch.tensor(v, device=t.device)[t * len(v) // T] for v in (self.a, self.c))
+        return self.schedule(t) * a + c
+
+
+def config() -> Entry:
+    """What every entry of the report was made with; a change makes all of them stale."""
+    return {
+        "bins": BINS,
+        "pairs": PAIRS,
+        "fit_seed": FIT_SEED,
+        "fitted_on": "held-out images of the digits split",
+        "scored_against": "training images of the digits split",
+        "samples": SAMPLES,
+        "steps": 50,
+        "repaired": {label: repr(GUIDANCE[label]) for label in SCALES},
+        "intervals": {label: repr(w) for label, w in INTERVALS.items()},
+    }
+
+
+def path() -> Path:
+    """Where the report lies."""
+    return results.root() / "repair" / "digits.json"
+
+
+def students() -> list[str]:
+    """The students to repair: all seeds of the headline rows, one of every other stored row.
+
+    A network that takes w as an input has no gap to repair and is left out.
+    """
+    stored = set(results.names(DIGITS.name))
+    rows = [row for row in TABLE if not ROWS[row].unet.get("w_conditioned")]
+    others = [f"{DIGITS.name}/{row}-transfer-s{SEEDS[0]}" for row in rows]
+    named = [f"{DIGITS.name}/{row}-transfer-s{seed}" for seed in SEEDS for row in HEADLINE]
+    return [*named, *(name for name in others if name in stored)]
+
+
+def made_with(name: str) -> dict[str, str]:
+    """SHA-256 of the weights that an entry depends on: student, teacher, classifier."""
+    teacher = results.load(name).config["teacher"]
+    parts = {"student": name, "teacher": teacher, "classifier": DIGITS.classifier}
+    return {part: results.load(of).files["weights"]["sha256"] for part, of in parts.items()}
+
+
+def measure(name: str) -> Entry:
+    """Fit the repairs of one student and score its samples under every schedule."""
+    run, digests, clock = results.load(name), made_with(name), Clock()
+    noisy = noisy_pairs(datasets.load("digits").test, Schedule(), pairs=PAIRS, seed=FIT_SEED)
+    model, teacher = run.model(), results.load(run.config["teacher"]).model()
+    answers = predict(model, noisy), predict(teacher, noisy)
+    one, binned = (fit(*answers, noisy.t, bins=bins) for bins in (1, BINS))
+    fits = dict(zip(KINDS, ({"a": one["a"]}, {"a": binned["a"]}, one, binned), strict=True))
+    schedules: dict[str, dict[str, GuidanceSchedule]] = {
+        kind: {w: Repaired(GUIDANCE[w], **ac) for w in SCALES} for kind, ac in fits.items()
+    }
+    schedules["interval"] = {**INTERVALS}
+    scores = {
+        kind: {label: score(generate(model, w, SAMPLES)) for label, w in labelled.items()}
+        for kind, labelled in schedules.items()
+    }
+    clock.lap("repair")
+    return {
+        "seed": run.seed,
+        "made_with": digests,
+        "fit": {"one": one, "binned": binned},
+        "guidance": scores,
+        "seconds": clock.seconds["repair"],
+        "cpu_seconds": clock.cpu(),
+        "commit": results.commit(),
+        "hardware": results.hardware(),
+        "versions": results.versions(),
+    }
+
+
+def measured(names: Sequence[str], processes: int) -> Iterator[Entry]:
+    """Yield each student's entry, in order; from several processes of one thread each."""
+    if processes == 1:
+        yield from map(measure, names)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
+        yield from pool.map(measure, names)
+
+
+def read() -> dict[str, Entry]:
+    """The entries that are still right: same settings, same weights.  None without a report.
+
+    ``ValueError`` for a file that is not a report.
+    """
+    if not path().exists():
+        return {}
+    try:
+        report = json.loads(path().read_text())
+        entries, settings = report["entries"], report["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path()} is not a report of repairs ({error!r}): delete it and run `{COMMAND}`"
+        ) from error
+    known = [name for name in students() if name in entries and settings == config()]
+    return {name: entries[name] for name in known if entries[name]["made_with"] == made_with(name)}
+
+
+def write(entries: dict[str, Entry]) -> None:
+    """Write the report in one step, students in their order."""
+    ordered = {name: entries[name] for name in students() if name in entries}
+    text = json.dumps({"config": config(), "entries": ordered}, indent=1) + "\n"
+    write_atomically(path(), text.encode())
+
+
+def update(processes: int = 1) -> Iterator[tuple[str, int, int]]:
+    """Measure what is missing, storing each student as it is done: yields (name, done, total)."""
+    entries = read()
+    names = [name for name in students() if name not in entries]
+    write(entries)
+    for done, entry in enumerate(measured(names, processes)):
+        entries[names[done]] = entry
+        write(entries)
+        yield names[done], done + 1, len(names)
+
+
+def stored() -> dict[str, Entry]:
+    """The entries of all students; ``MissingRun`` if one is missing or made with other weights."""
+    entries = read()
+    if missing := [name for name in students() if name not in entries]:
+        raise results.MissingRun(
+            f"no repairs of {', '.join(missing)} with their present weights and settings in "
+            f"{path()}: make them with `{COMMAND}`"
+        )
+    return entries
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1), default=1, help="At a time (default: 1).")
+def repair(processes: int) -> None:
+    """Sample the stored digits students with rescaled gaps; writes results/repair/digits.json.
+
+    About a minute a student on one core.  Students whose weights have not changed since are kept,
+    so the command can be stopped and started again.
+    """
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    try:
+        for name, done, total in update(processes):
+            minutes = (time.perf_counter() - start) / 60
+            click.echo(f"[{done}/{total}] {minutes:5.1f} min  {name}")
+        entries = stored()
+    except (ValueError, results.MissingRun, CheckpointError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{len(entries)} students in {path()}")
+
+
+def runs(entries: Iterable[str]) -> dict[str, list[results.Run]]:
+    """The stored runs of a report's entries by row of the table, both in the report's order."""
+    found: dict[str, list[results.Run]] = {}
+    for name in entries:
+        row = name.removeprefix(f"{DIGITS.name}/").partition("-transfer-s")[0]
+        found.setdefault(row, []).append(results.load(name))
+    return found
+
+
+def scored(run: results.Run, entry: Entry) -> dict[tuple[str, str], Any]:
+    """Scores of a student under every setting, by kind and label; plain guidance is ``none``."""
+    labelled = {"none": run.metrics["guidance"], **entry["guidance"]}
+    return {(kind, label): score for kind, of in labelled.items() for label, score in of.items()}
+
+
+def _middles(bins: int) -> np.ndarray:
+    """The middle timestep of each of so many equal ranges."""
+    return (np.arange(bins) + 0.5) * T / bins
+
+
+def _legend_below(figure: Figure) -> None:
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+
+
+def heat_map(row: str, metric: str, maps: Mapping[str, Map]) -> Figure:
+    """A metric of ``maps[row]``, ``(bins, classes)``, with its numbers; the noisiest range on top.
+
+    The metrics are those of ``MAPPED``; rho is coloured by its logarithm to base 2.
+    """
+    (title, colors, (low, high)), values = MAPPED[metric], maps[row][metric].numpy()
+    figure, grid = plots.axes(size=(5.6, 4.2))
+    ax, (bins, classes) = grid[0, 0], values.shape
+    shade = np.log2(values) if metric == "rho" else values
+    image = ax.imshow(shade, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto")
+    light = image.cmap(image.norm(shade))[..., :3] @ (0.3, 0.6, 0.1)
+    for (i, k), value in np.ndenumerate(values):
+        ink = "black" if light[i, k] > 0.5 else "white"
+        number = ax.text(k, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
+        number.set_in_layout(False)  # it lies inside the axes, and measuring it costs time
+    ax.set(title=f"{plots.NAMES[row]}: {title}", xlabel="class", ylabel="first timestep")
+    ax.set_xticks(range(classes))
+    ax.set_yticks(range(bins), [f"{i * T // bins}" for i in range(bins)])
+    ax.grid(False)
+    return figure
+
+
+def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure:
+    """Profiles over timesteps, each ``(bins,)``: the gap energy as bars, importances as lines."""
+    figure, grid = plots.axes()
+    ax, at = grid[0, 0], _middles(len(energy))
+    style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
+    for (name, p), shade in zip(spent.items(), plots.CYCLE, strict=False):
+        ax.plot(at, p.tolist(), label=name, color=shade)
+    ax.bar(at, energy.tolist(), label="the teacher's gap energy", **style)
+    ax.set(xlabel="timestep t", ylabel="share")
+    ax.legend(frameon=False)
+    return figure
+
+
+def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 4) -> Figure:
+    """A titled panel a repair: the guidance scale of each row in every range of timesteps.
+
+    ``given[title][row]`` has a scale a range.  Dashed: the scale w that was asked for.
+    """
+    figure, grid = plots.axes(1, len(given), size=(7.6, 3.8))
+    for ax, (title, rows) in zip(grid[0], given.items(), strict=True):
+        for row, scales in rows.items():
+            ax.plot(_middles(len(scales)), scales, label=plots.NAMES[row], color=plots.color(row))
+        ax.axhline(w, color="black", lw=1, ls="--")
+        ax.sharey(grid[0, 0])
+        ax.set(title=title, xlabel="timestep t", ylim=(0, 1.15 * w))
+    _legend_below(figure)
+    return figure
+
+
+def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figure:
+    """A panel a guidance scale: each row's Frechet distance (log) under every remedy.
+
+    ``found[row, scale][remedy]`` has a distance a training seed; drawn: their mean and range.
+    """
+    rows, scales = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
+    figure, grid = plots.axes(1, len(scales), size=(9.6, 4.4))
+    names = list(found[rows[0], scales[0]])
+    for ax, scale in zip(grid[0], scales, strict=True):
+        for i, row in enumerate(rows):
+            seeds = np.array([*found[row, scale].values()])
+            at, mean = np.arange(len(names)) + (i - len(rows) // 2) * 0.08, seeds.mean(1)
+            bars = abs(np.array([seeds.min(1), seeds.max(1)]) - mean)
+            style = {"color": plots.color(row), "fmt": "o-", "lw": 1, "ms": 5, "elinewidth": 2}
+            ax.errorbar(at, mean, bars, label=plots.NAMES[row], **style)
+        ax.set(yscale="log", title=scale if scale == "TAG" else f"w = {scale}")
+        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
+        ax.sharey(grid[0, 0])
+    grid[0, 0].set_ylabel("Fréchet distance")
+    _legend_below(figure)
+    return figure
+
+
+def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> Figure:
+    """Class accuracy against Frechet distance (log): a line for each row's dial, dots for the rest.
+
+    Both hold points ``(n, 2)`` of distance and accuracy by row.
+    """
+    figure, grid = plots.axes(size=(7.0, 4.4))
+    ax = grid[0, 0]
+    for row, sweep in sweeps.items():
+        ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
+        ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
+    ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
+    ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
+    figure.legend(loc="outside lower center", ncols=len(sweeps), frameon=False)
+    return figure

@@ -1,4 +1,4 @@
-r"""The plane of branch errors (e_c, e_u): what each objective sees of it.
+r"""The plane of branch errors (e_c, e_u): what each objective sees of it, and where students lie.
 
 With ``e_c = S_cond - T_cond`` and ``e_u = S_uncond - T_uncond`` for the same noisy image, an
 objective on outputs is, for every element of the image, a quadratic form
@@ -16,39 +16,37 @@ objective on outputs is, for every element of the image, a quadratic form
 ``scratch``
 ======================= ================================= ======================================
 
-Three of the objectives have their minimum elsewhere than at e = 0, so that Q is their curvature and
-not their value: the anchor adds its factor to Q_cc and draws e_c towards ``eps - T_cond``, dropout
-draws e_u towards ``gap_T``, scratch draws both errors towards the noise.  ``fitnets`` sees
-``cond_only`` of the outputs (its features are not outputs); ``single_head`` has no branches.
+Where the minimum is elsewhere than at e = 0, Q is the curvature: the anchor adds its factor to Q_cc
+and draws e_c towards ``eps - T_cond``, dropout draws e_u towards ``gap_T``, scratch draws both
+towards the noise.  ``fitnets`` sees ``cond_only`` of the outputs (its features are not outputs).
 
-The mean loss of errors with second moments ``M = E e e^T`` is ``tr(Q M)``; ``dashbook.residuals``
-measures M.  Units: those of eps, whose elements have variance 1.
+A student is the second moments ``M = E e e^T`` of its errors over all elements of all images, in
+units of eps, whose elements have variance 1.  The mean loss is ``tr(Q M)``; with ``Q =
+composite(w)`` that is the guided error at w.  The errors' common part m and difference d share out
+the whole, ``|e_c|^2 + |e_u|^2 = 2 |m|^2 + |d|^2 / 2``: ``M.along((1, 1))``, ``M.along((1, -1))``.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from dashbook import plots
+from dashbook.tables import DASHES, markdown
+from dashlib import losses
 from dashlib.baselines.fitnets import FitNets
-from dashlib.guidance import GuidanceSchedule
-from dashlib.losses import (
-    Composite,
-    CondOnly,
-    CondOnlyDropout,
-    Dash,
-    DashSampled,
-    GapMatch,
-    MultiW,
-    Objective,
-    Scratch,
-)
+from dashlib.guidance import Branches, GuidanceSchedule
+from dashlib.results import Run
 
-Lines = list[np.ndarray]
 NEGLIGIBLE = 1e-12  # an eigenvalue smaller than this part of the other is zero
+TURN = np.linspace(0, 2 * math.pi, 121)[:, None]
+DASHED: dict[str, Any] = {"color": "black", "ls": "--", "lw": 1}
 
 
 def unit(direction: Any) -> np.ndarray:
@@ -73,18 +71,11 @@ def angle(direction: Any) -> float:
 
 @dataclass(frozen=True)
 class Symmetric:
-    """A symmetric 2x2 matrix ``[[cc, cu], [cu, uu]]`` over (e_c, e_u).
-
-    ``ValueError`` for entries that are not finite.
-    """
+    """A symmetric 2x2 matrix ``[[cc, cu], [cu, uu]]`` over (e_c, e_u)."""
 
     cc: float
     cu: float
     uu: float
-
-    def __post_init__(self) -> None:
-        if not all(math.isfinite(v) for v in (self.cc, self.cu, self.uu)):
-            raise ValueError(f"{self}: entries must be finite numbers")
 
     @property
     def matrix(self) -> np.ndarray:
@@ -94,19 +85,22 @@ class Symmetric:
     @property
     def eigenvalues(self) -> tuple[float, float]:
         """Ascending.  One that rounding alone keeps from 0 is 0."""
-        middle = (self.cc + self.uu) / 2
-        half = math.hypot((self.cc - self.uu) / 2, self.cu)
-        far = middle + math.copysign(half, middle)
-        near = (self.cc * self.uu - self.cu**2) / far if far else 0.0
-        low, high = sorted((near if abs(near) > NEGLIGIBLE * abs(far) else 0.0, far))
+        middle, half = (self.cc + self.uu) / 2, math.hypot((self.cc - self.uu) / 2, self.cu)
+        values = np.array([middle - half, middle + half])
+        low, high = np.where(abs(values) < NEGLIGIBLE * abs(values).max(), 0.0, values).tolist()
         return low, high
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Unit eigenvectors in the order of the eigenvalues; if these are equal, e_u then e_c."""
-        turn = math.atan2(2 * self.cu, self.cc - self.uu) / 2
-        high = unit((math.cos(turn), math.sin(turn)))
-        return unit((-high[1], high[0])), high
+        """Unit eigenvectors in the order of the eigenvalues."""
+        low, high = np.linalg.eigh(self.matrix).eigenvectors.T
+        return unit(low), unit(high)
+
+    @property
+    def condition(self) -> float:
+        """Largest over smallest eigenvalue: 1 for a circle, infinite for a blind direction."""
+        low, high = self.eigenvalues
+        return high / low if low > 0 else math.inf
 
     def along(self, direction: Any) -> float:
         """``n^T A n`` for the unit vector n of a direction ``(e_c, e_u)``."""
@@ -125,53 +119,55 @@ class Form(Symmetric):
     """
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         low, high = self.eigenvalues
-        if low < 0 or high <= 0:
+        if not (low >= 0 and high > 0):
             raise ValueError(f"{self}: eigenvalues {low:g}, {high:g}; none below 0, one above")
-
-    @property
-    def condition(self) -> float:
-        """Largest over smallest eigenvalue: 1 for a circle, infinite for a blind direction."""
-        soft, stiff = self.eigenvalues
-        return stiff / soft if soft > 0 else math.inf
-
-    @property
-    def soft(self) -> np.ndarray:
-        """The direction in which the loss rises least: unit vector ``(e_c, e_u)``."""
-        return self.axes[0]
 
     @property
     def null(self) -> np.ndarray | None:
         """The direction that costs nothing, or ``None`` if there is none."""
-        return self.soft if self.eigenvalues[0] == 0 else None
+        return self.axes[0] if self.eigenvalues[0] == 0 else None
 
-    def value(self, e_c: Any, e_u: Any) -> Any:
-        """``e^T Q e`` of numbers, arrays or tensors of errors."""
-        return self.cc * e_c**2 + 2 * self.cu * e_c * e_u + self.uu * e_u**2
-
-    def mean(self, moments: Symmetric) -> float:
-        """``tr(Q M)``: the mean loss of errors with these second moments."""
-        return float((self.matrix * moments.matrix).sum())
-
-    def level_set(self, level: float = 1.0, *, reach: float = 2.0, points: int = 121) -> Lines:
-        """Where ``e^T Q e = level``, as lines to draw, each of shape ``(points, 2)``.
+    def level_set(self, level: float = 1.0, *, reach: float = 2.0) -> list[np.ndarray]:
+        """Where ``e^T Q e = level > 0``, as lines to draw, each of shape ``(121, 2)``.
 
         One closed ellipse; or, with a blind direction, the two lines along it, drawn for ``reach``
-        to each side.  ``ValueError`` unless level and reach are positive and points at least 2.
+        to each side.
         """
-        if not (0 < level < math.inf and 0 < reach < math.inf and points >= 2):
-            raise ValueError(
-                f"level={level}, reach={reach}, points={points}: level and reach must be positive, "
-                "points at least 2"
-            )
         (low, high), (soft, stiff) = self.eigenvalues, self.axes
         across = math.sqrt(level / high) * stiff
         if low == 0:
-            line = np.linspace(-reach, reach, points)[:, None] * soft
+            line = np.linspace(-reach, reach, len(TURN))[:, None] * soft
             return [across + line, line - across]
-        turn = np.linspace(0, 2 * math.pi, points)[:, None]
-        return [np.cos(turn) * across + np.sin(turn) * math.sqrt(level / low) * soft]
+        return [np.cos(TURN) * across + np.sin(TURN) * math.sqrt(level / low) * soft]
+
+
+@dataclass(frozen=True)
+class Moments(Symmetric):
+    """Second moments of errors an element: ``cc = E e_c^2``, ``cu = E e_c e_u``, ``uu = E e_u^2``.
+
+    ``ValueError`` unless they can be moments (no direction with a negative mean square).
+    """
+
+    def __post_init__(self) -> None:
+        low, high = self.eigenvalues
+        if not low >= -1e-9 * abs(high):
+            raise ValueError(f"{self}: a mean square would be negative in some direction")
+
+    @property
+    def best_w(self) -> float:
+        """The scale with the smallest guided error; ``nan`` if all errors are alike.
+
+        ``w = (uu - cu) / (cc - 2 cu + uu)``; for one residual ``e_u / (e_u - e_c)``, error 0.
+        """
+        gap = self.cc - 2 * self.cu + self.uu
+        return (self.uu - self.cu) / gap if gap > 0 else math.nan
+
+    def ellipse(self) -> np.ndarray:
+        """The ellipse whose half axes are root mean squares along the axes, ``(121, 2)``."""
+        short, long = np.sqrt(np.maximum(self.eigenvalues, 0))
+        minor, major = self.axes
+        return np.cos(TURN) * long * major + np.sin(TURN) * short * minor
 
 
 def averaged(w: float, w_squared: float) -> Form:
@@ -188,12 +184,7 @@ def composite(w: float) -> Form:
 
 
 def multi_w(low: float, high: float) -> Form:
-    """The same in the mean over ``w ~ U[low, high]``: ``Var(w) = (high - low)^2 / 12``.
-
-    ``ValueError`` for bounds the wrong way round.
-    """
-    if not low <= high:
-        raise ValueError(f"w ~ U[{low}, {high}]: low must not exceed high")
+    """The same in the mean over ``w ~ U[low, high]``: ``Var(w) = (high - low)^2 / 12``."""
     mean = (low + high) / 2
     return averaged(mean, mean**2 + (high - low) ** 2 / 12)
 
@@ -205,48 +196,230 @@ def scheduled(schedule: GuidanceSchedule, t: Tensor, weights: Tensor | None = No
     meaning.  The form of errors that do not depend on t: at any one timestep the objective is
     :func:`composite` at w(t), which is blind to one direction.
     """
-    w = schedule(t).double()
-    p = torch.ones_like(w) if weights is None else weights.double()
-    if p.shape != w.shape or not p.sum() > 0:
-        raise ValueError(f"{tuple(p.shape)} weights for {tuple(w.shape)} timesteps, sum {p.sum()}")
-    p = p / p.sum()
-    return averaged((p * w).sum().item(), (p * w * w).sum().item())
+    w = schedule(t).double().numpy()
+    return averaged(*(np.average(v, weights=weights).item() for v in (w, w * w)))
 
 
-def form_of(objective: Objective, *, label_dropout: float = 0.1) -> Form:
+def form_of(objective: losses.Objective, *, label_dropout: float = 0.1) -> Form:
     """The form Q of a training objective, half the Hessian of its mean loss an element.
 
     ``label_dropout``: how often the label of ``cond_only_dropout`` and ``scratch`` is dropped.
     ``ValueError`` for an objective without branches (``single_head``) and one that sees no error.
     """
     match objective:
-        case CondOnly() | FitNets():
+        case losses.CondOnly() | FitNets():
             return Form(1, 0, 0)
-        case CondOnlyDropout() | Scratch():
+        case losses.CondOnlyDropout() | losses.Scratch():
             return Form(1 - label_dropout, 0, label_dropout)
-        case Composite():
+        case losses.Composite():
             return composite(objective.w)
-        case MultiW():
+        case losses.MultiW():
             return multi_w(objective.low, objective.high)
-        case DashSampled():
+        case losses.DashSampled():
             return Form(1 - objective.p, 0, objective.p)
-        case GapMatch():
+        case losses.GapMatch():
             return Form(1 + objective.imitation, -1, 1)
-        case Dash():
+        case losses.Dash():
             return Form(objective.imitation + objective.anchor, 0, objective.unconditional)
     raise ValueError(f"{objective}: not a function of two branch errors, so it has no form")
 
 
-def centred(objective: Objective) -> bool:
+def centred(objective: losses.Objective) -> bool:
     """Whether the loss is the form itself, least where the student equals the teacher.
 
     Not so where the target is another than the teacher's answer for the same branch: the noise
     (``scratch``, the anchor of ``dash``) or, for a dropped label, the other branch.
     """
-    anchored = isinstance(objective, Dash) and objective.anchor != 0
-    return not (anchored or isinstance(objective, (Scratch, CondOnlyDropout)))
+    anchored = isinstance(objective, losses.Dash) and objective.anchor != 0
+    return not (anchored or isinstance(objective, (losses.Scratch, losses.CondOnlyDropout)))
 
 
 def guided_error(e_c: Any, e_u: Any, w: Any) -> Any:
     """``S_w - T_w = w e_c + (1 - w) e_u``, of numbers, arrays or tensors."""
     return w * e_c + (1 - w) * e_u
+
+
+def errors(student: Branches, teacher: Branches) -> Branches:
+    """The pair ``(e_c, e_u)``, each ``(B, C, H, W)``; its ``gap`` is the error of the gap."""
+    return Branches(student.cond - teacher.cond, student.uncond - teacher.uncond)
+
+
+def moments(of: Branches) -> Moments:
+    """Second moments of :func:`errors`, in the mean over all elements of all images."""
+    e_c, e_u = of.cond.double(), of.uncond.double()
+    return Moments(*((a * b).mean().item() for a, b in ((e_c, e_c), (e_c, e_u), (e_u, e_u))))
+
+
+def stored_moments(*summaries: Mapping[str, float]) -> Moments:
+    """The same from stored gap reports, e.g. those of a row's training seeds, which count alike.
+
+    ``run.metrics["gap"]["overall"]`` or one of its bins holds ``cond_mse``, ``uncond_mse`` and
+    ``gap_mse = E |e_c - e_u|^2``, and ``2 e_c e_u = e_c^2 + e_u^2 - (e_c - e_u)^2``.
+    ``KeyError`` for a summary without one of them, ``ValueError`` for none.
+    """
+    keys = ("cond_mse", "uncond_mse", "gap_mse")
+    cc, uu, gap = (fmean(summary[key] for summary in summaries) for key in keys)
+    return Moments(cc, (cc + uu - gap) / 2, uu)
+
+
+def overall(runs: Sequence[Run]) -> Moments:
+    """Second moments of the branch errors over all timesteps, in the mean over runs."""
+    return stored_moments(*(run.metrics["gap"]["overall"] for run in runs))
+
+
+def placement(m: Moments, base: Moments, form: Form) -> dict[str, float]:
+    """Where errors m lie, beside those of a yardstick and in the axes of an objective's form.
+
+    ``main``: degrees of the long axis (:func:`angle`); ``ratio``: root mean square along it over
+    that across; ``own``: degrees of the form's softest direction, nan for a form that is nearly
+    round; ``soft``, ``stiff``: mean squares along and across that direction over the yardstick's;
+    ``excess``: degrees in which m exceeds the yardstick most, nan if nowhere; ``w``: the scale with
+    the smallest guided error.
+    """
+    more, (soft, stiff) = m - base, form.axes
+    return {
+        "main": angle(m.axes[1]),
+        "ratio": math.sqrt(m.condition),
+        "own": angle(soft) if form.condition > 1.2 else math.nan,
+        "soft": m.along(soft) / base.along(soft),
+        "stiff": m.along(stiff) / base.along(stiff),
+        "excess": angle(more.axes[1]) if more.eigenvalues[1] > 0 else math.nan,
+        "w": m.best_w,
+    }
+
+
+def _condition(form: Form) -> list[str]:
+    """The condition number and the direction of the lower eigenvalue."""
+    kappa = f"{form.condition:.4g}" if form.null is None else "∞"
+    e_c, e_u = form.axes[0]
+    return [kappa, f"({e_c:.3f}, {e_u:.3f})" if form.condition > 1 else "none"]
+
+
+def objectives(trained: Mapping[str, losses.Objective]) -> str:
+    """The form of each row's objective, its eigenvalues, and whether it is least at the teacher."""
+    lines = []
+    for row, objective in trained.items():
+        form = form_of(objective)
+        cells = [f"{v:.4g}" for v in (form.cc, form.cu, form.uu, *form.eigenvalues)]
+        least = "teacher" if centred(objective) else "elsewhere"
+        lines.append([plots.NAMES[row], *cells, *_condition(form), least])
+    header = ["$Q_{cc}$", "$Q_{cu}$", "$Q_{uu}$", "low", "high", "κ", "softest", "minimum"]
+    return markdown(["objective", *header], lines)
+
+
+def averages(forms: Mapping[str, Form]) -> str:
+    """Forms of guided errors in the mean over scales: trace, variance of the scale, condition."""
+    lines = []
+    for name, form in forms.items():
+        trace, variance = form.cc + form.uu, abs(np.linalg.det(form.matrix))
+        lines.append([name, f"{trace:.3f}", f"{variance:.4f}", *_condition(form)])
+    return markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines)
+
+
+def students(runs: Mapping[str, Sequence[Run]], placed: Mapping[str, Mapping[str, float]]) -> str:
+    """How large each row's errors are, and where they lie (its :func:`placement`; nan: a dash)."""
+    shown = {"main": "{:.0f}°", "ratio": "{:.1f}", "own": "{:.0f}°", "soft": "{:.2f}"}
+    shown |= {"stiff": "{:.2f}", "excess": "{:.0f}°", "w": "{:.1f}"}
+    lines = []
+    for row, seeds in runs.items():
+        m, at = overall(seeds), placed[row]
+        sizes = [f"{math.sqrt(v):.3f}" for v in (m.cc, m.uu)]
+        cells = [DASHES if math.isnan(at[k]) else text.format(at[k]) for k, text in shown.items()]
+        lines.append([plots.NAMES[row], str(len(seeds)), *sizes, *cells])
+    header = ["student", "seeds", "r.m.s. $e_c$", "r.m.s. $e_u$", "main axis", "long : short"]
+    header += ["soft", "along ÷ DASH", "across ÷ DASH", "excess", "best w"]
+    return markdown(header, lines)
+
+
+def _label_below(figure: Figure, ax: Axes, columns: int) -> None:
+    style: dict[str, Any] = {"ncols": columns, "frameon": False, "fontsize": 9}
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", **style)
+
+
+def _square(ax: Axes, half: float) -> None:
+    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
+
+
+def level_sets(forms: Mapping[str, tuple[str, Form]], thick: str = "") -> Figure:
+    """Where each objective costs one: ``forms[name] = (row, form)``; the row gives the colour.
+
+    Blind forms are pairs of lines, the others ellipses; ``thick`` is a name to draw thicker.
+    """
+    figure, grid = plots.axes(size=(5.0, 4.4))
+    ax = grid[0, 0]
+    for name, (row, form) in forms.items():
+        width = 3 if name == thick else 2
+        for line, label in zip(form.level_set(1.0, reach=6), (name, None), strict=False):
+            ax.plot(*line.T, label=label, color=plots.color(row), lw=width)
+    _square(ax, 3)
+    _label_below(figure, ax, 2)
+    return figure
+
+
+def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
+    """The share of a squared error that gradient descent on each objective leaves (log scale).
+
+    ``left[row]``, shape ``(steps,)``, begins before the first step; ``dashed`` is a row to draw
+    dashed, as it lies on another.
+    """
+    figure, grid = plots.axes()
+    ax = grid[0, 0]
+    for row, shares in left.items():
+        style = {"ls": "--" if row == dashed else "-", "color": plots.color(row)}
+        ax.plot(np.maximum(shares, 1e-6), label=plots.NAMES[row], **style)
+    ax.set(xlabel="step", ylabel="share of the squared error left", yscale="log")
+    ax.set(ylim=(2e-4, 1.5), xlim=(-5, max(map(len, left.values())) - 1))
+    ax.legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
+    return figure
+
+
+def implied_errors(residuals: Mapping[str, np.ndarray], w: float, ws: np.ndarray) -> Figure:
+    """Residuals ``(e_c, e_u)`` in the plane, and the guided error of each over the scales ws.
+
+    Between the dashed lines of the plane, the guided error at w is below a half.
+    """
+    figure, grid = plots.axes(1, 2, size=(7.4, 3.7))
+    plane, error = grid[0]
+    for line in composite(w).level_set(0.25, reach=4):
+        plane.plot(*line.T, **DASHED)
+    for (name, (e_c, e_u)), shade in zip(residuals.items(), plots.CYCLE, strict=False):
+        plane.plot((0, e_c), (0, e_u), "o-", color=shade, markevery=[1])
+        error.plot(ws, np.abs(guided_error(e_c, e_u, ws)), color=shade, label=name)
+        error.plot(w, np.abs(guided_error(e_c, e_u, w)), "o", color=shade, ms=8)
+    plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
+    error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
+    _label_below(figure, error, 5)
+    return figure
+
+
+def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None]) -> Figure:
+    """A panel a row: every tenth pixel's errors, their ellipse at two root mean squares, the null.
+
+    ``nulls[row]`` is the blind direction of the row's objective, or None.
+    """
+    figure, grid = plots.axes(1, len(errors), size=(8.4, 3.3))
+    for ax, (row, cloud) in zip(grid[0], errors.items(), strict=True):
+        pixels = (of.flatten()[::10] for of in (cloud.cond, cloud.uncond))
+        ax.plot(*pixels, ".", ms=1.5, color="#aaaaaa")
+        ax.plot(*(2 * moments(cloud).ellipse()).T, color=plots.color(row))
+        if (null := nulls[row]) is not None:
+            ax.axline((0, 0), tuple(null), **DASHED)
+        _square(ax, 2.5)
+        ax.set(ylabel="", title=plots.NAMES[row])
+    grid[0, 0].set_ylabel("$e_u$")
+    return figure
+
+
+def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limits: Sequence[float]) -> Figure:
+    """The ellipses of several students in one plane, a panel for each limit of the axes.
+
+    Dashed: a null direction for comparison.
+    """
+    figure, grid = plots.axes(1, len(limits), size=(7.4, 4.2))
+    for ax, limit in zip(grid[0], limits, strict=True):
+        ax.axline((0, 0), tuple(null), **DASHED)
+        for row, m in rows.items():
+            ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
+        _square(ax, limit)
+    _label_below(figure, grid[0, 0], 3)
+    return figure

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from dashbook import cifar10, plots, repair_report, tables
+from dashbook import atlas, cifar10, plots, tables
 from dashlib import results
 from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import pool, scoring
@@ -48,7 +48,7 @@ def campaign(part: str) -> str:
 def timings() -> str:
     """Say what the stored runs cost, and how long each part of them last took."""
     runs = [results.load(name) for name in results.names()]
-    repaired = repair_report.stored().values()
+    repaired = atlas.stored().values()
     repairs = sum(entry["cpu_seconds"] for entry in repaired) / 60
     alone = sum(results.load("digits/fitnets-transfer-s1").seconds.values()) / 60
     lines = []

@@ -2,5 +2,5 @@
 
 Nothing here trains, samples or reads files, as in :mod:`dashbook.plots`, which has what several
 chapters draw.  A module a chapter: `teacher`, `collapse`, `dual_branch`, `tirt`, `microscope`,
-`paper_scale`, `playground`, `plane` (loss geometry), `atlas`, `claims` (the ledger).
+`paper_scale`, `claims` (the ledger).
 """
