@@ -17,7 +17,8 @@ from dashlib import results
 from dashlib.classifier import Classifier
 from dashlib.guidance import TAG, Branches, Constant, Guided, Interval, Linear
 from dashlib.metrics import pair_stats, summarise
-from dashlib.runs import experiments
+from dashlib.recipes import DIGITS
+from dashlib.runs import pool, scoring
 from dashlib.sampling import sample
 from dashlib.unet import UNet
 
@@ -169,11 +170,11 @@ def lab(tiny, run_folder, monkeypatch):
     """A stored classifier, teacher and two tiny students; few samples, few steps, a quick score."""
     monkeypatch.setattr(atlas, "SEEDS", (0,))
     monkeypatch.setattr(atlas, "HEADLINE", HEADLINE)
-    monkeypatch.setattr(atlas, "score", quick_score)
+    monkeypatch.setattr(atlas, "scores_of", quick_score)
     monkeypatch.setattr(atlas, "SAMPLES", 20)
     monkeypatch.setattr(atlas, "PAIRS", 200)
-    monkeypatch.setattr(experiments, "sample", lambda *args, **kw: sample(*args, steps=2, **kw))
-    store(experiments.CLASSIFIER, Classifier())
+    monkeypatch.setattr(scoring, "sample", lambda *args, **kw: sample(*args, steps=2, **kw))
+    store(DIGITS.classifier, Classifier())
     store(TEACHER, UNet(tiny), unet=asdict(tiny), teacher=None)
     for seed, row in enumerate(HEADLINE):
         store_student(f"digits/{row}-transfer-s0", tiny, seed)
@@ -202,11 +203,11 @@ def test_the_report_holds_every_student_kind_and_label(lab):
 def test_its_scores_are_those_of_the_schedule_that_it_names(lab):
     entry, model = atlas.measure(STUDENT), results.load(STUDENT).model()
     a = entry["fit"]["one"]["a"][0]
-    again = quick_score(experiments.generate(model, Constant(4 * a), 20))
+    again = quick_score(scoring.samples_of(model, Constant(4 * a), 20))
     assert entry["guidance"]["a"]["4"]["frechet"] == pytest.approx(again["frechet"], rel=1e-4)
     interval = atlas.INTERVALS["w = 4, 200 to 800"]
     assert interval == Interval(4, 200, 800)
-    again = quick_score(experiments.generate(model, interval, 20))
+    again = quick_score(scoring.samples_of(model, interval, 20))
     assert entry["guidance"]["interval"]["w = 4, 200 to 800"] == again
 
 
@@ -307,7 +308,7 @@ def test_the_command_line_reports_damaged_weights(lab):
 
 def test_several_processes_hand_back_every_entry(lab, monkeypatch):
     """The pool itself, with a stand-in for the minute of sampling."""
-    monkeypatch.setattr(atlas, "ProcessPoolExecutor", lambda n, **_: ThreadPoolExecutor(n))
+    monkeypatch.setattr(pool, "processes", ThreadPoolExecutor)
     monkeypatch.setattr(atlas, "measure", lambda name: {"of": name})
     for processes in (1, 2):
         assert [*atlas.measured("abc", processes)] == [{"of": name} for name in "abc"]

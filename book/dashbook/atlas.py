@@ -24,9 +24,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +39,10 @@ from dashlib import datasets, results
 from dashlib.checkpoints import CheckpointError, write_atomically
 from dashlib.guidance import Branches, GuidanceSchedule, Interval
 from dashlib.metrics import NoisyPairs, Stats, noisy_pairs, predict, summarise_by
-from dashlib.recipes import DIGITS, HEADLINE, ROWS, SEEDS, TABLE
-from dashlib.runs.experiments import GUIDANCE, SAMPLES, Clock, generate, score
-from dashlib.runs.workers import start_worker
+from dashlib.recipes import DIGITS, GUIDANCE, HEADLINE, ROWS, SEEDS, TABLE
+from dashlib.runs import pool
+from dashlib.runs.making import Clock
+from dashlib.runs.scoring import SAMPLES, samples_of, scores_of
 from dashlib.schedule import Schedule
 
 Map = dict[str, Tensor]
@@ -157,7 +156,7 @@ def students() -> list[str]:
     A network that takes w as an input has no gap to repair and is left out.
     """
     stored = set(results.names(DIGITS.name))
-    rows = [row for row in TABLE if not ROWS[row].unet.get("w_conditioned")]
+    rows = [row for row in TABLE if not ROWS[row].unet.w_conditioned]
     others = [f"{DIGITS.name}/{row}-transfer-s{SEEDS[0]}" for row in rows]
     named = [f"{DIGITS.name}/{row}-transfer-s{seed}" for seed in SEEDS for row in HEADLINE]
     return [*named, *(name for name in others if name in stored)]
@@ -183,7 +182,7 @@ def measure(name: str) -> Entry:
     }
     schedules["interval"] = {**INTERVALS}
     scores = {
-        kind: {label: score(generate(model, w, SAMPLES)) for label, w in labelled.items()}
+        kind: {label: scores_of(samples_of(model, w, SAMPLES)) for label, w in labelled.items()}
         for kind, labelled in schedules.items()
     }
     clock.lap("repair")
@@ -194,9 +193,7 @@ def measure(name: str) -> Entry:
         "guidance": scores,
         "seconds": clock.seconds["repair"],
         "cpu_seconds": clock.cpu(),
-        "commit": results.commit(),
-        "hardware": results.hardware(),
-        "versions": results.versions(),
+        **results.provenance(),
     }
 
 
@@ -205,9 +202,8 @@ def measured(names: Sequence[str], processes: int) -> Iterator[Entry]:
     if processes == 1:
         yield from map(measure, names)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
-        yield from pool.map(measure, names)
+    with pool.processes(processes) as workers:
+        yield from workers.map(measure, names)
 
 
 def read() -> dict[str, Entry]:
