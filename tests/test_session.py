@@ -57,7 +57,7 @@ def log(folder):
 
 def last_state(folder):
     kept = checkpointing.Checkpoints(folder / "checkpoints")
-    return checkpointing.read(kept.newest())
+    return checkpointing.read_checkpoint(kept.newest())
 
 
 def same(a, b):
@@ -135,11 +135,11 @@ def test_sigterm_saves_and_exits_with_a_code_of_its_own(straight, tmp_path):
 def test_a_damaged_newest_checkpoint_falls_back_to_the_former(straight, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(straight, folder)
-    newest = folder / "checkpoints/step-000000040/state.pt"
+    (newest,) = (folder / "checkpoints").glob("step-000000040-*")
     newest.write_bytes(newest.read_bytes()[:1000])
     output = ok(*LONG, "--out", folder)
     assert "warning" in output
-    assert "step-000000040 is damaged" in output
+    assert f"{newest} is damaged" in output
     assert "resumed" in output
     assert "step 36 of 40" in output
     check_same_as(straight, folder)
@@ -157,12 +157,12 @@ def test_stopping_after_some_steps_and_resuming_by_path(straight, tmp_path):
     output = ok(*LONG, "--out", folder, "--stop-after", "14", "--keep", "2")
     assert "stopped: saved step 14 of 40" in output
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert kept == ["step-000000012", "step-000000014"]
+    assert [name[:15] for name in kept] == ["step-000000012-", "step-000000014-"]
     ok(*LONG, "--out", other, "--resume", folder / "checkpoints" / kept[0])
     assert same(last_state(other), last_state(straight))
     assert log(other) == log(straight)[12:]
     message = refused(*LONG, "--out", folder, "--resume", folder / "checkpoints" / kept[0])
-    assert "step-000000014, which is newer" in message
+    assert f"{kept[1]}, which is newer" in message
     assert "choose another --out" in refused(*LONG, "--out", folder, "--resume", "never")
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dashlib.data import Stream, with_teacher
 from dashlib.losses import OBJECTIVES, make_objective
-from dashlib.scale.checkpointing import Checkpoints, read
+from dashlib.scale.checkpointing import Checkpoints, read_checkpoint
 from dashlib.training import EMA, TrainConfig, Trainer
 from dashlib.unet import UNet
 from dashlib.weighting import make_weighting
@@ -197,7 +197,7 @@ def test_training_uses_dropout_and_leaves_the_model_in_training_mode(make, make_
 def through_a_file(trainer, stream, tmp_path):
     """Return what comes back from a checkpoint of a training."""
     kept = Checkpoints(tmp_path / "checkpoints")
-    return read(kept.save(trainer.step, trainer.state(stream)))
+    return read_checkpoint(kept.save(trainer.step, trainer.state(stream)))
 
 
 def test_a_resumed_run_is_the_run_itself(make, make_stream, tmp_path):

@@ -207,8 +207,10 @@ class Session:
 
     def _save(self) -> None:
         """Write a checkpoint of all processes' states; the main process does."""
-        state, step = self.trainer.state(self.stream), self.trainer.step
-        self.last = self.saved.save(step, state) if self.main else self.saved.path(step)
+        state = self.trainer.state(self.stream)
+        self.last = self.saved.folder
+        if self.main:
+            self.last = self.saved.save(self.trainer.step, state)
 
     def _resume(self) -> None:
         """Go on from the checkpoint that the job asks for, which the main process chooses."""
@@ -217,7 +219,7 @@ class Session:
         (path,) = broadcast_object_list([self._chosen() if self.main else None])
         if path is None:
             return
-        self.trainer.restore(checkpointing.read(path), self.stream, str(path))
+        self.trainer.restore(checkpointing.read_checkpoint(path), self.stream, str(path))
         self.last = path
         self.say(f"resumed {path}: step {self.trainer.step} of {self.recipe.train.steps}")
 

@@ -1,16 +1,13 @@
 """What lets training survive: whole checkpoints, polite stops, and errors that say what to do.
 
-A checkpoint is a folder ``step-000001000`` with ``state.pt`` and ``checkpoint.json``, which names
-the step and the SHA-256 of the state.  It is written under a hidden name, flushed to disk and
-renamed, so a folder of that name is whole unless the disk itself failed; that is checked, too.
+A checkpoint is a file named by its step and its content, ``step-000001000-SHA.pt``.  It is written
+under a hidden name, flushed to disk and renamed, so a file of that name is whole unless the disk
+itself failed; that is checked, too.
 """
 
 import errno
 import hashlib
 import io
-import json
-import os
-import shutil
 import signal
 import threading
 import warnings
@@ -27,20 +24,10 @@ from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # clusters send the first or the last
 INTERRUPTED = 75  # exit code after a signal: sysexits' EX_TEMPFAIL, "try again later"
-STATE, MANIFEST = "state.pt", "checkpoint.json"
 
 
 class TrainingStopped(RuntimeError):
     """Training cannot go on; says why, where the last good checkpoint is, and what to do."""
-
-
-def _flush(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -54,13 +41,9 @@ class Checkpoints:
         if self.keep < 1:
             raise ValueError(f"keep={self.keep}: at least one checkpoint must be kept")
 
-    def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
-        return self.folder / f"step-{step:09d}"
-
     def all(self) -> list[Path]:
         """Every checkpoint, newest first, whole or not."""
-        return sorted(self.folder.glob("step-*"), reverse=True)
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint, then delete the ones that are too old.
@@ -69,29 +52,15 @@ class Checkpoints:
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        content, final = buffer.getvalue(), self.path(step)
-        sha = hashlib.sha256(content).hexdigest()
-        manifest = {"step": step, "sha256": sha, "bytes": len(content), "torch": torch.__version__}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        hidden = self.folder / f".{final.name}"
-        shutil.rmtree(hidden, ignore_errors=True)
-        try:
-            write_atomically(hidden / STATE, content)
-            write_atomically(hidden / MANIFEST, (json.dumps(manifest) + "\n").encode())
-            _flush(hidden)
-            shutil.rmtree(final, ignore_errors=True)  # the same step, saved before
-            hidden.rename(final)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
-        _flush(self.folder)
-        self._prune()
-        return final
-
-    def _prune(self) -> None:
-        """Delete old checkpoints and what killed processes left half-written."""
-        for old in (*self.all()[self.keep :], *self.folder.glob(".step-*")):
-            shutil.rmtree(old, ignore_errors=True)
+        content = buffer.getvalue()
+        path = self.folder / f"step-{step:09d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+        write_atomically(path, content)
+        others = [old for old in self.all() if old != path]
+        again = [old for old in others if step_of(old) == step]  # the same step, saved before
+        killed = self.folder.glob(".step-*")  # half-written by a killed process
+        for old in (*again, *killed, *[o for o in others if o not in again][self.keep - 1 :]):
+            old.unlink(missing_ok=True)
+        return path
 
     def newest(self, warn: Callable[[str], object] = warnings.warn) -> Path | None:
         """The newest whole checkpoint, or None if there is none at all.
@@ -112,24 +81,29 @@ class Checkpoints:
         return None
 
 
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(path.name.split("-")[1])
+
+
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint folder; None if it is whole."""
+    """What is wrong with a checkpoint; None if it is whole."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        with (path / STATE).open("rb") as file:
+        with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha != manifest["sha256"]:
-            return f"{STATE} has SHA-256 {sha[:8]}, should be {manifest['sha256'][:8]}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         return str(error)
+    named = path.stem.rpartition("-")[2]
+    if not named or not sha.startswith(named):
+        return f"it has SHA-256 {sha[:16]}, its name says {named}"
     return None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint folder; ``CheckpointError`` if it is not whole."""
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint; ``CheckpointError`` if it is not whole."""
     if fault := damage(path):
         raise CheckpointError(f"{path} is not a whole checkpoint ({fault}): resume an older one")
-    state: dict[str, Any] = read_pickled(path / STATE)
+    state: dict[str, Any] = read_pickled(path)
     return state
 
 

@@ -1,8 +1,9 @@
 """Checkpoints are whole or passed over, signals are noted, and errors say what to do."""
 
 import errno
-import json
+import hashlib
 import os
+import pickle
 import signal
 
 import pytest
@@ -10,7 +11,14 @@ import torch
 
 from dashlib.checkpoints import CheckpointError
 from dashlib.scale import checkpointing
-from dashlib.scale.checkpointing import Checkpoints, Stop, TrainingStopped, explained, read
+from dashlib.scale.checkpointing import (
+    Checkpoints,
+    Stop,
+    TrainingStopped,
+    explained,
+    read_checkpoint,
+    step_of,
+)
 
 STATE = {"x": torch.arange(5.0), "random": (3, (1, 2), None), "step": 7}
 
@@ -24,100 +32,88 @@ def saved(tmp_path):
     return kept
 
 
-def names(kept):
-    return [path.name for path in sorted(kept.folder.iterdir())]
+def steps(kept):
+    return [step_of(path) for path in sorted(kept.folder.iterdir())]
 
 
 def test_a_checkpoint_comes_back(saved):
-    state = read(saved.newest())
+    state = read_checkpoint(saved.newest())
     assert state["step"] == 3
     assert torch.equal(state["x"], STATE["x"])
     assert state["random"] == STATE["random"]
-    manifest = json.loads((saved.path(3) / "checkpoint.json").read_text())
-    assert manifest["step"] == 3
-    assert manifest["bytes"] == (saved.path(3) / "state.pt").stat().st_size
 
 
 def test_the_newest_are_kept_and_leftovers_go(saved):
-    (saved.folder / ".step-000000099").mkdir()  # of a process killed while it saved
+    (saved.folder / ".step-000000099-0.pt.x").touch()  # of a process killed while it saved
     saved.save(10, STATE)
-    assert names(saved) == ["step-000000002", "step-000000003", "step-000000010"]
+    assert steps(saved) == [2, 3, 10]
     with pytest.raises(ValueError, match="keep=0"):
         Checkpoints(saved.folder, keep=0)
 
 
 def test_saving_a_step_again_replaces_it(saved):
-    (saved.path(3) / "state.pt").write_bytes(b"")
-    saved.save(3, STATE)
-    assert read(saved.path(3))["step"] == 7
+    saved.all()[0].write_bytes(b"")
+    assert read_checkpoint(saved.save(3, STATE))["step"] == 7
+    assert steps(saved) == [1, 2, 3]
 
 
 def test_there_may_be_none(tmp_path):
     assert Checkpoints(tmp_path / "nowhere").newest() is None
 
 
-def shorten(path):
-    (path / "state.pt").write_bytes((path / "state.pt").read_bytes()[:-100])
-
-
 def flip_a_bit(path):
-    content = bytearray((path / "state.pt").read_bytes())
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    (path / "state.pt").write_bytes(bytes(content))
+    path.write_bytes(bytes(content))
 
 
 DAMAGES = {
-    "short": shorten,
+    "short": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "a bit": flip_a_bit,
-    "no state": lambda path: (path / "state.pt").unlink(),
-    "no manifest": lambda path: (path / "checkpoint.json").unlink(),
-    "half a manifest": lambda path: (path / "checkpoint.json").write_text('{"step": 3, "sha'),
-    "another manifest": lambda path: (path / "checkpoint.json").write_text("[]"),
+    "empty": lambda path: path.write_bytes(b""),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
 }
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_newest_is_passed_over_with_a_warning(saved, how):
-    DAMAGES[how](saved.path(3))
+    newest, former, _ = saved.all()
+    DAMAGES[how](newest)
     warnings = []
-    assert saved.newest(warnings.append) == saved.path(2)
+    assert saved.newest(warnings.append) == former
     (warning,) = warnings
-    assert "step-000000003 is damaged" in warning
-    with pytest.raises(CheckpointError, match=r"step-000000003 is not a whole checkpoint"):
-        read(saved.path(3))
+    assert f"{newest} is damaged" in warning
+    with pytest.raises(CheckpointError, match=r"step-000000003.* is not a whole checkpoint"):
+        read_checkpoint(newest)
 
 
 def test_all_damaged_is_an_error_not_a_new_start(saved):
-    for step in (1, 2, 3):
-        shorten(saved.path(step))
+    for path in saved.all():
+        path.write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"all 3 checkpoints in .* are damaged"):
         saved.newest(lambda message: None)
 
 
-@pytest.mark.parametrize("where", ["first file", "second file", "rename"])
-def test_a_full_disk_leaves_the_former_checkpoints(saved, monkeypatch, where):
-    real, calls = checkpointing.write_atomically, []
+def test_a_file_that_would_execute_code_is_refused(saved, tmp_path):
+    """Its name may agree: whoever writes the file writes the name."""
+    content = pickle.dumps(os.getcwd)
+    path = tmp_path / f"step-000000009-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="would execute code"):
+        read_checkpoint(path)
 
-    def fail(*args):
+
+@pytest.mark.parametrize("where", ["torch.save", "os.replace", "os.fsync"])
+def test_a_full_disk_leaves_the_former_checkpoints(saved, monkeypatch, where):
+    def fail(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def write(path, content):
-        calls.append(path)
-        if len(calls) == (1 if where == "first file" else 2):
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content[:3])
-            fail()
-        real(path, content)
-
-    if where == "rename":
-        monkeypatch.setattr(type(saved.folder), "rename", fail)
-    else:
-        monkeypatch.setattr(checkpointing, "write_atomically", write)
-    with pytest.raises(OSError, match="No space"):
-        saved.save(4, STATE)
-    monkeypatch.undo()
-    assert names(saved) == ["step-000000001", "step-000000002", "step-000000003"]
-    assert read(saved.newest())["step"] == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fail)
+        with pytest.raises(OSError, match="No space"):
+            saved.save(4, STATE)
+    assert steps(saved) == [1, 2, 3]
+    assert read_checkpoint(saved.newest())["step"] == 3
 
 
 @pytest.mark.parametrize("number", checkpointing.SIGNALS, ids=lambda s: s.name)
