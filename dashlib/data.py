@@ -1,9 +1,7 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-``digits`` (scikit-learn, 1,797 images of 8x8) needs no network and has a fixed split.  The
-torchvision sets come through the same interface and are downloaded only when asked (``datasets``
-has to do with their files).  A set is held whole on a device, as floats, or as bytes in a quarter
-of the memory; what is drawn from it lives there, too, so that no data loader is needed.
+A set is held whole on a device, as floats, or as bytes in a quarter of the memory; what is drawn
+from it lives there, too, so that no data loader is needed.  :mod:`dashlib.datasets` reads them.
 """
 
 import hashlib
@@ -14,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dashlib.checks import check_choice
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
@@ -59,32 +58,20 @@ class Images:
         """The images at ``index``, float in [-1, 1], on their device, however they are held."""
         return as_floats(self.x[index])
 
-    def as_bytes(self) -> "Images":
-        """The same images held as uint8: :meth:`pixels` gives the same bits.
-
-        Raises ``ValueError`` for images that are not 256 levels scaled to [-1, 1].
-        """
-        if self.x.dtype == torch.uint8:
-            return self
-        x = ((self.x + 1) * 127.5).round().clamp(0, 255).byte()
-        if not torch.equal(as_floats(x), self.x):
-            raise ValueError(
-                "these images are not 256 levels scaled to [-1, 1] and would be changed as uint8: "
-                "keep them as float32"
-            )
-        return replace(self, x=x)
-
 
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
     An image's digest is the SHA-256 of its bytes, row by row, the channels of a pixel together
     (HWC), and of its label, eight bytes (int64, little-endian); the fingerprint is that of the
-    sorted digests.  Floats count as the bytes that they stand for (:meth:`Images.as_bytes`).
+    sorted digests.  Floats count as the bytes that they stand for; ``ValueError`` for floats that
+    are not 256 levels scaled to [-1, 1].
     """
-    held = images.as_bytes().to("cpu")
-    rows = held.x.permute(0, 2, 3, 1).contiguous().numpy()
-    labels = held.y.numpy().astype("<i8")
+    pixels = to_bytes(images.x)
+    if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
+        raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
+    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    labels = images.y.cpu().numpy().astype("<i8")
     digests = [
         hashlib.sha256(x.tobytes() + y.tobytes()).digest()
         for x, y in zip(rows, labels, strict=True)
@@ -133,8 +120,7 @@ def drop_labels(
     """Replace labels by the null label with probability p, one coin a sample (or one a batch)."""
     if not 0 <= p <= 1:
         raise ValueError(f"label dropout {p}: a probability in [0, 1]")
-    if per not in ("sample", "batch"):
-        raise ValueError(f"label dropout per {per!r}: 'sample' or 'batch'")
+    check_choice("label dropout per", per, ("sample", "batch"))
     coins = torch.rand(len(y) if per == "sample" else 1, generator=generator, device=y.device)
     return torch.where(coins < p, null_label, y)
 
@@ -169,9 +155,8 @@ class Stream:
         index = self._random(torch.randint, len(self.images), (n,))
         x0, y = self.images.pixels(index), self.images.y[index]
         if self.flip:
-            x0 = torch.where(
-                (self._random(torch.rand, n) < 0.5)[:, None, None, None], x0.flip(-1), x0
-            )
+            heads = self._random(torch.rand, (n, 1, 1, 1)) < 0.5
+            x0 = torch.where(heads, x0.flip(-1), x0)
         t = self._random(torch.randint, self.schedule.T, (n,))
         eps = self._random(torch.randn, x0.shape)
         dropped = drop_labels(

@@ -13,11 +13,14 @@ Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024
 """
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from dashlib.checks import check_choice
 from dashlib.schedule import Schedule, check_timesteps
 
 
@@ -35,9 +38,14 @@ class Weighting(nn.Module):
         self.T = schedule.T
         self.register_buffer("base", torch.ones(schedule.T), persistent=False)
 
+    def omega(self) -> Tensor:
+        """Weight of every timestep before normalisation, shape ``(T,)``."""
+        return self.base
+
     def importance(self) -> Tensor:
-        """Weight of every timestep, shape ``(T,)``, mean 1."""
-        return self.base / self.base.mean()
+        """Weight of every timestep, shape ``(T,)``: :meth:`omega` divided by its mean."""
+        omega = self.omega()
+        return omega / omega.mean()
 
     def forward(self, t: Tensor) -> Tensor:
         """Weights of the timesteps t, shape ``(B,)``."""
@@ -101,21 +109,17 @@ class TIRT(Weighting):
         gamma: float = 5.0,
     ) -> None:
         super().__init__(schedule)
-        if base not in ("published", "eps") or normalize not in ("timesteps", "batch"):
-            raise ValueError(
-                f"TIRT(base={base!r}, normalize={normalize!r}): base is 'published' or 'eps', "
-                "normalize is 'timesteps' or 'batch'"
-            )
+        check_choice("base", base, ("published", "eps"))
+        check_choice("normalize", normalize, ("timesteps", "batch"))
         snr = schedule.snr()
         values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
         self.base = values.float()
         self.base_name, self.normalize, self.gamma = base, normalize, float(gamma)
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
-    def importance(self) -> Tensor:
-        """Weight of every timestep, shape ``(T,)``, mean 1 under either option."""
-        omega = self.base * torch.sigmoid(self.lam)
-        return omega / omega.mean()
+    def omega(self) -> Tensor:
+        """``base_t sigmoid(lambda_t)``, shape ``(T,)``."""
+        return self.base * torch.sigmoid(self.lam)
 
     def forward(self, t: Tensor) -> Tensor:
         """Weights of the timesteps t, shape ``(B,)``; under ``"batch"`` their own mean is 1."""
@@ -135,10 +139,9 @@ class Uncertainty(Weighting):
         super().__init__(schedule)
         self.u = nn.Parameter(torch.zeros(schedule.T))
 
-    def importance(self) -> Tensor:
-        """``exp(-u_t)`` divided by its mean, shape ``(T,)``: for comparison with the others."""
-        weights = torch.exp(-self.u)
-        return weights / weights.mean()
+    def omega(self) -> Tensor:
+        """``exp(-u_t)``, shape ``(T,)``: what :meth:`reduce` multiplies the losses by."""
+        return torch.exp(-self.u)
 
     def reduce(self, loss: Tensor, t: Tensor) -> Tensor:
         """``mean(loss / exp(u_t) + u_t)``; once frozen, ``mean(importance_t * loss)``."""
@@ -149,27 +152,21 @@ class Uncertainty(Weighting):
         return (loss * torch.exp(-u) + u).mean()
 
 
-WEIGHTINGS = ("uniform", "min_snr", "high_noise", "tirt", "tirt_batch", "tirt_eps", "uncertainty")
+WEIGHTINGS: dict[str, Callable[[Schedule], Weighting]] = {
+    "uniform": Uniform,
+    "min_snr": MinSNR,
+    "high_noise": HighNoise,
+    "tirt": TIRT,
+    "tirt_batch": partial(TIRT, normalize="batch"),
+    "tirt_eps": partial(TIRT, base="eps"),
+    "uncertainty": Uncertainty,
+}
 
 
 def make_weighting(name: str, schedule: Schedule) -> Weighting:
-    """A weighting by name; raises ``ValueError`` that lists the names for an unknown one."""
-    match name:
-        case "uniform":
-            return Uniform(schedule)
-        case "min_snr":
-            return MinSNR(schedule)
-        case "high_noise":
-            return HighNoise(schedule)
-        case "tirt":
-            return TIRT(schedule)
-        case "tirt_batch":
-            return TIRT(schedule, normalize="batch")
-        case "tirt_eps":
-            return TIRT(schedule, base="eps")
-        case "uncertainty":
-            return Uncertainty(schedule)
-    raise ValueError(f"unknown weighting {name!r}: one of {', '.join(WEIGHTINGS)}")
+    """A weighting by name; ``ValueError`` that lists the names for an unknown one."""
+    check_choice("unknown weighting", name, WEIGHTINGS)
+    return WEIGHTINGS[name](schedule)
 
 
 def transfer(lam: Tensor, schedule: Schedule) -> TIRT:
