@@ -19,7 +19,7 @@ Prediction = Literal["eps", "v"]
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
+    """Everything that fixes the architecture; ``ValueError`` for what cannot be built."""
 
     image_channels: int = 3
     image_size: int = 32  # pixels a side; images are square
@@ -61,6 +61,11 @@ class UNetConfig:
         """The label of the unconditional branch: one past the last class."""
         return self.num_classes
 
+    @property
+    def grids(self) -> list[int]:
+        """Positions a side of every level."""
+        return [self.image_size // self.patch_size // 2**i for i in range(len(self.mults))]
+
 
 def sinusoidal(t: Tensor, width: int) -> Tensor:
     """Sines and cosines of t at ``width/2`` frequencies from 1 down to 1e-4: ``(B, width)``."""
@@ -83,11 +88,6 @@ class TimeEmbedding(nn.Module):
         return self.dense[1](F.silu(self.dense[0](sinusoidal(t, self.ch))))
 
 
-def conv3x3(c_in: int, c_out: int) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size of the grid."""
-    return nn.Conv2d(c_in, c_out, 3, padding=1)
-
-
 def pointwise(conv: nn.Conv2d, tokens: Tensor) -> Tensor:
     """A 1x1 convolution of the positions of a grid: ``(B, N, c_in)`` -> ``(B, N, c_out)``."""
     return F.linear(tokens, conv.weight.flatten(1), conv.bias)
@@ -99,11 +99,11 @@ class ResBlock(nn.Module):
     def __init__(self, cfg: UNetConfig, c_in: int, c_out: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(cfg.groups, c_in, eps=1e-6)
-        self.conv1 = conv3x3(c_in, c_out)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.temb_proj = nn.Linear(4 * cfg.ch, c_out)
         self.norm2 = nn.GroupNorm(cfg.groups, c_out, eps=1e-6)
         self.dropout = nn.Dropout(cfg.dropout)
-        self.conv2 = conv3x3(c_out, c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         if c_in != c_out:
             self.nin_shortcut = nn.Conv2d(c_in, c_out, 1)
 
@@ -150,7 +150,7 @@ class Upsample(nn.Module):
 
     def __init__(self, c: int) -> None:
         super().__init__()
-        self.conv = conv3x3(c, c)
+        self.conv = nn.Conv2d(c, c, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, c, H, W)`` -> ``(B, c, 2H, 2W)``."""
@@ -158,22 +158,20 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """One resolution: residual blocks, attention after each if wanted, maybe a resampling."""
+    """One resolution: residual blocks ``c_ins -> c``, attention after each, maybe a resampling.
+
+    Attention is where ``grid`` (positions a side) is one of the configuration's.
+    """
 
     def __init__(
-        self,
-        cfg: UNetConfig,
-        widths: list[tuple[int, int]],
-        attend: bool,
-        *,
-        down: bool = False,
-        up: bool = False,
+        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None = None
     ) -> None:
         super().__init__()
-        self.block = nn.ModuleList(ResBlock(cfg, c_in, c_out) for c_in, c_out in widths)
-        self.attn = nn.ModuleList(Attention(cfg, c) for _, c in widths if attend)
-        self.downsample = Downsample(widths[-1][1]) if down else None
-        self.upsample = Upsample(widths[-1][1]) if up else None
+        attend = grid in cfg.attn_resolutions
+        self.block = nn.ModuleList(ResBlock(cfg, c_in, c) for c_in in c_ins)
+        self.attn = nn.ModuleList(Attention(cfg, c) for _ in c_ins if attend)
+        self.downsample = Downsample(c) if resample is Downsample else None
+        self.upsample = Upsample(c) if resample is Upsample else None
 
     def step(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
         """The i-th residual block, and its attention."""

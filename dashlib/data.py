@@ -7,15 +7,16 @@ from it lives there, too, so that no data loader is needed.  :mod:`dashlib.datas
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dashlib.checks import check_choice
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
+Per = Literal["sample", "batch"]
 _LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits on any device
 
 
@@ -40,8 +41,8 @@ def to_bytes(x: Tensor) -> Tensor:
 class Images:
     """Images ``x``, ``(N, C, H, W)``, and labels ``y``, int64 ``(N,)``.
 
-    ``x`` is float in [-1, 1], or uint8 in 0 to 255, which :meth:`pixels` converts: CIFAR's training
-    images, 50,000 x 3 x 32 x 32, take 614 MB as floats, 154 MB as bytes.
+    ``x`` is float in [-1, 1], or uint8, which :meth:`pixels` converts: CIFAR's training images take
+    614 MB as floats, 154 MB as bytes.
     """
 
     x: Tensor
@@ -51,7 +52,7 @@ class Images:
         return len(self.y)
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images on a device (60,000 grey ones of 32x32 take 246 MB, 61 MB as bytes)."""
+        """The same images on a device."""
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
@@ -110,17 +111,12 @@ class Batch:
 
 
 def drop_labels(
-    y: Tensor,
-    null_label: int,
-    p: float,
-    *,
-    per: Literal["sample", "batch"] = "sample",
-    generator: torch.Generator | None = None,
+    y: Tensor, null_label: int, p: float, *, per: Per = "sample", generator: Generator | None = None
 ) -> Tensor:
     """Replace labels by the null label with probability p, one coin a sample (or one a batch)."""
     if not 0 <= p <= 1:
         raise ValueError(f"label dropout {p}: a probability in [0, 1]")
-    check_choice("label dropout per", per, ("sample", "batch"))
+    check_choice("label dropout per", per, get_args(Per))
     coins = torch.rand(len(y) if per == "sample" else 1, generator=generator, device=y.device)
     return torch.where(coins < p, null_label, y)
 
@@ -137,12 +133,12 @@ class Stream:
     null_label: int
     batch_size: int = 128
     label_dropout: float = 0.1
-    dropout_per: Literal["sample", "batch"] = "sample"
+    dropout_per: Per = "sample"
     seed: int = 0
     flip: bool = False  # random left-right flips
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator(self.images.x.device).manual_seed(self.seed)
+        self.generator = Generator(self.images.x.device).manual_seed(self.seed)
 
     def _random(self, draw: Callable[..., Tensor], *args: object) -> Tensor:
         return draw(*args, generator=self.generator, device=self.images.x.device)

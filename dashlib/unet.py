@@ -1,19 +1,19 @@
 """The noise-prediction network eps(x_t, t, y): a class-conditional DDPM UNet.
 
-Residual blocks with GroupNorm and SiLU, the time and class embedding added after each block's
-first convolution, single-head self-attention at chosen resolutions and in the middle.  The class
-table has one extra, last row: the *null* class, whose prediction is the unconditional branch.  A
-*w-conditioned* network takes the guidance scale as a third input and needs no second branch.
+Residual blocks with the time and class embedding added after each block's first convolution,
+self-attention at chosen resolutions and in the middle.  The class table has one extra, last row:
+the *null* class, whose prediction is the unconditional branch.  Parameter names follow the DDPM
+code lineage, so that the authors' checkpoints load by name.
 
 The body gives eps, or (``prediction="v"``) the velocity v from which eps follows,
 ``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise, where eps is x_t but for
 a thousandth, the body is then asked for the image and not for a copy of its input.
 
-Parameter names follow the DDPM code lineage, so that the authors' checkpoints load by name.
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
 input, Meng et al. 2023; for v, Salimans & Ho 2022.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dashlib import blocks
-from dashlib.blocks import Level, NullInit, TimeEmbedding, UNetConfig, conv3x3, levels
-from dashlib.checks import check_choice
+from dashlib.blocks import Downsample, Level, NullInit, TimeEmbedding, UNetConfig, Upsample, levels
+from dashlib.checks import check_choice, check_range
 from dashlib.schedule import Schedule
 
 TEACHER_CIFAR10 = UNetConfig()  # 35,751,939 parameters
@@ -52,13 +52,10 @@ class UNet(nn.Module):
 
     ``x_t`` is a noisy image (clean images are in [-1, 1]), ``t`` an integer timestep (0 or more),
     ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
-    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well: the sinusoids
-    of ``250 (w - 1)`` (w from 1 to 5 spans the range of t) go through two linear layers ``wemb``
-    of width 4 ch and are added to the embedding of t.  Raises ``ValueError`` for a wrong image
-    shape, label or number of timesteps or scales, and for a w missing or given in vain.
-
-    ``schedule`` says what v means (the cosine schedule of 1,000 steps if left out); a network that
-    predicts eps needs none.
+    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well and needs no
+    such branch: ``250 (w - 1)`` (w from 1 to 5 spans the range of t) is embedded like t.  Raises
+    ``ValueError`` for a wrong image shape, label or number of timesteps or scales, and for a w
+    missing or given in vain.  ``schedule`` says what v means (by default the cosine one).
     """
 
     signal: Tensor  # of a network that predicts v
@@ -71,7 +68,7 @@ class UNet(nn.Module):
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
         self.class_embed = nn.Embedding(cfg.num_classes + 1, 4 * cfg.ch)
-        self.conv_in = conv3x3(pixels, cfg.ch)
+        self.conv_in = nn.Conv2d(pixels, cfg.ch, 3, padding=1)
         skips = self._build_down(widths)
         self.mid = nn.ModuleDict(
             {
@@ -82,7 +79,7 @@ class UNet(nn.Module):
         )
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
-        self.conv_out = conv3x3(widths[0], pixels)
+        self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
         if cfg.w_conditioned:  # last: the draws of every other network stay as they were
             self.wemb = TimeEmbedding(cfg.ch)
         with torch.no_grad():
@@ -97,28 +94,23 @@ class UNet(nn.Module):
         for name, values in zip(("signal", "noise"), both, strict=True):
             self.register_buffer(name, values, persistent=False)
 
-    def _attends(self, level: int) -> bool:
-        grid = self.cfg.image_size // self.cfg.patch_size // 2**level
-        return grid in self.cfg.attn_resolutions
-
     def _build_down(self, widths: list[int]) -> list[int]:
         """Make ``self.down``; return the channels of every skip connection, in order."""
-        self.down, skips = nn.ModuleList(), [self.cfg.ch]
+        cfg, self.down, skips = self.cfg, nn.ModuleList(), [self.cfg.ch]
         for i, width in enumerate(widths):
-            pairs = [(skips[-1], width), *[(width, width)] * (self.cfg.blocks - 1)]
-            down = i < len(widths) - 1
-            self.down.append(Level(self.cfg, pairs, self._attends(i), down=down))
-            skips += [width] * (self.cfg.blocks + down)
+            c_ins = [skips[-1], *[width] * (cfg.blocks - 1)]
+            resample = Downsample if i < len(widths) - 1 else None
+            self.down.append(Level(cfg, cfg.grids[i], c_ins, width, resample))
+            skips += [width] * (cfg.blocks + (resample is not None))
         return skips
 
     def _build_up(self, widths: list[int], skips: list[int]) -> None:
         """Make ``self.up``, from the coarsest level to the finest, stored finest first."""
-        made: list[Level] = []
-        c = widths[-1]
+        cfg, made, c = self.cfg, list[Level](), widths[-1]
         for i, width in reversed(list(enumerate(widths))):
-            inputs = [c, *[width] * self.cfg.blocks]
-            pairs = [(c_in + skips.pop(), width) for c_in in inputs]
-            made.insert(0, Level(self.cfg, pairs, self._attends(i), up=i > 0))
+            c_ins = [c_in + skips.pop() for c_in in (c, *[width] * cfg.blocks)]
+            resample = Upsample if i > 0 else None
+            made.insert(0, Level(cfg, cfg.grids[i], c_ins, width, resample))
             c = width
         self.up = nn.ModuleList(made)
 
@@ -128,7 +120,7 @@ class UNet(nn.Module):
         return self.cfg.null_label
 
     def check_inputs(self, x_t: Tensor, t: Tensor, y: Tensor) -> None:
-        """Raise ``ValueError`` naming the offending value (labels and t: only on the CPU)."""
+        """Raise ``ValueError`` naming the offending value (of t and y: only on the CPU)."""
         classes, n = self.cfg.num_classes, len(x_t)
         want = (self.cfg.image_channels, self.cfg.image_size, self.cfg.image_size)
         if x_t.ndim != 4 or x_t.shape[1:] != want:
@@ -141,15 +133,9 @@ class UNet(nn.Module):
                 f"need one timestep and one label an image: got t {tuple(t.shape)}, "
                 f"y {tuple(y.shape)} for {n} images"
             )
-        if y.device.type != "cpu" or not n:
-            return
-        if int(y.min()) < 0 or int(y.max()) > classes:
-            raise ValueError(
-                f"label out of range: got {int(y.min())}..{int(y.max())}; classes are "
-                f"0..{classes - 1} and {classes} is the null label"
-            )
-        if int(t.min()) < 0:
-            raise ValueError(f"timestep out of range: got {int(t.min())}, must be 0 or more")
+        known = f"classes are 0..{classes - 1} and {classes} is the null label"
+        check_range("label", y, classes, known)
+        check_range("timestep", t, math.inf, "must be 0 or more")
 
     def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
         """The sum of the embeddings of the inputs beside the image, ``(B, 4 ch)``."""

@@ -5,9 +5,14 @@ import copy
 import pytest
 import torch
 
-from dashlib.blocks import Downsample, Upsample, conv3x3
+from dashlib.blocks import Downsample, Upsample
 from dashlib.scale.small_grids import PRODUCTS, taps, with_products
 from dashlib.unet import STUDENT_DIGITS, UNet
+
+
+def conv3x3(c_in, c_out):
+    return torch.nn.Conv2d(c_in, c_out, 3, padding=1)
+
 
 LAYERS = {  # kind: plain layer of so many channels
     "keep": lambda c: conv3x3(c, 16),

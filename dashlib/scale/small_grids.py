@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from dashlib.blocks import Downsample, Upsample, conv3x3
+from dashlib.blocks import Downsample, Upsample
 from dashlib.unet import UNet
 
 
@@ -27,7 +27,7 @@ def with_products(model: UNet) -> UNet:
 def taps(kind: type[nn.Module], height: int, width: int) -> Tensor:
     """Which entry of the kernel lies between an output and an input: ``(9, H', W', H W)``."""
     with torch.device("meta"):  # where nothing is drawn
-        layer = conv3x3(1, 1) if kind is nn.Conv2d else kind(1)
+        layer = nn.Conv2d(1, 1, 3, padding=1) if kind is nn.Conv2d else kind(1)
     conv, n = getattr(layer, "conv", layer), height * width
     conv.weight, conv.bias = nn.Parameter(torch.eye(9).view(9, 1, 3, 3)), None
     inputs = torch.eye(n).view(n, 1, height, width)
