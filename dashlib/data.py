@@ -17,14 +17,11 @@ from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
 Per = Literal["sample", "batch"]
-_LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits on any device
+_LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits anywhere
 
 
 def as_floats(x: Tensor) -> Tensor:
-    """Pixels 0 to 255 (uint8) as ``x / 127.5 - 1`` in [-1, 1], on their device; floats as they are.
-
-    The bits are the same on every device (a GPU may multiply by a rounded 1/127.5 instead).
-    """
+    """Pixels 0 to 255 (uint8) as ``x / 127.5 - 1`` in [-1, 1], on their device; floats as are."""
     if x.dtype != torch.uint8:
         return x
     return _LEVELS.to(x.device, non_blocking=True)[x.int()]
@@ -63,10 +60,9 @@ class Images:
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
-    An image's digest is the SHA-256 of its bytes, row by row, the channels of a pixel together
-    (HWC), and of its label, eight bytes (int64, little-endian); the fingerprint is that of the
-    sorted digests.  Floats count as the bytes that they stand for; ``ValueError`` for floats that
-    are not 256 levels scaled to [-1, 1].
+    That of the sorted digests of the images: SHA-256 of an image's bytes (HWC) and its label (int64,
+    little-endian).  Floats count as the bytes that they stand for; ``ValueError`` if they are not
+    256 levels scaled to [-1, 1].
     """
     pixels = to_bytes(images.x)
     if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):

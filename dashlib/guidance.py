@@ -11,14 +11,14 @@ Sources: Ho & Salimans 2022 (CFG); the DASH release (TAG); Kynkaanniemi et al. 2
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
 
 class Denoiser(Protocol):
-    """A network with labels: ``eps = model(x_t, t, y)`` and the label of its null class."""
+    """A network with labels: ``eps = model(x_t, t, y)``; ``null_label`` is its null class."""
 
     @property
     def null_label(self) -> int:
@@ -37,7 +37,7 @@ GuidanceSchedule = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Branches:
-    """Conditional and unconditional prediction for the same noisy images, ``(B, C, H, W)``."""
+    """Both predictions for the same noisy images, ``(B, C, H, W)``; may be indexed like them."""
 
     cond: Tensor
     uncond: Tensor
@@ -54,7 +54,6 @@ class Branches:
         return self.uncond + w * self.gap
 
     def __getitem__(self, index: slice | Tensor) -> "Branches":
-        """The same for a part of the batch."""
         return Branches(self.cond[index], self.uncond[index])
 
 
@@ -127,22 +126,18 @@ class Guided:
         return branches(self.model, x_t, t, self.y).guided(self.w(t))
 
 
-class SingleHead:
-    """A guided noise predictor ``eps(x_t, t) = model(x_t, t, y, w(t))`` in one forward a step.
+class SingleHead(Guided):
+    """A guided noise predictor in one forward, ``model(x_t, t, y, w(t))``.
 
-    For a network distilled at all scales at once (objective ``single_head``): it takes w as an
-    input and has no null branch.  Same use as :class:`Guided`; a ``UNet`` that is not
-    w-conditioned raises ``ValueError`` when called.  Source: Meng et al. 2023.
+    For a network distilled at all scales at once (objective ``single_head``; Meng et al. 2023); a
+    ``UNet`` that is not w-conditioned raises ``ValueError`` when called.
     """
-
-    def __init__(self, model: ScaledDenoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
-        self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""
-        return self.model(x_t, t, self.y, self.w(t))
+        return cast(ScaledDenoiser, self.model)(x_t, t, self.y, self.w(t))
 
 
-def guided(model: Any, y: Tensor, w: float | GuidanceSchedule) -> Guided | SingleHead:
+def guided(model: Any, y: Tensor, w: float | GuidanceSchedule) -> Guided:
     """The sampler's noise predictor: two branches, or the one of a w-conditioned network."""
-    return SingleHead(model, y, w) if model.cfg.w_conditioned else Guided(model, y, w)
+    return (SingleHead if model.cfg.w_conditioned else Guided)(model, y, w)

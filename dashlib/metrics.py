@@ -10,9 +10,7 @@ Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy i
 * ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the one factor on the student's gap that brings it
   closest to the teacher's
 
-Sample metrics: the Frechet distance between Gaussians fitted to classifier features (never to be
-called FID, whose features are Inception's) and the share of samples classified as their label.
-
+The Frechet distance is between Gaussians fitted to features: FID where they are Inception's only.
 Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance.
 """
 
@@ -89,9 +87,8 @@ def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
     r"""An error of eps in units of the predicted image, by spatial frequency, each ``(B,)``.
 
     The image follows from eps times :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`.  Mean squares
-    an element, by Parseval's theorem the sums of the parts: ``dc`` (the mean of each channel:
-    brightness and colour), ``low`` (up to an eighth of the sampling rate, 4 waves in 32 pixels) and
-    ``high`` (the rest); ``image`` is their sum.
+    an element: ``dc`` (the mean of each channel), ``low`` (up to an eighth of the sampling rate, 4
+    waves in 32 pixels) and ``high`` (the rest); by Parseval's theorem ``image`` is their sum.
     """
     signal, noise = schedule.coefficients(t, error.double())
     power = torch.fft.fft2(error.double() * noise / signal, norm="forward").abs().square().mean(1)
@@ -104,9 +101,9 @@ def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
 def spreads(images: Tensor) -> dict[str, float]:
     """Standard deviations over images of their mean colours; pixels in [-1, 1], ``(N, C, H, W)``.
 
-    ``luminance``: of the mean of all channels; of colour images also ``red_green``: of the mean
-    R - G, and ``blue_yellow``: of the mean B - (R + G)/2.  Samples with a colour cast spread more
-    than the data.  ``ValueError`` for fewer than 2 images.
+    ``luminance``: of all channels; of colour images also ``red_green``: of R - G, ``blue_yellow``:
+    of B - (R + G)/2.  Samples with a colour cast spread more than the data.  ``ValueError`` for
+    fewer than 2 images.
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images: a spread needs at least 2")

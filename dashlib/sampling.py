@@ -8,8 +8,7 @@ the predicted image itself):
 .. math:: \sigma^2 = \eta^2 \tfrac{1-\bar\alpha_s}{1-\bar\alpha_t}
                      \left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\right)
 
-Source: Song et al. 2021.  The clamp modes differ in what happens when :math:`\hat x_0` leaves
-[-1, 1]: see :data:`CLAMPS`.
+Source: Song et al. 2021.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dashlib.blocks import UNetConfig
 from dashlib.checks import check_choice
@@ -25,8 +24,9 @@ from dashlib.schedule import Schedule
 
 EpsModel = Callable[[Tensor, Tensor], Tensor]
 Spacing = Literal["leading", "linspace"]
-Clamp = Literal["none", "clamp", "recompute"]  # leave x0; clamp x0; clamp it, and eps to agree
-
+Clamp = Literal[
+    "none", "clamp", "recompute"
+]  # an x0 beyond [-1, 1]: leave, cut, and make eps agree
 SPACINGS, CLAMPS = get_args(Spacing), get_args(Clamp)
 
 
@@ -70,18 +70,8 @@ def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
     return step.x_t - schedule.add_noise(step.x0, step.eps, t)
 
 
-def _predicted(
-    eps: Tensor, x_t: Tensor, t: Tensor, schedule: Schedule, clamp: Clamp
-) -> tuple[Tensor, Tensor]:
-    """The image that a predicted noise implies, and the noise to go on with."""
-    x0 = schedule.predict_x0(x_t, eps, t)
-    if clamp != "none":
-        x0 = x0.clamp(-1, 1)
-    return x0, schedule.predict_eps(x_t, x0, t) if clamp == "recompute" else eps
-
-
 def _moved(
-    x0: Tensor, eps: Tensor, now: float, after: float, eta: float, generator: torch.Generator | None
+    x0: Tensor, eps: Tensor, now: float, after: float, eta: float, generator: Generator | None
 ) -> Tensor:
     """``x_s`` from image and noise at t, where alpha_bar is ``now`` at t and ``after`` at s."""
     sigma = eta * ((1 - after) / (1 - now) * (1 - now / after)) ** 0.5
@@ -101,7 +91,7 @@ def ddim(
     spacing: Spacing = "linspace",
     clamp: Clamp = "recompute",
     start: int | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Iterator[Iterate]:
     """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
 
@@ -119,7 +109,12 @@ def ddim(
         x_t = x_T
         for index, t in enumerate(sequence):
             batch_t = t.expand(len(x_t))
-            x0, eps = _predicted(eps_model(x_t, batch_t), x_t, batch_t, schedule, clamp)
+            eps = eps_model(x_t, batch_t)
+            x0 = schedule.predict_x0(x_t, eps, batch_t)
+            if clamp != "none":
+                x0 = x0.clamp(-1, 1)
+            if clamp == "recompute":
+                eps = schedule.predict_eps(x_t, x0, batch_t)
             x_next = _moved(x0, eps, *levels[index : index + 2], eta, generator)
             yield Iterate(index, int(t), x_t, x0, eps, x_next)
             x_t = x_next
@@ -139,7 +134,7 @@ def sample(eps_model: EpsModel, x_T: Tensor, schedule: Schedule, **options: Any)
 def starting_noise(n: int, unet: UNetConfig, seed: int = 1234) -> Tensor:
     """The x_T that every model is sampled from: ``(n, C, H, W)``, the same for the same seed."""
     shape = (n, unet.image_channels, unet.image_size, unet.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=Generator().manual_seed(seed))
 
 
 def balanced_labels(n: int, classes: int = 10) -> Tensor:

@@ -63,7 +63,7 @@ class UNet(nn.Module):
 
     def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.null_label = cfg, cfg.null_label
         widths = [cfg.ch * m for m in cfg.mults]
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
@@ -114,27 +114,20 @@ class UNet(nn.Module):
             c = width
         self.up = nn.ModuleList(made)
 
-    @property
-    def null_label(self) -> int:
-        """The label that asks for the unconditional branch."""
-        return self.cfg.null_label
-
     def check_inputs(self, x_t: Tensor, t: Tensor, y: Tensor) -> None:
         """Raise ``ValueError`` naming the offending value (of t and y: only on the CPU)."""
-        classes, n = self.cfg.num_classes, len(x_t)
+        null, n = self.null_label, len(x_t)
         want = (self.cfg.image_channels, self.cfg.image_size, self.cfg.image_size)
         if x_t.ndim != 4 or x_t.shape[1:] != want:
             raise ValueError(
-                f"images of shape {tuple(x_t.shape)}: this model takes (B, C, H, W) with "
-                f"(C, H, W) = {want}"
+                f"images of shape {tuple(x_t.shape)}: need (B, C, H, W) with (C, H, W) = {want}"
             )
         if not t.shape == y.shape == (n,):
             raise ValueError(
                 f"need one timestep and one label an image: got t {tuple(t.shape)}, "
                 f"y {tuple(y.shape)} for {n} images"
             )
-        known = f"classes are 0..{classes - 1} and {classes} is the null label"
-        check_range("label", y, classes, known)
+        check_range("label", y, null, f"classes are 0..{null - 1} and {null} is the null label")
         check_range("timestep", t, math.inf, "must be 0 or more")
 
     def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:

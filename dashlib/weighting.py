@@ -1,13 +1,7 @@
 r"""Per-timestep importance: how much each timestep counts in the loss.
 
-A weighting maps timesteps ``t`` of shape ``(B,)`` to weights of shape ``(B,)`` whose mean over all
-T timesteps is 1, and reduces per-sample losses to one number, ``mean(weight_t * loss)``.
-
-TIRT, as published: ``omega_t = min(SNR_t, gamma) * sigmoid(lambda_t)``, normalised by its mean;
-``lambda`` (one a timestep, from 0) is learned jointly with the network.  Two doubts are options
-here: ``min(SNR, gamma)`` is the Min-SNR weight of an x0 loss, while the loss is on eps, whose
-weight is ``min(gamma/SNR, 1)`` (``base="eps"``); the text normalises by the mean over T, the
-released code by the mean over the batch (``normalize="batch"``).
+A weighting maps timesteps ``t`` to weights, both ``(B,)``, whose mean over all T timesteps is 1,
+and reduces per-sample losses to one number, ``mean(weight_t * loss)``.
 
 Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024 (EDM2).
 """
@@ -25,12 +19,9 @@ from dashlib.schedule import Schedule, check_timesteps
 
 
 class Weighting(nn.Module):
-    """Uniform weighting, and the base of the others.
+    """Uniform weighting, and the base of the others."""
 
-    A weighting that learns has one parameter, a number for each timestep, named ``symbol``.
-    """
-
-    symbol: ClassVar[str] = ""
+    symbol: ClassVar[str] = ""  # of its one parameter, a number for each timestep, if it learns
     base: Tensor  # fixed factors of the weights, (T,)
 
     def __init__(self, schedule: Schedule) -> None:
@@ -89,10 +80,12 @@ class HighNoise(Weighting):
 
 
 class TIRT(Weighting):
-    """Learned importance ``base_t * sigmoid(lambda_t)``, divided by its mean.
+    """Learned importance ``omega_t = base_t * sigmoid(lambda_t)``, divided by its mean.
 
-    ``base``: ``"published"`` is min(SNR, gamma); ``"eps"`` is min(gamma/SNR, 1).
-    ``normalize``: by the mean over ``"timesteps"`` (the text) or over the ``"batch"`` (the code).
+    ``lambda`` (one a timestep, from 0) is learned jointly with the network.  ``base``: as
+    ``"published"`` min(SNR, gamma), the Min-SNR weight of a loss on x0; that of one on ``"eps"``,
+    as the loss is, min(gamma/SNR, 1).  ``normalize``: by the mean over ``"timesteps"`` (the paper's
+    text) or over the ``"batch"`` (its code).
 
     The gradient of a batch loss is ``dL/dlambda_t ~ base_t sigmoid'(lambda_t) (loss_t - L)`` with
     L the weighted mean loss: descent *lowers* the weight of timesteps that are harder than average.
@@ -112,9 +105,9 @@ class TIRT(Weighting):
         check_choice("base", base, ("published", "eps"))
         check_choice("normalize", normalize, ("timesteps", "batch"))
         snr = schedule.snr()
-        values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
-        self.base = values.float()
-        self.base_name, self.normalize, self.gamma = base, normalize, float(gamma)
+        omega = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
+        self.base, self.base_name = omega.float(), base
+        self.normalize, self.gamma = normalize, float(gamma)
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
     def omega(self) -> Tensor:
