@@ -60,9 +60,9 @@ class Images:
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
-    That of the sorted digests of the images: SHA-256 of an image's bytes (HWC) and its label (int64,
-    little-endian).  Floats count as the bytes that they stand for; ``ValueError`` if they are not
-    256 levels scaled to [-1, 1].
+    It is that of the sorted digests of all images: the SHA-256 of an image's bytes (HWC) and of its
+    label (int64, little-endian).  Floats count as the bytes that they stand for; ``ValueError`` if
+    they are not 256 levels scaled to [-1, 1].
     """
     pixels = to_bytes(images.x)
     if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
