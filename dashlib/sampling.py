@@ -107,7 +107,8 @@ def ddim(
 
     def iterates() -> Iterator[Iterate]:
         x_t = x_T
-        for index, t in enumerate(sequence):
+        visited = zip(sequence, levels[:-1], levels[1:], strict=True)
+        for index, (t, now, after) in enumerate(visited):
             batch_t = t.expand(len(x_t))
             eps = eps_model(x_t, batch_t)
             x0 = schedule.predict_x0(x_t, eps, batch_t)
@@ -115,7 +116,7 @@ def ddim(
                 x0 = x0.clamp(-1, 1)
             if clamp == "recompute":
                 eps = schedule.predict_eps(x_t, x0, batch_t)
-            x_next = _moved(x0, eps, *levels[index : index + 2], eta, generator)
+            x_next = _moved(x0, eps, now, after, eta, generator)
             yield Iterate(index, int(t), x_t, x0, eps, x_next)
             x_t = x_next
 

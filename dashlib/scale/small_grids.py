@@ -1,11 +1,11 @@
 """Convolutions of small grids as matrix products: for networks of digits on a CPU, and opt-in.
 
-A grid of 2x2 or 4x4 has so few positions that a 3x3 convolution, its resampling included, is faster
-as one product ``(B, c_in H W) @ (c_in H W, c_out H' W')``.  On a GPU, in channels_last, compiled
-and on larger grids the layers convolve as ever.  Measured by ``benchmarks/small_grids.py``.
+A grid of 2x2 or 4x4 has so few positions that a 3x3 convolution, resampling included, is faster as
+one product ``(B, c_in H W) @ (c_in H W, c_out H' W')``.  Elsewhere the layers convolve as ever.
 """
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +30,13 @@ def taps(kind: type[nn.Module], height: int, width: int) -> Tensor:
         layer = nn.Conv2d(1, 1, 3, padding=1) if kind is nn.Conv2d else kind(1)
     conv, n = getattr(layer, "conv", layer), height * width
     conv.weight, conv.bias = nn.Parameter(torch.eye(9).view(9, 1, 3, 3)), None
-    inputs = torch.eye(n).view(n, 1, height, width)
-    return layer(inputs).detach().permute(1, 2, 3, 0).contiguous()
+    return layer(torch.eye(n).view(n, 1, height, width)).detach().permute(1, 2, 3, 0).contiguous()
 
 
 class _Product(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        conv, (height, width) = getattr(self, "conv", self), x.shape[-2:]
+        conv: Any = getattr(self, "conv", self)
+        height, width = x.shape[-2:]
         narrow = isinstance(self, Downsample) or min(conv.weight.shape[:2]) < 16
         plain = x.device.type == "cpu" and conv.weight.is_contiguous()  # not channels_last
         if height * width > (16 if narrow else 4) or not plain or torch.compiler.is_compiling():
