@@ -2,23 +2,15 @@
 
 from timing import digits_pass, hardware, report
 
-from dashlib.blocks import Conv3x3
+from dashlib.scale.small_grids import with_products
 from dashlib.unet import STUDENT_DIGITS, TEACHER_DIGITS, UNet, UNetConfig
-
-
-def convolved(model: UNet) -> UNet:
-    """The same network with torch's convolution on every grid."""
-    for module in model.modules():
-        if isinstance(module, Conv3x3):
-            module.few = 0
-    return model
 
 
 def compare(name: str, cfg: UNetConfig, n: int, *, train: bool) -> None:
     """Print the ratio for one network."""
     functions = {
-        "convolution": digits_pass(convolved(UNet(cfg)), n, train=train),
-        "matrix product": digits_pass(UNet(cfg), n, train=train),
+        "convolution": digits_pass(UNet(cfg), n, train=train),
+        "matrix product": digits_pass(with_products(UNet(cfg)), n, train=train),
     }
     what = "forward and backward" if train else "forward"
     report(f"digits {name}, {what}, batch {n}", functions)

@@ -5,26 +5,21 @@ Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dashlib.checks import check_choice
+
 NullInit = Literal["normal", "zero", "mean_of_classes"]
 Prediction = Literal["eps", "v"]
 
 
-def check_null_init(how: str) -> None:
-    """``ValueError`` for a start of the null row that there is not."""
-    if how not in get_args(NullInit):
-        raise ValueError(f"null_init {how!r}: one of {', '.join(get_args(NullInit))}")
-
-
 @dataclass(frozen=True)
 class UNetConfig:
-    """Everything that fixes the architecture.  Raises ``ValueError`` for what cannot be built."""
+    """Everything that fixes the architecture; ``ValueError`` for what cannot be built."""
 
     image_channels: int = 3
     image_size: int = 32  # pixels a side; images are square
@@ -58,16 +53,18 @@ class UNetConfig:
         widths = [self.ch, *(self.ch * m for m in self.mults)]
         if any(width % self.groups for width in widths):
             raise ValueError(f"groups={self.groups} must divide every width {widths}")
-        check_null_init(self.null_init)
-        if self.prediction not in get_args(Prediction):
-            raise ValueError(
-                f"prediction {self.prediction!r}: one of {', '.join(get_args(Prediction))}"
-            )
+        check_choice("null_init", self.null_init, get_args(NullInit))
+        check_choice("prediction", self.prediction, get_args(Prediction))
 
     @property
     def null_label(self) -> int:
         """The label of the unconditional branch: one past the last class."""
         return self.num_classes
+
+    @property
+    def grids(self) -> list[int]:
+        """Positions a side of every level."""
+        return [self.image_size // self.patch_size // 2**i for i in range(len(self.mults))]
 
 
 def sinusoidal(t: Tensor, width: int) -> Tensor:
@@ -91,57 +88,6 @@ class TimeEmbedding(nn.Module):
         return self.dense[1](F.silu(self.dense[0](sinusoidal(t, self.ch))))
 
 
-Resample = Literal["none", "up", "down"]
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, resample: Resample) -> Tensor:
-    """3x3 convolution that keeps the grid's size, doubles it (nearest neighbour) or halves it.
-
-    ``down`` has stride 2 and pads right and below only.
-    """
-    if resample == "down":
-        return F.conv2d(F.pad(x, (0, 1, 0, 1)), weight, bias, stride=2)
-    if resample == "up":
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-    return F.conv2d(x, weight, bias, padding=1)
-
-
-@cache
-@torch.inference_mode(False)  # kept for training, too
-def taps(height: int, width: int, resample: Resample) -> Tensor:
-    """Which entry of the kernel lies between an output and an input: ``(9, H', W', H W)``."""
-    n = height * width
-    inputs, kernels = torch.eye(n).view(n, 1, height, width), torch.eye(9).view(9, 1, 3, 3)
-    return convolve(inputs, kernels, None, resample).permute(1, 2, 3, 0).contiguous()
-
-
-class Conv3x3(nn.Conv2d):
-    """:func:`convolve` with weights.
-
-    A small grid has so few positions that the same linear map is faster, on a CPU, as one matrix
-    product ``(B, c_in H W) @ (c_in H W, c_out H' W')``: see ``benchmarks/small_grids.py``.
-    """
-
-    def __init__(self, c_in: int, c_out: int, resample: Resample = "none") -> None:
-        super().__init__(c_in, c_out, 3)
-        self.resample = resample
-        self.few = 16 if resample == "down" or min(c_in, c_out) < 16 else 4  # positions
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, c_in, H, W)`` -> ``(B, c_out, H', W')``."""
-        height, width = x.shape[-2:]
-        plain = x.device.type == "cpu" and self.weight.is_contiguous()  # not channels_last
-        if height * width > self.few or not plain or torch.compiler.is_compiling():
-            return convolve(x, self.weight, self.bias, self.resample)
-        assert self.bias is not None
-        between = taps(height, width, self.resample).to(self.weight)
-        pairs = (self.weight.flatten(2) @ between.flatten(1)).unflatten(2, (-1, height * width))
-        dense = pairs.transpose(1, 2).reshape(-1, self.in_channels * height * width)
-        bias = self.bias.repeat_interleave(len(dense) // self.out_channels)
-        out = F.linear(x.flatten(1), dense, bias)
-        return out.view(len(x), self.out_channels, *between.shape[1:3])
-
-
 def pointwise(conv: nn.Conv2d, tokens: Tensor) -> Tensor:
     """A 1x1 convolution of the positions of a grid: ``(B, N, c_in)`` -> ``(B, N, c_out)``."""
     return F.linear(tokens, conv.weight.flatten(1), conv.bias)
@@ -153,11 +99,11 @@ class ResBlock(nn.Module):
     def __init__(self, cfg: UNetConfig, c_in: int, c_out: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(cfg.groups, c_in, eps=1e-6)
-        self.conv1 = Conv3x3(c_in, c_out)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.temb_proj = nn.Linear(4 * cfg.ch, c_out)
         self.norm2 = nn.GroupNorm(cfg.groups, c_out, eps=1e-6)
         self.dropout = nn.Dropout(cfg.dropout)
-        self.conv2 = Conv3x3(c_out, c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         if c_in != c_out:
             self.nin_shortcut = nn.Conv2d(c_in, c_out, 1)
 
@@ -187,35 +133,45 @@ class Attention(nn.Module):
         return x + out.transpose(1, 2).reshape(x.shape)
 
 
-class Resampling(nn.Module):
-    """A convolution that halves or doubles the grid."""
+class Downsample(nn.Module):
+    """Halve the grid by a 3x3 convolution of stride 2, padded right and below only."""
 
-    def __init__(self, c: int, resample: Resample) -> None:
+    def __init__(self, c: int) -> None:
         super().__init__()
-        self.conv = Conv3x3(c, c, resample)
+        self.conv = nn.Conv2d(c, c, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)`` or ``(B, c, 2H, 2W)``."""
-        return self.conv(x)
+        """``(B, c, H, W)`` -> ``(B, c, H/2, W/2)``."""
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double the grid (nearest neighbour), then a 3x3 convolution."""
+
+    def __init__(self, c: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c, c, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, c, H, W)`` -> ``(B, c, 2H, 2W)``."""
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 class Level(nn.Module):
-    """One resolution: residual blocks, attention after each if wanted, maybe a resampling."""
+    """One resolution: residual blocks ``c_ins -> c``, attention after each, maybe a resampling.
+
+    Attention is where ``grid`` (positions a side) is one of the configuration's.
+    """
 
     def __init__(
-        self,
-        cfg: UNetConfig,
-        widths: list[tuple[int, int]],
-        attend: bool,
-        *,
-        down: bool = False,
-        up: bool = False,
+        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None = None
     ) -> None:
         super().__init__()
-        self.block = nn.ModuleList(ResBlock(cfg, c_in, c_out) for c_in, c_out in widths)
-        self.attn = nn.ModuleList(Attention(cfg, c) for _, c in widths if attend)
-        self.downsample = Resampling(widths[-1][1], "down") if down else None
-        self.upsample = Resampling(widths[-1][1], "up") if up else None
+        attend = grid in cfg.attn_resolutions
+        self.block = nn.ModuleList(ResBlock(cfg, c_in, c) for c_in in c_ins)
+        self.attn = nn.ModuleList(Attention(cfg, c) for _ in c_ins if attend)
+        self.downsample = Downsample(c) if resample is Downsample else None
+        self.upsample = Upsample(c) if resample is Upsample else None
 
     def step(self, i: int, x: Tensor, emb: Tensor) -> Tensor:
         """The i-th residual block, and its attention."""

@@ -62,12 +62,7 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def fit(
-    images: Images,
-    *,
-    epochs: int = 60,
-    batch_size: int = 100,
-    width: int = 64,
-    seed: int = 0,
+    images: Images, *, epochs: int = 60, batch_size: int = 100, width: int = 64, seed: int = 0
 ) -> Classifier:
     """Train a classifier (AdamW, one-cycle learning rate, one-pixel shifts); returns it frozen.
 

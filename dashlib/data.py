@@ -1,30 +1,27 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-``digits`` (scikit-learn, 1,797 images of 8x8) needs no network and has a fixed split.  The
-torchvision sets come through the same interface and are downloaded only when asked (``datasets``
-has to do with their files).  A set is held whole on a device, as floats, or as bytes in a quarter
-of the memory; what is drawn from it lives there, too, so that no data loader is needed.
+A set is held whole on a device, as floats, or as bytes in a quarter of the memory; what is drawn
+from it lives there, too, so that no data loader is needed.  :mod:`dashlib.datasets` reads them.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from dashlib.checks import check_choice
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
-_LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits on any device
+Per = Literal["sample", "batch"]
+_LEVELS = torch.arange(256).float() / 127.5 - 1  # divided on the CPU: the same bits anywhere
 
 
 def as_floats(x: Tensor) -> Tensor:
-    """Pixels 0 to 255 (uint8) as ``x / 127.5 - 1`` in [-1, 1], on their device; floats as they are.
-
-    The bits are the same on every device (a GPU may multiply by a rounded 1/127.5 instead).
-    """
+    """Pixels 0 to 255 (uint8) as ``x / 127.5 - 1`` in [-1, 1], on their device; floats as are."""
     if x.dtype != torch.uint8:
         return x
     return _LEVELS.to(x.device, non_blocking=True)[x.int()]
@@ -41,8 +38,8 @@ def to_bytes(x: Tensor) -> Tensor:
 class Images:
     """Images ``x``, ``(N, C, H, W)``, and labels ``y``, int64 ``(N,)``.
 
-    ``x`` is float in [-1, 1], or uint8 in 0 to 255, which :meth:`pixels` converts: CIFAR's training
-    images, 50,000 x 3 x 32 x 32, take 614 MB as floats, 154 MB as bytes.
+    ``x`` is float in [-1, 1], or uint8, which :meth:`pixels` converts: CIFAR's training images take
+    614 MB as floats, 154 MB as bytes.
     """
 
     x: Tensor
@@ -52,39 +49,26 @@ class Images:
         return len(self.y)
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images on a device (60,000 grey ones of 32x32 take 246 MB, 61 MB as bytes)."""
+        """The same images on a device."""
         return replace(self, x=self.x.to(device), y=self.y.to(device))
 
     def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
         """The images at ``index``, float in [-1, 1], on their device, however they are held."""
         return as_floats(self.x[index])
 
-    def as_bytes(self) -> "Images":
-        """The same images held as uint8: :meth:`pixels` gives the same bits.
-
-        Raises ``ValueError`` for images that are not 256 levels scaled to [-1, 1].
-        """
-        if self.x.dtype == torch.uint8:
-            return self
-        x = ((self.x + 1) * 127.5).round().clamp(0, 255).byte()
-        if not torch.equal(as_floats(x), self.x):
-            raise ValueError(
-                "these images are not 256 levels scaled to [-1, 1] and would be changed as uint8: "
-                "keep them as float32"
-            )
-        return replace(self, x=x)
-
 
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
-    An image's digest is the SHA-256 of its bytes, row by row, the channels of a pixel together
-    (HWC), and of its label, eight bytes (int64, little-endian); the fingerprint is that of the
-    sorted digests.  Floats count as the bytes that they stand for (:meth:`Images.as_bytes`).
+    It is that of the sorted digests of all images: the SHA-256 of an image's bytes (HWC) and of its
+    label (int64, little-endian).  Floats count as the bytes that they stand for; ``ValueError`` if
+    they are not 256 levels scaled to [-1, 1].
     """
-    held = images.as_bytes().to("cpu")
-    rows = held.x.permute(0, 2, 3, 1).contiguous().numpy()
-    labels = held.y.numpy().astype("<i8")
+    pixels = to_bytes(images.x)
+    if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
+        raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
+    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    labels = images.y.cpu().numpy().astype("<i8")
     digests = [
         hashlib.sha256(x.tobytes() + y.tobytes()).digest()
         for x, y in zip(rows, labels, strict=True)
@@ -123,18 +107,12 @@ class Batch:
 
 
 def drop_labels(
-    y: Tensor,
-    null_label: int,
-    p: float,
-    *,
-    per: Literal["sample", "batch"] = "sample",
-    generator: torch.Generator | None = None,
+    y: Tensor, null_label: int, p: float, *, per: Per = "sample", generator: Generator | None = None
 ) -> Tensor:
     """Replace labels by the null label with probability p, one coin a sample (or one a batch)."""
     if not 0 <= p <= 1:
         raise ValueError(f"label dropout {p}: a probability in [0, 1]")
-    if per not in ("sample", "batch"):
-        raise ValueError(f"label dropout per {per!r}: 'sample' or 'batch'")
+    check_choice("label dropout per", per, get_args(Per))
     coins = torch.rand(len(y) if per == "sample" else 1, generator=generator, device=y.device)
     return torch.where(coins < p, null_label, y)
 
@@ -151,12 +129,12 @@ class Stream:
     null_label: int
     batch_size: int = 128
     label_dropout: float = 0.1
-    dropout_per: Literal["sample", "batch"] = "sample"
+    dropout_per: Per = "sample"
     seed: int = 0
     flip: bool = False  # random left-right flips
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator(self.images.x.device).manual_seed(self.seed)
+        self.generator = Generator(self.images.x.device).manual_seed(self.seed)
 
     def _random(self, draw: Callable[..., Tensor], *args: object) -> Tensor:
         return draw(*args, generator=self.generator, device=self.images.x.device)
@@ -169,9 +147,8 @@ class Stream:
         index = self._random(torch.randint, len(self.images), (n,))
         x0, y = self.images.pixels(index), self.images.y[index]
         if self.flip:
-            x0 = torch.where(
-                (self._random(torch.rand, n) < 0.5)[:, None, None, None], x0.flip(-1), x0
-            )
+            heads = self._random(torch.rand, (n, 1, 1, 1)) < 0.5
+            x0 = torch.where(heads, x0.flip(-1), x0)
         t = self._random(torch.randint, self.schedule.T, (n,))
         eps = self._random(torch.randn, x0.shape)
         dropped = drop_labels(

@@ -9,37 +9,35 @@ and the *guidance gap* is ``gap = eps_cond - eps_uncond``.
 Sources: Ho & Salimans 2022 (CFG); the DASH release (TAG); Kynkaanniemi et al. 2024 (interval).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Denoiser(Protocol):
-    """A network with labels: ``eps = model(x_t, t, y)`` and the label of its null class."""
+    """A network with labels: ``eps = model(x_t, t, y)``; ``null_label`` is its null class."""
 
     @property
     def null_label(self) -> int:
         """Label that asks for the unconditional branch."""
-        ...
 
     def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """Predicted noise, shaped like ``x_t``."""
-        ...
 
 
-class ScaledDenoiser(Protocol):
-    """A network that takes the guidance scale as an input: ``eps = model(x_t, t, y, w)``."""
+# A network that takes the guidance scale as an input: eps_w = model(x_t, t, y, w), w of shape (B,)
+ScaledDenoiser = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        """Predicted guided noise, shaped like ``x_t``; w has shape ``(B,)``."""
-        ...
+# A guidance scale for every timestep: w(t), t of shape (B,) -> float (B,)
+GuidanceSchedule = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Branches:
-    """Conditional and unconditional prediction for the same noisy images, ``(B, C, H, W)``."""
+    """Both predictions for the same noisy images, ``(B, C, H, W)``; may be indexed like them."""
 
     cond: Tensor
     uncond: Tensor
@@ -56,7 +54,6 @@ class Branches:
         return self.uncond + w * self.gap
 
     def __getitem__(self, index: slice | Tensor) -> "Branches":
-        """The same for a part of the batch."""
         return Branches(self.cond[index], self.uncond[index])
 
 
@@ -65,14 +62,6 @@ def branches(model: Denoiser, x_t: Tensor, t: Tensor, y: Tensor) -> Branches:
     null = torch.full_like(y, model.null_label)
     both = model(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, null]))
     return Branches(*both.chunk(2))
-
-
-class GuidanceSchedule(Protocol):
-    """A guidance scale for every timestep: ``w(t)``, t of shape ``(B,)`` -> float ``(B,)``."""
-
-    def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -119,33 +108,6 @@ class Interval:
         return torch.where(inside, float(self.w), 1.0)
 
 
-@dataclass(frozen=True)
-class Linear:
-    """From ``w_noise`` at t = T linearly to ``w_clean`` at t = 0."""
-
-    w_noise: float
-    w_clean: float
-    T: int = 1000
-
-    def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
-        return self.w_clean + (self.w_noise - self.w_clean) * t.float() / self.T
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """From ``w_noise`` at t = T to ``w_clean`` at t = 0 along half a cosine."""
-
-    w_noise: float
-    w_clean: float
-    T: int = 1000
-
-    def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
-        s = (1 + torch.cos(torch.pi * t.float() / self.T)) / 2
-        return self.w_noise + (self.w_clean - self.w_noise) * s
-
-
 class Guided:
     """A guided noise predictor ``eps(x_t, t)``: a denoiser, labels ``(B,)`` and a schedule w(t).
 
@@ -153,8 +115,7 @@ class Guided:
     """
 
     def __init__(self, model: Denoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
-        self.model, self.y = model, y
-        self.w = Constant(w) if isinstance(w, (int, float)) else w
+        self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""
@@ -165,28 +126,18 @@ class Guided:
         return branches(self.model, x_t, t, self.y).guided(self.w(t))
 
 
-class SingleHead:
-    """A guided noise predictor ``eps(x_t, t) = model(x_t, t, y, w(t))`` in one forward a step.
+class SingleHead(Guided):
+    """A guided noise predictor in one forward, ``model(x_t, t, y, w(t))``.
 
-    For a network distilled at all scales at once (objective ``single_head``): it takes w as an
-    input and has no null branch.  Same use as :class:`Guided`; a ``UNet`` that is not
-    w-conditioned raises ``ValueError`` when called.  Source: Meng et al. 2023.
+    For a network distilled at all scales at once (objective ``single_head``; Meng et al. 2023); a
+    ``UNet`` that is not w-conditioned raises ``ValueError`` when called.
     """
-
-    def __init__(self, model: ScaledDenoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
-        self.model, self.y = model, y
-        self.w = Constant(w) if isinstance(w, (int, float)) else w
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""
-        return self.model(x_t, t, self.y, self.w(t))
+        return cast(ScaledDenoiser, self.model)(x_t, t, self.y, self.w(t))
 
 
-def guided(model: Any, y: Tensor, w: GuidanceSchedule) -> Any:
+def guided(model: Any, y: Tensor, w: float | GuidanceSchedule) -> Guided:
     """The sampler's noise predictor: two branches, or the one of a w-conditioned network."""
-    return SingleHead(model, y, w) if model.cfg.w_conditioned else Guided(model, y, w)
-
-
-def evaluating(model: nn.Module) -> nn.Module:
-    """The model in evaluation mode (no dropout), with gradients off for its parameters."""
-    return model.eval().requires_grad_(False)
+    return (SingleHead if model.cfg.w_conditioned else Guided)(model, y, w)

@@ -13,10 +13,9 @@ T_{uncond}`, the objectives that match a teacher ask for
 =================== ======================================== ==================================
 
 ``fitnets`` adds intermediate features to ``cond_only``; the student of ``single_head`` has no
-branches: it takes w as an input and is matched to the guided teacher.
+branches.  Norms are means over the C*H*W elements of an image.
 
-Norms are means over the C*H*W elements of an image.  Sources: DASH (arXiv 2606.00798); Meng et
-al. 2023 (guidance distillation); Romero et al. 2015 (FitNets).
+Sources: DASH (arXiv 2606.00798); Meng et al. 2023 (guidance distillation).
 """
 
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from dashlib.checks import check_choice
 from dashlib.data import Batch
 from dashlib.guidance import Branches, Denoiser, ScaledDenoiser, branches
 
@@ -119,8 +119,8 @@ class Composite(Objective):
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``composite``."""
-        student = branches(model, batch.x_t, batch.t, batch.y)
-        return {"composite": mse(student.guided(self.w), teacher_of(batch).guided(self.w))}
+        student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
+        return {"composite": mse(student.guided(self.w), teacher.guided(self.w))}
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,7 @@ class MultiW(_RandomScale):
 class SingleHeadMatch(_RandomScale):
     """Guidance distillation: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``, one forward.
 
-    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.SingleHead``.  Source: Meng
-    et al. 2023.
+    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.SingleHead``.
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -189,10 +188,7 @@ class GapMatch(Objective):
 
 @dataclass(frozen=True)
 class Dash(Objective):
-    """``imitation + unconditional + 0.1 anchor``: each branch is matched, and the noise anchored.
-
-    ``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``
-    """
+    """``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``, scaled."""
 
     imitation: float = 1.0
     unconditional: float = 1.0
@@ -248,8 +244,7 @@ def make_objective(name: str, **options: Any) -> Objective:
 
     ``fitnets`` needs networks: ``make_objective("fitnets", teacher=UNet, student=UNetConfig)``.
     """
-    if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}: one of {', '.join(OBJECTIVES)}")
+    check_choice("unknown objective", name, OBJECTIVES)
     try:
         return OBJECTIVES[name](**options)
     except TypeError as error:

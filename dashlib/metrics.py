@@ -10,9 +10,7 @@ Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy i
 * ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the one factor on the student's gap that brings it
   closest to the teacher's
 
-Sample metrics: the Frechet distance between Gaussians fitted to classifier features (never to be
-called FID, whose features are Inception's) and the share of samples classified as their label.
-
+The Frechet distance is between Gaussians fitted to features: FID where they are Inception's only.
 Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance.
 """
 
@@ -31,9 +29,8 @@ Summary = dict[str, float]
 
 def pair_stats(student: Branches, teacher: Branches) -> Stats:
     """Per-pair quantities, each ``(B,)``, float64, from which :func:`summarise` averages."""
-    gs, gt = (b.gap.double().flatten(1) for b in (student, teacher))
-    e_c = (student.cond - teacher.cond).double().flatten(1)
-    e_u = (student.uncond - teacher.uncond).double().flatten(1)
+    errors = student.cond - teacher.cond, student.uncond - teacher.uncond
+    gs, gt, e_c, e_u = (v.double().flatten(1) for v in (student.gap, teacher.gap, *errors))
     norm_s, norm_t, dot = gs.norm(dim=1), gt.norm(dim=1), (gs * gt).sum(1)
     return {
         "norm_s": norm_s,
@@ -56,15 +53,16 @@ def summarise(stats: Stats) -> Summary:
     A zero student gap has ``cos = 0`` and ``a_star = nan``, a zero teacher gap ``rho = nan``.
     ``ValueError`` without pairs.
     """
-    n = len(stats["cos"])
-    if n == 0:
+    if len(stats["cos"]) == 0:
         raise ValueError("no pairs to summarise")
     means = {k: v.mean().item() for k, v in stats.items()}
-    square = means.pop("square_s")
-    a_star = means.pop("dot") / square if square > 0 else float("nan")
-    norm_s, norm_t = means.pop("norm_s"), means.pop("norm_t")
-    rho = norm_s / norm_t if norm_t > 0 else float("nan")
-    return {"rho": rho, **means, "a_star": a_star, "n": n}
+
+    def ratio(a: str, b: str) -> float:
+        above, below = means.pop(a), means.pop(b)
+        return above / below if below > 0 else float("nan")
+
+    rho, a_star = ratio("norm_s", "norm_t"), ratio("dot", "square_s")
+    return {"rho": rho, **means, "a_star": a_star, "n": len(stats["cos"])}
 
 
 def summarise_by(stats: Stats, group: Tensor) -> dict[int, Summary]:
@@ -81,26 +79,20 @@ def weighted_by_length(summary: Summary) -> Summary:
     """
     longer = (summary["gap_s_ms"] / summary["gap_t_ms"]) ** 0.5
     uncorrelated = (1 + summary["gap_mse"] / summary["gap_t_ms"]) ** 0.5
-    return {
-        **summary,
-        "longer": longer,
-        "cos_e": summary["a_star"] * longer,
-        "uncorrelated": uncorrelated,
-    }
+    cos_e = summary["a_star"] * longer
+    return {**summary, "longer": longer, "cos_e": cos_e, "uncorrelated": uncorrelated}
 
 
 def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
     r"""An error of eps in units of the predicted image, by spatial frequency, each ``(B,)``.
 
     The image follows from eps times :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`.  Mean squares
-    an element, by Parseval's theorem the sums of the parts: ``dc`` (the mean of each channel:
-    brightness and colour), ``low`` (up to an eighth of the sampling rate, 4 waves in 32 pixels) and
-    ``high`` (the rest); ``image`` is their sum.
+    an element: ``dc`` (the mean of each channel), ``low`` (up to an eighth of the sampling rate, 4
+    waves in 32 pixels) and ``high`` (the rest); by Parseval's theorem ``image`` is their sum.
     """
     signal, noise = schedule.coefficients(t, error.double())
     power = torch.fft.fft2(error.double() * noise / signal, norm="forward").abs().square().mean(1)
-    height, width = power.shape[1:]
-    rows, columns = (torch.fft.fftfreq(n, device=error.device) for n in (height, width))
+    rows, columns = (torch.fft.fftfreq(n, device=error.device) for n in power.shape[1:])
     slow = (rows[:, None].square() + columns.square()).sqrt() <= 1 / 8
     dc, low, image = power[:, 0, 0], (power * slow).sum((1, 2)), power.sum((1, 2))
     return {"image": image, "dc": dc, "low": low - dc, "high": image - low}
@@ -109,9 +101,9 @@ def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
 def spreads(images: Tensor) -> dict[str, float]:
     """Standard deviations over images of their mean colours; pixels in [-1, 1], ``(N, C, H, W)``.
 
-    ``luminance``: of the mean of all channels; of colour images also ``red_green``: of the mean
-    R - G, and ``blue_yellow``: of the mean B - (R + G)/2.  Samples with a colour cast spread more
-    than the data.  ``ValueError`` for fewer than 2 images.
+    ``luminance``: of all channels; of colour images also ``red_green``: of R - G, ``blue_yellow``:
+    of B - (R + G)/2.  Samples with a colour cast spread more than the data.  ``ValueError`` for
+    fewer than 2 images.
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images: a spread needs at least 2")
@@ -173,26 +165,8 @@ def compare(
     if schedule.T % bins:
         raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
     stats, width = pair_stats(student, teacher), schedule.T // bins
-    return GapReport(
-        summarise(stats),
-        summarise_by(stats, noisy.t // width * width),
-        summarise_by(stats, noisy.y),
-    )
-
-
-def gap_report(
-    student: Denoiser,
-    teacher: Denoiser,
-    images: Images,
-    schedule: Schedule,
-    *,
-    pairs: int = 10_000,
-    bins: int = 20,
-    seed: int = 0,
-) -> GapReport:
-    """Compare student and teacher on :func:`noisy_pairs` of (held-out) images."""
-    noisy = noisy_pairs(images, schedule, pairs=pairs, seed=seed)
-    return compare(predict(student, noisy), predict(teacher, noisy), noisy, schedule, bins=bins)
+    by_t, by_y = (summarise_by(stats, group) for group in (noisy.t // width * width, noisy.y))
+    return GapReport(summarise(stats), by_t, by_y)
 
 
 def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:

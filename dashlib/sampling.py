@@ -8,26 +8,26 @@ the predicted image itself):
 .. math:: \sigma^2 = \eta^2 \tfrac{1-\bar\alpha_s}{1-\bar\alpha_t}
                      \left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\right)
 
-Source: Song et al. 2021.  The clamp modes differ in what happens when :math:`\hat x_0` leaves
-[-1, 1]: see :data:`CLAMPS`.
+Source: Song et al. 2021.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from dashlib.blocks import UNetConfig
+from dashlib.checks import check_choice
 from dashlib.schedule import Schedule
 
 EpsModel = Callable[[Tensor, Tensor], Tensor]
 Spacing = Literal["leading", "linspace"]
-Clamp = Literal["none", "clamp", "recompute"]
-
-SPACINGS = ("leading", "linspace")
-CLAMPS = ("none", "clamp", "recompute")  # leave x0; clamp x0, keep eps; clamp x0, eps to agree
+Clamp = Literal[
+    "none", "clamp", "recompute"
+]  # an x0 beyond [-1, 1]: leave, cut, and make eps agree
+SPACINGS, CLAMPS = get_args(Spacing), get_args(Clamp)
 
 
 def timesteps(
@@ -40,8 +40,7 @@ def timesteps(
     """
     if not 1 <= steps <= T:
         raise ValueError(f"steps={steps}: a number from 1 to the schedule's {T} timesteps")
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing {spacing!r}: one of {SPACINGS}")
+    check_choice("spacing", spacing, SPACINGS)
     last = T - 1 if start is None else start
     if not 0 <= last < T or (start is not None and spacing == "leading"):
         raise ValueError(f"start={start}: from 0 to {T - 1}, and only with spacing 'linspace'")
@@ -71,6 +70,17 @@ def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
     return step.x_t - schedule.add_noise(step.x0, step.eps, t)
 
 
+def _moved(
+    x0: Tensor, eps: Tensor, now: float, after: float, eta: float, generator: Generator | None
+) -> Tensor:
+    """``x_s`` from image and noise at t, where alpha_bar is ``now`` at t and ``after`` at s."""
+    sigma = eta * ((1 - after) / (1 - now) * (1 - now / after)) ** 0.5
+    x_s = after**0.5 * x0 + max(1 - after - sigma**2, 0.0) ** 0.5 * eps
+    if sigma == 0:
+        return x_s
+    return x_s + sigma * torch.randn(x0.shape, generator=generator, device=x0.device)
+
+
 def ddim(
     eps_model: EpsModel,
     x_T: Tensor,
@@ -81,7 +91,7 @@ def ddim(
     spacing: Spacing = "linspace",
     clamp: Clamp = "recompute",
     start: int | None = None,
-    generator: torch.Generator | None = None,
+    generator: Generator | None = None,
 ) -> Iterator[Iterate]:
     """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
 
@@ -89,42 +99,28 @@ def ddim(
     [0, 1]: 0 is deterministic, 1 has DDPM's variance; ``generator`` draws its noise.  Raises
     ``ValueError`` for unknown modes or values out of range.
     """
-    if clamp not in CLAMPS:
-        raise ValueError(f"clamp {clamp!r}: one of {CLAMPS}")
+    check_choice("clamp", clamp, CLAMPS)
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta}: a number from 0 (deterministic) to 1 (DDPM's variance)")
     sequence = timesteps(schedule.T, steps, spacing, start).to(x_T.device)
-    return _iterates(eps_model, x_T, schedule, sequence, eta, clamp, generator)
+    levels = [*schedule.alpha_bar(sequence).tolist(), 1.0]
 
+    def iterates() -> Iterator[Iterate]:
+        x_t = x_T
+        visited = zip(sequence, levels[:-1], levels[1:], strict=True)
+        for index, (t, now, after) in enumerate(visited):
+            batch_t = t.expand(len(x_t))
+            eps = eps_model(x_t, batch_t)
+            x0 = schedule.predict_x0(x_t, eps, batch_t)
+            if clamp != "none":
+                x0 = x0.clamp(-1, 1)
+            if clamp == "recompute":
+                eps = schedule.predict_eps(x_t, x0, batch_t)
+            x_next = _moved(x0, eps, now, after, eta, generator)
+            yield Iterate(index, int(t), x_t, x0, eps, x_next)
+            x_t = x_next
 
-def _iterates(
-    eps_model: EpsModel,
-    x_T: Tensor,
-    schedule: Schedule,
-    sequence: Tensor,
-    eta: float,
-    clamp: Clamp,
-    generator: torch.Generator | None,
-) -> Iterator[Iterate]:
-    """The loop of :func:`ddim`, whose options are right."""
-    alpha_bars = torch.cat([schedule.alpha_bar(sequence), sequence.new_ones(1)]).tolist()
-    x_t = x_T
-    for index, t in enumerate(sequence):
-        batch_t = t.expand(len(x_t))
-        eps = eps_model(x_t, batch_t)
-        x0 = schedule.predict_x0(x_t, eps, batch_t)
-        if clamp != "none":
-            x0 = x0.clamp(-1, 1)
-        if clamp == "recompute":
-            eps = schedule.predict_eps(x_t, x0, batch_t)
-        now, after = alpha_bars[index : index + 2]
-        sigma = eta * ((1 - after) / (1 - now) * (1 - now / after)) ** 0.5
-        x_next = after**0.5 * x0 + max(1 - after - sigma**2, 0.0) ** 0.5 * eps
-        if sigma > 0:
-            noise = torch.randn(x_t.shape, generator=generator, device=x_t.device)
-            x_next = x_next + sigma * noise
-        yield Iterate(index, int(t), x_t, x0, eps, x_next)
-        x_t = x_next
+    return iterates()  # whose options are right before its first step
 
 
 @torch.no_grad()
@@ -139,7 +135,7 @@ def sample(eps_model: EpsModel, x_T: Tensor, schedule: Schedule, **options: Any)
 def starting_noise(n: int, unet: UNetConfig, seed: int = 1234) -> Tensor:
     """The x_T that every model is sampled from: ``(n, C, H, W)``, the same for the same seed."""
     shape = (n, unet.image_channels, unet.image_size, unet.image_size)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=Generator().manual_seed(seed))
 
 
 def balanced_labels(n: int, classes: int = 10) -> Tensor:

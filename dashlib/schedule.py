@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from dashlib.checks import check_range
+
 
 def cosine_alpha_bar(T: int, s: float = 0.008) -> Tensor:
     r"""Signal level of the cosine schedule, shape ``(T,)``, float64, decreasing in (0, 1).
@@ -26,18 +28,10 @@ def cosine_alpha_bar(T: int, s: float = 0.008) -> Tensor:
 
 
 def check_timesteps(t: Tensor, T: int) -> None:
-    """Raise ``ValueError`` unless every t is an integer in [0, T).
-
-    Tensors on an accelerator are not read back (that would stall it): there, out-of-range
-    indices raise the device's own error.
-    """
+    """Raise ``ValueError`` unless every t is an integer in [0, T) (read on the CPU only)."""
     if t.is_floating_point():
         raise ValueError(f"timesteps must be integers, got dtype {t.dtype}: call t.long() first")
-    if t.device.type == "cpu" and t.numel() and (int(t.min()) < 0 or int(t.max()) >= T):
-        raise ValueError(
-            f"timestep out of range: got {int(t.min())}..{int(t.max())}, the schedule has "
-            f"timesteps 0..{T - 1}"
-        )
+    check_range("timestep", t, T - 1, f"the schedule has timesteps 0..{T - 1}")
 
 
 class Schedule:

@@ -1,37 +1,30 @@
 """The noise-prediction network eps(x_t, t, y): a class-conditional DDPM UNet.
 
-Residual blocks with GroupNorm and SiLU, the time and class embedding added after each block's
-first convolution, single-head self-attention at chosen resolutions and in the middle.  The class
-table has one extra, last row: the *null* class, whose prediction is the unconditional branch.  A
-*w-conditioned* network takes the guidance scale as a third input and needs no second branch.
+Residual blocks with the time and class embedding added after each block's first convolution,
+self-attention at chosen resolutions and in the middle.  The class table has one extra, last row:
+the *null* class, whose prediction is the unconditional branch.  Parameter names follow the DDPM
+code lineage, so that the authors' checkpoints load by name.
 
 The body gives eps, or (``prediction="v"``) the velocity v from which eps follows,
 ``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise, where eps is x_t but for
 a thousandth, the body is then asked for the image and not for a copy of its input.
 
-Parameter names follow the DDPM code lineage, so that the authors' checkpoints load by name.
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
 input, Meng et al. 2023; for v, Salimans & Ho 2022.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dashlib.blocks import (
-    Attention,
-    Conv3x3,
-    Level,
-    NullInit,
-    ResBlock,
-    TimeEmbedding,
-    UNetConfig,
-    check_null_init,
-    levels,
-)
+from dashlib import blocks
+from dashlib.blocks import Downsample, Level, NullInit, TimeEmbedding, UNetConfig, Upsample, levels
+from dashlib.checks import check_choice, check_range
 from dashlib.schedule import Schedule
 
 TEACHER_CIFAR10 = UNetConfig()  # 35,751,939 parameters
@@ -59,34 +52,34 @@ class UNet(nn.Module):
 
     ``x_t`` is a noisy image (clean images are in [-1, 1]), ``t`` an integer timestep (0 or more),
     ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
-    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well: the sinusoids
-    of ``250 (w - 1)`` (w from 1 to 5 spans the range of t) go through two linear layers ``wemb``
-    of width 4 ch and are added to the embedding of t.  Raises ``ValueError`` for a wrong image
-    shape, label or number of timesteps or scales, and for a w missing or given in vain.
-
-    ``schedule`` says what v means (the cosine schedule of 1,000 steps if left out); a network that
-    predicts eps needs none.
+    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well and needs no
+    such branch: ``250 (w - 1)`` (w from 1 to 5 spans the range of t) is embedded like t.  Raises
+    ``ValueError`` for a wrong image shape, label or number of timesteps or scales, and for a w
+    missing or given in vain.  ``schedule`` says what v means (by default the cosine one).
     """
+
+    signal: Tensor  # of a network that predicts v
+    noise: Tensor
 
     def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.null_label = cfg, cfg.null_label
         widths = [cfg.ch * m for m in cfg.mults]
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
         self.class_embed = nn.Embedding(cfg.num_classes + 1, 4 * cfg.ch)
-        self.conv_in = Conv3x3(pixels, cfg.ch)
+        self.conv_in = nn.Conv2d(pixels, cfg.ch, 3, padding=1)
         skips = self._build_down(widths)
         self.mid = nn.ModuleDict(
             {
-                "block_1": ResBlock(cfg, widths[-1], widths[-1]),
-                "attn_1": Attention(cfg, widths[-1]),
-                "block_2": ResBlock(cfg, widths[-1], widths[-1]),
+                "block_1": blocks.ResBlock(cfg, widths[-1], widths[-1]),
+                "attn_1": blocks.Attention(cfg, widths[-1]),
+                "block_2": blocks.ResBlock(cfg, widths[-1], widths[-1]),
             }
         )
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
-        self.conv_out = Conv3x3(widths[0], pixels)
+        self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
         if cfg.w_conditioned:  # last: the draws of every other network stay as they were
             self.wemb = TimeEmbedding(cfg.ch)
         with torch.no_grad():
@@ -97,76 +90,53 @@ class UNet(nn.Module):
 
     def _learn_what_v_means(self, schedule: Schedule) -> None:
         """Keep sqrt(alpha_bar) and sqrt(1 - alpha_bar) of all timesteps, ``(T, 1, 1, 1)``."""
-        signal, noise = schedule.coefficients(torch.arange(schedule.T), torch.empty(1, 1, 1, 1))
-        self.signal: Tensor
-        self.noise: Tensor
-        self.register_buffer("signal", signal, persistent=False)
-        self.register_buffer("noise", noise, persistent=False)
-
-    def _attends(self, level: int) -> bool:
-        grid = self.cfg.image_size // self.cfg.patch_size // 2**level
-        return grid in self.cfg.attn_resolutions
+        both = schedule.coefficients(torch.arange(schedule.T), torch.empty(1, 1, 1, 1))
+        for name, values in zip(("signal", "noise"), both, strict=True):
+            self.register_buffer(name, values, persistent=False)
 
     def _build_down(self, widths: list[int]) -> list[int]:
         """Make ``self.down``; return the channels of every skip connection, in order."""
-        self.down = nn.ModuleList()
-        skips, c = [self.cfg.ch], self.cfg.ch
+        cfg, self.down, skips = self.cfg, nn.ModuleList(), [self.cfg.ch]
         for i, width in enumerate(widths):
-            pairs = [(c if j == 0 else width, width) for j in range(self.cfg.blocks)]
-            down = i < len(widths) - 1
-            self.down.append(Level(self.cfg, pairs, self._attends(i), down=down))
-            skips += [width] * (self.cfg.blocks + down)
-            c = width
+            c_ins = [skips[-1], *[width] * (cfg.blocks - 1)]
+            resample = Downsample if i < len(widths) - 1 else None
+            self.down.append(Level(cfg, cfg.grids[i], c_ins, width, resample))
+            skips += [width] * (cfg.blocks + (resample is not None))
         return skips
 
     def _build_up(self, widths: list[int], skips: list[int]) -> None:
         """Make ``self.up``, from the coarsest level to the finest, stored finest first."""
-        levels: list[Level] = []
-        c, skips = widths[-1], list(skips)
+        cfg, made, c = self.cfg, list[Level](), widths[-1]
         for i, width in reversed(list(enumerate(widths))):
-            pairs = [
-                ((c if j == 0 else width) + skips.pop(), width) for j in range(self.cfg.blocks + 1)
-            ]
-            levels.insert(0, Level(self.cfg, pairs, self._attends(i), up=i > 0))
+            c_ins = [c_in + skips.pop() for c_in in (c, *[width] * cfg.blocks)]
+            resample = Upsample if i > 0 else None
+            made.insert(0, Level(cfg, cfg.grids[i], c_ins, width, resample))
             c = width
-        self.up = nn.ModuleList(levels)
-
-    @property
-    def null_label(self) -> int:
-        """The label that asks for the unconditional branch."""
-        return self.cfg.null_label
+        self.up = nn.ModuleList(made)
 
     def check_inputs(self, x_t: Tensor, t: Tensor, y: Tensor) -> None:
-        """Raise ``ValueError`` naming the offending value (labels and t: only on the CPU)."""
-        cfg = self.cfg
-        want = (cfg.image_channels, cfg.image_size, cfg.image_size)
-        if x_t.ndim != 4 or tuple(x_t.shape[1:]) != want:
+        """Raise ``ValueError`` naming the offending value (of t and y: only on the CPU)."""
+        null, n = self.null_label, len(x_t)
+        want = (self.cfg.image_channels, self.cfg.image_size, self.cfg.image_size)
+        if x_t.ndim != 4 or x_t.shape[1:] != want:
             raise ValueError(
-                f"images of shape {tuple(x_t.shape)}: this model takes (B, C, H, W) with "
-                f"(C, H, W) = {want}"
+                f"images of shape {tuple(x_t.shape)}: need (B, C, H, W) with (C, H, W) = {want}"
             )
-        if t.shape != x_t.shape[:1] or y.shape != x_t.shape[:1]:
+        if not t.shape == y.shape == (n,):
             raise ValueError(
                 f"need one timestep and one label an image: got t {tuple(t.shape)}, "
-                f"y {tuple(y.shape)} for {len(x_t)} images"
+                f"y {tuple(y.shape)} for {n} images"
             )
-        if y.device.type == "cpu" and len(y):
-            if int(y.min()) < 0 or int(y.max()) > cfg.num_classes:
-                raise ValueError(
-                    f"label out of range: got {int(y.min())}..{int(y.max())}; classes are "
-                    f"0..{cfg.num_classes - 1} and {cfg.num_classes} is the null label"
-                )
-            if int(t.min()) < 0:
-                raise ValueError(f"timestep out of range: got {int(t.min())}, must be 0 or more")
+        check_range("label", y, null, f"classes are 0..{null - 1} and {null} is the null label")
+        check_range("timestep", t, math.inf, "must be 0 or more")
 
     def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
         """The sum of the embeddings of the inputs beside the image, ``(B, 4 ch)``."""
-        if self.cfg.w_conditioned and w is None:
-            raise ValueError("a w-conditioned network is called with (x_t, t, y, w): w is missing")
-        if not self.cfg.w_conditioned and w is not None:
+        if self.cfg.w_conditioned != (w is not None):
             raise ValueError(
-                "w was given to a network that takes (x_t, t, y): build it with "
-                "UNetConfig(w_conditioned=True), or guide it with guidance.Guided"
+                f"w {'is missing' if w is None else 'was given'}: a network with "
+                "UNetConfig(w_conditioned=True), and no other, is called with (x_t, t, y, w); "
+                "guidance.Guided guides the others"
             )
         emb = self.temb(t) + self.class_embed(y)
         if w is None:
@@ -236,7 +206,7 @@ def reset_null_row(model: UNet, how: NullInit) -> None:
     Also usable after training: a student whose null branch was never trained can be given one
     of these rows without touching anything else.
     """
-    check_null_init(how)
+    check_choice("null_init", how, get_args(NullInit))
     table = model.class_embed.weight
     if how == "zero":
         table[-1].zero_()

@@ -1,33 +1,27 @@
 r"""Per-timestep importance: how much each timestep counts in the loss.
 
-A weighting maps timesteps ``t`` of shape ``(B,)`` to weights of shape ``(B,)`` whose mean over all
-T timesteps is 1, and reduces per-sample losses to one number, ``mean(weight_t * loss)``.
-
-TIRT, as published: ``omega_t = min(SNR_t, gamma) * sigmoid(lambda_t)``, normalised by its mean;
-``lambda`` (one a timestep, from 0) is learned jointly with the network.  Two doubts are options
-here: ``min(SNR, gamma)`` is the Min-SNR weight of an x0 loss, while the loss is on eps, whose
-weight is ``min(gamma/SNR, 1)`` (``base="eps"``); the text normalises by the mean over T, the
-released code by the mean over the batch (``normalize="batch"``).
+A weighting maps timesteps ``t`` to weights, both ``(B,)``, whose mean over all T timesteps is 1,
+and reduces per-sample losses to one number, ``mean(weight_t * loss)``.
 
 Sources: DASH (arXiv 2606.00798); Hang et al. 2023 (Min-SNR); Karras et al. 2024 (EDM2).
 """
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from dashlib.checks import check_choice
 from dashlib.schedule import Schedule, check_timesteps
 
 
 class Weighting(nn.Module):
-    """Uniform weighting, and the base of the others.
+    """Uniform weighting, and the base of the others."""
 
-    A weighting that learns has one parameter, a number for each timestep, named ``symbol``.
-    """
-
-    symbol: ClassVar[str] = ""
+    symbol: ClassVar[str] = ""  # of its one parameter, a number for each timestep, if it learns
     base: Tensor  # fixed factors of the weights, (T,)
 
     def __init__(self, schedule: Schedule) -> None:
@@ -35,9 +29,14 @@ class Weighting(nn.Module):
         self.T = schedule.T
         self.register_buffer("base", torch.ones(schedule.T), persistent=False)
 
+    def omega(self) -> Tensor:
+        """Weight of every timestep before normalisation, shape ``(T,)``."""
+        return self.base
+
     def importance(self) -> Tensor:
-        """Weight of every timestep, shape ``(T,)``, mean 1."""
-        return self.base / self.base.mean()
+        """Weight of every timestep, shape ``(T,)``: :meth:`omega` divided by its mean."""
+        omega = self.omega()
+        return omega / omega.mean()
 
     def forward(self, t: Tensor) -> Tensor:
         """Weights of the timesteps t, shape ``(B,)``."""
@@ -81,10 +80,12 @@ class HighNoise(Weighting):
 
 
 class TIRT(Weighting):
-    """Learned importance ``base_t * sigmoid(lambda_t)``, divided by its mean.
+    """Learned importance ``omega_t = base_t * sigmoid(lambda_t)``, divided by its mean.
 
-    ``base``: ``"published"`` is min(SNR, gamma); ``"eps"`` is min(gamma/SNR, 1).
-    ``normalize``: by the mean over ``"timesteps"`` (the text) or over the ``"batch"`` (the code).
+    ``lambda`` (one a timestep, from 0) is learned jointly with the network.  ``base``: as
+    ``"published"`` min(SNR, gamma), the Min-SNR weight of a loss on x0; that of one on ``"eps"``,
+    as the loss is, min(gamma/SNR, 1).  ``normalize``: by the mean over ``"timesteps"`` (the paper's
+    text) or over the ``"batch"`` (its code).
 
     The gradient of a batch loss is ``dL/dlambda_t ~ base_t sigmoid'(lambda_t) (loss_t - L)`` with
     L the weighted mean loss: descent *lowers* the weight of timesteps that are harder than average.
@@ -101,21 +102,17 @@ class TIRT(Weighting):
         gamma: float = 5.0,
     ) -> None:
         super().__init__(schedule)
-        if base not in ("published", "eps") or normalize not in ("timesteps", "batch"):
-            raise ValueError(
-                f"TIRT(base={base!r}, normalize={normalize!r}): base is 'published' or 'eps', "
-                "normalize is 'timesteps' or 'batch'"
-            )
+        check_choice("base", base, ("published", "eps"))
+        check_choice("normalize", normalize, ("timesteps", "batch"))
         snr = schedule.snr()
-        values = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
-        self.base = values.float()
-        self.base_name, self.normalize, self.gamma = base, normalize, float(gamma)
+        omega = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
+        self.base, self.base_name = omega.float(), base
+        self.normalize, self.gamma = normalize, float(gamma)
         self.lam = nn.Parameter(torch.zeros(schedule.T))
 
-    def importance(self) -> Tensor:
-        """Weight of every timestep, shape ``(T,)``, mean 1 under either option."""
-        omega = self.base * torch.sigmoid(self.lam)
-        return omega / omega.mean()
+    def omega(self) -> Tensor:
+        """``base_t sigmoid(lambda_t)``, shape ``(T,)``."""
+        return self.base * torch.sigmoid(self.lam)
 
     def forward(self, t: Tensor) -> Tensor:
         """Weights of the timesteps t, shape ``(B,)``; under ``"batch"`` their own mean is 1."""
@@ -135,10 +132,9 @@ class Uncertainty(Weighting):
         super().__init__(schedule)
         self.u = nn.Parameter(torch.zeros(schedule.T))
 
-    def importance(self) -> Tensor:
-        """``exp(-u_t)`` divided by its mean, shape ``(T,)``: for comparison with the others."""
-        weights = torch.exp(-self.u)
-        return weights / weights.mean()
+    def omega(self) -> Tensor:
+        """``exp(-u_t)``, shape ``(T,)``: what :meth:`reduce` multiplies the losses by."""
+        return torch.exp(-self.u)
 
     def reduce(self, loss: Tensor, t: Tensor) -> Tensor:
         """``mean(loss / exp(u_t) + u_t)``; once frozen, ``mean(importance_t * loss)``."""
@@ -149,27 +145,21 @@ class Uncertainty(Weighting):
         return (loss * torch.exp(-u) + u).mean()
 
 
-WEIGHTINGS = ("uniform", "min_snr", "high_noise", "tirt", "tirt_batch", "tirt_eps", "uncertainty")
+WEIGHTINGS: dict[str, Callable[[Schedule], Weighting]] = {
+    "uniform": Uniform,
+    "min_snr": MinSNR,
+    "high_noise": HighNoise,
+    "tirt": TIRT,
+    "tirt_batch": partial(TIRT, normalize="batch"),
+    "tirt_eps": partial(TIRT, base="eps"),
+    "uncertainty": Uncertainty,
+}
 
 
 def make_weighting(name: str, schedule: Schedule) -> Weighting:
-    """A weighting by name; raises ``ValueError`` that lists the names for an unknown one."""
-    match name:
-        case "uniform":
-            return Uniform(schedule)
-        case "min_snr":
-            return MinSNR(schedule)
-        case "high_noise":
-            return HighNoise(schedule)
-        case "tirt":
-            return TIRT(schedule)
-        case "tirt_batch":
-            return TIRT(schedule, normalize="batch")
-        case "tirt_eps":
-            return TIRT(schedule, base="eps")
-        case "uncertainty":
-            return Uncertainty(schedule)
-    raise ValueError(f"unknown weighting {name!r}: one of {', '.join(WEIGHTINGS)}")
+    """A weighting by name; ``ValueError`` that lists the names for an unknown one."""
+    check_choice("unknown weighting", name, WEIGHTINGS)
+    return WEIGHTINGS[name](schedule)
 
 
 def transfer(lam: Tensor, schedule: Schedule) -> TIRT:

@@ -479,5 +479,5 @@ Markdown(f"""
 # ````{admonition} Solution
 # :class: dropdown
 # No. The composite's null row was trained: together with the conditional branch it produces the right output at $w = 4$. Replacing it
-# breaks that output and repairs nothing, as `gap_report` shows.
+# breaks that output and repairs nothing, as `metrics.compare` shows.
 # ````

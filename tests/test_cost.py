@@ -183,7 +183,6 @@ def test_the_width_does_not_change_which_operators_are_called():
 
 
 def test_a_small_grid_does_not_change_which_operators_are_called():
-    """On a GPU; a CPU takes matrix products there."""
     larger = replace(STUDENT_DIGITS, image_size=32, attn_resolutions=(16,))
     assert cost.operators(STUDENT_DIGITS) == cost.operators(larger)
 

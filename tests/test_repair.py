@@ -15,14 +15,14 @@ from dashbook.__main__ import main
 from dashbook.atlas import Repaired, fit
 from dashlib import results
 from dashlib.classifier import Classifier
-from dashlib.guidance import TAG, Branches, Constant, Guided, Interval, Linear
+from dashlib.guidance import TAG, Branches, Constant, Guided, Interval
 from dashlib.metrics import pair_stats, summarise
 from dashlib.recipes import DIGITS
 from dashlib.runs import pool, scoring
 from dashlib.sampling import sample
 from dashlib.unet import UNet
 
-SCHEDULES = (Constant(1.5), Constant(4), TAG(), Linear(1, 3), Interval(4, 200, 800))
+SCHEDULES = (Constant(1.5), Constant(4), TAG(), TAG(0.5, 3), Interval(4, 200, 800))
 EVERY_T = torch.arange(1000)
 
 

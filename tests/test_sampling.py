@@ -8,7 +8,16 @@ import torch
 from diffusers import DDIMScheduler
 
 from dashlib.guidance import Guided
-from dashlib.sampling import CLAMPS, ddim, sample, timesteps, unexplained
+from dashlib.sampling import (
+    CLAMPS,
+    balanced_labels,
+    ddim,
+    sample,
+    starting_noise,
+    timesteps,
+    unexplained,
+)
+from dashlib.unet import STUDENT_DIGITS
 
 SHAPE = (2, 1, 4, 4)
 
@@ -246,3 +255,16 @@ def test_leading_has_its_own_start():
 def test_ddim_begins_at_its_start(schedule, x_T):
     seen = [i.t for i in ddim(lambda x, t: x, x_T, schedule, steps=3, start=970)]
     assert seen == [970, 485, 0]
+
+
+def test_the_starting_noise_depends_on_its_seed_only():
+    one, again, other = (starting_noise(4, STUDENT_DIGITS, seed) for seed in (1, 1, 2))
+    assert one.shape == (4, 1, 8, 8)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert torch.equal(starting_noise(2, STUDENT_DIGITS), starting_noise(2, STUDENT_DIGITS, 1234))
+
+
+def test_labels_are_balanced_however_few_there_are():
+    assert balanced_labels(5, 3).tolist() == [0, 1, 2, 0, 1]
+    assert balanced_labels(1000).bincount().tolist() == [100] * 10

@@ -171,7 +171,7 @@ def test_attention_is_single_headed_softmax_over_positions(tiny):
 
 @pytest.mark.parametrize("corner", [0, 2])
 def test_downsampling_pads_right_and_below_only(corner):
-    down, x = blocks.Resampling(1, "down"), torch.randn(1, 1, 4, 4)
+    down, x = blocks.Downsample(1), torch.randn(1, 1, 4, 4)
     nn.init.zeros_(down.conv.weight)
     nn.init.zeros_(down.conv.bias)
     down.conv.weight.data[0, 0, corner, corner] = 1

@@ -203,9 +203,15 @@ def test_an_unknown_name_lists_the_names(schedule):
         make_weighting("snr", schedule)
 
 
-@pytest.mark.parametrize("options", [{"base": "x0"}, {"normalize": "epoch"}])
-def test_an_unknown_option_of_tirt_is_an_error(schedule, options):
-    with pytest.raises(ValueError, match="base is 'published' or 'eps', normalize is 'timesteps'"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base": "x0"}, "base 'x0': one of published, eps"),
+        ({"normalize": "epoch"}, "normalize 'epoch': one of timesteps, batch"),
+    ],
+)
+def test_an_unknown_option_of_tirt_is_an_error(schedule, options, message):
+    with pytest.raises(ValueError, match=message):
         TIRT(schedule, **options)
 
 

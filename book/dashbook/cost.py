@@ -27,7 +27,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dashbook.flops import forward_flops
 from dashlib import results
-from dashlib.blocks import Conv3x3
 from dashlib.guidance import branches
 from dashlib.scale.presets import Preset
 from dashlib.unet import UNet, UNetConfig, count_parameters
@@ -228,15 +227,11 @@ def operators(cfg: UNetConfig, *, bf16: bool = False) -> int:
     """Operators that one forward pass of both branches calls; each launches a kernel or more.
 
     Counted on the CPU, in a narrower network: which operators are called does not depend on the
-    width.  Small grids are convolved, as on a GPU.  Under CUDA's bf16 autocast it is some more:
-    norms are cast to float32.
+    width.  Under CUDA's bf16 autocast it is some more: norms are cast to float32.
     """
     if cfg.groups >= 4 and cfg.groups % 2 == 0:
         cfg = replace(cfg, ch=cfg.groups)
     model, labels = UNet(cfg).eval().requires_grad_(False), torch.zeros(1, dtype=torch.long)
-    for module in model.modules():
-        if isinstance(module, Conv3x3):
-            module.few = 0
     image = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16), _Launches() as launches:
         branches(model, image, labels, labels)

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dashlib.guidance import evaluating
 from dashlib.unet import UNet, UNetConfig
 
 
@@ -18,11 +17,8 @@ def flops(module: nn.Module, *inputs: Tensor) -> int:
 
 
 def forward_flops(cfg: UNetConfig) -> int:
-    """FLOPs of one forward pass of one image; a guided sample of n steps takes 2 n of these.
-
-    Counted from shapes alone, with every convolution done as one.
-    """
+    """FLOPs of one forward pass of one image; a guided sample of n steps takes 2 n of these."""
     with torch.device("meta"):
         image = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
         zero = torch.zeros(1, dtype=torch.long)
-        return flops(evaluating(UNet(cfg)), image, zero, zero)
+        return flops(UNet(cfg).eval(), image, zero, zero)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dashlib.data import Batch
-from dashlib.guidance import Denoiser, evaluating
+from dashlib.guidance import Denoiser
 from dashlib.losses import Objective, Terms, mse, teacher_of
 from dashlib.unet import UNet, UNetConfig
 
@@ -88,7 +88,7 @@ class FitNets(Objective):
     regressors: nn.ModuleList = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        evaluating(self.teacher)
+        self.teacher.eval().requires_grad_(False)
         if not self.layers:
             object.__setattr__(self, "layers", default_layers(self.teacher.cfg, self.student))
         regressors = make_regressors(self.teacher.cfg, self.student, self.layers)

@@ -13,6 +13,7 @@ from dashlib.data import Dataset, Images, Stream
 from dashlib.execution import Execution
 from dashlib.losses import OBJECTIVES, Objective, make_objective
 from dashlib.recipes import Recipe
+from dashlib.scale.small_grids import with_products
 from dashlib.schedule import Schedule
 from dashlib.training import Source, Trainer
 from dashlib.unet import UNet, UNetConfig
@@ -106,5 +107,7 @@ def build(
         network = prune(teacher, recipe.unet)
     else:
         network = UNet(recipe.unet)
+    if execution is None:
+        with_products(network)
     learned, frozen = objective(recipe, teacher), weighting(recipe, lam)
     return Trainer(network, learned, frozen, recipe.train, execution)

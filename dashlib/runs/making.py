@@ -14,6 +14,7 @@ from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, dataset_of, drawn
 from dashlib.runs.scoring import SAMPLES, measure
+from dashlib.scale.small_grids import with_products
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
 
@@ -83,7 +84,7 @@ def train_together(
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
     first = recipes[0]
-    teacher = results.load(first.teacher).model() if first.teacher else None
+    teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
     trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
     for records in side_by_side(trainers, batches_of(first, teacher)):

@@ -8,6 +8,7 @@ from dashlib.checkpoints import CheckpointError
 from dashlib.recipes import CIFAR10_RUNS, DIGITS, RECIPES, SCALES
 from dashlib.runs.pool import processes
 from dashlib.runs.scoring import held_out_gap, samples_of
+from dashlib.scale.small_grids import with_products
 from dashlib.unet import UNet, count_parameters
 
 
@@ -32,7 +33,7 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
         return _differ("accuracy_test", again, run.metrics["accuracy_test"])
     if "weights" not in run.files:
         return []
-    model = run.model()
+    model = with_products(run.model())
     faults = _differ("parameters", count_parameters(model), run.metrics["parameters"], 0)
     faults += _pictures_differ(model, run)
     if thorough and name.startswith("digits/") and (teacher := run.config["teacher"]):

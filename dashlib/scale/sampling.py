@@ -18,7 +18,7 @@ from torchvision.utils import make_grid
 
 from dashlib import checkpoints, guidance, results
 from dashlib.data import to_bytes
-from dashlib.guidance import GuidanceSchedule, evaluating
+from dashlib.guidance import GuidanceSchedule
 from dashlib.sampling import CLAMPS, SPACINGS, Clamp, Spacing, sample
 from dashlib.scale.distributed import Shards
 from dashlib.scale.precision import AUTOCAST, PRECISIONS, Precision, numerics
@@ -40,7 +40,7 @@ def find(name: str) -> Named:
 
     Raises ``FileNotFoundError`` if it is none of them, ``CheckpointError`` if it is damaged.
     """
-    model = evaluating(_find(name))
+    model = _find(name).eval().requires_grad_(False)
     assert isinstance(model, UNet)
     digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
     return Named(name, model, digest)

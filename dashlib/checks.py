@@ -1,0 +1,23 @@
+"""Errors for what cannot be: they name the value and say what would do."""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+
+def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    """``ValueError`` that lists the choices, unless the value is one of them."""
+    if value not in choices:
+        raise ValueError(f"{what} {value!r}: one of {', '.join(choices)}")
+
+
+def check_range(what: str, values: Tensor, last: float, known: str) -> None:
+    """``ValueError`` unless all values are from 0 to ``last``; ``known`` says what is.
+
+    Tensors on an accelerator are not read back (that would stall it): there, out-of-range indices
+    raise the device's own error.
+    """
+    if values.device.type == "cpu" and values.numel():
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > last:
+            raise ValueError(f"{what} out of range: got {low}..{high}; {known}")
