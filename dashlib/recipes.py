@@ -147,7 +147,10 @@ class Scale:
         )
 
 
-GUIDANCE: dict[str, GuidanceSchedule] = {**{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)}, "TAG": TAG()}
+GUIDANCE: dict[str, GuidanceSchedule] = {
+    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
+    "TAG": TAG(),
+}
 DIGITS = Scale(
     Recipe(
         "digits/teacher-tirt",

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks.sweep.scoring import Half
 from dashlib import data
 from dashlib.data import with_teacher
 from dashlib.losses import make_objective
 from dashlib.scale.captured import (
     SOUND,
     CoTraining,
-    Half,
     fast,
 )
 from dashlib.schedule import Schedule

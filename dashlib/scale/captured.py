@@ -2,13 +2,9 @@ r"""Training several students side by side, every step of all of them one CUDA g
 
 At the paper's size a student's step is a few hundred kernels of some microseconds: launched one by
 one they leave a GPU three quarters idle.  Here a *round* (the teacher's two branches on each of the
-round's batches, and every student's forward, backward, clipping, AdamW and average) is captured
-once, over batches that keep their place in memory, and replayed.  Without a GPU the same function
-runs as it is.  Nothing is read back within a round; the learning rate and the average's rate are
-tensors that are set between rounds.
-
-Students at equal cost: one that passes both branches takes one batch of a round, one that passes a
-single branch takes two (``shares``).
+round's batches, and every student's step) is captured once, over batches that keep their place in
+memory, and replayed.  Without a GPU the same function runs as it is.  Nothing is read back within a
+round; its learning rates are tensors that are set before it.
 """
 
 import math
@@ -18,12 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dashlib.data import Batch, Stream
 from dashlib.guidance import Branches, branches
 from dashlib.training import Trainer
-from dashlib.unet import UNet, UNetConfig
+from dashlib.unet import UNet
 
 SOUND = 50  # rounds between two looks at the losses
 TENSORS = ("x_t", "t", "y", "y_dropped", "eps")  # of a batch
@@ -37,32 +32,6 @@ def fast(model: UNet, device: torch.device | str) -> UNet:
         model = model.to(memory_format=torch.channels_last)
         model.compile(dynamic=False)
     return model
-
-
-class Half:
-    """A network for sampling: in fp16 on a GPU, whose ten bits round finer than bf16's seven."""
-
-    def __init__(self, model: UNet, device: torch.device | str) -> None:
-        self.model = fast(model.eval().requires_grad_(False), device)
-        self.kind = torch.device(device).type
-
-    @property
-    def cfg(self) -> UNetConfig:
-        """The architecture."""
-        return self.model.cfg
-
-    @property
-    def null_label(self) -> int:
-        """Label of the unconditional branch."""
-        return self.model.null_label
-
-    @torch.no_grad()
-    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Predicted noise."""
-        if self.kind == "cuda":
-            x_t = x_t.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.kind, torch.float16, enabled=self.kind == "cuda"):
-            return self.model(x_t, t.contiguous(), y)
 
 
 @dataclass
