@@ -37,6 +37,8 @@ class UNetConfig:
     prediction: Prediction = "eps"  # what the body gives; the network gives eps in any case
 
     def __post_init__(self) -> None:
+        for name in ("mults", "attn_resolutions"):  # JSON knows lists only
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
             raise ValueError(
                 f"mults={self.mults}, blocks={self.blocks}, patch_size={self.patch_size}: "

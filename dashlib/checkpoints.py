@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -89,13 +89,11 @@ def read_pickled(path: Path) -> Any:
 
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into the model; ``CheckpointError`` unless all names and shapes agree."""
-    want = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    have = {k: tuple(v.shape) for k, v in tensors.items()}
+    want, have = ({k: tuple(v.shape) for k, v in of.items()} for of in (model.state_dict(), tensors))
     faults = [f"{k} is missing" for k in want if k not in have]
     faults += [f"{k} is not in the model" for k in have if k not in want]
-    faults += [
-        f"{k} is {have[k]}, should be {want[k]}" for k in want if k in have and have[k] != want[k]
-    ]
+    both = [k for k in want if k in have]
+    faults += [f"{k} is {have[k]}, should be {want[k]}" for k in both if have[k] != want[k]]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise CheckpointError(
@@ -103,12 +101,6 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
             "Build the model with the configuration that the file was made with"
         )
     model.load_state_dict({k: v.float() for k, v in tensors.items()})
-
-
-def config_from_json(values: Mapping[str, Any]) -> UNetConfig:
-    """A ``UNetConfig`` from parsed JSON (lists become tuples)."""
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return UNetConfig(**plain)
 
 
 def save(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
@@ -123,7 +115,7 @@ def load(stem: Path) -> tuple[UNet, Tensor | None]:
     path = Path(f"{stem}.json")
     try:
         sidecar = json.loads(path.read_text())
-        model = UNet(config_from_json(sidecar["unet"]))
+        model = UNet(UNetConfig(**sidecar["unet"]))
         lam = sidecar["lambda"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -133,50 +125,24 @@ def load(stem: Path) -> tuple[UNet, Tensor | None]:
     return model.eval(), None if lam is None else torch.tensor(lam)
 
 
-@dataclass(frozen=True)
-class Official:
-    """An authors' checkpoint: the EMA model (evaluation mode) and the TIRT lambda, ``(T,)``."""
-
-    model: UNet
-    lam: Tensor | None
-
-
-def load_official(path: Path) -> Official:
-    """Read an authors' ``.pth`` (keys ``ema_state_dict.shadow``, ``tirt_state_dict``).
+def load_official(path: Path) -> tuple[UNet, Tensor | None]:
+    """Read an authors' ``.pth``: the averaged model in evaluation mode and lambda ``(1000,)``.
 
     The architecture is recognised by its shapes.  Raises ``CheckpointError`` for a file that is
     damaged, executes code, or is not one of the four released architectures.
     """
-    shadow, lam = _official_parts(path)
-    blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
-    try:
-        classes, ch = len(shadow["class_embed.weight"]) - 1, len(shadow["conv_in.weight"])
-        model = UNet(UNetConfig(ch=ch, blocks=blocks, num_classes=classes))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a DASH checkpoint ({error})") from error
-    load_into(model, shadow, str(path))
-    if lam is not None and lam.shape != (1000,):
-        raise CheckpointError(f"{path}: TIRT lambda is {tuple(lam.shape)}, should be (1000,)")
-    return Official(model.eval(), lam)
-
-
-def _official_parts(path: Path) -> tuple[dict[str, Tensor], Tensor | None]:
-    """The averaged weights and lambda of an authors' file, whatever their shapes."""
     content = read_pickled(path)
     try:
         shadow = dict(content["ema_state_dict"]["shadow"])
+        classes, ch = len(shadow["class_embed.weight"]) - 1, len(shadow["conv_in.weight"])
+        blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
+        model = UNet(UNetConfig(ch=ch, blocks=blocks, num_classes=classes))
     except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} has no ema_state_dict.shadow: not a DASH checkpoint"
-        ) from error
-    strange = [k for k, v in shadow.items() if not isinstance(v, Tensor)]
-    if strange:
+        raise CheckpointError(f"{path}: not a DASH checkpoint ({error})") from error
+    if strange := [name for name, value in shadow.items() if not isinstance(value, Tensor)]:
         raise CheckpointError(f"{path}: {strange[0]} is not a tensor: not a DASH checkpoint")
-    return shadow, (content.get("tirt_state_dict") or {}).get("importance_adjustment")
-
-
-def convert(path: Path, stem: Path) -> Official:
-    """Rewrite an authors' checkpoint as ``stem.safetensors`` + ``stem.json``; returns it."""
-    official = load_official(path)
-    save(stem, official.model, official.lam)
-    return official
+    load_into(model, shadow, str(path))
+    lam = (content.get("tirt_state_dict") or {}).get("importance_adjustment")
+    if lam is not None and lam.shape != (1000,):
+        raise CheckpointError(f"{path}: TIRT lambda is {tuple(lam.shape)}, should be (1000,)")
+    return model.eval(), lam

@@ -5,20 +5,13 @@ objective and weighting only: students of one seed see the same batches and star
 weights (common random numbers).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from dashlib.checkpoints import config_from_json
+from dashlib.blocks import UNetConfig
 from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, Constant, GuidanceSchedule
-from dashlib.unet import (
-    STUDENT_CIFAR10,
-    STUDENT_DIGITS,
-    TEACHER_CIFAR10,
-    TEACHER_DIGITS,
-    UNetConfig,
-)
+from dashlib.unet import STUDENT_CIFAR10, STUDENT_DIGITS, TEACHER_CIFAR10, TEACHER_DIGITS
 
 
 @dataclass(frozen=True)
@@ -29,9 +22,7 @@ class Recipe:
     unet: UNetConfig
     train: TrainConfig
     objective: str = "scratch"  # of dashlib.losses
-    weighting: str = (
-        "uniform"  # of dashlib.weighting, or "transfer": what the prior learned, frozen
-    )
+    weighting: str = "uniform"  # of dashlib.weighting; "transfer": what the prior learned, frozen
     seed: int = 0
     teacher: str | None = None  # a stored run, or a file
     prior: str | None = None  # the run whose importance is transferred; None: the teacher's
@@ -48,44 +39,6 @@ class Recipe:
     def dataset(self) -> str:
         """The images that it learns from: the name up to the slash."""
         return self.name.partition("/")[0]
-
-
-def recipe_of(config: Mapping[str, Any]) -> Recipe:
-    """The recipe in a stored run's configuration; ``KeyError`` or ``TypeError`` if it is none."""
-    unet, train = config_from_json(config["unet"]), TrainConfig(**config["train"])
-    return Recipe(**{**config, "unet": unet, "train": train})
-
-
-def rows_of(student: Recipe) -> dict[str, Recipe]:
-    """Every row of the table, as changes of one student."""
-
-    def row(objective: str, *, init: Any = "random", unet: Any = None, **options: float) -> Recipe:
-        made = replace(student.unet, **(unet or {}))
-        return replace(student, objective=objective, options=options, init=init, unet=made)
-
-    v = {"prediction": "v"}
-    return {
-        "scratch": row("scratch"),
-        "cond_only": row("cond_only"),
-        "cond_only_dropout": row("cond_only_dropout"),
-        "composite": row("composite", w=4.0),
-        "dash": row("dash"),
-        "multi_w": row("multi_w"),
-        "gap_match": row("gap_match"),
-        "gap_match_cond": row("gap_match", imitation=1.0),
-        "fitnets": row("fitnets"),
-        "pruned": row("scratch", init="pruned", unet={"blocks": 2}),
-        "single_head": row("single_head", unet={"w_conditioned": True}),
-        "dash_no_un": row("dash", unconditional=0.0),
-        "dash_no_an": row("dash", anchor=0.0),
-        "dash_an_0.03": row("dash", anchor=0.03),
-        "dash_an_0.3": row("dash", anchor=0.3),
-        "dash_an_1": row("dash", anchor=1.0),
-        "dash_sampled": row("dash_sampled"),
-        "dash_v": row("dash", unet=v),
-        "cond_only_dropout_v": row("cond_only_dropout", unet=v),
-        "dash_sampled_v": row("dash_sampled", unet=v),
-    }
 
 
 HEADLINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
@@ -114,8 +67,29 @@ class Scale:
 
     @property
     def rows(self) -> dict[str, Recipe]:
-        """The rows of the table at this scale."""
-        return rows_of(self.student)
+        """Every row of the table, as changes of the student."""
+
+        def row(objective: str, *, unet: Any = None, init: Any = "random", **options: float) -> Recipe:
+            net = replace(self.student.unet, **(unet or {}))
+            return replace(self.student, objective=objective, options=options, init=init, unet=net)
+
+        return {
+            **{name: row(name) for name in ("scratch", "cond_only", "cond_only_dropout")},
+            "composite": row("composite", w=4.0),
+            **{name: row(name) for name in ("dash", "multi_w", "gap_match")},
+            "gap_match_cond": row("gap_match", imitation=1.0),
+            "fitnets": row("fitnets"),
+            "pruned": row("scratch", init="pruned", unet={"blocks": 2}),
+            "single_head": row("single_head", unet={"w_conditioned": True}),
+            "dash_no_un": row("dash", unconditional=0.0),
+            "dash_no_an": row("dash", anchor=0.0),
+            **{f"dash_an_{a:g}": row("dash", anchor=a) for a in (0.03, 0.3, 1.0)},
+            "dash_sampled": row("dash_sampled"),
+            **{
+                f"{name}_v": row(name, unet={"prediction": "v"})
+                for name in ("dash", "cond_only_dropout", "dash_sampled")
+            },
+        }
 
     @property
     def classifier(self) -> str:
@@ -129,18 +103,17 @@ class Scale:
     def of(
         self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
     ) -> Recipe:
-        """The student of one table row.
+        """The student of one table row, named by it and all of these.
 
-        ``prior`` says which teacher's importance is transferred: the one trained under that
-        weighting.  ``unet`` changes fields of the :class:`UNetConfig`.  The run's name says both.
+        ``prior``: the weighting of the teacher whose importance is transferred.  ``unet`` changes
+        fields of the :class:`UNetConfig`.
         """
         of = "" if prior == "tirt" else f"_{prior}"
         changes = "".join(f"-{key}_{value}" for key, value in unet.items())
-        chosen = self.rows[row]
         return replace(
-            chosen,
+            self.rows[row],
             name=f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
-            unet=replace(chosen.unet, **unet),
+            unet=replace(self.rows[row].unet, **unet),
             weighting=weighting,
             seed=seed,
             prior=f"{self.name}/teacher-{prior}" if of else None,
@@ -183,18 +156,14 @@ CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run'
     GUIDANCE,
 )
 ROWS = DIGITS.rows
-CIFAR10_RUNS = tuple(  # one sweep of a quarter of an hour, and what it began with
-    f"cifar10/{name}"
-    for name in (
-        "teacher-uniform",
-        "dash-uniform-s0",
-        "dash-high_noise-s0",
-        "dash_v-high_noise-s0",
-        "cond_only_dropout_v-high_noise-s0",
-        "dash_sampled_v-high_noise-s0",
-    )
-)
 CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")
+CIFAR10_RUNS = (  # one sweep of a quarter of an hour, and what it began with
+    "cifar10/teacher-uniform",
+    "cifar10/dash-uniform-s0",
+    "cifar10/dash-high_noise-s0",
+    "cifar10/cond_only_dropout_v-high_noise-s0",
+    *CIFAR10_SHIPPED,
+)
 SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}
 
 
@@ -205,9 +174,7 @@ def _by_name(*recipes: Recipe) -> dict[str, Recipe]:
 _TABLE_RUNS = [  # the headline rows under both weightings
     DIGITS.of(row, w, s) for s in SEEDS for w in ("transfer", "uniform") for row in HEADLINE
 ]
-_AGAIN = [
-    r for r in _TABLE_RUNS if r.seed and r.objective == "cond_only_dropout"
-]  # not the paper's
+_AGAIN = [r for r in _TABLE_RUNS if r.seed and r.objective == "cond_only_dropout"]
 _STUDIED = [w for w in LEARNED if w != "tirt"]
 PARTS = {
     "core": _by_name(

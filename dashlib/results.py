@@ -11,28 +11,21 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dashlib.checkpoints import (
-    CheckpointError,
-    config_from_json,
-    load_into,
-    pack,
-    read_tensors,
-    write_atomically,
-)
+from dashlib.blocks import UNetConfig
+from dashlib.checkpoints import CheckpointError, load_into, pack, read_tensors, write_atomically
 from dashlib.classifier import Classifier
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
-from dashlib.weighting import WEIGHTINGS, Uniform, Weighting, make_weighting
+from dashlib.weighting import WEIGHTINGS, Weighting, make_weighting
 
 
 class MissingRun(FileNotFoundError):
@@ -62,14 +55,11 @@ def commit() -> str:
 
     def git(*args: str) -> str:
         here = Path(__file__).parent
-        return subprocess.run(
-            ["git", *args], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return subprocess.check_output(["git", *args], cwd=here, stderr=subprocess.PIPE, text=True)
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + "+" * bool(
-            git("status", "--porcelain", "--", ".")
-        )
+        edited = git("status", "--porcelain", "--", ".") != ""
+        return git("rev-parse", "--short=12", "HEAD").strip() + "+" * edited
     except (OSError, subprocess.CalledProcessError):
         return os.environ.get("DASH_COMMIT", "unknown")
 
@@ -134,7 +124,7 @@ class Run:
                 f"the weights of {self.name} are not shipped, only its metrics and pictures: make "
                 f"them with `python -m dashlib {command}`"
             )
-        model = UNet(config_from_json(self.config["unet"]))
+        model = UNet(UNetConfig(**self.config["unet"]))
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 
@@ -148,7 +138,7 @@ class Run:
     def weighting(self) -> Weighting:
         """The weighting that the run learned, frozen; ``ValueError`` if the run learned none."""
         name = self.config.get("weighting")
-        weighting = make_weighting(name, Schedule()) if name in WEIGHTINGS else Uniform(Schedule())
+        weighting = make_weighting(name if name in WEIGHTINGS else "uniform", Schedule())
         if "trace" not in self.files or weighting.symbol not in self.trace:
             raise ValueError(f"{self.name} was trained without learned importance (TIRT)")
         for learned in weighting.parameters():
@@ -168,14 +158,12 @@ def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
         digest = hashlib.sha256(content).hexdigest()
         files[part] = {"name": f"{part}-{digest[:8]}.safetensors", "sha256": digest}
         write_atomically(run.folder / files[part]["name"], content)
-    run = Run(**{**asdict(run), "files": files})
-    text = json.dumps(asdict(run), indent=1) + "\n"
+    text = json.dumps({**asdict(run), "files": files}, indent=1) + "\n"
     run = Run(**json.loads(text))  # as load() returns it: no tuples, no integer keys
     write_atomically(run.folder / "run.json", text.encode())
-    kept = {entry["name"] for entry in files.values()}
-    for old in run.folder.glob("*.safetensors"):
-        if old.name not in kept:
-            old.unlink()
+    kept = [run.folder / entry["name"] for entry in files.values()]
+    for old in {*run.folder.glob("*.safetensors")}.difference(kept):
+        old.unlink()
     return run
 
 
@@ -202,21 +190,5 @@ def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
     prefix = f"{scale}/{objective}-{weighting}-s"
     found = [load(name) for name in names(scale) if name.startswith(prefix)]
     if not found:
-        raise MissingRun(
-            f"no stored run {prefix}*: make it with `python -m dashlib make {prefix}0`"
-        )
+        raise MissingRun(f"no stored run {prefix}*: make it: `python -m dashlib make {prefix}0`")
     return found
-
-
-def metric(run: Run, path: Sequence[str]) -> Any:
-    """A run's metric at a path of keys, or None: ``metric(run, ("guidance", "4", "frechet"))``."""
-    found: Any = run.metrics
-    for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found
-
-
-def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
-    """A gap metric of every run in every range of timesteps, from t = 0: ``(runs, ranges)``."""
-    reports = [run.metrics["gap"]["per_timestep"] for run in runs]
-    return np.array([[of[start][key] for start in sorted(of, key=int)] for of in reports])

@@ -25,7 +25,7 @@ BOOK_ONLY |= {"ipykernel", "jupyterlab", "jupyter_book", "dashbook", "benchmarks
 TODAY = {"root": 2747, "datasets": 1137, "runs": 1069, "scale": 3029, "cli": 993}
 TODAY |= {"dashlib": 9295, "dashbook": 4665}
 TWICE = {"DATASETS", "KEPT", "PATIENCE", "Part", "Pixels", "Precision", "Progress"}
-TWICE |= {"collect", "convert", "evaluate", "generate", "load"}
+TWICE |= {"collect", "evaluate", "generate", "load"}
 TWICE |= {"read", "reproduce", "sample", "score", "train", "verify"}
 CHAPTERS = {  # with more than one module that no other chapter imports
     "04b_tirt_microscope": "figures.microscope null_row",

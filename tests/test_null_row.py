@@ -5,9 +5,8 @@ import torch
 
 from dashbook import null_row
 from dashlib import results
-from dashlib.checkpoints import config_from_json
 from dashlib.metrics import NoisyPairs, predict
-from dashlib.unet import UNet
+from dashlib.unet import UNet, UNetConfig
 
 NAME = "digits/cond_only-transfer-s0"
 
@@ -28,7 +27,7 @@ def test_only_the_null_row_is_exchanged(run):
 
 def test_the_mean_of_the_first_class_rows_has_decayed_like_the_row_that_was_there(run):
     torch.manual_seed(run.seed)
-    first = UNet(config_from_json(run.config["unet"])).class_embed.weight.detach()
+    first = UNet(UNetConfig(**run.config["unet"])).class_embed.weight.detach()
     found = null_row.restarted(run, "mean_of_classes").class_embed.weight[-1]
     decay = run.model().class_embed.weight[-1] / first[-1]
     assert 0.9 < decay.median() < 1

@@ -83,7 +83,7 @@ def test_a_checkpoint_keeps_what_the_network_predicts(tiny, inputs, tmp_path):
 
 def test_a_configuration_from_before_predicts_eps(tiny):
     old = {k: v for k, v in asdict(tiny).items() if k != "prediction"}
-    assert checkpoints.config_from_json(old).prediction == "eps"
+    assert UNetConfig(**old).prediction == "eps"
 
 
 def test_an_unknown_prediction_is_refused():

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from dashlib import results
-from dashlib.recipes import DIGITS, RECIPES, SHIPPED, recipe_of
+from dashlib.execution import TrainConfig
+from dashlib.recipes import DIGITS, RECIPES, SHIPPED, Recipe
 from dashlib.runs import scoring
-from dashlib.unet import UNet, count_parameters
+from dashlib.unet import UNet, UNetConfig, count_parameters
 
 CLASSIFIER = DIGITS.classifier
 
@@ -63,6 +64,12 @@ def parameters(unet):
     """How many a network has, without making it."""
     with torch.device("meta"):
         return count_parameters(UNet(unet))
+
+
+def recipe_of(config):
+    """The recipe in a stored configuration: what it lacks has its default."""
+    unet, train = UNetConfig(**config["unet"]), TrainConfig(**config["train"])
+    return Recipe(**{**config, "unet": unet, "train": train})
 
 
 def check_spec(run):

@@ -6,11 +6,10 @@ needs no training; the row that would have been there is put in.
 
 import torch
 
-from dashlib.checkpoints import config_from_json
 from dashlib.guidance import Branches
 from dashlib.metrics import NoisyPairs, Summary, pair_stats, predict, summarise
 from dashlib.results import Run
-from dashlib.unet import UNet
+from dashlib.unet import UNet, UNetConfig
 
 
 def restarted(run: Run, start: str) -> UNet:
@@ -24,7 +23,7 @@ def restarted(run: Run, start: str) -> UNet:
     with torch.random.fork_rng(devices=[]):
         model = run.model()
         torch.manual_seed(run.seed)
-        first = UNet(config_from_json(run.config["unet"])).class_embed.weight.detach()
+        first = UNet(UNetConfig(**run.config["unet"])).class_embed.weight.detach()
     row = model.class_embed.weight[-1]
     decay = (row / first[-1]).median()
     row.copy_(decay * first[:-1].mean(0) if start == "mean_of_classes" else torch.zeros_like(row))

@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from dashlib import results
-from dashlib.checkpoints import CheckpointError, convert
+from dashlib.checkpoints import CheckpointError, load_official, save
 from dashlib.cli.bars import Bars
 from dashlib.progress import refresh_seconds
 from dashlib.recipes import DIGITS, PARTS, SHIPPED
@@ -134,8 +134,9 @@ def ship_command(scale: str) -> None:
 def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
     try:
-        official = convert(checkpoint, out)
+        model, lam = load_official(checkpoint)
+        save(out, model, lam)
     except CheckpointError as error:
         raise click.ClickException(str(error)) from error
-    kept = "with TIRT lambda" if official.lam is not None else "without TIRT lambda"
+    kept = "with TIRT lambda" if lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")

@@ -279,8 +279,7 @@ def load_network(name: str) -> tuple[UNet, Tensor | None]:
     """TEMP until EV."""
     path = Path(name)
     if path.suffix in (".pth", ".pt"):
-        official = checkpoints.load_official(path)
-        return official.model, official.lam
+        return checkpoints.load_official(path)
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     return checkpoints.load(stem / "model" if stem.is_dir() else stem)
 

@@ -49,7 +49,7 @@ def find(name: str) -> Named:
 def _find(name: str) -> UNet:
     path = Path(name)
     if path.suffix == ".pth" and path.is_file():
-        return checkpoints.load_official(path).model
+        return checkpoints.load_official(path)[0]
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     for candidate in (stem, path / "model"):
         if Path(f"{candidate}.json").is_file():
