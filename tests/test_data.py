@@ -8,8 +8,7 @@ import torch
 
 from dashlib import data, datasets
 from dashlib.data import Images, Stream, drop_labels, with_teacher
-from dashlib.datasets import DATASETS
-from dashlib.datasets.torchvision_sets import as_images
+from dashlib.datasets import DATASETS, as_images
 from dashlib.guidance import Branches, branches
 
 # SHA-256 of the pixels (0 to 16, a byte each) and the labels: the split that results rest on
