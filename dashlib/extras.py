@@ -18,16 +18,20 @@ EXTRAS = {  # of a module that dashlib imports
 }
 
 
+class MissingExtra(ModuleNotFoundError):
+    """A package that is not installed; the message says what to install."""
+
+
 @contextmanager
-def explained() -> Iterator[None]:
-    """Around imports: ``ModuleNotFoundError`` for a package of an extra says what to install."""
+def what_to_install() -> Iterator[None]:
+    """Around imports: a package of an extra that is not there raises :class:`MissingExtra`."""
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in EXTRAS:
             raise
-        raise ModuleNotFoundError(
+        raise MissingExtra(
             f"{package} is not installed: `pip install 'dashlib[{EXTRAS[package]}]'`, or "
             f"`pip install -e '.[{EXTRAS[package]}]'` in a clone of the book",
             name=package,

@@ -157,8 +157,9 @@ def test_several_parquet_files_are_read_in_the_order_of_their_names(tmp_path):
     assert torch.equal(found.x, expected("cifar10", "train").x)
     (tmp_path / "train-00001-of-00003.parquet").unlink()
     message = fault(tmp_path)
-    assert message.startswith(f"{tmp_path / 'train-*.parquet'} are 2 files, but 3 by their names: ")
-    assert "add the missing ones" in message
+    assert message.startswith(
+        f"{tmp_path / 'train-*.parquet'} are fewer or more than their names say"
+    )
 
 
 @pytest.mark.parametrize("place", ["cifar10", "", "data", "plain_text"])
@@ -352,8 +353,8 @@ def test_a_wrong_label_is_named_with_its_row(tmp_path, label):
     write_rows(path, contents, labels)
     row = 0 if isinstance(label, str) else 1
     assert fault(tmp_path) == (
-        f"{tmp_path / 'test-*.parquet'}, row {row}: label is {label}, not a number from 0 to 9: "
-        "put the files of cifar10 there"
+        f"{tmp_path / 'test-*.parquet'}, row {row}: {label} is no label of cifar10, 0 to 9: "
+        "put its files there"
     )
 
 

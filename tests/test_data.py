@@ -109,7 +109,7 @@ def test_a_set_can_be_read_as_bytes(photographs):
     assert held.x.dtype == torch.uint8
     assert torch.equal(held.pixels(), photographs.x)
     grey = as_images(pixels[:, :28, :28, 0], photographs.y, "uint8")
-    assert grey.x.shape == (20, 1, 32, 32)
+    assert grey.x.shape == (20, 1, 28, 28)
     assert torch.equal(grey.pixels(), as_images(pixels[:, :28, :28, 0], photographs.y).x)
 
 

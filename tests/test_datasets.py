@@ -162,7 +162,10 @@ def test_a_damaged_archive_says_what_to_do(tmp_path, damage):
         datasets.load("fashion_mnist", tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{path} is damaged (")
-    assert f"should have MD5 {originals.FASHION['t10k-images-idx3-ubyte']}. Delete it" in message
+    assert (
+        f"content should have MD5 {originals.FASHION['t10k-images-idx3-ubyte']}. Delete it"
+        in message
+    )
     assert "download=True" in message
     assert "`apt-get install --reinstall dataset-fashion-mnist`" in message
 

@@ -86,7 +86,7 @@ def test_a_file_is_fetched_into_a_new_folder_with_a_bar_in_bytes(
 def test_a_bar_without_a_total_counts(tmp_path, serve, capsys, monkeypatch):
     monkeypatch.setattr(originals, "refresh_seconds", lambda: 0.0)
     get([serve(length=False)[0]], tmp_path / "f.bin")
-    assert re.search(r"f\.bin: 307kB", capsys.readouterr().err)
+    assert re.search(r"f\.bin: \d+kB \[", capsys.readouterr().err)
 
 
 def test_a_file_that_is_there_is_not_fetched(tmp_path, serve):

@@ -8,7 +8,7 @@ import torch
 
 from dashlib.data import Dataset, Images, as_floats, fingerprint
 from dashlib.datasets.originals import TORCHVISION, archives, read_original
-from dashlib.extras import explained
+from dashlib.extras import what_to_install
 
 Pixels = Literal["float32", "uint8"]
 DATASETS = ("digits", *TORCHVISION)
@@ -55,7 +55,7 @@ def load(
 
 def _digits() -> Dataset:
     """scikit-learn's 8x8 digits: 1,500 to train on, 297 held out, a fixed stratified split."""
-    with explained():
+    with what_to_install():
         from sklearn import datasets, model_selection
 
     bunch = datasets.load_digits()
@@ -70,9 +70,9 @@ def _digits() -> Dataset:
 def _advice(name: str, root: Path, error: OSError) -> str:
     """What to do about files that are missing or could not be downloaded."""
     files = [f"{f} (MD5 {md5}) from {' or '.join(at)}" for f, (md5, at) in archives(name).items()]
-    other = {"fashion_mnist": "on Debian and Ubuntu, `apt-get install dataset-fashion-mnist`"}.get(
-        name, "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
-    )
+    other = "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
+    if name == "fashion_mnist":
+        other = "on Debian and Ubuntu, `apt-get install dataset-fashion-mnist`"
     return (
         f"{name} is not (whole) under {root}: {error}. With a network: datasets.load('{name}', "
         f"'{root}', download=True). By hand: put {', '.join(files)} into {root}; or {other}"
@@ -83,16 +83,14 @@ def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
     """uint8 ``(N, H, W)`` or ``(N, H, W, C)``, and labels ``(N,)``, as :class:`Images`."""
     x = torch.from_numpy(pixels)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
-    if x.shape[-1] == 28:
-        x = torch.nn.functional.pad(x, (2, 2, 2, 2))
     return Images(x if dtype == "uint8" else as_floats(x), torch.as_tensor(labels).long())
 
 
 def which(name: str, part: Literal["train", "test"], images: Images) -> str:
     """Whether these are the original images of that part, in any order, as a phrase.
 
-    Says "original pixels" (and labels), "not the original: N images (...)", or "unknown: ..." where
-    no fingerprint is kept.  A fingerprint cannot tell a subset of the original from other images.
+    Says "original pixels" (and labels), "not the original: ..." (of a subset, too), or
+    "unknown: ..." where no fingerprint is kept.
     """
     if (name, part) not in CIFAR_PRINTS:
         return f"unknown: no fingerprint of {name}, {part}, is kept"

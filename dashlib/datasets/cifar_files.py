@@ -1,7 +1,6 @@
 """CIFAR as people have it: Hugging Face's parquet files, or a folder of images for each class.
 
-The images are PNG, WebP or JPEG, 32x32, RGB.  Labels follow CIFAR's own order of its classes,
-whatever the order of the folders.
+The images are PNG, WebP or JPEG, 32x32, RGB; labels are CIFAR's own, whatever the folders' order.
 """
 
 import random
@@ -15,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from dashlib.extras import explained
+from dashlib.extras import what_to_install
 
 _COLUMN = {"cifar10": "label", "cifar100": "fine_label"}  # of the parquet files
 _WORDS = {
@@ -51,7 +50,7 @@ def read_encoded(name: str, root: Path) -> Parts:
     """
     for place, pattern, *parts in _layouts(name, root):
         if all(parts):
-            return [(np.stack([*map(_decoded, p)]), [label for *_, label in p]) for p in parts]
+            return [(np.stack([_decoded(*i[:2]) for i in p]), [i[2] for i in p]) for p in parts]
         if any(parts):
             missing = pattern.format("test" if parts[0] else "train")
             raise FileNotFoundError(f"{place} has no {missing}: put them beside the other part")
@@ -82,12 +81,9 @@ def _rows(name: str, home: Path, part: str) -> _Images:
     files, place = sorted(home.glob(f"{part}-*.parquet")), home / f"{part}-*.parquet"
     if not files:
         return []
-    if wanted := {int(n) for f in files for n in re.findall(r"-of-(\d+)", f.name)} - {len(files)}:
-        raise FileNotFoundError(
-            f"{place} are {len(files)} files, but {max(wanted)} by their names: add the missing "
-            "ones, or remove those of another set"
-        )
-    with explained():
+    if {int(n) for f in files for n in re.findall(r"-of-(\d+)", f.name)} - {len(files)}:
+        raise FileNotFoundError(f"{place} are fewer or more than their names say: add the missing")
+    with what_to_install():
         from pyarrow import parquet
     try:
         table = parquet.read_table([*map(str, files)], columns=["img", _COLUMN[name]]).flatten()
@@ -98,10 +94,9 @@ def _rows(name: str, home: Path, part: str) -> _Images:
             f"columns img (bytes and path) and {_COLUMN[name]}: download it again"
         ) from error
     numbers = range(len(CLASS_NAMES[name]))
-    if wrong := [i for i, label in enumerate(labels) if label not in numbers]:
+    if wrong := [f"row {i}: {label}" for i, label in enumerate(labels) if label not in numbers]:
         raise FileNotFoundError(
-            f"{place}, row {wrong[0]}: {_COLUMN[name]} is {labels[wrong[0]]}, not a number from 0 "
-            f"to {numbers[-1]}: put the files of {name} there"
+            f"{place}, {wrong[0]} is no label of {name}, 0 to {numbers[-1]}: put its files there"
         )
     places = (f"{place}, row {i}" for i in range(len(labels)))
     return list(zip(places, (content.as_py for content in contents), labels, strict=True))
@@ -123,12 +118,11 @@ def _labelled(name: str, home: Path, files: Mapping[str, _Reads]) -> tuple[_Imag
     return found["train"], found["test"]
 
 
-def _decoded(image: tuple[str, _Reads, int]) -> np.ndarray:
+def _decoded(place: str, content: _Reads) -> np.ndarray:
     """The pixels of an image, uint8 ``(32, 32, 3)``."""
-    with explained():
+    with what_to_install():
         from PIL import Image
 
-    place, content, _ = image
     try:
         with Image.open(BytesIO(content()), formats=("PNG", "WEBP", "JPEG")) as picture:
             pixels = np.array(picture)

@@ -2,15 +2,15 @@
 
 The batch files are pickles of ``{"data": uint8 (N, 12288), "labels": N numbers from 1 to 1000}``, a
 row the red, green and blue plane of an image.  They are read once, without executing what is in
-them, and kept as one file of pixels (15.7 GB), which is mapped into memory.  Class numbers are
-those of the files less one; their order is not that of the sorted WordNet identifiers.
+them, and kept as one file of pixels (15.7 GB), which is mapped into memory.  Classes are numbered
+as in the files, less one: their order is not that of the sorted WordNet identifiers.
 Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ ARCHIVES = ("Imagenet64_train_part1", "Imagenet64_train_part2")
 PAGE = "https://image-net.org/download-images.php"
 _NAMES = {"numpy.ndarray", "numpy._core.numeric._frombuffer", "_codecs.encode"}  # make arrays
 _NAMES |= {"numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar"}
+_NUMBERS = {k: np.dtype(k) for k in ("u1", "i1", *(a + b for a in "uif" for b in "248"))}
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -36,18 +37,11 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The function of that name, if it only makes an array."""
         module = module.replace("numpy.core", "numpy._core")  # as numpy 1 calls it
-        if (module, name) == ("numpy", "dtype"):
-            return _number
+        if (module, name) == ("numpy", "dtype"):  # numpy's own objects: no pickle can alter them
+            return lambda kind, *_: _NUMBERS[kind]
         if f"{module}.{name}" not in _NAMES:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which might execute code")
         return super().find_class(module, name)
-
-
-def _number(name: str, *_: object) -> np.dtype:
-    """A plain type of numbers: numpy's own object, which no pickle can alter."""
-    if name not in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"):
-        raise pickle.UnpicklingError(f"an array of {name!r}")
-    return np.dtype(name)
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -55,22 +49,20 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Code in it is never executed.  Raises ``ValueError`` for a file that has any, or is not a batch.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             content = _PlainUnpickler(file, encoding="latin1").load()
-        pixels, labels = np.ascontiguousarray(content["data"]), np.asarray(content["labels"])
-        if pixels.dtype != np.uint8 or pixels.shape != (labels.size, 12288):
-            raise ValueError(f"data is {pixels.dtype} {pixels.shape}, with {labels.size} labels")
-        if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > CLASSES:
-            raise ValueError(f"labels are {labels.dtype}, from {labels.min()} to {labels.max()}")
-        return pixels, labels.astype(np.int64) - 1
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle raises anything
-        raise ValueError(
-            f"{path} is not a batch of ImageNet 64x64, uint8 (N, 12288) with N labels from 1 to "
-            f"{CLASSES} ({type(error).__name__}: {error}): replace it by the file from {PAGE}"
-        ) from error
+            pixels, labels = np.ascontiguousarray(content["data"]), np.asarray(content["labels"])
+            if pixels.dtype != np.uint8 or pixels.shape != (labels.size, 12288):
+                raise ValueError(f"data is {pixels.dtype} {pixels.shape}, {labels.size} labels")
+            if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > CLASSES:
+                raise ValueError(f"labels are {labels.dtype}, {labels.min()} to {labels.max()}")
+        except Exception as error:  # a damaged pickle raises anything
+            raise ValueError(
+                f"{path} is not a batch of ImageNet 64x64, uint8 (N, 12288) with N labels from 1 "
+                f"to {CLASSES} ({type(error).__name__}: {error}): replace it by that from {PAGE}"
+            ) from error
+    return pixels, labels.astype(np.int64) - 1
 
 
 def _convert(root: Path, pixels: Path, labels: Path) -> np.ndarray:
@@ -145,9 +137,8 @@ def batches_of(n: int, batch_size: int, *, seed: int, first: int = 0) -> Iterato
 class LoadedStream(Stream):
     """A :class:`~dashlib.data.Stream` whose images come through a data loader, in epochs.
 
-    What is drawn (flips, t, eps, label dropout) is drawn on the ``device``, seeded by the seed and
-    the step, so that the stream's state is its step.  Every process gets the whole batch.
-    Raises ``ValueError`` for fewer images than make up a batch.
+    Flips, t, eps and label dropout are drawn on the ``device``, seeded by the seed and the step, so
+    that the stream's state is its step.  ``ValueError`` for fewer images than make up a batch.
     """
 
     images: ImageNet64  # type: ignore[assignment]
@@ -164,7 +155,7 @@ class LoadedStream(Stream):
     def _start(self, step: int) -> None:
         """Go on with a step, the number of batches given so far."""
         self.step = step
-        self._loader = DataLoader(
+        loader = DataLoader(
             self.images,
             batch_size=None,  # a batch at a time is asked for, and read, as one
             sampler=batches_of(len(self.images), self.batch_size, seed=self.seed, first=step),
@@ -172,11 +163,9 @@ class LoadedStream(Stream):
             pin_memory=torch.device(self.device).type == "cuda",
             generator=torch.Generator(),  # leaves torch's own alone
         )
-        self._loaded: Iterator[Any] | None = None  # workers start with the first batch
+        self._loaded = chain(loader)  # workers start with the first batch
 
     def __next__(self) -> Batch:
-        if self._loaded is None:
-            self._loaded = iter(self._loader)
         x, y = (part.to(self.device, non_blocking=True) for part in next(self._loaded))
         g, x0 = _seeded(self.device, self.seed, 1, self.step), as_floats(x)
         heads = torch.rand(len(y), 1, 1, 1, generator=g, device=x.device) < 0.5
@@ -191,7 +180,7 @@ class LoadedStream(Stream):
         return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped, eps)
 
     def get_state(self) -> Tensor:
-        """The step, and what must agree to go on from there: seed, batch size, images."""
+        """The step, and what must agree to go on: seed, batch size, number of images."""
         return torch.tensor([self.step, self.seed, self.batch_size, len(self.images)])
 
     def set_state(self, state: Tensor) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from dashlib.checkpoints import replacing
 from dashlib.datasets.cifar_files import Parts, read_encoded
-from dashlib.extras import explained
+from dashlib.extras import what_to_install
 from dashlib.progress import refresh_seconds
 
 _PATIENCE = 30.0  # seconds
@@ -46,7 +46,7 @@ CIFAR_MIRRORS = {
 
 def torchvision_class(name: str) -> Any:
     """What knows names and MD5 sums of a set's files, and reads CIFAR's."""
-    with explained():
+    with what_to_install():
         from torchvision import datasets
 
     return getattr(datasets, TORCHVISION[name])
@@ -69,10 +69,9 @@ def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = 
     """Get the file with the MD5 sum ``want`` from the first address that has it.
 
     Those are ``<base>/<filename>`` for the base addresses ``mirrors`` and those of the environment
-    variable ``DASH_MIRRORS`` (separated by spaces or commas), then the ``known`` ones.  A file that
-    is there already with that sum is left alone; another is replaced in one step, once the sum is
-    right.  A server is given up that sends nothing for half a minute.
-    Raises ``OSError`` that lists each address with its failure and says what to do.
+    variable ``DASH_MIRRORS`` (separated by spaces or commas), then the ``known`` ones.  A file is
+    replaced in one step, unless it has that sum already.  A server is given up that is silent for
+    half a minute.  Raises ``OSError`` that lists each address with its failure, and what to do.
     """
     if path.is_file() and _sum(path.read_bytes()) == want:
         return
@@ -91,7 +90,7 @@ def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = 
 
 def _receive(url: str, path: Path, want: str) -> None:
     """Download a file; ``ValueError`` if it is another, or not whole."""
-    with explained():
+    with what_to_install():
         from tqdm import tqdm
 
     asked, digest = request.Request(url, headers={"User-Agent": "dashlib"}), md5()
@@ -109,8 +108,7 @@ def _receive(url: str, path: Path, want: str) -> None:
 def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts:
     """Both parts of a set; what is missing is downloaded, unless ``mirrors`` is None.
 
-    Raises ``FileNotFoundError`` for a file that is damaged, another ``OSError`` for one that is
-    missing.
+    Raises ``FileNotFoundError`` for a damaged file, another ``OSError`` for one that is missing.
     """
 
     def get(path: Path) -> None:
@@ -129,7 +127,7 @@ def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts
 
 
 def _fashion_mnist(root: Path, get: Callable[[Path], None]) -> Parts:
-    """The files as torchvision unpacks them, or the ``.gz`` of upstream or Debian."""
+    """The files as torchvision unpacks them, or the ``.gz`` of upstream or Debian; 32x32."""
     contents = []
     for file, want in FASHION.items():
         packed = [folder / f"{file}.gz" for folder in (root, root / "fashion-mnist", DEBIAN)]
@@ -138,6 +136,7 @@ def _fashion_mnist(root: Path, get: Callable[[Path], None]) -> Parts:
             get(packed[0])
         contents.append(_unpacked((paths or packed)[0], want))
     pixels = [np.frombuffer(c, np.uint8, offset=16).reshape(-1, 28, 28) for c in contents[::2]]
+    pixels = [np.pad(x, ((0, 0), (2, 2), (2, 2))) for x in pixels]
     labels = [np.frombuffer(c, np.uint8, offset=8) for c in contents[1::2]]
     return list(zip(pixels, labels, strict=True))
 
@@ -151,9 +150,8 @@ def _unpacked(path: Path, want: str) -> bytearray:
             raise ValueError(f"MD5 {found}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise FileNotFoundError(
-            f"{path} is damaged ({error}): unpacked, it should have MD5 {want}. Delete it and call "
-            "datasets.load with download=True (Debian's: `apt-get install --reinstall "
-            "dataset-fashion-mnist`)"
+            f"{path} is damaged ({error}): its content should have MD5 {want}. Delete it and call "
+            "load with download=True (Debian: `apt-get install --reinstall dataset-fashion-mnist`)"
         ) from error
     return bytearray(content)
 
