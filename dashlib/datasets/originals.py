@@ -1,7 +1,6 @@
-"""The original files of Fashion-MNIST and CIFAR: found, verified, unpacked or downloaded, and read.
+"""The original files of Fashion-MNIST and CIFAR: found, verified or downloaded, and read.
 
-It does not matter who serves files with a published sum: a mirror that is down, silent, or serves
-something else costs time, never a wrong file.
+A mirror that is down, silent, or serves something else costs time, never a wrong file.
 Sources: Xiao, Rasul & Vollgraf 2017 (arXiv 1708.07747); Krizhevsky 2009.
 """
 
@@ -93,7 +92,8 @@ def _receive(url: str, path: Path, want: str) -> None:
     with what_to_install():
         from tqdm import tqdm
 
-    asked, digest = request.Request(url, headers={"User-Agent": "dashlib"}), md5()
+    asked = request.Request(url, headers={"User-Agent": "dashlib"})
+    digest = md5(usedforsecurity=False)
     with request.urlopen(asked, timeout=_PATIENCE) as response, replacing(path) as file:
         total = int(response.headers.get("Content-Length", 0)) or None
         shown = {"unit": "B", "unit_scale": True, "mininterval": refresh_seconds(), "leave": False}
@@ -159,8 +159,12 @@ def _unpacked(path: Path, want: str) -> bytearray:
 def _cifar(name: str, root: Path, get: Callable[[Path], None]) -> Parts:
     """The unpacked files, or what :func:`read_encoded` finds, or the ``.tar.gz``."""
     kind = torchvision_class(name)
+
+    def both(place: Path | str) -> Parts:
+        return [(p.data, p.targets) for p in (kind(place, train=t) for t in (True, False))]
+
     with suppress(RuntimeError):  # torchvision's for files that are missing or not whole
-        return _both(kind, root)
+        return both(root)
     archive = root / kind.filename
     if not archive.is_file() and (parts := read_encoded(name, root)):
         return parts
@@ -169,8 +173,4 @@ def _cifar(name: str, root: Path, get: Callable[[Path], None]) -> Parts:
 
     with TemporaryDirectory() as folder:
         extract_archive(archive, folder)
-        return _both(kind, folder)
-
-
-def _both(kind: Any, root: Path | str) -> Parts:
-    return [(part.data, part.targets) for part in (kind(root, train=t) for t in (True, False))]
+        return both(folder)
