@@ -29,7 +29,7 @@ from test_cli_train import check_same_as, invoke, log, ok, refused
 
 from dashlib import checkpoints, results
 from dashlib.__main__ import main
-from dashlib.datasets import torchvision_sets
+from dashlib.datasets import originals
 from dashlib.scale import inception
 from dashlib.scale.evaluation import Store
 from dashlib.scale.presets import PRESETS, preset
@@ -58,8 +58,8 @@ def place(tmp_path, random_inception, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/cifar-10-python.tar.gz").write_bytes(small_cifar.archive("cifar10"))
     for attribute, value in small_cifar.expected("cifar10").items():
-        monkeypatch.setattr(torchvision_sets._kind("cifar10"), attribute, value)
-    monkeypatch.setitem(torchvision_sets.CIFAR_MIRRORS, "cifar10", ())
+        monkeypatch.setattr(originals.torchvision_class("cifar10"), attribute, value)
+    monkeypatch.setitem(originals.CIFAR_MIRRORS, "cifar10", ())
     monkeypatch.delenv("DASH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)

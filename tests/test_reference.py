@@ -6,7 +6,7 @@ import small_cifar
 import torch
 
 from dashlib import data
-from dashlib.datasets import torchvision_sets
+from dashlib.datasets import originals
 from dashlib.scale import inception, reference
 from dashlib.scale.distributed import Shards
 
@@ -55,8 +55,8 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
 ):
     """Of CIFAR-100 as of CIFAR-10: the release has none of the former."""
     for attribute, value in small_cifar.expected(name).items():
-        monkeypatch.setattr(torchvision_sets._kind(name), attribute, value)
-    (tmp_path / torchvision_sets._kind(name).filename).write_bytes(small_cifar.archive(name))
+        monkeypatch.setattr(originals.torchvision_class(name), attribute, value)
+    (tmp_path / originals.torchvision_class(name).filename).write_bytes(small_cifar.archive(name))
     network = Counting()
     extractor = reference.Extractor(network, "0" * 64, "counting")
     images, found = reference.real_images(name, tmp_path, Shards())
@@ -104,8 +104,8 @@ def test_imagenet64_is_read_in_slices(monkeypatch, tmp_path):
 
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 64), np.uint8)
     real = ImageNet64.__new__(ImageNet64)
-    real.labels, real.starts, real._maps = torch.arange(12), np.array([0, 5, 12]), None
-    monkeypatch.setattr(ImageNet64, "_map", lambda _, i: (images[:5], images[5:])[i])
+    real.labels = np.arange(12)
+    monkeypatch.setattr(ImageNet64, "_pixels", lambda _: images)
     assert reference.pixels(real, range(4, 7)).tolist() == images[4:7].tolist()
     extractor = reference.Extractor(Counting(), "0" * 64, "counting")
     found = reference.reference(

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PIN = re.compile(r"^(\S+==\S+)(?: ; (.*?))? \\$", re.MULTILINE)
+EXTRAS = ("cli", "data", "scale")  # of dashlib that the chapters import
 SHOWN = ("ipywidgets", "matplotlib", "tomlkit")  # what dashbook imports beside them
 
 
@@ -42,8 +43,10 @@ def pins(lock: str) -> dict[str, str]:
 
 def wanted(pyproject: str) -> list[str]:
     """The names of the packages that dashlib and the chapters import."""
-    dependencies = tomllib.loads(pyproject)["project"]["dependencies"]
-    names = {canonicalize_name(Requirement(line).name) for line in dependencies}
+    project = tomllib.loads(pyproject)["project"]
+    extras = project.get("optional-dependencies", {})
+    lines = sum((extras.get(extra, []) for extra in EXTRAS), project["dependencies"])
+    names = {canonicalize_name(Requirement(line).name) for line in lines} - {"dashlib"}
     return sorted(names.union(SHOWN))
 
 

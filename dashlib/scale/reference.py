@@ -21,8 +21,7 @@ from torch import Tensor
 from dashlib import datasets, results
 from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomically
 from dashlib.data import Images, to_bytes
-from dashlib.datasets.imagenet64 import ImageNet64
-from dashlib.datasets.imagenet_files import CLASSES
+from dashlib.datasets.imagenet64 import CLASSES, ImageNet64
 from dashlib.scale.distributed import Shards
 from dashlib.scale.inception import Features, Inception
 from dashlib.scale.lite0 import LITE0_SHA, Lite0
