@@ -140,6 +140,10 @@ class Run:
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 
+    def learned_importance(self) -> Tensor:
+        """The importance of every timestep that the run learned, ``(T,)``; else ``ValueError``."""
+        return self.importance().importance()
+
     def importance(self) -> Weighting:
         """The weighting that the run learned, frozen; ``ValueError`` if the run learned none."""
         name = self.config.get("weighting")

@@ -28,12 +28,9 @@ TWICE = {"DATASETS", "KEPT", "PATIENCE", "Part", "Pixels", "Precision", "Progres
 TWICE |= {"collect", "convert", "evaluate", "generate", "load"}
 TWICE |= {"read", "reproduce", "sample", "score", "train", "verify"}
 CHAPTERS = {  # with more than one module that no other chapter imports
-    "04b_tirt_microscope": "figures.microscope null_row",
-    "06_paper_scale": "cost_report figures.paper_scale flops",
     "07_playground": "figures.playground mixture mlp",
     "08_loss_geometry": "figures.plane geometry geometry_report residuals",
     "09_gap_atlas": "atlas figures.atlas repair repair_report",
-    "10_claims": "claims figures.claims ledger measurements rules",
 }
 
 

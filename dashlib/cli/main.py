@@ -14,7 +14,7 @@ from dashlib.cli.train import distill, train
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
-    "claims": ("dashbook.claims_cli", "claims", "python -m dashbook claims"),
+    "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.repair_cli", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
 }

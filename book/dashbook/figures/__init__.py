@@ -1,6 +1,1 @@
-"""Figures of single chapters, drawn from numbers that are given.
-
-Nothing here trains, samples or reads files, as in :mod:`dashbook.plots`, which has what several
-chapters draw.  A module a chapter: `teacher`, `collapse`, `dual_branch`, `tirt`, `microscope`,
-`paper_scale`, `playground`, `plane` (loss geometry), `atlas`, `claims` (the ledger).
-"""
+"""Figures of single chapters, drawn from numbers that are given, as in :mod:`dashbook.plots`."""
