@@ -67,7 +67,7 @@ import torch
 from IPython.display import Markdown, display
 
 from dashbook import plots, tables
-from dashbook.figures import teacher as figures
+from dashbook import teacher as figures
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Guided, Interval, branches
@@ -126,7 +126,7 @@ alpha_bar = schedule.alpha_bar(torch.arange(schedule.T))
 def noisy_at(t):
     x_t = schedule.add_noise(x0, eps, torch.full((8,), t))
     title = f"t = {t}     ᾱ = {alpha_bar[t]:.3f}     log SNR = {schedule.snr().log()[t]:z.1f}"
-    return plots.images_over_curve(x_t, alpha_bar, t, ylabel="$\\bar\\alpha_t$", title=title)
+    return figures.over_signal(x_t, alpha_bar, t, title)
 
 
 explorer(noisy_at, Parameter("timestep $t$", [*range(0, 1000, 50), 999], start=6), play=True)
@@ -228,7 +228,7 @@ plots.show(plots.lines(curves, xlabel="step", ylabel="denoising error", size=(6.
 
 # %% mystnb={"image": {"alt": "Ten rows of generated digits; column k shows ten different samples of digit k."}, "figure": {"caption": "Samples of the TIRT teacher at w = 1.5: column k was asked for digit k, each row began from other noise.", "name": "fig-teacher-samples"}}
 samples = dict(zip(runs["tirt"].metrics["guidance"], runs["tirt"].trace["samples"], strict=True))
-plots.show(plots.image_grid(samples["1.5"], 10, width=4.6))
+plots.show(plots.image_grids({"": samples["1.5"]}, 10, size=(4.6, 5.0)))
 
 # %% [markdown]
 # Columns are classes and rows are noise. The digits are recognisable and varied: slanted and upright sevens, ones with
@@ -326,7 +326,7 @@ for run in runs.values():
     spread = run.trace["samples"].float().reshape(6, 10, 10, 64).std(1).mean((1, 2))
     assert spread[0] > spread[1] > spread[3]
 curves = zip(("teacher", "teacher, uniform weights"), runs.values(), strict=True)
-figure = plots.sweep({name: [run.metrics["guidance"]] for name, run in curves})
+figure = plots.sweep({name: [run] for name, run in curves})
 figure.axes[0].set(yscale="linear", ylim=(0, None))
 plots.show(figure)
 
@@ -545,7 +545,7 @@ noise = torch.randn(digits.test.x.shape, generator=torch.Generator().manual_seed
 x_t = schedule.add_noise(digits.test.x, noise, t)
 answers = {k: model(x_t, t, digits.test.y) for k, model in teachers.items()} | {"copying": x_t}
 error = {k: (answer - noise).square().mean().item() for k, answer in answers.items()}
-assert runs["tirt"].importance().importance()[950:].max() < 0.05
+assert runs["tirt"].learned_importance()[950:].max() < 0.05
 assert error["tirt"] > 10 * error["uniform"] and error["tirt"] > 50 * error["copying"]
 
 x_T, y, released = starting_noise(100, teacher.cfg), balanced_labels(100), {}
