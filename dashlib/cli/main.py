@@ -13,7 +13,7 @@ from dashlib.cli.train import distill_command, train_command
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
-    "claims": ("dashbook.claims_cli", "claims", "python -m dashbook claims"),
+    "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.atlas", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
     "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
