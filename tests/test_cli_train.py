@@ -22,7 +22,7 @@ from dashlib.__main__ import main
 from dashlib.cli import train
 from dashlib.data import Dataset, Images
 from dashlib.scale import checkpointing, jobs, presets
-from dashlib.scale.engine import make_accelerator
+from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.jobs import Job, load_teacher
 from dashlib.scale.presets import preset
 from dashlib.scale.session import Session, _peak_mib

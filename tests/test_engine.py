@@ -17,12 +17,12 @@ from conftest import TINY
 from dashlib import datasets
 from dashlib.data import Stream
 from dashlib.losses import make_objective
+from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.engine import (
     OVERFLOWS,
     Engine,
     Numerics,
     Part,
-    make_accelerator,
     random_states,
     seed_process,
     set_random_states,

@@ -5,10 +5,10 @@ from importlib import import_module
 import click
 
 from dashlib import __version__
-from dashlib.cli.evaluate import evaluate
+from dashlib.cli.evaluate import evaluate_command
 from dashlib.cli.runs import convert, list_runs, make_run, reproduce, ship, verify
-from dashlib.cli.sample import sample
-from dashlib.cli.statistics import make_statistics
+from dashlib.cli.sample import sample_command
+from dashlib.cli.statistics import statistics_command
 from dashlib.cli.sweep import sweep_runs
 from dashlib.cli.train import distill, train
 from dashlib.scale.distributed import lone_process, name_place_for_torch
@@ -48,5 +48,6 @@ def main() -> None:
 
 
 RUNS = (make_run, reproduce, verify, list_runs, ship, convert)
-for command in (*RUNS, sweep_runs, train, distill, sample, evaluate, make_statistics):
+SCALE = (sweep_runs, train, distill, sample_command, evaluate_command, statistics_command)
+for command in (*RUNS, *SCALE):
     main.add_command(command)

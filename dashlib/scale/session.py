@@ -18,7 +18,7 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.scale import checkpointing
-from dashlib.scale.engine import make_accelerator
+from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.jobs import Job, build
 from dashlib.scale.precision import cuda_peak
 from dashlib.scale.presets import preset
