@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torchvision.io import encode_png
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from dashlib import checkpoints, results
@@ -129,6 +129,12 @@ def numbered_images(
         yield to_bytes(images), y
 
 
+def _png(image: Tensor) -> bytes:
+    content = io.BytesIO()
+    to_pil_image(image).save(content, "PNG")
+    return content.getvalue()
+
+
 def write_images(images: Tensor, labels: Tensor, out: Path) -> None:
     """All images in one file: a grid (``.png``), or arrays ``arr_0`` (NHWC), ``arr_1`` (labels).
 
@@ -136,7 +142,7 @@ def write_images(images: Tensor, labels: Tensor, out: Path) -> None:
     """
     if out.suffix == ".png":
         grid = make_grid(images, nrow=round(len(images) ** 0.5), padding=1)
-        return checkpoints.write_atomically(out, encode_png(grid).numpy().tobytes())
+        return checkpoints.write_atomically(out, _png(grid))
     content = io.BytesIO()
     np.savez(content, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
     return checkpoints.write_atomically(out, content.getvalue())
@@ -146,5 +152,4 @@ def write_folder(batches: Iterable[tuple[Tensor, Tensor]], folder: Path, first: 
     """Write ``000000.png``, ``000001.png``, ..., starting from the number ``first``."""
     pictures = (image for images, _ in batches for image in images.cpu())
     for number, image in enumerate(pictures, start=first):
-        content = encode_png(image).numpy().tobytes()
-        checkpoints.write_atomically(folder / f"{number:06d}.png", content)
+        checkpoints.write_atomically(folder / f"{number:06d}.png", _png(image))
