@@ -457,7 +457,7 @@ def own_scores(dataset):
 
 
 OWN = {dataset: own_scores(dataset) for dataset in tables.PAPER_SETS}
-assert set(OWN) < set(reference.DATASETS)
+assert set(OWN) < set(reference.REFERENCE_SETS)
 Markdown(tables.paper_scale(OWN))
 
 # %% [markdown]

@@ -201,6 +201,10 @@ def small(monkeypatch, run_folder):
     return dataset, extractor, seen
 
 
+def real(name, images):
+    return reference.RealImages(name, "train", images, 10)
+
+
 def make(run_folder):
     arguments = ["statistics", "cifar10", "--root", str(run_folder), "--device", "cpu"]
     result = CliRunner().invoke(main, arguments)
@@ -218,17 +222,11 @@ def test_statistics_are_stored_and_read(small, run_folder):
     train, held = (gaussian(Flat()(part.x).pool) for part in (dataset.train, dataset.test))
     assert about["floor"]["40"] == pytest.approx(frechet(held, train))
     assert sum(seen) == 100
-    found = reference.published("cifar10", dataset.train, extractor)
+    found = reference.published(real("cifar10", dataset.train), extractor)
     for a, b in zip(found.gaussian, train, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
-    again = reference.reference(
-        "cifar10",
-        "train",
-        dataset.train,
-        extractor,
-        make_accelerator(device="cpu"),
-        root=run_folder,
-    )
+    place, images = make_accelerator(device="cpu"), real("cifar10", dataset.train)
+    again = reference.reference(images, extractor, place, run_folder)
     assert found.key == again.key
 
 
@@ -249,12 +247,12 @@ def test_statistics_are_of_a_set_of_images_in_any_order(small, run_folder):
     make(run_folder)
     train = dataset.train
     backwards = Images(train.x.flip(0), train.y.flip(0))
-    assert reference.published("cifar10", backwards, extractor) is not None
+    assert reference.published(real("cifar10", backwards), extractor) is not None
     other = Images(255 - train.x, train.y)
-    assert reference.published("cifar10", other, extractor) is None
+    assert reference.published(real("cifar10", other), extractor) is None
     newer = Extractor(extractor.network, "1" * 64, "other weights")
-    assert reference.published("cifar10", train, newer) is None
-    assert reference.published("cifar100", train, extractor) is None
+    assert reference.published(real("cifar10", train), newer) is None
+    assert reference.published(real("cifar100", train), extractor) is None
 
 
 def test_a_frechet_distance_needs_no_features_of_real_images(small, run_folder, model):
@@ -280,4 +278,4 @@ def test_damaged_statistics_are_refused(small, run_folder):
     file = make(run_folder).with_suffix(".safetensors")
     file.write_bytes(file.read_bytes()[:-4] + b"none")
     with pytest.raises(CheckpointError, match="git checkout"):
-        reference.published("cifar10", dataset.train, extractor)
+        reference.published(real("cifar10", dataset.train), extractor)

@@ -10,6 +10,7 @@ from dashlib.datasets import torchvision_sets
 from dashlib.scale import reference, scores
 from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.features import Extractor, Features
+from dashlib.scale.reference import RealImages
 
 
 class Counting:
@@ -30,9 +31,8 @@ def test_reference_is_kept_and_made_again_if_anything_changed(digits, tmp_path):
 
     def made(images=digits.train, how=extractor, name="digits"):
         before = network.seen
-        found = reference.reference(
-            name, "train", images, how, make_accelerator(device="cpu"), root=tmp_path
-        )
+        real = RealImages(name, "train", images, 10)
+        found = reference.reference(real, how, make_accelerator(device="cpu"), tmp_path)
         return found, network.seen - before
 
     first, count = made()
@@ -62,15 +62,11 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
     (tmp_path / torchvision_sets._kind(name).filename).write_bytes(small_cifar.archive(name))
     network = Counting()
     extractor = Extractor(network, "0" * 64, "counting")
-    images, found = reference.real_images(name, tmp_path, make_accelerator(device="cpu"))
-    first, again = (
-        reference.reference(
-            name, "train", images, extractor, make_accelerator(device="cpu"), root=tmp_path
-        )
-        for _ in range(2)
-    )
-    assert (found, network.seen) == (classes, 20)
-    want = torch.cov(images.x.flatten(1)[:, :6].double().T)
+    place = make_accelerator(device="cpu")
+    real = reference.real_images(name, tmp_path, place)
+    first, again = (reference.reference(real, extractor, place, tmp_path) for _ in range(2))
+    assert (real.form, network.seen) == ((3, 32, classes), 20)
+    want = torch.cov(real.images.x.flatten(1)[:, :6].double().T)
     for kept in (first, again):
         torch.testing.assert_close(kept.gaussian[1], want)
     (file,) = (tmp_path / "reference").glob("*.safetensors")
@@ -88,9 +84,8 @@ def test_features_that_are_kept_are_spread_over_the_classes():
 def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path, capsys):
     (tmp_path / "reference").touch()  # a file where the folder should be
     extractor = Extractor(Counting(), "0" * 64, "counting")
-    found = reference.reference(
-        "digits", "test", digits.test, extractor, make_accelerator(device="cpu"), root=tmp_path
-    )
+    real = RealImages("digits", "test", digits.test, 10)
+    found = reference.reference(real, extractor, make_accelerator(device="cpu"), tmp_path)
     assert found.key["n"] == len(digits.test)
     assert "could not be kept" in capsys.readouterr().out
 
@@ -98,28 +93,23 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path, capsys
 def test_bytes_and_floats_are_the_same_reference(digits):
     extractor = Extractor(Counting(), "0" * 64, "counting")
     held = data.Images(reference.to_bytes(digits.train.x), digits.train.y)
-    keys = [reference.key_of("digits", "train", x, extractor) for x in (digits.train, held)]
-    assert keys[0] == keys[1]
+    sets = [RealImages("digits", "train", images, 10) for images in (digits.train, held)]
+    one, other = (reference.key_of(real, extractor) for real in sets)
+    assert one == other
 
 
 def test_imagenet64_is_read_in_slices(monkeypatch, tmp_path):
     from dashlib.datasets.imagenet64 import ImageNet64
 
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 64), np.uint8)
-    real = ImageNet64.__new__(ImageNet64)
-    real.labels, real.starts, real._maps = torch.arange(12), np.array([0, 5, 12]), None
+    files = ImageNet64.__new__(ImageNet64)
+    files.labels, files.starts, files._maps = torch.arange(12), np.array([0, 5, 12]), None
     monkeypatch.setattr(ImageNet64, "_map", lambda _, i: (images[:5], images[5:])[i])
-    assert reference.pixels(real, range(4, 7)).tolist() == images[4:7].tolist()
+    real = RealImages("imagenet64", "train", files, 1000)
+    assert real.pixels(range(4, 7)).tolist() == images[4:7].tolist()
     extractor = Extractor(Counting(), "0" * 64, "counting")
-    found = reference.reference(
-        "imagenet64",
-        "train",
-        real,
-        extractor,
-        make_accelerator(device="cpu"),
-        root=tmp_path,
-        batch=5,
-    )
+    place = make_accelerator(device="cpu")
+    found = reference.reference(real, extractor, place, tmp_path, batch=5)
     first = torch.from_numpy(images).flatten(1)[:, :6].double()
     torch.testing.assert_close(found.gaussian[0], first.mean(0))
     assert (found.key["n"], found.key["size"], found.key["channels"]) == (12, 64, 3)

@@ -32,7 +32,7 @@ addresses tried first for the images]"""
 NETWORKS = click.Choice(["inception", "lite0", "classifier"])
 SETS, MANY = click.Choice(reference.REFERENCE_SETS), click.IntRange(min=2)
 PAPERS = (42, 123, 456)  # sampling seeds
-OPTIONS = (
+_OPTIONS = (
     click.argument("models", nargs=-1, required=True),
     option("--data", type=SETS, help="Its training images are the reference set.  [preset's]"),
     option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics."),
@@ -70,7 +70,7 @@ def _extractors(
 
 
 @click.command("evaluate")
-@sample.with_options(*OPTIONS, *SHARED)
+@sample.with_options(*_OPTIONS, *SHARED)
 def evaluate_command(
     models: tuple[str, ...], data: str | None, root: Path, n: int, ws: tuple[float, ...], tag: bool,
     seeds: tuple[int, ...], metrics: tuple[str, ...], kind: str, download: bool, out: Path | None,
@@ -87,14 +87,18 @@ def evaluate_command(
         dataset = data or preset(name or "").dataset
         scales, sampler = sample.guidances(name, ws, tag, interval), sample.sampler_of(name, **how)
         store, found = evaluation.Store(out), sample.found_models(models, name)
-        asked = {"weights": weights, "unverified": unverified, "cross_check": cross_check}
-        extractors = _extractors(kind, dataset, place, download=download, **asked)
-        images, classes = reference.real_images(dataset, root, place, download=download)
-        channels, size = reference.pixels(images, range(1)).shape[1:3]
-        evaluation.check(found, (channels, size, classes))
-        kept = {"root": root, "batch": batch, "whole": not {*metrics} <= {"fid", "is"}}
-        reals = [reference.train_reference(dataset, images, e, place, **kept) for e in extractors]
-        judges = tuple(zip(extractors, reals, strict=True))
+        extractors = _extractors(
+            kind, dataset, place, weights=weights, download=download, unverified=unverified,
+            cross_check=cross_check,
+        )  # fmt: skip
+        real = reference.real_images(dataset, root, place, download=download)
+        evaluation.check(found, real.form)
+        whole = not {*metrics} <= {"fid", "is"}  # for which moments are enough
+        references = [
+            reference.reference(real, extractor, place, root, batch=batch, whole=whole)
+            for extractor in extractors
+        ]
+        judges = list(zip(extractors, references, strict=True))
         sweep = evaluation.Sweep(n, metrics, judges, sampler, batch)
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds}
         about = {**grid, "metrics": metrics, **sweep.circumstances()}

@@ -49,7 +49,7 @@ SHARED = (
 KINDS = click.Choice(["constant", "tag", "interval"])
 OUT = """FILE.png: a grid; FILE.npz: uint8 images (NHWC) and labels; else a folder of PNG.  How they
 were made is written beside it, as OUT.json."""
-OPTIONS = (
+_OPTIONS = (
     click.argument("model"),
     option("--out", required=True, type=PATH, help=OUT),
     option("--n", "--samples", "n", type=POSITIVE, default=100, help=f"Images. {ALIAS}"),
@@ -133,7 +133,7 @@ def found_models(names: tuple[str, ...], preset_name: str | None) -> list[Named]
 
 
 @click.command("sample")
-@with_options(*OPTIONS, *SHARED)
+@with_options(*_OPTIONS, *SHARED)
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
     interval: tuple[int, int] | None, batch: int, device: str, **how: Any,

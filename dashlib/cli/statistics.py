@@ -26,14 +26,14 @@ def statistics_command(dataset: str, root: Path, download: bool, batch: int, dev
     """
     clock = time.perf_counter()
     with started(device) as place:
-        extractor, made = features.lite0(place.device), []
-        for part in ("train", "test"):
-            images, _ = real_images(dataset, root, place, part=part, download=download)
-            how = {"root": root, "batch": batch}
-            made.append((images, reference(dataset, part, images, extractor, place, **how)))
-        (images, train), (_, held_out) = made
+        extractor = features.lite0(place.device)
+        parts = [
+            real_images(dataset, root, place, part=part, download=download)
+            for part in ("train", "test")
+        ]
+        train, held_out = (reference(p, extractor, place, root, batch=batch) for p in parts)
         if place.is_main_process:
             more = {"features": features.LITE0, "seconds": round(time.perf_counter() - clock, 1)}
             path = results.root() / "reference" / f"lite0-{dataset}"
-            about = publish(path, images, extractor, train, held_out, **more)
+            about = publish(path, parts[0], extractor, train, held_out, **more)
             place.print(json.dumps(about, indent=1))

@@ -101,10 +101,10 @@ def describe(record: Record) -> str:
 
     Of a record, or of a row of a summary: mean and standard deviation over sampling seeds.
     """
-    spread = record.get("std", {})
+    spread, found = record.get("std", {}), record["scores" if "scores" in record else "mean"]
     values = ", ".join(
         f"{name} {value:.4g}" + (f" ± {spread[name]:.2g}" if spread.get(name) is not None else "")
-        for name, value in record.get("scores", record.get("mean", {})).items()
+        for name, value in found.items()
         if ", std" not in name
     )
     seeds = ", ".join(map(str, record["seeds"])) if "seeds" in record else record["seed"]
@@ -125,11 +125,9 @@ class Store:
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.records = path, list[Record]()
-        if path is None or not path.exists():
-            return
         try:
-            self.records = json.loads(path.read_text())["scores"]
-            self.records = [r for r in self.records if {*KEY, "scores"} <= r.keys()]
+            stored = json.loads(path.read_text())["scores"] if path and path.exists() else []
+            self.records = [r for r in stored if {*KEY, "scores"} <= r.keys()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path} is not a file of scores ({error}): move it away or give another --out"
@@ -137,8 +135,7 @@ class Store:
 
     def find(self, circumstances: Record) -> Record | None:
         """The record with these circumstances."""
-        same = (r for r in self.records if all(r[k] == circumstances[k] for k in KEY))
-        return next(same, None)
+        return next((r for r in self.records if all(r[k] == circumstances[k] for k in KEY)), None)
 
     def add(self, record: Record) -> None:
         """Keep a record, with the scores of a former one that it lacks, and write the file."""

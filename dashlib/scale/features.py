@@ -145,7 +145,7 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
             "called FID)"
         )
     net = _inception_network(path).to(device)
-    head, net.fc = net.fc.weight, nn.Identity()
+    head, net.fc = net.get_parameter("fc.weight"), nn.Identity()
 
     def features(images: Tensor) -> Features:
         x = images.expand(-1, 3, -1, -1).float() / 255

@@ -9,7 +9,7 @@ beside it says of what they are, and what held-out images score against them.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,52 @@ from dashlib.scale.scores import Extraction
 
 REFERENCE_SETS = (*datasets.DATASETS, "imagenet64")
 FLOORS = (2_000, 10_000)  # held-out images
-Real = Images | ImageNet64
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """A part (``train`` or ``test``) of a data set, held as bytes where that loses nothing."""
+
+    name: str
+    part: str
+    images: Images | ImageNet64
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """Channels, size and classes."""
+        return (*self.pixels(range(1)).shape[1:3], self.classes)
+
+    def pixels(self, numbers: range) -> Tensor:
+        """Consecutive images as uint8 ``(B, C, H, W)``."""
+        if isinstance(self.images, ImageNet64):
+            return self.images[numbers][0]
+        return to_bytes(self.images.x[numbers.start : numbers.stop])
+
+    def contents(self) -> str:
+        """SHA-256 of the images as a set: the same in whatever order they come."""
+        each = (self.pixels(range(i, i + 1)).cpu().numpy().tobytes() for i in range(len(self)))
+        return _digest(b"".join(sorted(hashlib.sha256(image).digest() for image in each)))
+
+
+def real_images(
+    name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
+) -> RealImages:
+    """The images of a data set; the first process unpacks them, or downloads them if asked.
+
+    Errors are those of :func:`dashlib.datasets.load` and
+    :class:`dashlib.datasets.imagenet64.ImageNet64`.
+    """
+    with place.main_process_first():
+        if name == "imagenet64":
+            return RealImages(name, part, ImageNet64(root), CLASSES)
+        held: Literal["float32", "uint8"] = "float32" if name == "digits" else "uint8"
+        wanted = download and place.is_main_process
+        found = datasets.load(name, root, download=wanted, dtype=held)
+        return RealImages(name, part, getattr(found, part), found.num_classes)
 
 
 @dataclass(frozen=True)
@@ -40,30 +85,6 @@ class Reference:
     key: dict[str, Any]
     gaussian: tuple[Tensor, Tensor]
     pool: Tensor
-
-
-def pixels(images: Real, numbers: range) -> Tensor:
-    """Consecutive real images as uint8 ``(B, C, H, W)``."""
-    if isinstance(images, ImageNet64):
-        return images[numbers][0]
-    return to_bytes(images.x[numbers.start : numbers.stop])
-
-
-def real_images(
-    name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
-) -> tuple[Real, int]:
-    """The images of a data set, held as bytes where that loses nothing, and its classes.
-
-    The first process unpacks files that need it, or downloads them if asked.  Errors are those of
-    :func:`dashlib.datasets.load` and :class:`dashlib.datasets.imagenet64.ImageNet64`.
-    """
-    with place.main_process_first():
-        if name == "imagenet64":
-            return ImageNet64(root), CLASSES
-        held: Literal["float32", "uint8"] = "float32" if name == "digits" else "uint8"
-        wanted = download and place.is_main_process
-        found = datasets.load(name, root, download=wanted, dtype=held)
-        return getattr(found, part), found.num_classes
 
 
 def _digest(content: bytes) -> str:
@@ -94,15 +115,14 @@ def _read(path: Path, about: dict[str, Any], key: dict[str, Any]) -> Reference:
     return Reference(key, (mean, covariance), held.get("pool", mean[None, :0]))
 
 
-def key_of(name: str, split: str, images: Real, extractor: Extractor) -> dict[str, Any]:
+def key_of(real: RealImages, extractor: Extractor) -> dict[str, Any]:
     """All that a reference depends on; ``pixels`` is the SHA-256 of 64 images, spread evenly."""
-    n = len(images)
-    spread = torch.linspace(0, n - 1, min(64, n)).long().tolist()
-    some = torch.cat([pixels(images, range(i, i + 1)) for i in spread]).cpu().contiguous()
+    spread = torch.linspace(0, len(real) - 1, min(64, len(real))).long().tolist()
+    some = torch.cat([real.pixels(range(i, i + 1)) for i in spread]).cpu().contiguous()
     return {
-        "dataset": name,
-        "split": split,
-        "n": n,
+        "dataset": real.name,
+        "split": real.part,
+        "n": len(real),
         "size": some.shape[2],
         "channels": some.shape[1],
         "pixels": _digest(some.numpy().tobytes()),
@@ -120,21 +140,27 @@ def _cached(path: Path, key: dict[str, Any]) -> Reference | None:
 
 
 def reference(
-    name: str, split: str, images: Real, extractor: Extractor, place: Accelerator,
-    *, root: Path, batch: int = 500,
+    real: RealImages, extractor: Extractor, place: Accelerator, root: Path, *,
+    batch: int = 500, whole: bool = True,
 ) -> Reference:  # fmt: skip
-    """The reference of a set of images: read if every process has it, else made and kept."""
-    key, n = key_of(name, split, images, extractor), len(images)
+    """The reference of real images: read if every process has it, else made and kept.
+
+    The published one, without features, serves unless ``whole``.
+    """
+    if not whole and (stored := published(real, extractor)):
+        return stored
+    key = key_of(real, extractor)
     mark = _digest(json.dumps(key).encode())[:8]
-    path = root / "reference" / f"{name}-{split}-{n}x{key['size']}px-{mark}"
+    path = root / "reference" / f"{real.name}-{real.part}-{len(real)}x{key['size']}px-{mark}"
     stored = _cached(path, key)
     if all(gather_object([stored is not None])) and stored:
         return stored
-    place.print(f"features of {name}/{split}, {n:,} images: made once, then kept in {root}")
-    own, found = share(n, place), Extraction(n, extractor, place)
+    what = f"features of {real.name}/{real.part}, {len(real):,} images"
+    place.print(f"{what}: made once, then kept in {root}")
+    own, found = share(len(real), place), Extraction(len(real), extractor, place)
     starts = range(0, len(own), batch)
     for i in bar(starts, "features", len(starts), place):
-        found.add(pixels(images, own[i : i + batch]))
+        found.add(real.pixels(own[i : i + batch]))
     made = Reference(key, *found.united()[:2])
     if place.is_main_process:
         try:
@@ -144,22 +170,8 @@ def reference(
     return made
 
 
-def train_reference(
-    name: str, images: Real, extractor: Extractor, place: Accelerator, *, whole: bool, **how: Any
-) -> Reference:
-    """The reference of training images: the published one, unless features are needed, too."""
-    found = None if whole else published(name, images, extractor)
-    return found or reference(name, "train", images, extractor, place, **how)
-
-
-def contents(images: Real) -> str:
-    """SHA-256 of the images as a set: the same in whatever order they come."""
-    each = (pixels(images, range(i, i + 1)).cpu().numpy() for i in range(len(images)))
-    return _digest(b"".join(sorted(hashlib.sha256(image.tobytes()).digest() for image in each)))
-
-
 def publish(
-    path: Path, images: Real, extractor: Extractor, train: Reference, held_out: Reference,
+    path: Path, real: RealImages, extractor: Extractor, train: Reference, held_out: Reference,
     **more: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the statistics of ``train``, whose images are these; returns what the JSON says.
@@ -170,10 +182,10 @@ def publish(
     some = {len(order[:n]): held_out.pool[order[:n]] for n in FLOORS}
     about = more | {
         "score": extractor.name("fid"),
-        "dataset": train.key["dataset"],
-        "split": train.key["split"],
-        "n": len(images),
-        "contents": contents(images),
+        "dataset": real.name,
+        "split": real.part,
+        "n": len(real),
+        "contents": real.contents(),
         "weights": extractor.sha,
         "library": extractor.library,
         "floor": {str(n): frechet(gaussian(x), train.gaussian) for n, x in some.items()},
@@ -181,18 +193,18 @@ def publish(
         "hardware": results.hardware(),
         "versions": results.versions(),
     }
-    _write(path, Reference(train.key, train.gaussian, train.pool[:0]), about, torch.float16)
+    _write(path, replace(train, pool=train.pool[:0]), about, torch.float16)
     return about
 
 
-def published(name: str, images: Real, extractor: Extractor) -> Reference | None:
-    """The statistics stored with the results as a reference without features, if any are of these.
+def published(real: RealImages, extractor: Extractor) -> Reference | None:
+    """The statistics stored with the results, without features, if any are of these images.
 
     ``CheckpointError`` for a file that is damaged.
     """
-    for path in (results.root() / "reference").glob(f"*-{name}.json"):
+    for path in (results.root() / "reference").glob(f"*-{real.name}.json"):
         about = json.loads(path.read_text())
-        same = (about["n"], about["weights"]) == (len(images), extractor.sha)
-        if same and about["contents"] == contents(images):
-            return _read(path, about, key_of(name, about["split"], images, extractor))
+        same = (about["n"], about["weights"]) == (len(real), extractor.sha)
+        if same and about["contents"] == real.contents():
+            return _read(path, about, key_of(real, extractor))
     return None
