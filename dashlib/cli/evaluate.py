@@ -1,6 +1,7 @@
 """The command ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``."""
 
 import json
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,7 @@ _OPTIONS = (
     option("--data", type=SETS, help="Its training images are the reference set.  [preset's]"),
     option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics."),
     option("--n", "--samples", "n", type=MANY, default=50_000, help=f"Samples. {ALIAS}"),
-    option(
-        "--w", "ws", type=float, multiple=True, help="Guidance, repeatable.  [preset's, or 1.5]"
-    ),
+    option("--w", "ws", type=float, multiple=True, help="Guidance scale.  [preset's, or 1.5]"),
     option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4."),
     option("--seeds", multiple=True, default=PAPERS, type=int, help="Of the noise, repeatable."),
     option("--metrics", default="fid,is", callback=_metrics, help=SCORES),
@@ -52,21 +51,14 @@ _OPTIONS = (
 )
 
 
-def _extractors(
-    kind: str, dataset: str, place: Accelerator, *, weights: Path | None, download: bool,
-    unverified: bool, cross_check: bool,
-) -> list[features.Extractor]:  # fmt: skip
-    """The feature network that was asked for, and the one that checks it."""
-    if cross_check and kind != "inception":
-        raise ValueError("--cross-check compares Inception features: leave --features out")
-    if kind == "lite0":
-        return [features.lite0(place.device)]
-    if kind == "classifier":
-        return [features.classifier(dataset, place.device)]
+def _inception(
+    place: Accelerator, weights: Path | None, *, download: bool, unverified: bool, check: bool
+) -> list[features.Extractor]:
+    """The Inception network, and the one that checks it."""
     with place.main_process_first():
         path = features.locate(weights, download=download and place.is_main_process)
     first = features.inception(path, place.device, unverified=unverified)
-    return [first, features.fidelity(path, first)] if cross_check else [first]
+    return [first, features.fidelity(path, first)] if check else [first]
 
 
 @click.command("evaluate")
@@ -87,18 +79,20 @@ def evaluate_command(
         dataset = data or preset(name or "").dataset
         scales, sampler = sample.guidances(name, ws, tag, interval), sample.sampler_of(name, **how)
         store, found = evaluation.Store(out), sample.found_models(models, name)
-        extractors = _extractors(
-            kind, dataset, place, weights=weights, download=download, unverified=unverified,
-            cross_check=cross_check,
-        )  # fmt: skip
+        if cross_check and kind != "inception":
+            raise ValueError("--cross-check compares Inception features: leave --features out")
+        if kind == "inception":
+            files = {"download": download, "unverified": unverified}
+            extractors = _inception(place, weights, check=cross_check, **files)
+        elif kind == "lite0":
+            extractors = [features.lite0(place.device)]
+        else:
+            extractors = [features.classifier(dataset, place.device)]
         real = reference.real_images(dataset, root, place, download=download)
         evaluation.check(found, real.form)
         whole = not {*metrics} <= {"fid", "is"}  # for which moments are enough
-        references = [
-            reference.reference(real, extractor, place, root, batch=batch, whole=whole)
-            for extractor in extractors
-        ]
-        judges = list(zip(extractors, references, strict=True))
+        known = partial(reference.reference, real, place=place, root=root, batch=batch, whole=whole)
+        judges = [(extractor, known(extractor)) for extractor in extractors]
         sweep = evaluation.Sweep(n, metrics, judges, sampler, batch)
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds}
         about = {**grid, "metrics": metrics, **sweep.circumstances()}

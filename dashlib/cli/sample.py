@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,7 @@ _OPTIONS = (
 
 def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Add arguments and options to a command, in this order."""
-
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for one in reversed(options):
-            command = one(command)
-        return command
-
-    return add
+    return lambda command: reduce(lambda made, add: add(made), reversed(options), command)
 
 
 @contextmanager
