@@ -456,7 +456,7 @@ def own_scores(dataset):
 
 
 OWN = {dataset: own_scores(dataset) for dataset in paper_scale.PAPER_SETS}
-assert set(OWN) < set(reference.DATASETS)
+assert set(OWN) < set(reference.REFERENCE_SETS)
 Markdown(paper_scale.scores(OWN))
 
 # %% [markdown]

@@ -6,9 +6,9 @@ import click
 
 from dashlib import __version__
 from dashlib.cli import runs
-from dashlib.cli.evaluate import evaluate
-from dashlib.cli.sample import sample
-from dashlib.cli.statistics import make_statistics
+from dashlib.cli.evaluate import evaluate_command
+from dashlib.cli.sample import sample_command
+from dashlib.cli.statistics import statistics_command
 from dashlib.cli.train import distill_command, train_command
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
@@ -50,7 +50,7 @@ def main() -> None:
 COMMANDS = (
     *(runs.make_command, runs.reproduce_command, runs.verify_command, runs.list_command),
     *(runs.ship_command, runs.convert_command, train_command, distill_command),
-    *(sample, evaluate, make_statistics),
+    *(sample_command, evaluate_command, statistics_command),
 )
 for command in COMMANDS:
     main.add_command(command)
