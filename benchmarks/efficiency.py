@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dashbook.flops import forward_flops
+from dashbook.cost import forward_flops
 from dashlib.guidance import Guided
 from dashlib.sampling import sample
 from dashlib.scale.precision import AUTOCAST, Precision, check_arithmetic, cuda_peak, numerics

@@ -67,13 +67,13 @@ import torch
 from IPython.display import Markdown, display
 
 from dashbook import plots, tables
-from dashbook.figures import teacher as figures
+from dashbook import teacher as figures
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
 from dashlib.metrics import frechet, gaussian
-from dashlib.runs.experiments import generate, score
+from dashlib.runs.scoring import samples_of, scores_of
 from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps, unexplained
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
@@ -126,7 +126,7 @@ alpha_bar = schedule.alpha_bar(torch.arange(schedule.T))
 def noisy_at(t):
     x_t = schedule.add_noise(x0, eps, torch.full((8,), t))
     title = f"t = {t}     ᾱ = {alpha_bar[t]:.3f}     log SNR = {schedule.snr().log()[t]:z.1f}"
-    return plots.images_over_curve(x_t, alpha_bar, t, ylabel="$\\bar\\alpha_t$", title=title)
+    return figures.over_signal(x_t, alpha_bar, t, title)
 
 
 explorer(noisy_at, Parameter("timestep $t$", [*range(0, 1000, 50), 999], start=6), play=True)
@@ -228,7 +228,7 @@ plots.show(plots.lines(curves, xlabel="step", ylabel="denoising error", size=(6.
 
 # %% mystnb={"image": {"alt": "Ten rows of generated digits; column k shows ten different samples of digit k."}, "figure": {"caption": "Samples of the TIRT teacher at w = 1.5: column k was asked for digit k, each row began from other noise.", "name": "fig-teacher-samples"}}
 samples = dict(zip(runs["tirt"].metrics["guidance"], runs["tirt"].trace["samples"], strict=True))
-plots.show(plots.image_grid(samples["1.5"], 10, width=4.6))
+plots.show(plots.image_grids({"": samples["1.5"]}, 10, size=(4.6, 5.0)))
 
 # %% [markdown]
 # Columns are classes and rows are noise. The digits are recognisable and varied: slanted and upright sevens, ones with
@@ -326,7 +326,7 @@ for run in runs.values():
     spread = run.trace["samples"].float().reshape(6, 10, 10, 64).std(1).mean((1, 2))
     assert spread[0] > spread[1] > spread[3]
 curves = zip(("teacher", "teacher, uniform weights"), runs.values(), strict=True)
-figure = plots.sweep({name: [run.metrics["guidance"]] for name, run in curves})
+figure = plots.sweep({name: [run] for name, run in curves})
 figure.axes[0].set(yscale="linear", ylim=(0, None))
 plots.show(figure)
 
@@ -410,7 +410,7 @@ def rms(x):
 known = runs["tirt"].metrics["clamp"]["recompute"]
 scores = {"never (w = 1)": known["1"], "always": known["4"]}
 for name, *interval in (("t ≥ 400", 400, 1000), ("t < 700", 0, 700)):
-    scores[name] = score(generate(teacher, Interval(4.0, *interval), 300))
+    scores[name] = scores_of(samples_of(teacher, Interval(4.0, *interval), 300))
 rows = [[name, f"{v['accuracy']:.2f}", f"{v['frechet']:.1f}"] for name, v in scores.items()]
 never, always, noisy, clean = scores.values()
 far = {k: rms(between[k] - between[0, 1000]) for k in ((400, 1000), (0, 500), (0, 0))}
@@ -545,14 +545,14 @@ noise = torch.randn(digits.test.x.shape, generator=torch.Generator().manual_seed
 x_t = schedule.add_noise(digits.test.x, noise, t)
 answers = {k: model(x_t, t, digits.test.y) for k, model in teachers.items()} | {"copying": x_t}
 error = {k: (answer - noise).square().mean().item() for k, answer in answers.items()}
-assert runs["tirt"].importance().importance()[950:].max() < 0.05
+assert runs["tirt"].importance()[950:].max() < 0.05
 assert error["tirt"] > 10 * error["uniform"] and error["tirt"] > 50 * error["copying"]
 
 x_T, y, released = starting_noise(100, teacher.cfg), balanced_labels(100), {}
 for name, rule in product(runs, ("none", "clamp", "recompute")):
     guided = Guided(teachers[name], y, TAG())
     images = sample(guided, x_T, schedule, clamp=rule, spacing="leading")
-    released[name, rule] = score(images.clamp(-1, 1))
+    released[name, rule] = scores_of(images.clamp(-1, 1))
 for none, kept, redone in ([released[n, r] for r in ("none", "clamp", "recompute")] for n in runs):
     assert kept["accuracy"] < 0.9 < 0.95 < min(none["accuracy"], redone["accuracy"])
     assert kept["frechet"] > 4 * none["frechet"] and none["frechet"] < 2 * redone["frechet"]
@@ -632,7 +632,7 @@ Markdown(f"""
 # ```python
 # x_T, y = starting_noise(100, teacher.cfg), balanced_labels(100)
 # for w in (0, 1):
-#     print(w, score(sample(Guided(teacher, y, w), x_T, schedule).clamp(-1, 1)))
+#     print(w, scores_of(sample(Guided(teacher, y, w), x_T, schedule).clamp(-1, 1)))
 # ```
 # ````
 #
@@ -664,7 +664,7 @@ Markdown(f"""
 # ```python
 # x_T, y = starting_noise(300, teacher.cfg), balanced_labels(300)
 # for beta in (5, -5):
-#     print(beta, score(sample(Guided(teacher, y, TAG(beta=beta)), x_T, schedule).clamp(-1, 1)))
+#     print(beta, scores_of(sample(Guided(teacher, y, TAG(beta=beta)), x_T, schedule).clamp(-1, 1)))
 # ```
 #
 # The backward schedule is clearly worse, at practically the same accuracy. At high noise the predicted image is an average over

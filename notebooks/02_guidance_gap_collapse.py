@@ -61,9 +61,8 @@ import torch
 from IPython.display import Markdown
 
 from dashbook import plots
-from dashbook.figures import collapse as figures
-from dashbook.paper import PAPER
-from dashbook.tables import markdown
+from dashbook.paper import NAMES, PAPER
+from dashbook.tables import frechet, markdown, metric, numbers
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
 from dashlib.guidance import Branches, branches
@@ -75,6 +74,8 @@ from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet, reset_null_row
 from dashlib.weighting import Uniform
+
+LABELS = list(DIGITS.guidance)
 
 # %% [markdown]
 # ## One loss, two errors
@@ -95,9 +96,21 @@ from dashlib.weighting import Uniform
 # **Try:** start at $w = 1$, where composite *is* cond-only, and go up. **See:** the line turns towards the diagonal
 # $e_c = e_u$, along which the gap is exact but both branches drift together. No $w$ makes the line a point.
 
+
 # %% mystnb={"image": {"alt": "The plane of branch errors with the zero-loss lines of cond-only and composite"}}
+def blind_line(w):
+    figure, ((ax,),) = plots.axes(size=(4.6, 4.2))
+    ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: $e_c = 0$")
+    ax.axline((0, 0), (w - 1, w), color=plots.color("composite"), label=f"composite, w = {w:g}")
+    ax.plot(0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point")
+    ax.set(xlim=(-1, 1), ylim=(-1, 1))
+    ax.set(xlabel="conditional error $e_c$", ylabel="unconditional error $e_u$")
+    ax.legend(loc="lower right", fontsize=9, frameon=False)
+    return figure
+
+
 scale = Parameter("guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
-explorer(figures.blind_line, scale)
+explorer(blind_line, scale)
 
 # %% [markdown]
 # ## A student with zero loss and no gap
@@ -149,7 +162,8 @@ def eps_of(alpha):
 
 def collapse_rows(alpha):
     images = sample(eps_of(alpha), x_T, schedule, steps=25)
-    return figures.rows_by_scale(images, scales)
+    rows = {f"w = {w:g}": images[scales == w] for w in (1, 1.5, 2, 4)}
+    return plots.image_rows(rows, size=(5.6, 2.6))
 
 
 explorer(collapse_rows, Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0, 0.25, 0.5, 0.75, 1]))
@@ -200,12 +214,12 @@ def averaged(gaps):
 
 ROWS = ("cond_only", "composite", "scratch", "cond_only_dropout", "dash")
 STUDENTS = {row: results.select(row, "transfer") for row in ROWS}
-seeds = {row: [run.metrics["gap"]["overall"] for run in runs] for row, runs in STUDENTS.items()}
+seeds = {row: list(map(metric("gap", "overall"), runs)) for row, runs in STUDENTS.items()}
 mean = {row: averaged(gaps) for row, gaps in seeds.items()}
 lines = []
 for row, gap in mean.items():
-    numbers = (gap["rho"], gap["cos"], *root_mean_square_ratio(gap))
-    lines.append([plots.NAMES[row], *[f"{v:.2f}" for v in numbers], f"{gap['cond_mse']:.4f}"])
+    values = (gap["rho"], gap["cos"], *root_mean_square_ratio(gap))
+    lines.append([NAMES[row], *[f"{v:.2f}" for v in values], f"{gap['cond_mse']:.4f}"])
 Markdown(markdown(["student", "ρ", "cos", "r.m.s. ratio", "predicted", "cond. error"], lines))
 
 # %% [markdown]
@@ -254,12 +268,9 @@ study |= {f"random, draw {i}": with_null_row(torch.randn(64, generator=generator
 study["row of class 0"] = with_null_row(table[0])
 
 # %% tags=["nbval-ignore-output"]
-keys = ("rho", "cos", "gap_mse", "cond_mse", "uncond_mse")
-rows = [
-    [name, *(f"{gap[k]:.2f}" for k in keys[:2]), *(f"{gap[k]:.4f}" for k in keys[2:])]
-    for name, gap in study.items()
-]
-Markdown(markdown(["null row", "ρ", "cos", "gap MSE", "cond. error", "uncond. error"], rows))
+columns = {"ρ": ("rho", 2), "cos": ("cos", 2), "gap MSE": ("gap_mse", 4)}
+columns |= {"cond. error": ("cond_mse", 4), "uncond. error": ("uncond_mse", 4)}
+Markdown(numbers("null row", study, columns))
 
 # %%
 every = study.values()
@@ -306,7 +317,7 @@ looked_at = (1, 5, 10, 20, 40, 60, 80, 120, 160)
 
 def short_training(**unet):
     torch.manual_seed(0)
-    network = UNet(DIGITS.student_spec("cond_only", "uniform", **unet).unet)
+    network = UNet(DIGITS.of("cond_only", "uniform", **unet).unet)
     config = TrainConfig(160, lr=4e-3, ema=0.9)
     run, gaps = Trainer(network, make_objective("cond_only"), Uniform(schedule), config), {}
     for record in run.run(iter(batches)):
@@ -317,12 +328,13 @@ def short_training(**unet):
 
 
 # %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "rho of three cond-only students against training steps"}}
-live = {
-    "usual table": short_training(),
-    "null row: class mean": short_training(null_init="mean_of_classes"),
-    "small table (std 0.02)": short_training(embed_std=0.02),
-}
-plots.show(figures.gap_while_training(live))
+names = ("usual table", "null row: class mean", "small table (std 0.02)")
+starts = ({}, {"null_init": "mean_of_classes"}, {"embed_std": 0.02})
+live = {name: short_training(**start) for name, start in zip(names, starts, strict=True)}
+curves = {name: (list(at), [gap["rho"] for gap in at.values()]) for name, at in live.items()}
+figure = plots.lines(curves, xlabel="training step", ylabel="ρ", marker="o", size=(6.0, 3.2))
+figure.axes[0].axhline(1, color="#999999", lw=1)
+plots.show(figure)
 
 # %%
 usual, meant, small = live.values()
@@ -339,11 +351,11 @@ assert abs(small[1]["cos"]) < 0.1 and abs(usual[1]["cos"]) < 0.1, "a new gap poi
 # nothing to do with the teacher's. Does the collapsed student stay collapsed? Its full-length training is a stored run, too.
 
 # %%
-gap = results.load("digits/cond_only-transfer-embed_std_0.02-s0").metrics["gap"]["overall"]
+gap = metric("gap", "overall")(results.load("digits/cond_only-transfer-embed_std_0.02-s0"))
 usual_gap = seeds["cond_only"][0]
 assert 1.2 < gap["rho"] < usual_gap["rho"], "too large in the end, but less so"
 Markdown(
-    f"After all {DIGITS.student_training.steps:,} steps (one seed): small table ρ = **{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
+    f"After all {DIGITS.student.train.steps:,} steps (one seed): small table ρ = **{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
     f"conditional error {gap['cond_mse']:.4f}; usual table ρ = **{usual_gap['rho']:.2f}**, cos = {usual_gap['cos']:.2f}, "
     f"conditional error {usual_gap['cond_mse']:.4f}."
 )
@@ -372,9 +384,11 @@ def guided_error(gap, w):
 
 
 shown, ws = ("cond_only", "composite", "cond_only_dropout", "dash"), [i / 10 for i in range(81)]
-plots.show(
-    figures.guided_errors(ws, {row: [guided_error(mean[row], w) for w in ws] for row in shown})
-)
+curves = {NAMES[row]: (ws, [guided_error(mean[row], w) for w in ws]) for row in shown}
+colors, ylabel = {NAMES[row]: plots.color(row) for row in shown}, "mean $|S_w - T_w|^2$"
+figure = plots.lines(curves, xlabel="guidance scale w", ylabel=ylabel, colors=colors, log=True)
+figure.axes[0].set_ylim(0.004, 6)
+plots.show(figure)
 
 # %%
 best = {row: min(ws, key=lambda w, g=mean[row]: guided_error(g, w)) for row in shown}
@@ -395,17 +409,15 @@ Markdown(
 # digits do the opposite, and DASH follows the teacher all the way.
 
 # %% mystnb={"image": {"alt": "Samples of the teacher and three students at one guidance scale"}}
-LABELS = list(DIGITS.guidance)
 runs = {"teacher": results.load("digits/teacher-tirt")}
 runs |= {row: STUDENTS[row][0] for row in ("cond_only", "composite", "dash")}
-fd = {
-    row: {w: v["frechet"] for w, v in run.metrics["guidance"].items()} for row, run in runs.items()
-}
+fd = {row: {w: frechet(w)(run) for w in LABELS} for row, run in runs.items()}
 
 
 def samples_at(label):
     samples = {k: run.trace["samples"][LABELS.index(label), :10] for k, run in runs.items()}
-    return figures.samples_with_distance(samples, {row: fd[row][label] for row in runs})
+    names = {row: f"{NAMES[row].split(',')[0]}\nFD {fd[row][label]:.0f}" for row in runs}
+    return plots.image_rows({names[row]: samples[row] for row in runs}, size=(6.0, 2.8))
 
 
 explorer(samples_at, Parameter("guidance scale $w$", LABELS, start=LABELS.index("4")))

@@ -65,12 +65,11 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import pictures, plots
-from dashbook.comparison import compare, frechet, gap, off
-from dashbook.figures import dual_branch
-from dashbook.paper import PAPER
+from dashbook import dual_branch, plots
+from dashbook.comparison import Comparison
+from dashbook.paper import NAMES, PAPER
 from dashbook.posterior import tower_distances
-from dashbook.tables import beside_paper, headline, markdown, spread
+from dashbook.tables import frechet, gap, headline, markdown, off, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, recipes, results
 from dashlib.guidance import Guided
@@ -307,8 +306,7 @@ students = Parameter("weights of students", list(SHOWN), list(WEIGHTINGS.values(
 
 
 def swept(which):
-    runs = SHOWN[which].items()
-    return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in runs})
+    return plots.sweep(SHOWN[which])
 
 
 explorer(swept, students)
@@ -333,8 +331,7 @@ def binned(which, row, metric):
 
 
 def by_timestep(metric, which):
-    reports = {k: [run.metrics["gap"]["per_timestep"] for run in SHOWN[which][k]] for k in ROWS}
-    return plots.per_timestep(reports, metric)
+    return dual_branch.per_timestep({row: SHOWN[which][row] for row in ROWS}, metric)
 
 
 keys = ["rho", "cos", "cond_mse", "a_star", "uncond_mse"]
@@ -372,11 +369,11 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 
 # %% mystnb={"image": {"alt": "Ten pictures from the same starting noise, by the teacher and five students"}}
 def distance(label):
-    return lambda run: pictures.distance(run, TEACHER, label)
+    return lambda run: dual_branch.distance(run, TEACHER, label)
 
 
 def from_one_noise(label, which):
-    drawn = {row: pictures.stored(runs[0], label) for row, runs in SHOWN[which].items()}
+    drawn = {row: dual_branch.stored(runs[0], label) for row, runs in SHOWN[which].items()}
     return dual_branch.from_one_noise(drawn)
 
 
@@ -387,10 +384,10 @@ explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), stude
 # (uniform), and our teacher's distance to itself with *other noise* and the same label, which is what a student would have that draws right digits but ignores $x_T$.
 
 # %%
-rows = {f"{plots.NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
+rows = {f"{NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
 lines = [[name, *(spread(runs, distance(x)) for x in LABELS)] for name, runs in rows.items()]
 twin = [distance(x)(results.load("digits/teacher-uniform")) for x in LABELS]
-images = torch.stack([pictures.stored(TEACHER, x) for x in LABELS])
+images = torch.stack([dual_branch.stored(TEACHER, x) for x in LABELS])
 unrelated = (images - images.roll(10, dims=1)).square().flatten(1).mean(1).sqrt().tolist()
 for name, found in {"second teacher": twin, "teacher, other noise": unrelated}.items():
     lines.append([f"*{name}*", *(f"{value:.2f}" for value in found)])
@@ -417,7 +414,7 @@ def trajectories(w):
 
 
 paths = {w: trajectories(w) for w in (1, 2, 4)}
-away = pictures.apart(paths[2])
+away = dual_branch.apart(paths[2])
 for row in ROWS:
     assert 5 * away[row][0] < away[row][30] > away[row][49] / 1.1, "decided"
 far = {k: np.array([values(*k, distance(x)).mean() for x in LABELS]) for k in RUNS}
@@ -456,7 +453,7 @@ sizes, apart = tower_distances(teacher, digits.train, schedule, times, rng)
 assert all(apart[:3] > 0.9 * sizes[:3]), "at low noise the two targets are a whole gap apart"
 assert all(apart[6:] < 0.4 * sizes[6:]), "at high noise they are close"
 assert binned("uniform", "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], "a larger error"
-assert TEACHER.importance().importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
+assert TEACHER.importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
 curves = {"teacher's gap": (times, sizes), "between the two targets": (times, apart)}
 plots.show(plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o"))
 
@@ -478,7 +475,7 @@ MEASURES |= {key: gap(key) for key in ("gap_mse", "cond_mse", "uncond_mse")}
 MEASURES |= {f"FD, w = {x}": frechet(x) for x in LABELS}
 MEASURES |= {f"distance, w = {x}": distance(x) for x in ("2", "4")}
 rivals = {w: (RUNS["dash", w], RUNS["cond_only_dropout", w]) for w in WEIGHTINGS}
-VERDICTS = {w: compare(*rows, MEASURES, ("DASH", "dropout")) for w, rows in rivals.items()}
+VERDICTS = {w: Comparison(("DASH", "dropout"), *of, MEASURES) for w, of in rivals.items()}
 titled = [f"**Weights: {WEIGHTINGS[w]}**\n\n{of.table()}" for w, of in VERDICTS.items()]
 Markdown("\n\n".join(titled))
 
@@ -493,15 +490,15 @@ Markdown("\n\n".join(titled))
 # each, on one core; the evaluations batch both branches into one forward pass.)
 
 # %%
-for found in VERDICTS.values():
-    rho = found.pairs["distance of ρ from 1"]
-    assert all(rho.theirs < rho.ours), "dropout: ρ nearer to one"
+for w, found in VERDICTS.items():
+    rho = [values(row, w, off("rho")) for row in ("cond_only_dropout", "dash")]
+    assert all(rho[0] < rho[1]), "dropout: ρ nearer to one"
     assert all(found.lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
-strong = VERDICTS["uniform"]
 for x in ("3", "4"):
-    target, fd = frechet(x)(TEACHER), strong.pairs[f"FD, w = {x}"]
-    assert abs(fd.ours.mean() - target) < abs(fd.theirs.mean() - target), "DASH: nearer its teacher"
-assert strong.lower["distance, w = 4"] == "DASH", "and clearly nearer to its images"
+    fd = [values(row, "uniform", frechet(x)).mean() for row in ("dash", "cond_only_dropout")]
+    away = np.abs(np.subtract(fd, frechet(x)(TEACHER)))
+    assert away[0] < away[1], "DASH: nearer its teacher"
+assert VERDICTS["uniform"].lower["distance, w = 4"] == "DASH", "and clearly nearer to its images"
 scored = [of.lower[f"FD, w = {x}"] for of in VERDICTS.values() for x in LABELS]
 assert scored.count("DASH") == 0 and scored.count("–") >= 9, "samples: no clear gain from DASH"
 own = {row: min(run.seconds["train"] for w in WEIGHTINGS for run in RUNS[row, w]) for row in ROWS}
@@ -511,7 +508,7 @@ asking = {row: asked * count for row, count in zip(ROWS, (0, 0.5, 0.5, 1, 1), st
 steps, lines = RUNS["dash", "uniform"][0].config["train"]["steps"], []
 for row in ROWS:
     parts = [own[row], asking[row], own[row] + asking[row]]
-    lines.append([plots.NAMES[row], *(f"{1000 * part / steps:.0f}" for part in parts)])
+    lines.append([NAMES[row], *(f"{1000 * part / steps:.0f}" for part in parts)])
 Markdown(markdown(["milliseconds a step", "student", "teacher", "both"], lines))
 
 # %% [markdown]
@@ -538,7 +535,7 @@ def ours(of):
 for fd in ours(frechet("TAG")).values():
     assert min(fd, key=fd.get) == "dash" and max(fd, key=fd.get) == "composite"
     assert fd["scratch"] < fd["cond_only"]
-Markdown(beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
+Markdown(dual_branch.beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 
 # %% [markdown]
 # **Agrees:** DASH comes first; its gap is a little short of the teacher's, in the paper too; and cond-only is worse than training from scratch when sampled with guidance.

@@ -60,11 +60,10 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashbook import pictures, plots, tables
-from dashbook.figures import dual_branch
-from dashbook.intervals import paired, t_interval
-from dashbook.paper import FURTHER, PAPER, UNCONDITIONAL_SHARE
-from dashbook.tables import DIGITS_ROWS, markdown
+from dashbook import dual_branch, plots, tables
+from dashbook.comparison import paired, t_interval
+from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
+from dashbook.tables import DIGITS_ROWS, markdown, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import results
 from dashlib.guidance import guided
@@ -105,7 +104,7 @@ seconds = cost["seconds_a_step"]
 times = {row: seconds[row] / seconds["cond_only"] for row in DIGITS_ROWS}
 size = {row: f"{runs[0].metrics['parameters']:,}" for row, runs in RUNS.items()}
 header = ["row", "parameters", "milliseconds a step", "against cond-only"]
-lines = [[plots.NAMES[k], size[k], f"{1000 * seconds[k]:.0f}", f"{times[k]:.2f}"] for k in times]
+lines = [[NAMES[k], size[k], f"{1000 * seconds[k]:.0f}", f"{times[k]:.2f}"] for k in times]
 Markdown(markdown(header, lines))
 
 # %%
@@ -133,13 +132,13 @@ Markdown(tables.gaps())
 # %% mystnb={"image": {"alt": "Length and direction of the guidance gap of twelve kinds of student"}, "figure": {"caption": "Length (ρ) and direction (cos) of the guidance gap: a mark a training seed. The teacher's is at (1, 1).", "name": "fig-rows-gap"}}
 def gap(row, key):
     """A gap metric of each training seed of a row."""
-    return np.array([run.metrics["gap"]["overall"][key] for run in RUNS[row]])
+    return np.array([tables.gap(key)(run) for run in RUNS[row]])
 
 
 PAIRS = [row for row in DIGITS_ROWS if row != "single_head"]
 figure, grid = plots.axes(size=(7.4, 4.4))
 for row in PAIRS:
-    shade, name = plots.color(row), plots.NAMES[row]
+    shade, name = plots.color(row), NAMES[row]
     grid[0, 0].plot(gap(row, "rho"), gap(row, "cos"), "o", color=shade, ms=7, label=name)
 grid[0, 0].plot(1, 1, "*", color="black", ms=14, label="Teacher")
 grid[0, 0].set(xlabel="ρ, length of the gap", ylabel="cos, direction of the gap", ylim=(0.4, 1.03))
@@ -182,12 +181,11 @@ Markdown(tables.guidance("accuracy", digits=3))
 # %% mystnb={"image": {"alt": "Fréchet distance against guidance scale: the teacher, DASH and one row"}}
 def beside_dash(row):
     shown = dict.fromkeys(("teacher", "dash", row))
-    values = {k: [TEACHER] if k == "teacher" else RUNS[k] for k in shown}
-    return plots.sweep({k: [run.metrics["guidance"] for run in v] for k, v in values.items()})
+    return plots.sweep({k: [TEACHER] if k == "teacher" else RUNS[k] for k in shown})
 
 
 others = [row for row in DIGITS_ROWS if row != "dash"]
-explorer(beside_dash, Parameter("row", others, [plots.NAMES[row] for row in others], start=3))
+explorer(beside_dash, Parameter("row", others, [NAMES[row] for row in others], start=3))
 
 # %% [markdown]
 # **See:** gap match is off the scale at every $w$: both branches drift together ({ref}`ch-geometry`), and neither is noise any more. Multi-w and single head lie below DASH over much of the dial.
@@ -200,13 +198,13 @@ explorer(beside_dash, Parameter("row", others, [plots.NAMES[row] for row in othe
 # %% mystnb={"image": {"alt": "Ten digits from the same noise by the teacher and by one row"}}
 def from_one_noise(row, label):
     at = list(TEACHER.metrics["guidance"]).index(label)
-    both = {"Teacher": TEACHER, plots.NAMES[row]: RUNS[row][0]}
+    both = {"Teacher": TEACHER, NAMES[row]: RUNS[row][0]}
     return plots.image_rows(
         {name: run.trace["samples"][at, :10] for name, run in both.items()}, size=(7.0, 1.7)
     )
 
 
-names = [plots.NAMES[row] for row in DIGITS_ROWS]
+names = [NAMES[row] for row in DIGITS_ROWS]
 method = Parameter("row", list(DIGITS_ROWS), names, start=names.index("DASH"))
 explorer(from_one_noise, method, Parameter("guidance scale w", ["1", "1.5", "4", "TAG"], start=1))
 
@@ -233,7 +231,7 @@ dials = (Parameter("timestep $t$", range(11), points), Parameter("guidance scale
 explorer(lambda point, w: dual_branch.along_the_way(paths[w], point), *dials, play=True)
 
 # %%
-away = {w: {row: np.array(d) for row, d in pictures.apart(paths[w]).items()} for w in paths}
+away = {w: {row: np.array(d) for row, d in dual_branch.apart(paths[w]).items()} for w in paths}
 pairs_kept = [row for row in FOLLOWED if row not in ("gap_match", "fitnets", "dash_no_un")]
 for w in paths:
     assert (away[w]["gap_match"][1:] > 1.5 * away[w]["dash"][1:]).all(), "lost from the start"
@@ -255,12 +253,12 @@ assert min(away[4], key=lambda row: away[4][row][-1] or 9) in ("single_head", "g
 # %%
 def frechet(row, label="TAG"):
     """The Frechet distance of each training seed of a row."""
-    return np.array([run.metrics["guidance"][label]["frechet"] for run in RUNS[row]])
+    return np.array([tables.frechet(label)(run) for run in RUNS[row]])
 
 
 def minus_dash(row):
     """The interval of the difference to DASH, seed by seed."""
-    return paired(RUNS[row], RUNS["dash"], lambda run: run.metrics["guidance"]["TAG"]["frechet"])
+    return paired(RUNS[row], RUNS["dash"], tables.frechet("TAG"))
 
 
 # %%
@@ -268,18 +266,18 @@ WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
 lines = []
 for row in sorted(others, key=lambda row: frechet(row).mean()):
     apart, published = minus_dash(row), (PAPER | FURTHER).get(row)
-    value = tables.measured(RUNS[row], ("guidance", "TAG", "frechet"), 1)
+    value = spread(RUNS[row], tables.frechet("TAG"), 1)
     paper = f"{published.fid_cifar10:.2f}" if published else tables.DASHES
-    lines.append([plots.NAMES[row], value, apart.text(1), WORDS[apart.sign], paper])
+    lines.append([NAMES[row], value, apart.text(1), WORDS[apart.sign], paper])
 header = ["row", "FD, TAG", "minus DASH's", "at 95%", "*paper:* FID, CIFAR-10 (DASH 8.87)"]
 Markdown(markdown(header, lines))
 
 # %%
 ahead = [row for row in others if frechet(row).mean() < frechet("dash").mean()]
-better = [plots.NAMES[row] for row in others if minus_dash(row).sign < 0]
+better = [NAMES[row] for row in others if minus_dash(row).sign < 0]
 assert {"multi_w", "single_head", "gap_match_cond", "pruned"} <= set(ahead)
 assert all(minus_dash(row).sign > 0 for row in ("composite", "gap_match"))
-listed = ", ".join(plots.NAMES[row] for row in ahead)
+listed = ", ".join(NAMES[row] for row in ahead)
 certain = ", ".join(better) or "none"
 Markdown(f"Lower than DASH in the mean: **{listed}**. Better at 95%, seed by seed: **{certain}**.")
 
@@ -341,11 +339,11 @@ Markdown(markdown(["without the anchor minus with it", "mean", "95% interval"], 
 
 # %%
 best = min(others, key=lambda row: frechet(row).mean())
-lowest, dash = (tables.measured(RUNS[k], ("guidance", "TAG", "frechet"), 1) for k in (best, "dash"))
+lowest, dash = (spread(RUNS[k], tables.frechet("TAG"), 1) for k in (best, "dash"))
 Markdown(f"""
 Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 
-- DASH has FD {dash}; the lowest mean is that of {plots.NAMES[best]}, {lowest}. In the mean {len(ahead)} rows are below DASH ({listed}), at 95%: {certain}.
+- DASH has FD {dash}; the lowest mean is that of {NAMES[best]}, {lowest}. In the mean {len(ahead)} rows are below DASH ({listed}), at 95%: {certain}.
   The order of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
 - Every row that leaves the null branch free has a gap about twice too long; every row that pins it down, in whatever way, has one of about the right length. That, not the form of the loss, divides the table.
 - Gap matching alone has the best gap (cos {gap("gap_match", "cos").mean():.2f}) and the worst samples (FD {frechet("gap_match").mean():.0f}); with a cond-only term it is as good as DASH (FD {frechet("gap_match_cond").mean():.1f}).

@@ -62,10 +62,10 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashbook import plots, tables
-from dashbook.comparison import frechet, gap, off
-from dashbook.figures import tirt
+from dashbook import plots, tables, tirt
 from dashbook.importance import drift, losses, shares, smooth
+from dashbook.paper import NAMES
+from dashbook.tables import frechet, gap, off
 from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, results
 from dashlib.losses import mse
@@ -102,12 +102,12 @@ teacher = results.load("digits/teacher-tirt")
 # **Try:** drag the timestep from almost clean images (left) to almost pure noise (right), and read the legend.
 
 # %%
-learned, initial = teacher.importance().importance(), TIRT(schedule).importance().detach()
+learned, initial = teacher.importance(), TIRT(schedule).importance().detach()
 min_snr, uniform = MinSNR(schedule).importance(), Uniform(schedule).importance()
 weights = {"TIRT, learned": learned, "TIRT, at its start": initial}
 weights |= {"Min-SNR for ε": min_snr, "uniform": uniform}
 timestep = Parameter("timestep $t$", [*range(0, 1000, 40), 999], start=5)
-explorer(lambda t: plots.importance_at(weights, t, top=3.3), timestep)
+explorer(lambda t: tirt.importance_at(t, weights), timestep)
 
 # %% [markdown]
 # **See:** at low noise the two TIRT curves sit near their maximum while Min-SNR is close to zero; between $t = 300$ and $400$
@@ -121,7 +121,8 @@ explorer(lambda t: plots.importance_at(weights, t, top=3.3), timestep)
 # %% mystnb={"image": {"alt": "Cumulative share of weight over timesteps for four weightings"}, "figure": {"caption": "Share of all weight that lies on timesteps up to t.", "name": "fig-tirt-mass"}}
 assert learned[0] < initial[0]
 assert learned[300] > max(initial[300], min_snr[300]) and learned[400] < min_snr[400]
-plots.show(tirt.mass(weights))
+curves = {name: (range(1000), of.cumsum(0) / of.sum()) for name, of in weights.items()}
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="share of weight up to t"))
 
 # %% [markdown]
 # In {numref}`fig-tirt-mass` TIRT's curves are almost full before half of the timesteps have been counted, and Min-SNR's
@@ -249,6 +250,7 @@ Markdown(
 # %%
 kept = teacher.trace["lambda"][1:]
 assert len(kept) == 60
+assert -lam.min() < lam.max() and abs(lam[999]) < 1e-3 < 0.2 < lam[980]
 part = Parameter("trained", [1, *range(3, 61, 3)], [f"{i / 60:.0%}" for i in (1, *range(3, 61, 3))])
 explorer(lambda i: tirt.after(kept[i - 1], i / 60), part, play=True)
 
@@ -274,10 +276,10 @@ easier, measured = L.item() - loss_t, drift(teacher)
 predicted = easier / (easier**2 + loss_t**2 * 1000 / teacher.config["batch_size"]).sqrt()
 match = np.corrcoef(measured, predicted)[0, 1]
 size = ((measured * predicted).sum() / predicted.square().sum()).item()
-assert match > 0.9 and 0.3 < size < 1.1
-assert -lam.min() < lam.max() and abs(lam[999]) < 1e-3 < 0.2 < lam[980]
-assert abs(formula[999]) < 1e-8 < abs(formula[950])
-plots.show(tirt.drifts(measured, predicted, match, size))
+assert match > 0.9 and 0.3 < size < 1.1 and abs(formula[999]) < 1e-8 < abs(formula[950])
+curves = {"measured": tirt.smoothed(measured), "predicted": tirt.smoothed(predicted)}
+title = f"correlation {match:.2f}; measured = {size:.2f} × predicted"
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="drift of λ", title=title))
 
 # %% [markdown]
 # The shape in {numref}`fig-tirt-adam` is right, with no number fitted; the size is right up to a factor, which is no surprise, because the formula
@@ -360,12 +362,13 @@ dash |= {"TIRT, relearned": [relearned], "Min-SNR for ε": [snr]}
 assert len(transfer) == len(plain) == 3
 OBJECTIVES = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 pairs = {o: (results.select(o, "transfer"), results.select(o, "uniform")) for o in OBJECTIVES}
-own_lam, own = relearned.trace["lambda"][-1], relearned.importance().importance()
+own_lam, own = relearned.trace["lambda"][-1], relearned.importance()
 error = results.per_timestep([relearned], "cond_mse")[0]
 assert spearmanr(smooth(own_lam, 50), error).statistic < -0.7
 assert spearmanr(own_lam, lam).statistic > 0.5
 assert np.abs(np.subtract(shares(own), shares(learned))).max() < 0.05
-plots.show(tirt.lambdas({"teacher's": lam, "learned anew": own_lam}))
+curves = {"teacher's": tirt.smoothed(lam), "learned anew": tirt.smoothed(own_lam)}
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="λ"))
 
 # %% [markdown]
 # The student's own $\lambda$ in {numref}`fig-tirt-relearned` has much the same shape at a smaller size: it, too, is high where the student errs
@@ -385,8 +388,8 @@ VALUES = {k: gap(k) for k in GAP} | {w: frechet(w) for w in SCALES}
 
 
 def table(keys, digits, header):
-    rows = [[n, *(tables.spread(of, VALUES[k], digits) for k in keys)] for n, of in dash.items()]
-    return tables.markdown(["DASH under", *header], rows)
+    columns = {title: (VALUES[k], digits) for k, title in zip(keys, header, strict=True)}
+    return tables.spreads("DASH under", dash, columns)
 
 
 Markdown(table(GAP, 4, GAP.values()) + "\n\n" + table(SCALES, 1, ["FD w = 1", *SCALES[1:]]))
@@ -402,7 +405,12 @@ assert ((even.min(0) < transferred.max(0)) & (even.max(0) > transferred.min(0)))
 assert (abs(again / transferred.mean(0) - 1) < 0.2).all()
 assert (abs(fd["Min-SNR for ε"] / even.mean(0) - 1) < 0.2).all()
 assert (np.ptp(transferred, 0) > np.ptp(even, 0)).all()
-plots.show(tirt.sweep(fd, SCALES))
+figure, ((ax,),) = plots.axes()
+for name, seeds in fd.items():
+    plots.draw_seeds(ax, SCALES, seeds, label=f"{name} ({len(seeds)})")
+ax.set(xlabel="guidance scale w", ylabel="Fréchet distance", ylim=(0, None))
+ax.legend()
+plots.show(figure)
 
 # %% [markdown]
 # Three things can be read from the tables and {numref}`fig-tirt-sweep`. *Transfer and relearning give much the same student*, as far as one seed can tell: which
@@ -420,11 +428,17 @@ plots.show(tirt.sweep(fd, SCALES))
 # %%
 def ratio(objective, key):
     transferred, even = (results.per_timestep(runs, key) for runs in pairs[objective])
-    title = f"{plots.NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
-    return tirt.ratios(transferred / even, title)
+    title = f"{NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
+    x, seeds = plots.middles(transferred.shape[1]), transferred / even
+    curves = {f"seed {i}": (x, of) for i, of in enumerate(seeds)}
+    what = {"xlabel": "timestep t", "ylabel": "ratio of errors", "title": title}
+    figure = plots.lines(curves, log=True, **what)
+    figure.axes[0].axhline(1, color="black", lw=1)
+    figure.axes[0].set_ylim(0.35, 12)
+    return figure
 
 
-names = [plots.NAMES[o] for o in OBJECTIVES]
+names = [NAMES[o] for o in OBJECTIVES]
 ERRORS = {"cond_mse": "conditional", "uncond_mse": "unconditional", "gap_mse": "gap"}
 keys = Parameter("error", list(ERRORS), list(ERRORS.values()))
 explorer(ratio, Parameter("objective", OBJECTIVES, names, start=4), keys)
@@ -469,7 +483,7 @@ lower = VALUES | {key: off(key) for key in ("rho", "cos")}
 labels = GAP | {k: f"FD, w = {k}" if k != "TAG" else "FD, TAG" for k in SCALES}
 wins = {o: {k: winner(*pairs[o], lower[k]) for k in labels} for o in OBJECTIVES}
 rows = [[labels[k], *(wins[o][k] for o in OBJECTIVES)] for k in labels]
-Markdown(tables.markdown(["better", *(plots.NAMES[o] for o in OBJECTIVES)], rows))
+Markdown(tables.markdown(["better", *(NAMES[o] for o in OBJECTIVES)], rows))
 
 # %% [markdown]
 # Where every branch that is used is also trained (scratch, cond-only with dropout, DASH) uniform weights win every cell that names a winner.

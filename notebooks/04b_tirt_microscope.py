@@ -61,11 +61,11 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashbook import importance, null_row, plots, tables
-from dashbook.comparison import frechet, gap, off
-from dashbook.figures import microscope as figures
+from dashbook import importance, plots, tables
+from dashbook import microscope as figures
+from dashbook.comparison import paired, quantile, t_interval, unpaired
 from dashbook.importance import smooth
-from dashbook.intervals import paired, quantile, t_interval, unpaired
+from dashbook.tables import frechet, gap, off
 from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, metrics, results
 from dashlib.schedule import Schedule
@@ -425,7 +425,7 @@ noisy = metrics.noisy_pairs(digits, schedule)
 target = metrics.predict(teacher.model(), noisy)
 starts, plain = ("zero", "mean_of_classes"), results.select("cond_only", "transfer")
 trained = {s: results.load(f"digits/cond_only-transfer-null_init_{s}-s0") for s in starts}
-gaps = {s: [null_row.gap_after(run, s, noisy, target) for run in plain] for s in starts}
+gaps = {s: [figures.gap_after(run, s, noisy, target) for run in plain] for s in starts}
 for start, run in trained.items():
     assert np.isclose(gap("cond_mse")(run), gap("cond_mse")(plain[0]), rtol=1e-5)
     for key in ("rho", "cos", "uncond_mse"):
@@ -433,8 +433,8 @@ for start, run in trained.items():
     assert np.isclose(frechet("1")(run), frechet("1")(plain[0]), rtol=1e-3)
 small = results.load("digits/cond_only-transfer-embed_std_0.02-s0")
 first, rows = {"random": plain[0], **trained, "random, small table": small}, []
-gaps |= {"random": [run.metrics["gap"]["overall"] for run in plain]}
-gaps |= {"random, small table": [small.metrics["gap"]["overall"]]}
+gaps |= {"random": list(map(tables.metric("gap", "overall"), plain))}
+gaps |= {"random, small table": [tables.metric("gap", "overall")(small)]}
 for start, run in first.items():
     assert all(1.5 < one["rho"] < 2.7 and 0.4 < one["cos"] < 0.7 for one in gaps[start])
     each = [", ".join(f"{one[key]:.2f}" for one in gaps[start]) for key in ("rho", "cos")]

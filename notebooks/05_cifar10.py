@@ -53,15 +53,18 @@ if importlib.util.find_spec("dashlib") is None:
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %%
+import json
 import time
 from dataclasses import replace
 
 import torch
 from IPython.display import Markdown
 
-from dashbook import cifar10
+from dashbook import cifar10, plots, tables
+from dashbook.paper import NAMES
 from dashbook.plots import show
 from dashbook.widgets import Parameter, explorer
+from dashlib import results
 from dashlib.guidance import TAG, Guided
 from dashlib.recipes import STUDENT_CIFAR10
 from dashlib.sampling import ddim, starting_noise
@@ -252,15 +255,23 @@ explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 # ## And the gap?
 
 # %%
-gap = {row: RUNS[row].metrics["gap"]["overall"] for row in cifar10.STUDENTS}
+gap = {row: tables.metric("gap", "overall")(RUNS[row]) for row in cifar10.STUDENTS}
 ours = gap["dash_v-high_noise"]
 assert all(gap[r]["gap_mse"] < 0.8 * ours["gap_mse"] for r in one_pass)
 assert all(gap[r]["cos"] > ours["cos"] + 0.05 for r in one_pass)
 assert gap["dash-uniform"]["gap_mse"] < gap["dash-high_noise"]["gap_mse"]
-Markdown(cifar10.gap_table(RUNS))
+named = {name: [RUNS[row]] for row, name in cifar10.STUDENTS.items()}
+columns = {"ρ": (tables.gap("rho"), 2), "cos": (tables.gap("cos"), 2)}
+keys = {"gap MSE": "gap_mse", "$e_c^2$": "cond_mse", "$e_u^2$": "uncond_mse"}
+columns |= {title: (tables.gap(key), 5) for title, key in keys.items()}
+Markdown(tables.spreads("", named, columns))
 
 # %% mystnb={"image": {"alt": "Direction of the guidance gap against timestep for five students"}, "figure": {"caption": "Cosine of the student's gap with the teacher's against the timestep.", "name": "fig-cifar-cos"}}
-show(cifar10.by_timestep(RUNS, "cos", "cos: direction of the gap"))
+binned = {row: results.per_timestep([RUNS[row]], "cos")[0] for row in cifar10.STUDENTS}
+curves = {cifar10.STUDENTS[k]: (plots.middles(len(v)), v) for k, v in binned.items()}
+colors = {cifar10.STUDENTS[row]: shade for row, shade in cifar10.SHADES.items()}
+what = {"xlabel": "timestep t", "ylabel": "", "title": "cos: direction of the gap"}
+show(plots.lines(curves, colors=colors, size=(7.0, 4.0), **what))
 
 # %% [markdown]
 # The half-cost objectives have the better gap as well, with twice the updates for their passes. And the gap doesn't tell the first two lines of the table apart as the eye does: by gap MSE the student with the cast is the *better* one. Guidance was kept, in the paper's sense,
@@ -276,7 +287,13 @@ assert of["cond_only"]["rho"] > 2.5 and of["composite"]["rho"] > 10, "inflated, 
 at_w = {row: {w: v["fd"] for w, v in e["w"].items()} for row, e in SHARED["models"].items()}
 assert at_w["composite"]["4"] < 0.3 * at_w["composite"]["1.5"], "its own scale only"
 assert all(at_w["dash"][w] < at_w["cond_only_dropout"][w] for w in ("1.5", "TAG", "4"))
-Markdown(cifar10.shared_table(SHARED))
+lines = []
+for row in [row for row in SHARED["models"] if row != "teacher" and row in NAMES]:
+    found, lengths = SHARED["models"][row]["w"], [f"{of[row][key]:.2f}" for key in ("rho", "cos")]
+    lines.append(
+        [NAMES[row], *(cifar10.judged(found[w], 0) for w in ("1.5", "TAG", "4")), *lengths]
+    )
+Markdown(tables.markdown(["", "w = 1.5", "TAG", "w = 4", "ρ", "cos"], lines))
 
 # %% [markdown]
 # As on digits, an untrained null branch *inflates* the gap (cond-only), a composite loss is good at its own scale and nowhere else, and neither collapses as the paper reports ({ref}`ch-collapse`).
@@ -304,7 +321,8 @@ show(cifar10.side_by_side({"live": moments}))
 # Four students and a teacher are thousands of small kernels; launched one by one they leave the GPU waiting. Captured as one graph, a round is launched at once. Milliseconds, medians, one H100:
 
 # %%
-speed = cifar10.speed()
+path = results.root() / "bench" / "captured-cifar10-h100.json"
+speed = {name: found["median"] for name, found in json.loads(path.read_text())["seconds"].items()}
 plain, eager, graph = (
     speed[f"distillation: {k}"] for k in ("plain loop", "Trainer, bf16", "captured")
 )

@@ -62,10 +62,9 @@ from pathlib import Path
 import numpy as np
 from IPython.display import Markdown, display
 
-from dashbook import cost, cost_report, tables
-from dashbook.cost_report import span
-from dashbook.figures import paper_scale
-from dashbook.flops import forward_flops
+from dashbook import cost, paper_scale
+from dashbook.cost import forward_flops
+from dashbook.paper_scale import span
 from dashbook.tables import markdown
 from dashbook.widgets import Parameter, explorer
 from dashlib import results
@@ -82,7 +81,7 @@ from dashlib.unet import STUDENT_CIFAR10, TEACHER_CIFAR10
 
 # %%
 SETTINGS = {"paper_v2": preset("cifar10/paper_v2"), "released": preset("cifar10/released")}
-left, right = map(cost_report.settings, SETTINGS.values())
+left, right = map(paper_scale.settings, SETTINGS.values())
 differing = [key for key in left if left[key] != right[key]]
 assert {"training images", "teacher: steps × batch", "student: learning rate"} <= set(differing)
 assert left["teacher: learning rate"] == right["teacher: learning rate"]
@@ -137,7 +136,7 @@ assert abs(quicker / on_the_t4 - 0.5) < 0.1 and abs(quicker / fewer - 1 / 3) < 0
 assert min(ratio[p, "peak_mib"] for p in PRECISIONS) > paper_ratio["peak_mib"]
 measured = f"Measured on **one {REPORT['hardware']}**, torch {REPORT['versions']['torch']}, commit `{REPORT['commit']}`; median of {ROWS['tf32', 'teacher']['repeats']} runs."
 display(Markdown(measured))
-Markdown(cost_report.sampling(REPORT))
+Markdown(paper_scale.sampling(REPORT))
 
 # %% [markdown]
 # Memory shrinks more than in the paper's table. Time does not: the ratio of latencies is about **half of the paper's and a third of the ratio of FLOPs**. On this GPU, at this batch, most of what compression saves in arithmetic does not arrive.
@@ -149,10 +148,10 @@ Markdown(cost_report.sampling(REPORT))
 
 # %%
 step = {
-    (p, name): cost_report.step(row, cost.operators(pair[name], bf16=p == "bf16"))
+    (p, name): paper_scale.step(row, cost.operators(pair[name], bf16=p == "bf16"))
     for (p, name), row in ROWS.items()
 }
-Markdown(cost_report.launches(step))
+Markdown(paper_scale.launches(step))
 
 # %% [markdown]
 # Four observations point the same way.
@@ -204,7 +203,7 @@ assert [row["model"] for row in TIMES["rows"]] == [*roles]
 assert {(row["batch"], row["train_steps"]) for row in TIMES["rows"]} == {(128, 20)}
 assert abs(jobs[1].flops_image / jobs[0].flops_image - 1) < 0.02
 assert abs(SPEEDS[0].images_per_s / SPEEDS[1].images_per_s - 4 / 3) < 0.05
-Markdown(cost_report.training(TIMES, SPEEDS))
+Markdown(paper_scale.training(TIMES, SPEEDS))
 
 # %% [markdown]
 # Equal work, unequal speed: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. Where the rest of the time goes was not measured, and one batch size in one precision is all there is.
@@ -229,8 +228,8 @@ Markdown(cost_report.training(TIMES, SPEEDS))
 
 # %%
 ASSUMED = cost.Assumptions()
-between = partial(cost_report.between, assume=ASSUMED)
-listed = cost_report.assumptions(*SPEEDS, ASSUMED)
+between = partial(paper_scale.between, assume=ASSUMED)
+listed = paper_scale.assumptions(*SPEEDS, ASSUMED)
 assert all(f"| {name} |" in listed for name in vars(ASSUMED))
 Markdown(listed)
 
@@ -241,7 +240,7 @@ Markdown(listed)
 NAMES = [f"{d}/{s}" for d in ("cifar10", "cifar100") for s in SETTINGS]
 NAMES += ["imagenet64/paper_v2"]
 WORK = [(w, s) for n in NAMES for w, s in zip(cost.workloads(preset(n)), SPEEDS, strict=True)]
-Markdown(cost_report.hours(WORK, ASSUMED))
+Markdown(paper_scale.hours(WORK, ASSUMED))
 
 # %% [markdown]
 # **On one such GPU the CIFAR experiment fits into a night**: teacher and student together, with either setting. The authors' configurations speak of about a day for the teacher and two thirds of one for the student, on a P100 of 2016.
@@ -281,7 +280,7 @@ assert hours[-1, 0] > hours[GPUS.index(8), 0], "64 GPUs are slower than 8 for th
 assert all(KEPT["cifar10/paper_v2 student"][:, 0] >= kept[:, 0]), "the student loses less"
 for hours, kept in ((of[f"imagenet64/paper_v2 {n}"] for of in (HOURS, KEPT)) for n in pair):
     assert np.ptp(hours[:5], axis=1).max() == 0 and kept[GPUS.index(16), 0] > 0.8
-assert preset("imagenet64/paper_v2").teacher.batch == 2048
+assert preset("imagenet64/paper_v2").teacher.batch_size == 2048
 
 
 def scaling(name, gpus):
@@ -321,14 +320,14 @@ Markdown(markdown(["*calculated:* 3 × 50,000 samples", "1 GPU", "8 GPUs"], rows
 # 64 images takes no longer than half of our step of 128: it launches kernels, which needs no fast GPU. At its slow end it takes longer by whichever of the two limits is further below ours, or as long as our whole step of 128, if that is more.
 
 # %%
-SHEETS = cost_report.SHEETS  # TFLOP/s and GB/s of each GPU
+SHEETS = paper_scale.SHEETS  # TFLOP/s and GB/s of each GPU
 assert SPEEDS[0].hardware.endswith("H200")
 slower = {gpu: max(np.divide(SHEETS["H200"], sheet)) for gpu, sheet in SHEETS.items()}
 elsewhere = {
     gpu: [(best, max(best * factor, launching)) for best, launching in c10]
     for gpu, factor in slower.items()
 }
-Markdown(cost_report.elsewhere(slower, elsewhere))
+Markdown(paper_scale.elsewhere(slower, elsewhere))
 
 # %% [markdown]
 # We quote the data sheets at second hand. These are limits, not forecasts: between the T4's two ends lies a factor of fifteen. For the T4 there is a second estimate. If the paper's table gives its latency for a batch of 64, then we know how many FLOPs a second its authors' code did there, and can divide the FLOPs of
@@ -336,7 +335,7 @@ Markdown(cost_report.elsewhere(slower, elsewhere))
 
 # %%
 teacher, released = (w.seen * w.flops_image / 3600e12 for w, _ in (WORK[0], WORK[2]))
-on_t4, on_p100, peak = teacher / t4[0], released / cost.PAPER_P100_HOURS[0], cost_report.P100_FP32
+on_t4, on_p100, peak = teacher / t4[0], released / cost.PAPER_P100_HOURS[0], paper_scale.P100_FP32
 assert 0.8 < on_t4 / elsewhere["T4"][0][1] < 1.25 and 40 < on_t4 < 56 and on_p100 > peak
 PRICE = 2.0  # of a GPU-hour, in your currency: assumed, to have a number
 big = sum(HOURS[f"imagenet64/paper_v2 {name}"][0, 0] for name in pair)
@@ -456,9 +455,9 @@ def own_scores(dataset):
     return found
 
 
-OWN = {dataset: own_scores(dataset) for dataset in tables.PAPER_SETS}
-assert set(OWN) < set(reference.DATASETS)
-Markdown(tables.paper_scale(OWN))
+OWN = {dataset: own_scores(dataset) for dataset in paper_scale.PAPER_SETS}
+assert set(OWN) < set(reference.REFERENCE_SETS)
+Markdown(paper_scale.scores(OWN))
 
 # %% [markdown]
 # And over guidance scales, where the paper gives nothing to compare with:
@@ -467,7 +466,9 @@ Markdown(tables.paper_scale(OWN))
 MODELS = ("teacher", "composite", "dash")
 SCALES = ("w=1", "w=1.5", "w=2", "w=4", "TAG(1,4,5)")
 assert all(f"--w {w[2:]}" in COMMANDS for w in SCALES if w.startswith("w="))
-rows = [[w, *(OWN["cifar10"].get(w, {}).get(m, tables.NOT_RUN) for m in MODELS)] for w in SCALES]
+rows = [
+    [w, *(OWN["cifar10"].get(w, {}).get(m, paper_scale.NOT_RUN) for m in MODELS)] for w in SCALES
+]
 Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 
 # %% [markdown]

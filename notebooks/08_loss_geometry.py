@@ -170,7 +170,7 @@ explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
 
 # %%
 t, tag = torch.arange(1000), partial(geometry.scheduled, TAG())
-tirt = results.load("digits/teacher-tirt").importance().importance()
+tirt = results.load("digits/teacher-tirt").importance()
 AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
 AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
 AVERAGES |= {"TAG, all 1,000 timesteps": tag(t), "TAG, the sampler's 50 timesteps": tag(t[::20])}

@@ -143,7 +143,7 @@ Markdown(markdown([*header, "cos: between timesteps, classes", "a*: likewise"], 
 report = RUNS["dash"][0].metrics["gap"]["per_timestep"]
 energy = torch.tensor([report[str(t)]["gap_t_ms"] for t in range(0, 1000, 50)])
 energy = atlas.profile(energy.double(), 20)
-weightings = {"TIRT Transfer": teacher.importance(), "Min-SNR for ε": MinSNR(schedule)}
+weightings = {"TIRT Transfer": teacher.weighting(), "Min-SNR for ε": MinSNR(schedule)}
 weightings |= {"uniform": Uniform(schedule)}
 spent = {name: atlas.profile(w.importance(), 20) for name, w in weightings.items()}
 plots.show(atlas.energy_and_importance(energy, spent))

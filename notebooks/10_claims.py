@@ -19,7 +19,7 @@
 #
 # A book that examines a paper owes its reader a balance: what was claimed, what was measured, and what follows. This last chapter is that balance for DASH {cite}`shafi2026dash`. You will
 #
-# - see how a claim becomes a line of a file, with a rule that decides its status without anybody's judgement;
+# - see how a claim becomes an entry of a file, with a rule that decides its status without anybody's judgement;
 # - read every claim that the book touches beside our measurement: the size of the networks, the guidance gap, the samples, the parts of the method;
 # - move the guidance scale at which samples are compared, and the certainty that is asked for, and watch judgements change;
 # - see which settings of the experiment the paper's own sources give differently;
@@ -52,8 +52,8 @@ if importlib.util.find_spec("dashlib") is None:
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %%
+import inspect
 import shlex
-import tomllib
 from collections import Counter
 from itertools import pairwise
 
@@ -61,14 +61,12 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import claims, cost, ledger, plots
-from dashbook.figures.claims import excess_forest, gap_lengths
-from dashbook.measurements import RHO, part
-from dashbook.paper import FURTHER, PAPER
+from dashbook import claims, cost
+from dashbook.paper import FURTHER, NAMES, PAPER
 from dashbook.plots import show
-from dashbook.rules import accepts, holds
-from dashbook.tables import DASHES, markdown
+from dashbook.tables import DASHES, gap, markdown
 from dashbook.widgets import Parameter, explorer
+from dashlib import results
 from dashlib.__main__ import main
 from dashlib.guidance import TAG
 from dashlib.recipes import ROWS, SCALES
@@ -76,17 +74,21 @@ from dashlib.recipes import ROWS, SCALES
 # %% [markdown]
 # ## From a sentence to a status
 #
-# The ledger is a text file, `results/claims.toml`. This is one of its entries, as it stands there:
+# The words of the ledger are a text file, `results/claims.toml`; its rules are a few lines of Python, in `dashbook.claims`. This is one of its entries, as it stands in both:
 
 # %%
-text = claims.path().read_text()
-entry = next(e for e in text.split("\n\n") if 'id = "rho-cond-only"' in e)
-assert tomllib.loads(entry)["claim"][0]["measure"] == "gap_ratio"
-Markdown(f"```toml\n{entry}\n```")
+name, text = "rho-cond-only", claims.path().read_text()
+entry = next(e for e in text.split("\n\n") if f'id = "{name}"' in e)
+rules = [line.strip() for line in inspect.getsource(claims).splitlines()]
+rules = [line for line in rules if line.startswith((f'"{name}"', "COLLAPSED"))]
+rule, (question,) = claims.MEASURED[name]
+assert question.func.__name__ == "gap_ratio" and question.keywords["row"] == "cond_only"
+code = "\n".join(rules)
+Markdown(f"```toml\n{entry}\n```\n\n```python\n{code}\n```")
 
 # %% [markdown]
-# `measure` names a function of `dashbook.measurements`, `row` is its argument, and `rule` says which results agree. No result of ours is typed into the file: what is measured is computed from the stored runs each time. Even the status in
-# the last lines is only a copy. `python -m dashbook claims` computes all of them anew and fails if one does not follow; so does the cell below, and so does a test. Whoever wants another status must change a rule, or the runs.
+# The last line says which results agree, and what is asked: the length ρ of the gap of a row, one of the functions of `dashbook.measurements`. No result of ours is typed anywhere, and no status: both are computed from the stored runs each time, by `python -m dashbook claims` and by the cell
+# below. Whoever wants another status must change a rule, or the runs.
 #
 # A measured number comes with a standard error $e$, and stands for the interval $x \pm 2e$. If the interval lies within what the rule accepts, the claim **agrees at small scale**; if it lies wholly outside, it **disagrees at small scale**; if it
 # reaches over an edge, it is **undecided at small scale**. What no stored run can measure is **not tested here**. **Reproduced** is kept for what could be tested exactly as the paper states it, which on our hardware means counting.
@@ -99,18 +101,17 @@ Markdown(f"```toml\n{entry}\n```")
 # 4. *Training.* Students are those trained under TIRT Transfer, as the paper's are.
 
 # %%
-LEDGER = claims.load()
-JUDGEMENTS = claims.judgements(LEDGER)
-assert claims.check() == [], "every status in the file follows from the stored runs"
-THEMES = list(dict.fromkeys(claim.theme for claim in LEDGER.claims))
+CLAIMS, JUDGEMENTS = claims.load(), claims.judgements()
+assert {one.status for one in JUDGEMENTS} < set(claims.STATUSES)
+THEMES = list(dict.fromkeys(claim.theme for claim in CLAIMS))
 KINDS = [status for status in claims.STATUSES if status != "not reproduced"]
 rows = []
 for theme in THEMES:
-    of = Counter(verdict.status for claim, _, verdict in JUDGEMENTS if claim.theme == theme)
+    of = Counter(one.status for one in JUDGEMENTS if one.claim.theme == theme)
     rows.append([theme, *(str(of[kind] or DASHES) for kind in KINDS)])
-every = Counter(verdict.status for _, _, verdict in JUDGEMENTS)
+every = Counter(one.status for one in JUDGEMENTS)
 assert every["not reproduced"] == 0 and all(every[kind] > 0 for kind in KINDS)
-rows.append([f"*{len(LEDGER.claims)} claims*", *(f"*{every[kind]}*" for kind in KINDS)])
+rows.append([f"*{len(CLAIMS)} claims*", *(f"*{every[kind]}*" for kind in KINDS)])
 Markdown(markdown(["judgements", *KINDS], rows))
 
 # %% [markdown]
@@ -121,10 +122,10 @@ Markdown(markdown(["judgements", *KINDS], rows))
 # These claims concern the networks and not what they learn, so they can be tested as they stand. The two at the end of the list are timings on a T4, and no T4 was at hand.
 
 # %%
-Markdown(ledger.table("size and cost", JUDGEMENTS))
+Markdown(claims.table("size and cost", JUDGEMENTS))
 
 # %%
-of = {claim.id: verdict for claim, _, verdict in JUDGEMENTS}
+of = {one.claim.id: one for one in JUDGEMENTS}
 counted = ("parameters-teacher", "parameters-student", "compression")
 counted += ("gflops-teacher", "gflops-student", "gflops-ratio")
 assert all(of[name].status == "reproduced" for name in counted)
@@ -148,10 +149,8 @@ order = sorted(RHOS, key=lambda key: RHOS[key].rho_cifar10)
 values = sorted(v for row in RHOS.values() for v in (row.rho_cifar10, row.rho_cifar100))
 widest = sorted((b - a, (a + b) / 2) for a, b in pairwise(values))[-2:]
 low, high = sorted(middle for _, middle in widest)  # half-way between the groups
-kept = next(c.judged[0].rule for c in LEDGER.claims if c.id == "rho-dash")
-collapsed = next(c.judged[0].rule for c in LEDGER.claims if c.id == "rho-cond-only")
-assert np.allclose(accepts(kept), (high, 1 / high), atol=0.005)
-assert np.isclose(accepts(collapsed)[1], low)
+assert np.allclose(claims.KEPT, (high, 1 / high), atol=0.005)
+assert np.allclose(claims.SHORTENED, (low, high)) and np.isclose(claims.COLLAPSED[1], low)
 Markdown(
     f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: {high:.2f} to {1 / high:.2f}. Too long: above."
 )
@@ -159,14 +158,14 @@ Markdown(
 # %% mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too long.", "name": "fig-claims-rho"}}
 GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
 published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
-points = {key: part(key, RHO, "digits").values for key in order}
-show(gap_lengths(published, GROUPS, points))
+points = {key: [gap("rho")(run) for run in results.select(key, "transfer")] for key in order}
+show(claims.gap_lengths(published, GROUPS, points))
 
 # %%
 mean = {key: np.mean(points[key]) for key in ("dash", "cond_only", "composite")}
 assert high < mean["dash"] < 1, "kept, and a little short"
 assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too long"
-Markdown(ledger.table("guidance gap", JUDGEMENTS))
+Markdown(claims.table("guidance gap", JUDGEMENTS))
 
 # %% [markdown]
 # **What agrees is the paper's main point**: DASH keeps the gap, and in {numref}`fig-claims-rho` its points lie where the paper's bar is. **What disagrees is the other half of the story**: in the paper every rival's gap is too short; ours are too long where one output is all that the
@@ -178,32 +177,25 @@ Markdown(ledger.table("guidance gap", JUDGEMENTS))
 # The paper's table orders its rows by FID. Ours are ordered by the Fréchet distance of our own classifiers' features (FD), and only the order is compared.
 
 # %%
-STATUS = {
-    (claim.id, one.scale, one.arguments.get("row")): verdict.status
-    for claim, one, verdict in JUDGEMENTS
-}
-agrees, disagrees, undecided = claims.OUTCOMES["small"].values()
-SAMPLED = [
-    (one, verdict)
-    for _, one, verdict in JUDGEMENTS
-    if one.measure == "frechet_excess"
-    and one.arguments["over"] == "dash"
-    and one.arguments["row"] in ROWS
-]
-Markdown(ledger.table("samples", JUDGEMENTS))
+STATUS = {(one.claim.id, one.argument("row")): one.status for one in JUDGEMENTS}
+agrees, disagrees, undecided = claims.SMALL.values()
+asked = [one for one in JUDGEMENTS if one.question]
+SAMPLED = [one for one in asked if one.question.func.__name__ == "frechet_excess"]
+SAMPLED = [one for one in SAMPLED if one.argument("over") == "dash" and one.argument("row") in ROWS]
+Markdown(claims.table("samples", JUDGEMENTS))
 
 
 # %%
 def rivals(status):
     """The rows whose samples are compared with DASH's, with this status."""
-    of = [(one.arguments["row"], v.status) for one, v in SAMPLED]
-    return [row for row, found in of if found == status and not row.startswith("dash")]
+    of = [one.argument("row") for one in SAMPLED if one.status == status]
+    return [row for row in of if not row.startswith("dash")]
 
 
 ahead, behind, open_ = (rivals(status) for status in (agrees, disagrees, undecided))
 assert {"cond_only", "composite", "fitnets", "gap_match"} <= set(ahead)
-assert "multi_w" in behind and STATUS["fd-all", "digits", "dash"] == disagrees
-ahead, behind, open_ = (", ".join(plots.NAMES[k] for k in rows) for rows in (ahead, behind, open_))
+assert "multi_w" in behind and STATUS["fd-all", "dash"] == disagrees
+ahead, behind, open_ = (", ".join(NAMES[k] for k in rows) for rows in (ahead, behind, open_))
 Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against **{open_}**.")
 
 # %% [markdown]
@@ -215,16 +207,14 @@ Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against 
 
 
 # %%
-RIVALS = list(dict.fromkeys(one.arguments["row"] for one, _ in SAMPLED))[::-1]
+RIVALS = list(dict.fromkeys(one.argument("row") for one in SAMPLED))[::-1]
 WS = ("1", "1.5", "2", "3", "4", "TAG")
-EXCESS = {
-    (one.arguments["row"], w): claims.judge(one, w=w).estimate for one, _ in SAMPLED for w in WS
-}
+EXCESS = {(one.argument("row"), w): one.question(w=w) for one in SAMPLED for w in WS}
 
 
 # %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval"}}
 def forest(w, errors):
-    return excess_forest({row: EXCESS[row, w] for row in RIVALS}, errors)
+    return claims.excess_forest({row: EXCESS[row, w] for row in RIVALS}, errors)
 
 
 guidance = Parameter("guidance scale w", WS, start=WS.index("TAG"))
@@ -236,7 +226,7 @@ explorer(forest, guidance, Parameter("standard errors", (1, 2, 3, 4), start=1))
 
 # %%
 def at(row, w, errors=2):
-    return holds("above 0", EXCESS[row, w], errors)
+    return EXCESS[row, w].lies(errors, low=0)
 
 
 assert at("composite", "TAG") and at("composite", "1")
@@ -245,7 +235,7 @@ assert at("cond_only", "4") and at("cond_only", "1") is None
 assert at("cond_only", "TAG", 4) is None, "large, and still not certain"
 changing = [row for row in RIVALS if len({at(row, w) for w in WS}) > 1]
 assert {"cond_only", "composite"} <= set(changing)
-names = ", ".join(plots.NAMES[row] for row in changing)
+names = ", ".join(NAMES[row] for row in changing)
 Markdown(f"Rows whose judgement on digits depends on the guidance scale: **{names}**.")
 
 # %% [markdown]
@@ -274,9 +264,9 @@ Markdown(
 # The abstract calls the unconditional term the dominant contribution, with over 60 % of the total gain, and curriculum transfer and anchor a complementary benefit. Neither says over what baseline, nor in which measure; so the first claim is judged by samples and by the gap, from imitation alone upward: cond-only, with the anchor, with $L_{un}$ as well.
 
 # %%
-assert STATUS["tirt-samples", "digits", "dash-uniform"] == disagrees
-assert STATUS["tirt-gap", "digits", "dash-uniform"] == disagrees
-Markdown(ledger.table("parts of DASH", JUDGEMENTS))
+assert STATUS["tirt-samples", "dash-uniform"] == disagrees
+assert STATUS["tirt-gap", "dash-uniform"] == disagrees
+Markdown(claims.table("parts of DASH", JUDGEMENTS))
 
 # %% [markdown]
 # On digits **TIRT Transfer does not help**, neither the samples nor the gap: uniform weights are better by both, with three seeds ({ref}`ch-tirt` has the reasons and the limits). A caution on the shares: they divide one difference by another, so their errors are large, and where DASH gains nothing over imitation alone there is no gain to share.
@@ -291,9 +281,8 @@ Markdown(ledger.table("parts of DASH", JUDGEMENTS))
 # %%
 w_of_t = TAG()(torch.arange(0, 1000, 20))
 assert 1.2 < w_of_t.min() < w_of_t.max() < 3.8 and abs(w_of_t.mean() - 2.5) < 0.1
-assert LEDGER.settings[-3].name == "guidance of the evaluation"
-assert all(setting.readme != setting.configurations for setting in LEDGER.settings)
-rows = [[s.name, s.readme, s.configurations, s.note or DASHES] for s in LEDGER.settings]
+rows = [[*sides, note or DASHES] for *sides, note in claims.settings()]
+assert rows[-3][0] == "guidance of the evaluation" and all(row[1] != row[2] for row in rows)
 Markdown(markdown(["*paper:* setting", "README", "configurations", "remark"], rows, left=4))
 
 # %% [markdown]
@@ -305,23 +294,24 @@ Markdown(markdown(["*paper:* setting", "README", "configurations", "remark"], ro
 
 # %%
 OPEN = Counter()
-for _, one, verdict in JUDGEMENTS:
-    if one.scale in SCALES and verdict.status in (undecided, claims.NOT_TESTED):
+for one in JUDGEMENTS:
+    if one.scale in SCALES and one.status in (undecided, claims.NOT_TESTED):
         OPEN[one.scale] += 1
-OPEN.update(claim.settle for claim in LEDGER.claims if claim.settle)
-for way in LEDGER.settle.values():
+OPEN.update(claim.settle for claim in CLAIMS if claim.settle)
+WAYS = claims.read()["settle"]
+for way in WAYS.values():
     words = shlex.split(way["command"])
     if "dashlib" in words:
         name, *options = words[words.index("dashlib") + 1 :]
         main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
 rows = [
     [way["words"], way["hardware"], f"`{way['command']}`", str(OPEN[key])]
-    for key, way in LEDGER.settle.items()
+    for key, way in WAYS.items()
 ]
 Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=3))
 
 # %% [markdown]
-# For the first, *open* counts judgements that are undecided or not tested on digits; for the others, claims whose proper test is at that size. When results have been added, `python -m dashbook claims --write` judges again and rewrites the statuses, and nothing else, in the ledger.
+# For the first, *open* counts judgements that are undecided or not tested on digits; for the others, claims whose proper test is at that size. When results have been added, `python -m dashbook claims` judges again.
 #
 # ## What small scale can and cannot say
 #
@@ -342,10 +332,10 @@ Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=
 def listed(status):
     """The claims that have a status, each with where it has it."""
     found = {}
-    for claim, one, verdict in JUDGEMENTS:
-        if verdict.status == status:
-            extra = " with a cond-only term" * (one.arguments.get("row") == "gap_match_cond")
-            found.setdefault(claim.claim, []).append(ledger.SHOWN_SCALE[one.scale] + extra)
+    for one in JUDGEMENTS:
+        if one.status == status:
+            extra = " with a cond-only term" * (one.argument("row") == "gap_match_cond")
+            found.setdefault(one.claim.claim, []).append(one.scale + extra)
     lines = "\n".join(f"- {text} ({'; '.join(where)})" for text, where in found.items())
     return f"**{status.capitalize()}**\n\n{lines}"
 
@@ -353,8 +343,9 @@ def listed(status):
 Markdown("\n\n".join(listed(status) for status in ("reproduced", agrees, disagrees)))
 
 # %%
-few = [v for _, _, v in JUDGEMENTS if v.estimate and 0 < v.estimate.fewest < 3]
-assert undecided in {verdict.status for verdict in few}
+few = [one for one in JUDGEMENTS if one.estimate]
+few = [one for one in few if any(len(part.values) < 3 for part in one.estimate.parts)]
+assert undecided in {one.status for one in few}
 Markdown(f"""
 **Undecided** are {every[undecided]} judgements; **not tested** {every[claims.NOT_TESTED]}, all FIDs on CIFAR and ImageNet among them. {len(few)} of the measured judgements rest on
 a network that was trained fewer than three times.
@@ -371,8 +362,10 @@ a network that was trained fewer than three times.
 # :class: dropdown
 # It is no claim of the paper, so judge it without the file:
 # ```python
-# arguments = {"scale": "digits", "row": "cond_only_dropout", "over": "dash", "w": "TAG"}
-# claims.judge(claims.Judged("digits", claims.NOT_TESTED, "frechet_excess", "above 0", arguments))
+# from dashbook.measurements import frechet_excess
+#
+# found = frechet_excess(scale="digits", row="cond_only_dropout", over="dash")
+# claims.above(0)(found)  # True, False, or None: undecided
 # ```
 # The difference is smaller than its error: undecided.
 # ````
@@ -383,17 +376,19 @@ a network that was trained fewer than three times.
 # :class: dropdown
 # Take the differences seed by seed, $d_i$, and $e = s_d/\sqrt n$:
 # ```python
-# path = ("guidance", "TAG", "frechet")
-# a, b = (np.array(part(row, path, "digits").values) for row in ("scratch", "dash"))
+# from dashbook.tables import frechet
+#
+# runs = (results.select(row, "transfer") for row in ("scratch", "dash"))
+# a, b = (np.array([frechet("TAG")(run) for run in of]) for of in runs)
 # d = a - b
 # print(d, d.mean(), d.std(ddof=1) / np.sqrt(3))
 # ```
 # The mean is the same, and its error hardly smaller: two seeds are for DASH and the third is a tie. Pairing helps where seeds move both rows alike.
 # ````
 #
-# **3.** Tamper: open `results/claims.toml`, turn one "disagrees" into "agrees", and run `python -m dashbook claims`. Then change the *rule* until the status follows. What would a reader have to look at to notice?
+# **3.** Tamper: open `dashbook/claims.py` and change the *rule* of a claim that disagrees, until `python -m dashbook claims` says that it agrees. What would a reader have to look at to notice?
 #
 # ```{admonition} Solution
 # :class: dropdown
-# The first is caught by the program, with exit code 1. The second is not, and cannot be: a rule is a decision. It can only be made visible, which is why it stands beside the claim in the file and in words in the tables, and why the bounds on ρ are derived from the paper's own rows.
+# No program can catch that: a rule is a decision. It can only be made visible, which is why all rules stand in one table in the code and, in words, beside the claims in the file and in the tables of this chapter, and why the bounds on ρ are derived from the paper's own rows. A status can't be tampered with at all, because none is stored.
 # ```

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dashlib import data, datasets
 from dashlib.runs import scoring
-from dashlib.scale import inception
+from dashlib.scale import features
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 
@@ -93,7 +93,7 @@ def run_folder(tmp_path, monkeypatch):
 def random_inception(tmp_path_factory):
     """pytorch-fid's network with random weights, stored under the published file's name."""
     fid_inception = pytest.importorskip("pytorch_fid.inception")
-    path = tmp_path_factory.mktemp("weights") / inception.FILE
+    path = tmp_path_factory.mktemp("weights") / features.INCEPTION
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         kept: dict[str, torch.nn.Module] = {}

@@ -13,7 +13,7 @@ import tarfile
 
 import numpy as np
 
-from dashlib.datasets import torchvision_sets
+from dashlib.datasets import originals
 
 
 def batch(n, seed, labels):
@@ -38,7 +38,7 @@ def archive(name):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for file, content in files(name).items():
-            member = tarfile.TarInfo(f"{torchvision_sets._kind(name).base_folder}/{file}")
+            member = tarfile.TarInfo(f"{originals.torchvision_class(name).base_folder}/{file}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return gzip.compress(packed.getvalue(), mtime=0)
@@ -46,7 +46,7 @@ def archive(name):
 
 def expected(name):
     """What torchvision's class holds, with the names and sums of these files."""
-    kind = torchvision_sets._kind(name)
+    kind = originals.torchvision_class(name)
     sums = {file: hashlib.md5(content).hexdigest() for file, content in files(name).items()}
     lists = {
         part: [[file, sums[file]] for file, _ in getattr(kind, part)]
@@ -64,8 +64,8 @@ def main():
     from dashlib.__main__ import main as command
 
     for attribute, value in expected("cifar10").items():
-        setattr(torchvision_sets._kind("cifar10"), attribute, value)
-    torchvision_sets.CIFAR_MIRRORS["cifar10"] = ()
+        setattr(originals.torchvision_class("cifar10"), attribute, value)
+    originals.CIFAR_MIRRORS["cifar10"] = ()
     command(prog_name="python -m dashlib")
 
 

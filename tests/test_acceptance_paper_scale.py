@@ -29,8 +29,8 @@ from test_cli_train import check_same_as, invoke, log, ok, refused
 
 from dashlib import checkpoints, results
 from dashlib.__main__ import main
-from dashlib.datasets import torchvision_sets
-from dashlib.scale import inception
+from dashlib.datasets import originals
+from dashlib.scale import features
 from dashlib.scale.evaluation import Store
 from dashlib.scale.presets import PRESETS, preset
 from dashlib.scale.sampling import Sampler
@@ -58,13 +58,13 @@ def place(tmp_path, random_inception, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/cifar-10-python.tar.gz").write_bytes(small_cifar.archive("cifar10"))
     for attribute, value in small_cifar.expected("cifar10").items():
-        monkeypatch.setattr(torchvision_sets._kind("cifar10"), attribute, value)
-    monkeypatch.setitem(torchvision_sets.CIFAR_MIRRORS, "cifar10", ())
+        monkeypatch.setattr(originals.torchvision_class("cifar10"), attribute, value)
+    monkeypatch.setitem(originals.CIFAR_MIRRORS, "cifar10", ())
     monkeypatch.delenv("DASH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
-    inception.cached().parent.mkdir(parents=True)
-    inception.cached().symlink_to(random_inception)
+    features.cached().parent.mkdir(parents=True)
+    features.cached().symlink_to(random_inception)
     yield tmp_path
     shutil.rmtree(tmp_path)
 
@@ -158,8 +158,8 @@ def test_from_images_to_scores_in_one_process(place):
     # scores: refused with these weights, and never called FID
     options = [*scoring(place, student), "--n", 4, "--out", place / "scores.json"]
     output = refused(*options)
-    sha = hashlib.sha256(inception.cached().read_bytes()).hexdigest()[:8]
-    assert f"{inception.cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
+    sha = hashlib.sha256(features.cached().read_bytes()).hexdigest()[:8]
+    assert f"{features.cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
     assert not (place / "scores.json").exists()
     output = ok(*options, "--unverified", "--cross-check")
     assert f"Frechet distance {UNVERIFIED}" in output
@@ -168,9 +168,10 @@ def test_from_images_to_scores_in_one_process(place):
     (record,) = records(place)
     scores = record["scores"]
     ours = [f"{score} {UNVERIFIED}" for score in ("Frechet distance", "class score")]
-    theirs = [f"torch-fidelity {name}" for name in (*ours, f"kernel distance {UNVERIFIED}")]
-    assert set(scores) == {*ours, f"{ours[1]}, std over splits", *theirs}
-    for name, other in zip(ours, theirs, strict=False):  # it resizes images in another way
+    theirs = [f"torch-fidelity {name}" for name in ours]
+    spreads = {f"{name}, std over splits" for name in (ours[1], theirs[1])}
+    assert set(scores) == {*ours, *theirs, *spreads}
+    for name, other in zip(ours, theirs, strict=True):  # it resizes images in another way
         assert scores[other] == pytest.approx(scores[name], rel=0.02)
     assert "FID" not in output.replace("pytorch-fid", "") + (place / "scores.json").read_text()
     assert all(np.isfinite(value) for value in record["scores"].values())

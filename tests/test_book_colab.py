@@ -146,13 +146,17 @@ def test_every_package_that_chapters_import_is_pinned():
     root = pinned.ROOT
     names = pinned.wanted((root / "pyproject.toml").read_text())
     assert {"torch", "numpy", "ipywidgets", "matplotlib"} <= set(names)
+    assert {"accelerate", "click", "pillow", "scikit-learn", "torchvision"} <= set(names)
     assert set(names) <= set(pinned.pins((root / "requirements.lock").read_text()))
 
 
 @pytest.mark.parametrize("uv", [None, "/bin/uv"])
 def test_only_what_is_missing_is_installed(tmp_path, monkeypatch, uv):
     (tmp_path / "requirements.lock").write_text(LOCK)
-    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['my.pack>1', 'numpy']")
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\ndependencies = ['numpy']\n"
+        "optional-dependencies.scale = ['dashlib[data]', 'my.pack>1']"
+    )
     commands = []
     monkeypatch.setattr(pinned, "ROOT", tmp_path)
     monkeypatch.setattr(pinned.shutil, "which", lambda _: uv)

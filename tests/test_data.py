@@ -8,8 +8,7 @@ import torch
 
 from dashlib import data, datasets
 from dashlib.data import Images, Stream, drop_labels, with_teacher
-from dashlib.datasets import DATASETS
-from dashlib.datasets.torchvision_sets import as_images
+from dashlib.datasets import DATASETS, as_images
 from dashlib.guidance import Branches, branches
 
 # SHA-256 of the pixels (0 to 16, a byte each) and the labels: the split that results rest on
@@ -114,7 +113,7 @@ def test_a_set_can_be_read_as_bytes(photographs):
     assert held.x.dtype == torch.uint8
     assert torch.equal(held.pixels(), photographs.x)
     grey = as_images(pixels[:, :28, :28, 0], photographs.y, "uint8")
-    assert grey.x.shape == (20, 1, 32, 32)
+    assert grey.x.shape == (20, 1, 28, 28)
     assert torch.equal(grey.pixels(), as_images(pixels[:, :28, :28, 0], photographs.y).x)
 
 

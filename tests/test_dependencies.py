@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from setuptools import find_packages
+
+from dashlib.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -87,16 +90,16 @@ def test_versions_known_to_break_are_excluded(package, broken, working):
     assert working in specifier
 
 
-def test_the_library_alone_needs_no_jupyter():
-    names = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    assert not names & {
-        "jupyterlab",
-        "jupytext",
-        "ipywidgets",
-        "jupyter-book",
-        "ipykernel",
-        "nbval",
-    }
+def test_the_method_needs_three_packages():
+    names = [Requirement(line).name for line in PROJECT["dependencies"]]
+    assert names == ["numpy", "safetensors", "torch"]
+
+
+def test_every_package_that_an_extra_is_named_for_comes_with_it():
+    distributions = packages_distributions()
+    for package, extra in EXTRAS.items():
+        names = {canonicalize_name(name) for name in distributions.get(package, ())}
+        assert names <= reachable(extra).keys(), f"{package} is not in the extra {extra}"
 
 
 def test_a_wheel_holds_every_package():
@@ -113,7 +116,7 @@ def test_a_wheel_holds_every_package():
         for p in folder.rglob("__init__.py")
     ]
     assert sorted(found) == sorted(".".join(p.parts) for p in here)
-    assert {"dashlib.runs.cifar10", "dashbook.figures"} <= set(found)
+    assert {"dashlib.runs.cifar10", "dashbook"} <= set(found)
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])

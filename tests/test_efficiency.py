@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks import bench, efficiency
 from benchmarks.efficiency import PAIRS, Settings
-from dashbook import flops
+from dashbook import cost
 from dashlib.unet import (
     STUDENT_CIFAR10,
     STUDENT_DIGITS,
@@ -48,8 +48,8 @@ def elements(cfg: UNetConfig) -> tuple[int, int]:
 
 def test_a_multiply_add_is_two_flops():
     linear, conv = nn.Linear(7, 5), nn.Conv2d(3, 4, 3, padding=1)
-    assert flops.flops(linear, torch.zeros(2, 7)) == 2 * 2 * 7 * 5
-    assert flops.flops(conv, torch.zeros(1, 3, 8, 8)) == 2 * (3 * 3 * 3) * 4 * 8 * 8
+    assert cost.flops(linear, torch.zeros(2, 7)) == 2 * 2 * 7 * 5
+    assert cost.flops(conv, torch.zeros(1, 3, 8, 8)) == 2 * (3 * 3 * 3) * 4 * 8 * 8
 
 
 def test_attention_products_are_counted():
@@ -57,7 +57,7 @@ def test_attention_products_are_counted():
     attention = UNet(STUDENT_CIFAR10).mid["attn_1"].eval()
     c, positions = 128, 4 * 4
     projections = 4 * 2 * c * c * positions
-    counted = flops.flops(attention, torch.zeros(1, c, 4, 4))
+    counted = cost.flops(attention, torch.zeros(1, c, 4, 4))
     assert counted == projections + 4 * positions**2 * c
 
 
@@ -71,7 +71,7 @@ def test_flops_of_the_cifar_pair_against_the_paper(cfg: UNetConfig, gflops: floa
     digit, is what fvcore counts besides: 5 for every element of a group norm and 1 for every
     upsampled one, doubled with the multiply-adds.  (That they used fvcore is our inference.)
     """
-    sample = 100 * flops.forward_flops(cfg) / 1e9
+    sample = 100 * cost.forward_flops(cfg) / 1e9
     norm, up = elements(cfg)
     assert sample == pytest.approx(gflops, abs=0.05)
     assert sample == pytest.approx(PAPER_GFLOPS[cfg], rel=0.006)
@@ -84,7 +84,7 @@ def test_every_pair_is_a_teacher_and_a_smaller_student_of_the_same_images():
         same = ("image_channels", "image_size", "num_classes")
         assert all(getattr(teacher, k) == getattr(student, k) for k in same)
         with torch.device("meta"):  # counted from shapes alone
-            assert flops.forward_flops(student) < flops.forward_flops(teacher) / 4
+            assert cost.forward_flops(student) < cost.forward_flops(teacher) / 4
 
 
 def test_bench_measures_the_digits_pair(tmp_path):

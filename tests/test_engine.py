@@ -16,12 +16,12 @@ from conftest import TINY
 from dashlib import datasets
 from dashlib.data import Stream
 from dashlib.losses import make_objective
+from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.engine import (
     OVERFLOWS,
     Numerics,
     Parallel,
     Share,
-    make_accelerator,
     seed_process,
 )
 from dashlib.schedule import Schedule

@@ -32,7 +32,7 @@ def test_the_path_of_importance_begins_at_the_start(schedule):
 
 def test_the_last_of_a_path_is_what_the_run_hands_over():
     run = results.load("digits/teacher-uncertainty")
-    torch.testing.assert_close(importance.path(run)[1][-1], run.importance().importance())
+    torch.testing.assert_close(importance.path(run)[1][-1], run.importance())
 
 
 def test_a_weighting_without_parameters_has_no_path():

@@ -49,25 +49,47 @@ def needed(*names: str) -> set[str]:
     return found
 
 
-def imported(modules: list[str], blocked: set[str]) -> None:
-    """Import the modules in a fresh process in which the blocked packages are missing."""
-    script = SCRIPT.format(modules=modules, blocked=sorted(blocked))
+def others() -> set[str]:
+    """Return all packages that are installed but what torch, numpy and safetensors need."""
+    kept = needed("torch", "numpy", "safetensors")
+    found = {
+        top
+        for top, distributions in packages_distributions().items()
+        if not {canonicalize_name(d) for d in distributions} & kept
+    }
+    assert {"click", "tqdm", "sklearn", "torchvision", "matplotlib"} <= found
+    return found - {"dashlib"}
+
+
+def imported(modules: list[str], blocked: set[str], then: str = "") -> str:
+    """Import the modules in a fresh process in which the blocked packages are missing.
+
+    Returns the message that the process ends with, if any.
+    """
+    script = SCRIPT.format(modules=modules, blocked=sorted(blocked)) + then
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 or done.stderr.startswith("error: "), done.stderr
+    return done.stderr
 
 
 def test_no_module_needs_what_the_book_is_made_with():
     modules = names("**/*.py")
     assert "dashlib.cli.main" in modules
-    imported(modules, BOOK)
+    assert not imported(modules, BOOK)
 
 
 def test_the_root_needs_torch_numpy_and_safetensors_only():
-    kept = needed("torch", "numpy", "safetensors")
-    others = {
-        top
-        for top, distributions in packages_distributions().items()
-        if not {canonicalize_name(d) for d in distributions} & kept
-    }
-    assert {"click", "tqdm", "sklearn", "torchvision", "matplotlib"} <= others
-    imported([m for m in names("*.py") if m != "dashlib.__main__"], others - {"dashlib"})
+    modules = ["dashlib", *(m for m in names("*.py") if m != "dashlib.__main__")]
+    assert not imported(modules, others())
+
+
+def test_the_rooms_that_need_an_extra_name_it():
+    assert "`pip install 'dashlib[cli]'`" in imported(["dashlib.__main__"], others())
+    for name, extra in (("digits", "data"), ("cifar10", "data")):
+        load = f"""
+try:
+    import_module("dashlib.datasets").load("{name}", "nowhere")
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {{error}}")
+"""
+        assert f"`pip install 'dashlib[{extra}]'`" in imported([], others(), load)

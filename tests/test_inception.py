@@ -1,17 +1,24 @@
 """Inception features against pytorch-fid's own route over PNG files, with random weights."""
 
 import hashlib
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from dashlib.checkpoints import CheckpointError
 from dashlib.data import to_bytes
-from dashlib.scale import inception, reference, scores
-from dashlib.scale.inception import Inception, InceptionError, locate
+from dashlib.metrics import frechet
+from dashlib.scale import features
+from dashlib.scale.distributed import make_accelerator
+from dashlib.scale.features import inception, locate
+from dashlib.scale.scores import Extraction
 
 fid_inception = pytest.importorskip("pytorch_fid.inception")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +30,18 @@ def random_weights(random_inception):
 def trusted(random_weights):
     """The network, its weights' hash taken for the right one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inception, "SHA_PREFIX", inception.sha256(random_weights)[:8])
-        return Inception(random_weights)
+        sha = hashlib.sha256(random_weights.read_bytes()).hexdigest()
+        patch.setattr(features, "INCEPTION_SHA", sha[:8])
+        return inception(random_weights, CPU)
+
+
+@pytest.fixture(scope="module")
+def theirs(random_weights):
+    """pytorch-fid's own network, with the same weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        weights = torch.load(random_weights)
+        patch.setattr(fid_inception, "load_state_dict_from_url", lambda *_, **__: weights)
+        return fid_inception.InceptionV3().eval()
 
 
 @pytest.fixture
@@ -44,33 +61,40 @@ def pngs(folder, images):
 
 
 @pytest.mark.parametrize("channels", [3, 1])
-def test_features_equal_those_of_png_files(trusted, tmp_path, channels):
+def test_features_equal_those_of_png_files(trusted, theirs, tmp_path, channels):
     from pytorch_fid import fid_score
 
     files = pngs(tmp_path / "png", images := to_bytes(torch.randn(3, channels, 32, 32)))
-    wanted = fid_score.get_activations(files, trusted.net, batch_size=2, num_workers=0)
+    wanted = fid_score.get_activations(files, theirs, batch_size=2, num_workers=0)
     found = torch.cat([trusted(part).pool for part in images.split(2)])
     assert np.abs(found.numpy() - wanted).max() < 1e-6
     assert found.std(0).mean() > 1e-3  # not the same feature for every image
 
 
-def test_statistics_equal_those_of_png_files_and_the_distance_its_closed_form(trusted, tmp_path):
+def test_statistics_equal_those_of_png_files_and_the_distance_its_closed_form(
+    trusted, theirs, tmp_path
+):
     """Two sets of images in memory, and the same two as folders of PNG through pytorch-fid."""
     from pytorch_fid import fid_score
 
     memory, centred, means = [], [], []
     for name, spread in (("a", 1.0), ("b", 0.3)):
         files = pngs(tmp_path / name, images := to_bytes(spread * torch.randn(4, 3, 32, 32)))
-        found = torch.cat([trusted(part).pool for part in images.split(3)]).double()
+        extraction = Extraction(4, trusted, make_accelerator(device="cpu"))
+        for part in images.split(3):
+            extraction.add(part)
+        moments, pool, logits = extraction.united()
+        found = pool.double()
+        assert logits.shape == (0, 1008)
         means.append(found.mean(0))
         centred.append((found - means[-1]) / 3**0.5)
-        memory.append(scores.merged(scores.Moments.of(part) for part in found.split(2)))
+        memory.append(moments)
         mean, cov = fid_score.calculate_activation_statistics(
-            files, trusted.net, batch_size=3, num_workers=0
+            files, theirs, batch_size=3, num_workers=0
         )
-        for ours, theirs in zip(memory[-1].gaussian, (mean, cov), strict=True):
-            assert np.abs(ours.numpy() - theirs).max() < 1e-6
-    distance = scores.frechet_distance(*memory)
+        for ours, other in zip(moments, (mean, cov), strict=True):
+            assert np.abs(ours.numpy() - other).max() < 1e-6
+    distance = frechet(*memory)
     a, b = centred  # few images: tr (C_a C_b)^(1/2) is the nuclear norm of a small matrix
     spread = a.square().sum() + b.square().sum() - 2 * torch.linalg.matrix_norm(a @ b.T, "nuc")
     want = (means[0] - means[1]).square().sum() + spread
@@ -91,18 +115,18 @@ def test_features_are_of_bytes_only(trusted):
 
 
 def test_wrong_hash_is_refused(random_weights):
-    with pytest.raises(InceptionError, match=r"SHA-256 .* have 6726825d.*--unverified"):
-        Inception(random_weights)
+    with pytest.raises(CheckpointError, match=r"SHA-256 .* have 6726825d.*--unverified"):
+        inception(random_weights, CPU)
 
 
 def test_only_verified_weights_give_an_fid(random_weights, trusted, monkeypatch):
-    loose = reference.inception(random_weights, torch.device("cpu"), unverified=True)
+    loose = inception(random_weights, CPU, unverified=True)
     assert loose.sha == hashlib.sha256(random_weights.read_bytes()).hexdigest()
     names = [loose.name(metric) for metric in ("fid", "is", "kid", "precision")]
     assert names[0] == "Frechet distance (unverified Inception weights)"
     assert not [n for n in names if "FID" in n or "KID" in n or n.startswith("Inception")]
-    monkeypatch.setattr(inception, "SHA_PREFIX", loose.sha[:8])
-    strict = reference.inception(random_weights, torch.device("cpu"))
+    monkeypatch.setattr(features, "INCEPTION_SHA", loose.sha[:8])
+    strict = inception(random_weights, CPU)
     assert [strict.name(m) for m in ("fid", "is", "kid", "recall")] == [
         "FID",
         "Inception Score",
@@ -117,12 +141,12 @@ def test_other_files_are_named(tmp_path, content):
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
     if content:
         path.write_bytes(content)
-    with pytest.raises(InceptionError, match=r"other\.pth does not hold pytorch-fid's network"):
-        Inception(path, unverified=True)
+    with pytest.raises(CheckpointError, match=r"other\.pth does not hold pytorch-fid's network"):
+        inception(path, CPU, unverified=True)
 
 
 def test_weights_are_looked_for_in_order(empty_hub, tmp_path, monkeypatch):
-    places = [tmp_path / "option.pth", tmp_path / "variable.pth", inception.cached()]
+    places = [tmp_path / "option.pth", tmp_path / "variable.pth", features.cached()]
     places[2].parent.mkdir(parents=True)
     for place in places:
         place.touch()
@@ -137,12 +161,12 @@ def test_missing_weights_are_never_fetched_unasked(empty_hub, monkeypatch):
         raise AssertionError("downloaded")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    with pytest.raises(InceptionError) as caught:
+    with pytest.raises(FileNotFoundError) as caught:
         locate()
-    for part in (str(inception.cached()), fid_inception.FID_WEIGHTS_URL, "--download"):
+    for part in (str(features.cached()), fid_inception.FID_WEIGHTS_URL, "--download"):
         assert part in str(caught.value)
-    with pytest.raises(InceptionError, match=r"no Inception weights at here\.pth"):
-        locate(inception.Path("here.pth"), download=True)  # a named file is not fetched, either
+    with pytest.raises(FileNotFoundError, match=r"no Inception weights at here\.pth"):
+        locate(Path("here.pth"), download=True)  # a named file is not fetched, either
 
 
 def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):
@@ -150,16 +174,37 @@ def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):
 
     def fetch(url, destination, hash_prefix):
         asked.update(url=url, hash_prefix=hash_prefix)
-        inception.Path(destination).touch()
+        Path(destination).touch()
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    assert locate(download=True) == inception.cached()
+    assert locate(download=True) == features.cached()
     assert asked == {"url": fid_inception.FID_WEIGHTS_URL, "hash_prefix": "6726825d"}
 
     def offline(*_, **__):
         raise OSError("no network")
 
-    inception.cached().unlink()
+    features.cached().unlink()
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(InceptionError, match=r"no network.*by hand"):
+    with pytest.raises(ConnectionError, match=r"no network.*by hand"):
         locate(download=True)
+
+
+def test_the_cross_check_is_torch_fidelitys_network_with_the_same_weights(trusted, random_weights):
+    pytest.importorskip("torch_fidelity")
+    other = features.fidelity(random_weights, trusted)
+    assert (other.name("fid"), other.library[:14]) == ("torch-fidelity FID", "torch-fidelity")
+    assert other.name("is, std over splits") == "torch-fidelity Inception Score, std over splits"
+    assert other.sha != trusted.sha
+    grey = to_bytes(torch.randn(2, 1, 299, 299))  # of the size that both resize to
+    for ours, found in zip(trusted(grey), other(grey), strict=True):
+        assert (ours - found).abs().max() < 0.02 * ours.abs().max()
+    assert (trusted(grey).pool - other(grey).pool).abs().max() > 0
+
+
+def test_missing_packages_are_named_with_the_remedy(random_weights, trusted, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
+        features.fidelity(random_weights, trusted)
+    monkeypatch.setitem(sys.modules, "pytorch_fid.inception", None)
+    with pytest.raises(ImportError, match=r"pytorch_fid .*pip install 'dashlib\[fid\]'"):
+        inception(random_weights, CPU, unverified=True)

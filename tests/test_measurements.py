@@ -1,13 +1,13 @@
 """What the ledger measures: oracles on made-up runs, and what is missing says so."""
 
 import json
-from math import inf, isnan, sqrt
+from math import inf, isnan, nan, sqrt
 
 import numpy as np
 import pytest
 
-from dashbook import measurements
-from dashbook.measurements import GAP_MSE, RHO, NotMeasured, Part, combine, part
+from dashbook import cost, measurements
+from dashbook.measurements import GAP_MSE, RHO, Estimate, NotMeasured, Part, combine, fd, part
 from dashlib import results
 
 
@@ -95,14 +95,14 @@ def test_a_row_may_name_its_weighting(stored):
 def table(stored):
     """Three seeds of the rows that distances are taken between, and a teacher."""
     for seed in range(3):
-        for row, fd in (("scratch", 20.0), ("cond_only", 30.0), ("dash_no_un", 22.0)):
-            stored(row, seed, gap_mse=fd / 10, frechet={"TAG": fd + seed})
+        for row, far in (("scratch", 20.0), ("cond_only", 30.0), ("dash_no_un", 22.0)):
+            stored(row, seed, gap_mse=far / 10, frechet={"TAG": far + seed})
         stored("dash", seed, gap_mse=1.0, frechet={"TAG": 10.0 + seed})
     stored("teacher-tirt", 0, frechet={"TAG": 5.0})
 
 
 def test_distances(table):
-    at = {"scale": "digits", "w": "TAG"}
+    at = {"scale": "digits"}
     assert measurements.frechet_excess(row="scratch", over="dash", **at).value == pytest.approx(10)
     lead = measurements.frechet_lead(row="dash", rivals=["cond_only", "scratch"], **at)
     assert lead.value == pytest.approx(10), "the nearest rival"
@@ -120,38 +120,35 @@ def test_a_lead_needs_every_rival(table):
 
 
 def test_the_share_of_the_unconditional_term(table, stored):
-    arguments = {"scale": "digits", "w": "TAG"}
-    of_samples = measurements.unconditional_share(of="frechet", **arguments)
-    assert of_samples.value == pytest.approx((22 - 10) / (30 - 10))
-    assert measurements.unconditional_share(of="gap", **arguments).value == pytest.approx(1.2 / 2)
+    def share(path):
+        return measurements.unconditional_share(scale="digits", row="dash", path=path).value
+
+    assert share(fd("TAG")) == pytest.approx((22 - 10) / (30 - 10))
+    assert share(GAP_MSE) == pytest.approx(1.2 / 2)
     for seed in range(3):
         stored("cond_only", seed, gap_mse=0.5, frechet={"TAG": 1.0})
-    assert isnan(measurements.unconditional_share(of="gap", **arguments).value), "no gain to share"
-    with pytest.raises(ValueError, match="gap or frechet"):
-        measurements.unconditional_share(of="accuracy", **arguments)
+    assert isnan(share(GAP_MSE)), "no gain to share"
 
 
 def test_the_share_compares_seeds_that_all_rows_have(table, stored):
     stored("cond_only", 3, gap_mse=99.0)
-    found = measurements.unconditional_share(scale="digits", of="gap", w="TAG")
+    found = measurements.unconditional_share(scale="digits", row="dash", path=GAP_MSE)
     assert {one.seeds for one in found.parts} == {(0, 1, 2)}
 
 
 @pytest.mark.parametrize(("role", "count"), [("teacher", 35_751_939), ("student", 6_082_627)])
 def test_parameters_are_those_of_the_published_networks(role, count):
-    assert measurements.parameters(network="cifar10/paper_v2", role=role).value == count
+    assert measurements.counted(role=role, count=cost.parameters).value == count
 
 
 def test_counts_have_no_error_and_a_ratio():
-    found = measurements.gflops(network="cifar10/paper_v2", role="ratio")
-    assert (found.error, found.fewest) == (0.0, 0)
+    found = measurements.counted(role="ratio", count=measurements.gflops)
+    assert (found.error, found.parts) == (0.0, ())
     assert found.value == pytest.approx(5.78, abs=0.01)
-    with pytest.raises(ValueError, match="teacher, student or ratio"):
-        measurements.parameters(network="cifar10/paper_v2", role="both")
 
 
 def test_a_timing_counts_on_its_own_hardware_only(run_folder):
-    wanted = {"network": "cifar10", "key": "latency_ms", "hardware": "T4"}
+    wanted = {"key": "latency_ms", "hardware": "T4"}
     with pytest.raises(NotMeasured, match="nor any other GPU"):
         measurements.bench_ratio(**wanted)
     (run_folder / "bench").mkdir()
@@ -162,3 +159,32 @@ def test_a_timing_counts_on_its_own_hardware_only(run_folder):
         measurements.bench_ratio(**wanted)
     path.write_text(json.dumps({**report, "hardware": "Tesla T4"}))
     assert measurements.bench_ratio(**wanted).value == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (1.0, 0.0, True),
+        (1.0, 0.49, True),
+        (1.0, 0.51, None),
+        (-1.0, 0.49, False),
+        (-1.0, 0.51, None),
+        (1.0, inf, None),
+        (nan, 0.1, None),
+    ],
+)
+def test_two_standard_errors_decide(value, error, expected):
+    assert Estimate(value, error).lies(low=0) is expected
+
+
+def test_more_certainty_decides_less():
+    found = Estimate(1.0, 0.3)
+    assert [found.lies(errors, low=0) for errors in (1, 2, 3, 4)] == [True, True, True, None]
+
+
+def test_an_interval_must_lie_inside_or_outside_of_a_band():
+    band = {"low": 0.35, "high": 0.85}
+    assert Estimate(0.6, 0.1).lies(**band) is True
+    assert Estimate(0.9, 0.1).lies(**band) is None
+    assert Estimate(2.0, 0.1).lies(**band) is False
+    assert Estimate(0.6, 1.0).lies(**band) is None

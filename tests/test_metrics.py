@@ -9,7 +9,7 @@ import torch
 
 from dashlib import metrics
 from dashlib.data import Images
-from dashlib.guidance import Branches
+from dashlib.guidance import Branches, branches
 from dashlib.metrics import (
     compare,
     frechet,
@@ -176,6 +176,13 @@ def test_a_prediction_does_not_depend_on_the_size_of_its_batches(model, digits, 
     torch.testing.assert_close(small.cond, large.cond, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(small.uncond, large.uncond, rtol=1e-4, atol=1e-5)
     assert not large.cond.requires_grad
+
+
+def test_a_prediction_is_of_each_pairs_own_timestep_and_label(model, digits, schedule):
+    noisy = noisy_pairs(digits.test, schedule, pairs=20)
+    found, want = predict(model, noisy), branches(model, noisy.x_t, noisy.t, noisy.y)
+    assert torch.equal(found.cond, want.cond)
+    assert torch.equal(found.uncond, want.uncond)
 
 
 def test_noisy_pairs_are_the_images_at_random_timesteps(digits, schedule):

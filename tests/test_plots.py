@@ -2,6 +2,8 @@
 
 import io
 from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dashbook import plots
+from dashbook import paper, plots
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import ANCHORS, ROWS
 
@@ -65,7 +67,7 @@ def test_quantised_png_keeps_the_hue_of_faint_shades() -> None:
 
 def test_every_objective_has_a_name_and_a_colour_of_its_own() -> None:
     keys = {"teacher", *ROWS, *OBJECTIVES} - set(ANCHORS)  # those are DASH at other settings
-    assert set(plots.NAMES) == set(plots.COLORS) == set(keys)
+    assert set(paper.ROWS) == set(keys)
     assert len({plots.color(key) for key in keys}) == len(keys)
 
 
@@ -102,7 +104,7 @@ def seen(colour: str, sight: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_stay_apart_under_colour_blindness(sight: str) -> None:
-    places = {key: seen(plots.color(key), SIGHT[sight]) for key in plots.COLORS}
+    places = {key: seen(plots.color(key), SIGHT[sight]) for key in paper.COLORS}
     for a, b in combinations(places, 2):
         assert np.linalg.norm(places[a] - places[b]) > 8, f"{a} and {b}"
 
@@ -111,7 +113,7 @@ def test_colours_stay_apart_under_colour_blindness(sight: str) -> None:
 def test_images_are_tiled_with_a_gap(channels: int, drawn: tuple[int, ...]) -> None:
     images = torch.full((4, channels, 2, 2), -1.0)
     images[3] = 1.0
-    figure = plots.image_grid(images, columns=2)
+    figure = plots.image_grids({"": images}, 2)
     canvas = np.asarray(figure.axes[0].images[0].get_array())
     assert canvas.shape == drawn
     assert canvas[4, 4].max() == 1  # the last image is bottom right
@@ -122,7 +124,8 @@ def test_bytes_and_floats_draw_the_same() -> None:
     floats = torch.tensor([-1.0, 1.0]).reshape(1, 1, 1, 2)
     as_bytes = torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 1, 2)
     drawn = [
-        np.asarray(plots.image_grid(x, 1).axes[0].images[0].get_array()) for x in (floats, as_bytes)
+        np.asarray(plots.image_grids({"": x}, 1).axes[0].images[0].get_array())
+        for x in (floats, as_bytes)
     ]
     np.testing.assert_allclose(*drawn)
 
@@ -132,47 +135,34 @@ def test_image_rows_are_labelled() -> None:
     assert [ax.get_ylabel() for ax in plots.image_rows(rows).axes] == ["one", "two"]
 
 
+def test_seeds_are_a_line_through_their_means_and_their_range() -> None:
+    ax = plots.axes()[1][0, 0]
+    plots.draw_seeds(ax, ("1", "TAG"), np.array([[1.0, 4.0], [3.0, 8.0]]), label="TIRT")
+    assert ax.lines[0].get_ydata().tolist() == [2, 6]
+    shaded = ax.collections[0].get_paths()[0].vertices
+    assert (shaded[:, 1].min(), shaded[:, 1].max()) == (1, 8)
+
+
+def test_middles_of_ranges() -> None:
+    assert plots.middles(2).tolist() == [250, 750]
+    assert plots.middles(2, 100).tolist() == [25, 75]
+
+
+def scored(frechet: dict[str, float]) -> Any:
+    guidance = {w: {"frechet": fd, "accuracy": 1.0} for w, fd in frechet.items()}
+    return SimpleNamespace(metrics={"guidance": guidance})
+
+
 def test_sweep_draws_the_mean_of_the_seeds() -> None:
-    seeds = [{"1": {"frechet": f, "accuracy": 1.0}} for f in (2.0, 4.0)]
+    seeds = [scored({"1": f}) for f in (2.0, 4.0)]
     figure = plots.sweep({"dash": seeds})
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([3.0])
     assert figure.axes[0].get_yscale() == "log"
 
 
 def test_sweep_places_a_row_that_lacks_scales() -> None:
-    def at(*scales: str) -> list[dict[str, dict[str, float]]]:
-        return [{w: {"frechet": float(w), "accuracy": 1.0} for w in scales}]
-
-    ax = plots.sweep({"dash": at("1", "2", "4"), "multi_w": at("1", "4")}).axes[0]
+    rows = {"dash": {"1": 1.0, "2": 2.0, "4": 4.0}, "multi_w": {"1": 1.0, "4": 4.0}}
+    ax = plots.sweep({row: [scored(fd)] for row, fd in rows.items()}).axes[0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "4"]
     assert list(ax.lines[1].get_xdata()) == [0, 2]
     assert list(ax.lines[1].get_ydata()) == [1, 4]
-
-
-def test_importance_names_its_value() -> None:
-    figure = plots.importance_at({"TIRT": [0.5, 1.5]}, t=1)
-    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "TIRT: 1.50"
-
-
-def test_per_timestep_draws_bins_in_order() -> None:
-    report = {"500": {"rho": 2.0}, "0": {"rho": 1.0}}
-    line = plots.per_timestep({"dash": [report]}, "rho").axes[0].lines[0]
-    assert list(line.get_xdata()) == [250, 750]
-    assert list(line.get_ydata()) == [1.0, 2.0]
-
-
-def test_per_timestep_draws_mean_and_range_of_the_seeds() -> None:
-    seeds = [{"0": {"cond_mse": v}, "500": {"cond_mse": 1.0}} for v in (0.1, 0.3)]
-    ax = plots.per_timestep({"dash": seeds}, "cond_mse").axes[0]
-    assert ax.lines[0].get_ydata()[0] == pytest.approx(0.2)
-    shaded = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert (shaded.min(), shaded.max()) == pytest.approx((0.1, 1.0))
-    assert ax.get_title() == plots.METRICS["cond_mse"]
-    assert (ax.get_yscale(), ax.lines[0].get_color()) == ("log", plots.color("dash"))
-
-
-def test_every_gap_metric_of_a_report_has_a_name() -> None:
-    report = dict.fromkeys(plots.METRICS, 1.0)
-    for metric in plots.METRICS:
-        figure = plots.per_timestep({"dash": [{"0": report, "500": report}]}, metric)
-        assert figure.axes[0].get_title() == plots.METRICS[metric]

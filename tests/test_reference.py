@@ -6,9 +6,11 @@ import small_cifar
 import torch
 
 from dashlib import data
-from dashlib.datasets import torchvision_sets
-from dashlib.scale import inception, reference
-from dashlib.scale.distributed import Shards
+from dashlib.datasets import originals
+from dashlib.scale import reference, scores
+from dashlib.scale.distributed import make_accelerator
+from dashlib.scale.features import Extractor, Features
+from dashlib.scale.reference import RealImages
 
 
 class Counting:
@@ -20,32 +22,33 @@ class Counting:
     def __call__(self, images):
         self.seen += len(images)
         flat = images.flatten(1).float()
-        return inception.Features(flat[:, :6], flat[:, :3])
+        return Features(flat[:, :6], flat[:, :3])
 
 
 def test_reference_is_kept_and_made_again_if_anything_changed(digits, tmp_path):
     network = Counting()
-    extractor = reference.Extractor(network, "0" * 64, "counting")
+    extractor = Extractor(network, "0" * 64, "counting")
 
     def made(images=digits.train, how=extractor, name="digits"):
         before = network.seen
-        found = reference.reference(name, "train", images, how, Shards(), root=tmp_path)
+        real = RealImages(name, "train", images, 10)
+        found = reference.reference(real, how, make_accelerator(device="cpu"), tmp_path)
         return found, network.seen - before
 
     first, count = made()
-    assert count == len(digits.train) == first.moments.n
+    assert count == len(digits.train) == first.key["n"]
     again, count = made()
     assert count == 0
-    torch.testing.assert_close(again.moments.scatter, first.moments.scatter)
+    torch.testing.assert_close(again.gaussian, first.gaussian)
     torch.testing.assert_close(again.pool, first.pool)
-    (file,) = (tmp_path / "reference").iterdir()
+    (file,) = (tmp_path / "reference").glob("*.safetensors")
     whole = file.read_bytes()
     for damaged in (whole[:-100], whole[:-4] + b"\x7f\x7f\x7f\x7f", b"nothing"):
         file.write_bytes(damaged)
         assert made()[1] == len(digits.train)
         assert file.read_bytes() == whole
     assert made(data.Images(-digits.train.x, digits.train.y))[1] > 0  # other pixels
-    assert made(how=reference.Extractor(network, "1" * 64, "counting"))[1] > 0  # other weights
+    assert made(how=Extractor(network, "1" * 64, "counting"))[1] > 0  # other weights
     assert made(digits.test)[1] == len(digits.test)
 
 
@@ -55,62 +58,58 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
 ):
     """Of CIFAR-100 as of CIFAR-10: the release has none of the former."""
     for attribute, value in small_cifar.expected(name).items():
-        monkeypatch.setattr(torchvision_sets._kind(name), attribute, value)
-    (tmp_path / torchvision_sets._kind(name).filename).write_bytes(small_cifar.archive(name))
+        monkeypatch.setattr(originals.torchvision_class(name), attribute, value)
+    (tmp_path / originals.torchvision_class(name).filename).write_bytes(small_cifar.archive(name))
     network = Counting()
-    extractor = reference.Extractor(network, "0" * 64, "counting")
-    images, found = reference.real_images(name, tmp_path, Shards())
-    first, again = (
-        reference.reference(name, "train", images, extractor, Shards(), root=tmp_path)
-        for _ in range(2)
-    )
-    assert (found, network.seen) == (classes, 20)
-    want = torch.cov(images.x.flatten(1)[:, :6].double().T)
+    extractor = Extractor(network, "0" * 64, "counting")
+    place = make_accelerator(device="cpu")
+    real = reference.real_images(name, tmp_path, place)
+    first, again = (reference.reference(real, extractor, place, tmp_path) for _ in range(2))
+    assert (real.form, network.seen) == ((3, 32, classes), 20)
+    want = torch.cov(real.images.x.flatten(1)[:, :6].double().T)
     for kept in (first, again):
-        torch.testing.assert_close(kept.moments.gaussian[1], want)
-        assert str(kept) == f"{name}/train, 20 images"
-    (file,) = (tmp_path / "reference").iterdir()
-    assert file.name == f"{name}-train-20x32px-00000000.safetensors"
+        torch.testing.assert_close(kept.gaussian[1], want)
+    (file,) = (tmp_path / "reference").glob("*.safetensors")
+    assert file.name.startswith(f"{name}-train-20x32px-")
 
 
 def test_features_that_are_kept_are_spread_over_the_classes():
-    chosen = reference.kept(50_000)
-    assert int(chosen.sum()) == reference.KEPT
-    share = torch.bincount(chosen.nonzero()[:, 0] % 10) / reference.KEPT
+    chosen = scores.kept(50_000)
+    assert int(chosen.sum()) == scores.POOL_SIZE
+    share = torch.bincount(chosen.nonzero()[:, 0] % 10) / scores.POOL_SIZE
     assert (share - 0.1).abs().max() < 0.02
-    assert reference.kept(7).all()
+    assert scores.kept(7).all()
 
 
-def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path, capsys):
     (tmp_path / "reference").touch()  # a file where the folder should be
-    said = []
-    extractor = reference.Extractor(Counting(), "0" * 64, "counting")
-    found = reference.reference(
-        "digits", "test", digits.test, extractor, Shards(), root=tmp_path, say=said.append
-    )
-    assert found.moments.n == len(digits.test)
-    assert "could not be kept" in said[-1]
+    extractor = Extractor(Counting(), "0" * 64, "counting")
+    real = RealImages("digits", "test", digits.test, 10)
+    found = reference.reference(real, extractor, make_accelerator(device="cpu"), tmp_path)
+    assert found.key["n"] == len(digits.test)
+    assert "could not be kept" in capsys.readouterr().out
 
 
 def test_bytes_and_floats_are_the_same_reference(digits):
-    extractor = reference.Extractor(Counting(), "0" * 64, "counting")
+    extractor = Extractor(Counting(), "0" * 64, "counting")
     held = data.Images(reference.to_bytes(digits.train.x), digits.train.y)
-    keys = [reference.key_of("digits", "train", x, extractor) for x in (digits.train, held)]
-    assert keys[0] == keys[1]
+    sets = [RealImages("digits", "train", images, 10) for images in (digits.train, held)]
+    one, other = (reference.key_of(real, extractor) for real in sets)
+    assert one == other
 
 
 def test_imagenet64_is_read_in_slices(monkeypatch, tmp_path):
     from dashlib.datasets.imagenet64 import ImageNet64
 
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 64, 64), np.uint8)
-    real = ImageNet64.__new__(ImageNet64)
-    real.labels, real.starts, real._maps = torch.arange(12), np.array([0, 5, 12]), None
+    files = ImageNet64.__new__(ImageNet64)
+    files.labels, files.starts, files._maps = torch.arange(12), np.array([0, 5, 12]), None
     monkeypatch.setattr(ImageNet64, "_map", lambda _, i: (images[:5], images[5:])[i])
-    assert reference.pixels(real, range(4, 7)).tolist() == images[4:7].tolist()
-    extractor = reference.Extractor(Counting(), "0" * 64, "counting")
-    found = reference.reference(
-        "imagenet64", "train", real, extractor, Shards(), root=tmp_path, batch=5
-    )
+    real = RealImages("imagenet64", "train", files, 1000)
+    assert real.pixels(range(4, 7)).tolist() == images[4:7].tolist()
+    extractor = Extractor(Counting(), "0" * 64, "counting")
+    place = make_accelerator(device="cpu")
+    found = reference.reference(real, extractor, place, tmp_path, batch=5)
     first = torch.from_numpy(images).flatten(1)[:, :6].double()
-    torch.testing.assert_close(found.moments.mean, first.mean(0))
+    torch.testing.assert_close(found.gaussian[0], first.mean(0))
     assert (found.key["n"], found.key["size"], found.key["channels"]) == (12, 64, 3)

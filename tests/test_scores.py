@@ -2,6 +2,7 @@
 
 import math
 import socket
+import sys
 
 import pytest
 import torch
@@ -9,115 +10,103 @@ from torch import multiprocessing as mp
 
 from dashlib.metrics import frechet, gaussian
 from dashlib.scale import scores
-from dashlib.scale.distributed import Shards, shards
-from dashlib.scale.scores import Moments
+from dashlib.scale.distributed import gather_rows, make_accelerator, share
+from dashlib.scale.features import Features
+
+
+def moments_and_rows(data, sizes, place):
+    """What is known of this process's share of the data, in batches: each row is an image."""
+    found = scores.Extraction(len(data), lambda x: Features(x, x[:, :2]), place)
+    own = share(len(data), place)
+    for part in data[own.start : own.stop].split(sizes):
+        found.add(part, logits=True)
+    return found.united()
+
+
+@pytest.fixture
+def place():
+    return make_accelerator(device="cpu")
 
 
 @pytest.fixture
 def features():
-    """60 correlated vectors far from the origin, where sums of squares would cancel."""
+    """60 correlated vectors far from the origin, where sums of squares cancel most."""
     return torch.randn(60, 5) @ torch.randn(5, 5) + 1000
 
 
-def assert_same(a: Moments, b: Moments):
-    assert a.n == b.n
-    torch.testing.assert_close(a.mean, b.mean, rtol=1e-12, atol=0)
-    torch.testing.assert_close(a.scatter, b.scatter, rtol=1e-10, atol=1e-9)
+@pytest.mark.parametrize("sizes", [[60], [1, 59], [30, 30], [7, 1, 20, 32], [1] * 60])
+def test_moments_in_any_batches_are_those_of_all(features, sizes, place):
+    found = moments_and_rows(features, sizes, place)
+    mean, covariance = found.gaussian
+    torch.testing.assert_close(mean, features.double().mean(0), rtol=1e-12, atol=0)
+    torch.testing.assert_close(covariance, torch.cov(features.double().T), rtol=1e-7, atol=1e-7)
+    assert torch.equal(found.pool, features)
+    assert torch.equal(found.logits, features[:, :2])
 
 
-def test_moments_agree_with_torch_cov(features):
-    mean, cov = Moments.of(features).gaussian
-    torch.testing.assert_close(mean, features.double().mean(0))
-    torch.testing.assert_close(cov, torch.cov(features.double().T))
+def test_frechet_distance_is_that_of_metrics_and_of_torch_fidelity(features, place):
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-
-@pytest.mark.parametrize("sizes", [(60,), (1, 59), (0, 30, 0, 30), (7, 1, 20, 32), (1,) * 60])
-def test_merging_any_split_gives_the_moments_of_all(features, sizes):
-    parts = [Moments.of(part) for part in features.split(list(sizes))]
-    assert_same(scores.merged(parts), Moments.of(features))
-    assert_same(scores.merged(reversed(parts)), Moments.of(features))
-
-
-def test_a_covariance_needs_two():
-    with pytest.raises(ValueError, match="at least 2"):
-        _ = Moments.of(torch.ones(1, 3)).gaussian
-
-
-def test_frechet_distance_is_that_of_metrics(features):
     other = features * 1.1 + 3
-    found = scores.frechet_distance(Moments.of(features), Moments.of(other))
-    assert found == pytest.approx(frechet(gaussian(features), gaussian(other)), rel=1e-9)
-    assert found > 1
+    pair = [moments_and_rows(x, [7, 53], place) for x in (features, other)]
+    found = scores.compute(pair[0], pair[1].gaussian, pair[1].pool, ("fid",))
+    assert found["fid"] == pytest.approx(frechet(gaussian(features), gaussian(other)), rel=1e-6)
+    theirs = [fid_features_to_statistics(x.double()) for x in (features, other)]
+    (value,) = fid_statistics_to_metric(*theirs, verbose=False).values()
+    assert found["fid"] == pytest.approx(value, rel=1e-5)
+    assert value > 1
 
 
 def test_inception_score_of_sure_answers_is_the_number_of_classes():
     logits = 1000.0 * torch.eye(4).repeat(10, 1)  # every split sees all four classes alike
-    mean, spread = scores.inception_score(logits, splits=10)
-    assert mean == pytest.approx(4)
-    assert spread == pytest.approx(0, abs=1e-9)
+    assert scores.inception_score(logits) == (pytest.approx(4), pytest.approx(0, abs=1e-9))
 
 
 def test_inception_score_of_equal_answers_is_one():
     assert scores.inception_score(torch.ones(20, 4))[0] == pytest.approx(1)
+    assert scores.inception_score(torch.ones(3, 4))[0] == pytest.approx(1)  # fewer than splits
 
 
 def test_inception_score_by_its_definition():
     logits = torch.randn(40, 6, dtype=torch.float64)
-    p = logits.softmax(1)
-    parts = [p[:20], p[20:]]
-    want = [math.exp((q * (q / q.mean(0)).log()).sum(1).mean()) for q in parts]
-    mean, spread = scores.inception_score(logits, splits=2)
-    assert mean == pytest.approx(sum(want) / 2)
-    assert spread == pytest.approx(abs(want[0] - want[1]) / 2)
+    parts = logits.softmax(1).split(4)
+    want = torch.tensor([math.exp((q * (q / q.mean(0)).log()).sum(1).mean()) for q in parts])
+    mean, spread = scores.inception_score(logits)
+    assert mean == pytest.approx(want.mean().item())
+    assert spread == pytest.approx(want.std(correction=0).item())
 
 
-def test_inception_score_refuses_fewer_samples_than_splits():
-    with pytest.raises(ValueError, match="9 samples"):
-        scores.inception_score(torch.ones(9, 2), splits=10)
-
-
-def test_squared_mmd_is_the_direct_double_sum():
-    x, y = torch.randn(7, 3).double(), torch.randn(5, 3).double() + 0.5
+def squared_mmd(x, y):
+    """The unbiased squared maximum mean discrepancy as a direct double sum."""
 
     def k(a, b):
-        return (float(a @ b) / 3 + 1) ** 3
+        return (float(a @ b) / x.shape[1] + 1) ** 3
 
-    want = sum(k(x[i], x[j]) for i in range(7) for j in range(7) if i != j) / 42
-    want += sum(k(y[i], y[j]) for i in range(5) for j in range(5) if i != j) / 20
-    want -= 2 * sum(k(a, b) for a in x for b in y) / 35
-    assert scores.squared_mmd(x, y) == pytest.approx(want, rel=1e-12)
+    m, n = len(x), len(y)
+    found = sum(k(x[i], x[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    found += sum(k(y[i], y[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    return found - 2 * sum(k(a, b) for a in x for b in y) / (m * n)
 
 
 def test_kernel_distance_of_whole_sets_is_their_squared_mmd():
-    x, y = torch.randn(8, 3), torch.randn(6, 3) + 1
-    mean, spread = scores.kernel_distance(x, y, subsets=3)
-    assert mean == pytest.approx(scores.squared_mmd(x, y))
+    x, y = torch.randn(7, 3).double(), torch.randn(7, 3).double() + 0.5
+    mean, spread = scores.kernel_distance(x, y)
+    assert mean == pytest.approx(squared_mmd(x, y), rel=1e-12)
     assert spread == pytest.approx(0, abs=1e-12)
 
 
-def test_squared_mmd_is_unbiased():
-    values = [scores.squared_mmd(*torch.randn(2, 20, 4)) for _ in range(300)]
-    mean, spread = torch.tensor(values).mean(), torch.tensor(values).std()
-    assert min(values) < 0
-    assert abs(mean) < 4 * spread / 300**0.5  # one distribution: 0
+def test_kernel_distance_is_unbiased():
+    values = torch.tensor([scores.kernel_distance(*torch.randn(2, 20, 4))[0] for _ in range(100)])
+    assert values.min() < 0
+    assert abs(values.mean()) < 4 * values.std() / 100**0.5  # one distribution: 0
 
 
-def test_kernel_distance_averages_over_different_subsets():
-    x, y = torch.randn(300, 4), torch.randn(300, 4) + 1
-    mean, spread = scores.kernel_distance(x, y, subsets=50, size=30)
+def test_kernel_distance_averages_over_different_subsets(monkeypatch):
+    x, y = torch.randn(60, 4), torch.randn(60, 4) + 1
+    monkeypatch.setattr(scores, "SUBSET_SIZE", 30)
+    mean, spread = scores.kernel_distance(x, y)
     assert spread > 0.05
-    assert mean == pytest.approx(scores.squared_mmd(x, y), abs=4 * spread / 50**0.5)
-
-
-def test_radii_are_distances_to_the_kth_other_point():
-    points = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
-    torch.testing.assert_close(scores.radii(points, k=1).tolist(), [1.0, 1.0, 2.0, 4.0])
-    torch.testing.assert_close(scores.radii(points, k=2, batch=3).tolist(), [3.0, 2.0, 3.0, 6.0])
-
-
-def test_radii_refuse_too_few_points():
-    with pytest.raises(ValueError, match="3 feature vectors"):
-        scores.radii(torch.zeros(3, 2), k=3)
+    assert mean == pytest.approx(squared_mmd(x, y), abs=4 * spread / 100**0.5)
 
 
 def test_precision_and_recall_of_known_points():
@@ -125,24 +114,44 @@ def test_precision_and_recall_of_known_points():
     fake = torch.tensor([[0.4, 0.5], [0.5, 0.4], [0.6, 0.5], [0.5, 0.6], [20, 0], [0, 20]])
     # four of six samples lie among the first four real points; the other two are outliers, whose
     # balls (k = 3) reach the samples at 19.5, and so the real points (1, 0), (1, 1) and (0, 1)
-    assert scores.precision_recall(fake, real, k=3) == (pytest.approx(4 / 6), pytest.approx(3 / 8))
+    assert scores.precision_recall(fake, real) == (pytest.approx(4 / 6), pytest.approx(3 / 8))
     assert scores.precision_recall(real, real) == (1, 1)
     assert scores.precision_recall(fake + 1000, real) == (0, 0)
 
 
-def test_slices_cover_every_number_once():
-    parts = [Shards(rank, 3).slice(10) for rank in range(3)]
+def test_scores_refuse_too_few_points():
+    with pytest.raises(ValueError, match="1 and 5 feature vectors"):
+        scores.kernel_distance(torch.ones(1, 2), torch.ones(5, 2))
+    with pytest.raises(ValueError, match="3 feature vectors"):
+        scores.precision_recall(torch.zeros(3, 2), torch.zeros(9, 2))
+
+
+def test_what_torch_fidelity_computes_says_so_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity.metric_kid", None)
+    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
+        scores.kernel_distance(torch.ones(9, 2), torch.ones(9, 2))
+
+
+class Rank:
+    """Stands in for an accelerator that is one of three processes."""
+
+    num_processes = 3
+
+    def __init__(self, rank):
+        from accelerate.state import PartialState
+
+        self.split = PartialState.split_between_processes
+        self.process_index = rank
+
+    def split_between_processes(self, inputs):
+        return self.split(self, inputs)
+
+
+def test_shares_cover_every_number_once():
+    parts = [share(10, Rank(rank)) for rank in range(3)]
     assert [i for part in parts for i in part] == list(range(10))
     with pytest.raises(ValueError, match="2 images for 3 processes"):
-        Shards(1, 3).slice(2)
-
-
-def test_a_single_process_changes_nothing(features):
-    with shards("cpu") as alone:
-        assert alone.first
-        assert alone.gather(features) is features
-        assert_same(alone.moments(Moments.of(features)), Moments.of(features))
-        assert alone.from_first("value") == "value"
+        share(2, Rank(1))
 
 
 def _process(rank: int, port: int, data: torch.Tensor, answers: dict) -> None:
@@ -152,19 +161,16 @@ def _process(rank: int, port: int, data: torch.Tensor, answers: dict) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_PORT": str(port)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "LOCAL_RANK": str(rank)}
     torch.set_num_threads(1)
-    with shards("cpu") as place:
-        part = data[place.slice(len(data)).start : place.slice(len(data)).stop]
-        united = place.moments(Moments.of(part))
-        answers[rank] = {
-            "moments": (united.n, united.mean, united.scatter),
-            "rows": place.gather(part[: len(part) - rank]),
-            "all": (place.all(True), place.all(rank == 0)),
-            "first": place.from_first({"rank": rank}),
-        }
+    place = make_accelerator(device="cpu")
+    own = share(len(data), place)
+    part = data[own.start : own.stop]
+    rows = gather_rows(part[: len(part) - rank])
+    answers[rank] = (*moments_and_rows(data, [10, len(part) - 10], place), rows)
+    place.end_training()
 
 
-def test_two_processes_agree_with_one(features):
-    data = features[:59]  # slices of 29 and 30
+def test_two_processes_agree_with_one(features, place):
+    data = features[:59]  # shares of 30 and 29
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -172,8 +178,10 @@ def test_two_processes_agree_with_one(features):
         answers = manager.dict()
         mp.spawn(_process, (port, data, answers), nprocs=2)
         found = dict(answers)
+    one = moments_and_rows(data, [59], place)
     for rank in (0, 1):
-        assert_same(Moments(*found[rank]["moments"]), Moments.of(data))
-        torch.testing.assert_close(found[rank]["rows"], data[:58])
-        assert found[rank]["all"] == (True, False)
-        assert found[rank]["first"] == {"rank": 0}
+        moments, pool, logits, rows = found[rank]
+        torch.testing.assert_close(moments, one.gaussian, rtol=1e-7, atol=1e-7)
+        assert torch.equal(pool, one.pool)
+        assert torch.equal(logits, one.logits)
+        assert torch.equal(rows, data[:58])

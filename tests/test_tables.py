@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from dashbook import tables
-from dashbook.paper import FURTHER, PAPER
-from dashbook.plots import NAMES
+from dashbook.paper import NAMES, PAPER
 from dashlib import results
-from dashlib.recipes import HEADLINE, SPECS
+from dashlib.recipes import HEADLINE, RECIPES
 
 
 def runs(*values: float) -> Any:
@@ -54,11 +53,11 @@ def rows(table: str) -> dict[str, dict[str, str]]:
     return {line[0]: dict(zip(header, line, strict=True)) for line in lines}
 
 
-def test_measured_averages_the_runs_that_have_the_metric() -> None:
+def test_spread_averages_the_runs_that_have_the_metric() -> None:
     some = [*runs(1.0, 3.0), SimpleNamespace(metrics={})]
-    assert tables.measured(some, ["value"], 1) == "2.0 ± 1.4"
-    assert tables.measured(some[:1], ["value"], 1) == "1.0"
-    assert tables.measured(some, ["value", "deeper"]) == tables.DASHES
+    assert tables.spread(some, tables.metric("value"), 1) == "2.0 ± 1.4"
+    assert tables.spread(some[:1], tables.metric("value"), 1) == "1.0"
+    assert tables.spread(some, tables.metric("value", "deeper")) == tables.DASHES
 
 
 def test_gaps_shows_every_metric_of_every_row() -> None:
@@ -89,7 +88,7 @@ def test_weighted_shows_every_stored_dash_student() -> None:
     uniform = [r.metrics["guidance"]["TAG"]["frechet"] for r in results.select("dash", "uniform")]
     assert found["uniform"]["FD TAG"] == f"{np.mean(uniform):.1f} ± {np.std(uniform, ddof=1):.1f}"
     assert found["TIRT Transfer, anchor 1"]["seeds"] == "1"
-    dash = {name for name in SPECS if name.startswith(("digits/dash-", "digits/dash_an"))}
+    dash = {name for name in RECIPES if name.startswith(("digits/dash-", "digits/dash_an"))}
     assert sum(int(row["seeds"]) for row in found.values()) == len(dash)
 
 
@@ -105,40 +104,22 @@ def test_missing_rows_name_the_command() -> None:
         tables.headline("nothing")
 
 
-def test_paper_scale_shows_own_scores_beside_the_papers_and_says_what_was_not_run() -> None:
-    own = {name: {} for name in tables.PAPER_SETS}
-    own["cifar100"] = {"TAG(1,4,5)": {"dash": "9.00 ± 1.41"}, "w=1": {"teacher": "5.00"}}
-    header, _, *lines = (
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in tables.paper_scale(own).splitlines()
-    )
-    rows = {cells[0]: dict(zip(header, cells, strict=True)) for cells in lines}
-    assert len(rows) == len(PAPER | FURTHER)
-    assert rows["DASH"]["CIFAR-100"] == "9.00 ± 1.41"
-    assert rows["DASH"]["CIFAR-10"] == rows["Teacher"]["CIFAR-100"] == tables.NOT_RUN
-    assert rows["DASH"]["*paper:* CIFAR-100"] == "10.47"
-    assert rows["Composite"]["*paper:* ImageNet-64"] == "18.43"
-    assert rows["Scratch"]["*paper:* ImageNet-64"] == tables.DASHES
-
-
-def test_objectives_are_ranked_beside_the_paper() -> None:
-    distances = {"uniform": {"dash": 3.0, "scratch": 9.0, "composite": 5.0}}
-    rhos = {"uniform": {"dash": 0.9, "scratch": 1.0, "composite": 2.346}}
-    found = rows(tables.beside_paper(distances, rhos))
-    ours = [row["ours: rank by FD TAG, uniform"] for row in found.values()]
-    theirs = [row["*paper:* rank by FID, CIFAR-10"] for row in found.values()]
-    assert (list(found), ours, theirs) == (
-        [NAMES[row] for row in rhos["uniform"]],
-        ["1", "3", "2"],
-        ["1", "3", "2"],
-    )
-    assert found[NAMES["composite"]]["ours: ρ, uniform"] == "2.35"
-    assert found[NAMES["dash"]]["*paper:* ρ"] == "0.91"
-    assert found[NAMES["scratch"]]["*paper:* ρ"] == tables.DASHES
-
-
 def test_numbers_picks_and_rounds_the_columns() -> None:
     rows = {"DASH": {"rho": 0.987, "gap_mse": 0.00123, "n": 5}}
     table = tables.numbers("student", rows, {"ρ": ("rho", 2), "gap MSE": ("gap_mse", 4)})
     assert table.splitlines()[0] == "| student | ρ | gap MSE |"
     assert table.splitlines()[2] == "| DASH | 0.99 | 0.0012 |"
+
+
+def test_spreads_is_a_line_a_row_and_a_column_a_measure() -> None:
+    table = tables.spreads("row", {"a": runs(1.0, 3.0)}, {"x": (tables.metric("value"), 1)})
+    assert table.splitlines()[0] == "| row | x |"
+    assert table.splitlines()[2] == "| a | 2.0 ± 1.4 |"
+
+
+def test_measures_read_a_run() -> None:
+    run = SimpleNamespace(
+        metrics={"gap": {"overall": {"rho": 0.8}}, "guidance": {"4": {"frechet": 2.0}}}
+    )
+    assert (tables.gap("rho")(run), tables.frechet("4")(run)) == (0.8, 2.0)
+    assert tables.off("rho")(run) == pytest.approx(0.2)

@@ -85,6 +85,14 @@ def test_tirt_is_base_times_sigmoid(schedule, base, gamma):
     torch.testing.assert_close(weighting.importance().detach(), want)
 
 
+def test_names_stand_for_their_options(schedule):
+    options = {"tirt": {}, "tirt_eps": {"base": "eps"}, "tirt_batch": {"normalize": "batch"}}
+    t = torch.tensor([0, 500, 999])
+    for name, how in options.items():
+        assert torch.equal(make_weighting(name, schedule)(t), TIRT(schedule, **how)(t)), name
+    assert len({make_weighting(name, schedule)(t)[0].item() for name in options}) == 3
+
+
 def test_published_base_weight_looks_at_clean_images(schedule):
     """The mass that method.md, section 3 states, at lambda = 0."""
     mass = TIRT(schedule).importance().detach() / 1000

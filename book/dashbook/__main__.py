@@ -1,18 +1,31 @@
 """The book's commands: ``python -m dashbook --help``."""
 
+from collections import Counter
+
 import click
 
+from dashbook import claims as ledger
 from dashbook.atlas import repair
-from dashbook.claims_cli import claims
 
 
 @click.group()
 def main() -> None:
-    """Check the book's claims, and score repaired guidance."""
+    """Judge the book's claims, and score repaired guidance."""
 
 
-for command in (claims, repair):
-    main.add_command(command)
+@main.command()
+def claims() -> None:
+    """Show the ledger of claims, each with the status that follows from the stored runs."""
+    try:
+        found = ledger.judgements()
+    except (ValueError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(ledger.lines(found)))
+    counts = Counter(one.status for one in found)
+    click.echo(", ".join(f"{counts[s]} {s}" for s in ledger.STATUSES if counts[s]))
+
+
+main.add_command(repair)
 
 if __name__ == "__main__":
     main()

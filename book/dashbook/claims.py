@@ -1,64 +1,115 @@
 """The ledger of claims: what the paper says, what we measured, and the status that follows.
 
-``results/claims.toml`` holds every claim of the paper that the book touches, in our words.  A claim
-names a *measure* (:mod:`dashbook.measurements`), its arguments and a *rule*
-(:mod:`dashbook.rules`), and lists where it is judged: at a small scale of the book, or at
-``paper``, exactly as the paper states it.  The status that follows:
+``results/claims.toml`` holds every claim of the paper that the book touches, in our words.
+:data:`MEASURED` says which numbers agree with it, and which are asked (of
+:mod:`dashbook.measurements`): at a small scale of the book, or exactly as the paper states it.
+The status is never stored; it follows:
 
-- the rule holds: "agrees at small scale", or at ``paper`` "reproduced";
+- the rule holds: "agrees at small scale", or of what is as stated "reproduced";
 - it fails: "disagrees at small scale", "not reproduced";
 - it cannot be told: "undecided at small scale";
 - nothing stored to measure: "not tested here".
-
-The file keeps each status beside its claim; :func:`check` says which do not follow, and
-:func:`write` rewrites them and nothing else.
 """
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from inspect import signature
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import tomlkit
+import numpy as np
+from matplotlib.figure import Figure
 
-from dashbook.measurements import MEASURES, Estimate, NotMeasured
-from dashbook.rules import ERRORS, accepts, holds
+from dashbook import measurements as by
+from dashbook import plots
+from dashbook.cost import parameters
+from dashbook.measurements import ERRORS, Estimate, NotMeasured
+from dashbook.paper import FURTHER, NAMES, PAPER
+from dashbook.tables import DASHES, markdown
 from dashlib import results
-from dashlib.checkpoints import write_atomically
-from dashlib.recipes import SCALES
 from dashlib.scale.presets import preset
 
+Rule = Callable[..., bool | None]  # of an Estimate and, if asked, of how many standard errors
+Question = partial[Estimate]
+
 NOT_TESTED = "not tested here"
-OUTCOMES = {  # at the paper's scale, and at ours: holds, fails, cannot be told
-    "paper": {True: "reproduced", False: "not reproduced", None: "not reproduced"},  # counted
-    "small": {
-        True: "agrees at small scale",
-        False: "disagrees at small scale",
-        None: "undecided at small scale",
-    },
+SMALL = {  # at our scale: holds, fails, cannot be told
+    True: "agrees at small scale",
+    False: "disagrees at small scale",
+    None: "undecided at small scale",
 }
-STATUSES = (*dict.fromkeys(s for of in OUTCOMES.values() for s in of.values()), NOT_TESTED)
+AS_STATED = {True: "reproduced", False: "not reproduced", None: "not reproduced"}  # counted
+STATUSES = (*dict.fromkeys(AS_STATED.values()), *SMALL.values(), NOT_TESTED)
 SOURCES = ("abstract", "README", "configurations", "reading notes", "derived from the README")
-REQUIRED = ("id", "theme", "claim", "dataset", "stated", "judged")
-OPTIONAL = ("value", "note", "settle", "measure", "rule", "words", "scale", "status")
+HEADER = ("claim, *and when a number agrees*", "*paper:*", "on", "ours", "status")
 
 
-class LedgerError(ValueError):
-    """A ledger that is not well formed; the message names the claim, what is wrong and the fix."""
+def between(low: float, high: float) -> Rule:
+    """The rule that a number lies between two bounds (:meth:`Estimate.lies`)."""
+    return partial(Estimate.lies, low=low, high=high)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A claim at one scale: how it is measured there, the rule, and the status in the file."""
+def near(value: float, percent: float) -> Rule:
+    """The rule that a number is another one, give or take so many per cent."""
+    return between(value - percent * value / 100, value + percent * value / 100)
 
-    scale: str  # of dashlib.recipes.SCALES, or "paper"
-    status: str
-    measure: str | None = None
-    rule: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)  # of the measure
+
+def above(low: float) -> Rule:
+    """The rule that a number is larger than another one."""
+    return partial(Estimate.lies, low=low)
+
+
+def asked(measure: Callable[..., Estimate], *rows: str, **arguments: Any) -> tuple[Question, ...]:
+    """Questions to rows of digits, one each."""
+    return tuple(partial(measure, scale="digits", row=row, **arguments) for row in rows)
+
+
+_worse = partial(asked, by.frechet_excess, over="dash")
+
+
+def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
+    return (partial(by.counted, role=role, count=count),)
+
+
+# The paper's lengths of the gap fall into three groups: one collapsed (.09), some shortened (.61
+# to .81), one kept (.89 to .91).  A measured rho is judged by the group that it falls into.  The
+# bounds lie half-way between the groups, 0.35 and 0.85; kept ends at 1/0.85.
+COLLAPSED, SHORTENED, KEPT = (-np.inf, 0.35), (0.35, 0.85), (0.85, 1.18)
+RIVALS = tuple(row for row in PAPER | FURTHER if row not in ("teacher", "dash"))
+MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and what is asked
+    "parameters-teacher": (near(35.75e6, 0.1), _counted("teacher", parameters)),
+    "parameters-student": (near(6.08e6, 0.1), _counted("student", parameters)),
+    "compression": (between(5.85, 5.95), _counted("ratio", parameters)),
+    "gflops-teacher": (near(1247.8, 1), _counted("teacher", by.gflops)),
+    "gflops-student": (near(216.3, 1), _counted("student", by.gflops)),
+    "gflops-ratio": (near(5.77, 1), _counted("ratio", by.gflops)),
+    "latency": (near(3.62, 10), (partial(by.bench_ratio, key="latency_ms", hardware="T4"),)),
+    "memory": (near(1.71, 10), (partial(by.bench_ratio, key="peak_mib", hardware="T4"),)),
+    "rho-dash": (between(*KEPT), asked(by.gap_ratio, "dash")),
+    "rho-cond-only": (between(*COLLAPSED), asked(by.gap_ratio, "cond_only")),
+    "rho-composite": (between(*SHORTENED), asked(by.gap_ratio, "composite")),
+    "rho-multi-w": (between(*SHORTENED), asked(by.gap_ratio, "multi_w")),
+    "rho-fitnets": (between(*SHORTENED), asked(by.gap_ratio, "fitnets")),
+    "rho-gap-match": (between(*SHORTENED), asked(by.gap_ratio, "gap_match", "gap_match_cond")),
+    "rho-pruned": (between(*SHORTENED), asked(by.gap_ratio, "pruned")),
+    "rho-no-un": (between(*SHORTENED), asked(by.gap_ratio, "dash_no_un")),
+    "gap-mse": (above(0), asked(by.gap_mse_excess, "gap_match", "gap_match_cond", over="dash")),
+    **{f"fd-{row.replace('_', '-')}": (above(0), _worse(row)) for row in RIVALS},
+    "fd-gap-match": (above(0), _worse("gap_match", "gap_match_cond")),
+    "fd-all": (above(0), asked(by.frechet_lead, "dash", rivals=RIVALS)),
+    "fd-teacher": (above(0), asked(by.frechet_excess, "dash", over="teacher")),
+    "fd-cond-only-scratch": (above(0), asked(by.frechet_excess, "cond_only", over="scratch")),
+    "recovered": (above(0.5), asked(by.recovered, "dash")),
+    "share-un-samples": (above(0.6), asked(by.unconditional_share, "dash", path=by.fd("TAG"))),
+    "share-un-gap": (above(0.6), asked(by.unconditional_share, "dash", path=by.GAP_MSE)),
+    "fd-no-un": (above(0), _worse("dash_no_un")),
+    "anchor": (above(0), _worse("dash_no_an")),
+    "tirt-samples": (above(0), _worse("dash-uniform")),
+    "tirt-gap": (above(0), asked(by.gap_mse_excess, "dash-uniform", over="dash")),
+}
 
 
 @dataclass(frozen=True)
@@ -70,148 +121,213 @@ class Claim:
     claim: str
     dataset: str
     stated: tuple[str, ...]  # of SOURCES
-    judged: tuple[Judged, ...]
     value: str = ""  # as the paper has it
-    settle: str = ""  # what would settle it: a key of Ledger.settle; "": nothing is left
+    settle: str = ""  # what would settle it: a key of :func:`read`'s; "": nothing is left
     words: str = ""  # the rule, in words
     note: str = ""
+    holds: Rule | None = None  # None: not measured in this book
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A setting that two sources of the paper give differently."""
+class Judgement:
+    """What follows for a claim from the stored numbers, or why nothing could be measured."""
 
-    name: str
-    readme: str
-    configurations: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """All of ``claims.toml``."""
-
-    claims: tuple[Claim, ...]
-    settings: tuple[Setting, ...]
-    settle: Mapping[str, Mapping[str, str]]  # what would settle a claim: hardware, command, words
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What follows from the stored numbers; ``reason`` says why nothing could be measured."""
-
+    claim: Claim
     status: str
+    question: Question | None = None
     estimate: Estimate | None = None
     reason: str = ""
 
+    def argument(self, name: str) -> str:
+        """An argument of the measure, such as the row that it asks; empty if it has none."""
+        return self.question.keywords.get(name, "") if self.question else ""
+
+    @property
+    def scale(self) -> str:
+        """The scale of the book that was measured, or ``as stated``."""
+        return self.argument("scale") or "as stated"
+
+    @property
+    def ours(self) -> str:
+        """What was measured, or why nothing was."""
+        return shown(self.estimate) if self.estimate else self.reason
+
 
 def path() -> Path:
-    """Where the ledger is stored."""
+    """Where the words of the ledger are stored."""
     return results.root() / "claims.toml"
 
 
-def judge(judged: Judged, *, errors: float = ERRORS, **changes: Any) -> Verdict:
-    """The status that follows from what is stored; ``changes`` replace arguments of the measure."""
-    if judged.measure is None or judged.rule is None:
-        return Verdict(NOT_TESTED, reason="not measured in this book")
-    known = signature(MEASURES[judged.measure]).parameters
-    arguments = {**judged.arguments, **{k: v for k, v in changes.items() if k in known}}
-    try:
-        estimate = MEASURES[judged.measure](**arguments)
-    except NotMeasured as wanting:
-        return Verdict(NOT_TESTED, reason=str(wanting))
-    outcomes = OUTCOMES["paper" if judged.scale == "paper" else "small"]
-    return Verdict(outcomes[holds(judged.rule, estimate, errors)], estimate)
-
-
-def _judged(claim: Mapping[str, Any], entry: Mapping[str, Any]) -> Judged:
-    """One entry of a claim's ``judged``, which may override what the claim says."""
-    every = {**claim, **entry}
-    scale, status, measure = (every.get(key) for key in ("scale", "status", "measure"))
-    if scale not in (*SCALES, "paper"):
-        raise LedgerError(f"scale {scale!r}: one of {', '.join(SCALES)}, paper")
-    if status not in STATUSES:
-        raise LedgerError(f"unknown status {status!r}: one of {', '.join(STATUSES)}")
-    if measure is not None and measure not in MEASURES:
-        raise LedgerError(f"unknown measure {measure!r}: one of {', '.join(MEASURES)}")
-    wanted = signature(MEASURES[measure]).parameters if measure else ()
-    given = {k: v for k, v in every.items() if k not in (*REQUIRED, *OPTIONAL) or k == "scale"}
-    arguments = {k: v for k, v in given.items() if k in wanted}
-    if set(given) - set(wanted) - {"scale"} or set(wanted) - set(given):
-        raise LedgerError(f"{measure} takes {', '.join(wanted)}; given were {', '.join(given)}")
-    if measure is None:
-        return Judged(scale, status)
-    if not every.get("rule") or not every.get("words"):
-        raise LedgerError("a measured claim needs its rule, and the rule in words")
-    accepts(every["rule"])
-    return Judged(scale, status, measure, every["rule"], arguments)
+def read() -> dict[str, Any]:
+    """The file: lists of ``claim`` and ``setting``, and by name what would ``settle`` a claim."""
+    return tomllib.loads(path().read_text())
 
 
 def _claim(entry: Mapping[str, Any], settle: Mapping[str, Any]) -> Claim:
-    """A claim of the file, checked; ``LedgerError`` names it."""
-    name = entry.get("id", "without id")
+    holds, questions = MEASURED.get(entry["id"], (None, ()))
+    changes = {"stated": tuple(entry["stated"]), "holds": holds, "questions": questions}
+    claim = Claim(**{**entry, **changes})
+    if unknown := set(claim.stated) - set(SOURCES):
+        raise ValueError(f"stated {', '.join(unknown)}: of {', '.join(SOURCES)}")
+    if claim.settle not in ("", *settle):
+        raise ValueError(f"settle {claim.settle!r}: one of {', '.join(settle)}")
+    if holds and not claim.words:
+        raise ValueError("a measured claim needs its rule in words")
+    return claim
+
+
+def load() -> list[Claim]:
+    """The claims; ``ValueError`` names the one that is not well formed, and what is wrong."""
+    found, claims = read(), []
+    for entry in found["claim"]:
+        try:
+            claims.append(_claim(entry, found["settle"]))
+        except (KeyError, TypeError, ValueError) as error:
+            name = entry.get("id", "without id")
+            raise ValueError(f"{path()}, claim {name!r}: {error}") from error
+    ids = [claim.id for claim in claims]
+    if wrong := {name for name in ids if ids.count(name) > 1} | MEASURED.keys() - set(ids):
+        raise ValueError(f"{path()}: not exactly one claim is called {', '.join(sorted(wrong))}")
+    return claims
+
+
+def settings() -> list[tuple[str, str, str, str]]:
+    """Settings that two sources give differently: name, README, configurations, remark.
+
+    Typed, or read at ``path`` in both presets; ``ValueError`` if they agree.
+    """
+    presets, rows = [preset(f"cifar10/{name}") for name in ("paper_v2", "released")], []
+    for entry in read()["setting"]:
+        sides = [entry.get(key) for key in ("readme", "configurations")]
+        if "path" in entry:
+            sides = [attrgetter(entry["path"])(one) for one in presets]
+        if None in sides or sides[0] == sides[1]:
+            raise ValueError(f"{path()}, setting {entry.get('name')!r}: two sides that differ")
+        readme, configurations = (f"{v:,}" if isinstance(v, int) else str(v) for v in sides)
+        rows.append((entry["name"], readme, configurations, entry.get("note", "")))
+    return rows
+
+
+def judge(claim: Claim, question: Question | None, errors: float = ERRORS) -> Judgement:
+    """What follows from what is stored, give or take so many standard errors."""
+    if question is None or claim.holds is None:
+        return Judgement(claim, NOT_TESTED, reason="not measured in this book")
     try:
-        missing = [key for key in REQUIRED if not entry.get(key)]
-        if missing:
-            raise LedgerError(f"missing field {', '.join(missing)}")
-        unknown = set(entry["stated"]) - set(SOURCES)
-        if unknown:
-            raise LedgerError(f"stated {', '.join(unknown)}: of {', '.join(SOURCES)}")
-        if entry.get("settle", "") not in ("", *settle):
-            raise LedgerError(f"settle {entry['settle']!r}: one of {', '.join(settle)}")
-        judged = tuple(_judged(entry, one) for one in entry["judged"])
-    except ValueError as error:
-        raise LedgerError(f"{path()}, claim {name!r}: {error}") from error
-    kept = {k: entry[k] for k in (*REQUIRED[:4], "value", "settle", "words", "note") if k in entry}
-    return Claim(**kept, stated=tuple(entry["stated"]), judged=judged)
+        estimate = question()
+    except NotMeasured as wanting:
+        return Judgement(claim, NOT_TESTED, question, reason=str(wanting))
+    outcomes = SMALL if "scale" in question.keywords else AS_STATED
+    return Judgement(claim, outcomes[claim.holds(estimate, errors)], question, estimate)
 
 
-def _setting(entry: Mapping[str, Any]) -> Setting:
-    """A setting: typed, or read at ``path`` in both presets; ``LedgerError`` if they agree."""
-    sides = [entry.get("readme"), entry.get("configurations")]
-    if "path" in entry:
-        names = ("cifar10/paper_v2", "cifar10/released")
-        sides = [attrgetter(entry["path"])(preset(name)) for name in names]
-    if None in sides or sides[0] == sides[1]:
-        raise LedgerError(f"{path()}, setting {entry.get('name')!r}: two sides that differ")
-    readme, configurations = (f"{v:,}" if isinstance(v, int) else str(v) for v in sides)
-    return Setting(entry["name"], readme, configurations, entry.get("note", ""))
+def judgements() -> list[Judgement]:
+    """Every claim with everything that is asked for it, and what follows from the stored runs."""
+    return [judge(claim, one) for claim in load() for one in claim.questions or (None,)]
 
 
-def load() -> Ledger:
-    """The ledger, checked; ``LedgerError`` if it is not well formed."""
-    found = tomllib.loads(path().read_text())
-    settle = found["settle"]
-    claims = tuple(_claim(entry, settle) for entry in found["claim"])
-    twice = {claim.id for claim in claims if [c.id for c in claims].count(claim.id) > 1}
-    if twice:
-        raise LedgerError(f"{path()}: more than one claim is called {', '.join(sorted(twice))}")
-    return Ledger(claims, tuple(map(_setting, found["setting"])), settle)
+def number(value: float, digits: int = 3) -> str:
+    """A number with so many digits that count, more for a large one; nan is "not defined"."""
+    if isnan(value):
+        return "not defined"
+    if abs(value) >= 100:
+        return f"{value:,.0f}" if abs(value) >= 1e5 or digits < 3 else f"{value:,.1f}"
+    return f"{value:#.{digits}g}".rstrip(".")
 
 
-def judgements(ledger: Ledger) -> list[tuple[Claim, Judged, Verdict]]:
-    """Every claim at every scale where it is judged, with what follows from the stored runs."""
-    return [(claim, one, judge(one)) for claim in ledger.claims for one in claim.judged]
+def shown(found: Estimate) -> str:
+    """A measured number ± its standard error, and what it was made from (mean ± spread of seeds).
+
+    ``34.9 ± 9.0 (Cond-only: 44.3 ± 15, n = 3; DASH: 9.35 ± 1.2, n = 3)``; a spread that was
+    borrowed is not shown.
+    """
+    if not found.parts:
+        return number(found.value)
+    parts = []
+    for part in found.parts:
+        row, _, weighting = part.row.partition("-")
+        name = f"{NAMES.get(row, row)} {weighting}".rstrip()
+        spread = "" if isnan(part.own) else f" ± {number(part.own, 2)}"
+        parts.append(f"{name}: {number(part.mean)}{spread}, n = {len(part.values)}")
+    error = "" if isnan(found.value) else f" ± {number(found.error, 2)}"
+    return f"{number(found.value)}{error} ({'; '.join(parts)})"
 
 
-def check() -> list[str]:
-    """What is wrong with the statuses in the file: a line each, none if all follow."""
+def lines(found: Sequence[Judgement]) -> list[str]:
+    """A line for each judgement."""
     return [
-        f"{claim.id} ({one.scale}): {one.status!r} is stated, {verdict.status!r} follows"
-        for claim, one, verdict in judgements(load())
-        if one.status != verdict.status
+        f"{one.claim.id:21} {one.scale:10} {one.argument('row'):14} {one.status:24} {one.ours}"
+        for one in found
     ]
 
 
-def write() -> int:
-    """Rewrite the statuses in the file, and nothing else; returns how many changed."""
-    ledger, document = load(), tomlkit.parse(path().read_text())
-    statuses = iter(verdict.status for _, _, verdict in judgements(ledger))
-    changed = 0
-    for claim in document["claim"]:
-        for entry in claim["judged"]:
-            status = next(statuses)
-            if entry["status"] != status:
-                entry["status"], changed = status, changed + 1
-    write_atomically(path(), tomlkit.dumps(document).encode())
-    return changed
+def table(theme: str, found: Sequence[Judgement]) -> str:
+    """The claims of a theme beside what we measured, in Markdown: a line for each judgement.
+
+    A rule or remark that stands in the table already is not repeated.  ``ValueError`` for a theme
+    without claims.
+    """
+    rows, said = [], {""}
+    for one in (one for one in found if one.claim.theme == theme):
+        claim, about = one.claim, ["", ""]
+        if claim.id not in said:
+            fresh = [f"*{text}*" for text in (claim.words, claim.note) if text not in said]
+            source = f"({claim.dataset}; {', '.join(claim.stated)})"
+            about = [" ".join([claim.claim, *fresh]), f"{claim.value or DASHES} {source}"]
+            said |= {claim.id, claim.words, claim.note}
+        rows.append([*about, one.scale, one.ours, one.status])
+    if not rows:
+        known = ", ".join(dict.fromkeys(one.claim.theme for one in found))
+        raise ValueError(f"no claim has the theme {theme!r}: one of {known}")
+    return markdown(HEADER, rows, left=len(HEADER))
+
+
+SHADES = ("0.78", "0.87", "0.95")  # of the groups of gaps, from the shortest
+JUDGED = {True: "#0072B2", False: "#D55E00", None: "#8A8A8A"}  # agrees, disagrees, undecided
+DISTANCES = [0.5, 1, 2, 5, 10, 30, 100]
+
+
+def gap_lengths(
+    published: Mapping[str, tuple[float, float]],
+    groups: Mapping[str, tuple[float, float]],
+    measured: Mapping[str, Sequence[float]],
+) -> Figure:
+    """Lengths of gaps (rho): the paper's as bars, ours as points, the paper's groups shaded.
+
+    ``published[row]`` holds the bar's ends, ``groups[name]`` those of a group (three of them, from
+    the shortest gaps), ``measured[row]`` the seeds.
+    """
+    figure, grid = plots.axes(size=(7.4, 4.2))
+    ax = grid[0, 0]
+    for (name, ends), shade in zip(groups.items(), SHADES, strict=True):
+        ax.axvspan(*ends, color=shade, lw=0, zorder=0)
+        ax.text(ends[0] * 1.04, len(published) - 0.15, name, fontsize=9, va="top")
+    for y, (row, ends) in enumerate(published.items()):
+        ax.plot(ends, [y + 0.2] * 2, "k|-", lw=3, ms=9)
+        ax.plot(measured[row], [y - 0.15] * len(measured[row]), "o", ms=7, color=plots.color(row))
+    ax.set(xscale="log", xlim=(0.06, 6), ylim=(-0.6, len(published) - 0.1))
+    ax.set_xlabel("ρ: length of the gap, teacher's = 1")
+    ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    ax.set_yticks(range(len(published)), [NAMES[row] for row in published])
+    return figure
+
+
+def excess_forest(found: Mapping[str, Estimate], errors: float) -> Figure:
+    """Each rival's Frechet distance over DASH's, give or take so many standard errors.
+
+    ``found[row]``: the :func:`dashbook.measurements.frechet_excess` of a row over DASH.
+    """
+    figure, grid = plots.axes(size=(6.4, 3.7))
+    ax = grid[0, 0]
+    for y, excess in enumerate(found.values()):
+        base, shade = excess.parts[1].mean, JUDGED[excess.lies(errors, low=0)]
+        ends = [1 + (excess.value + sign * errors * excess.error) / base for sign in (-1, 1)]
+        ax.plot(np.clip(ends, 0.01, None), [y, y], color=shade)
+        ax.plot(1 + excess.value / base, y, "o", color=shade)
+    ax.axvline(1, color="black", lw=1)
+    ax.set(xscale="log", xlim=(0.3, 150), xlabel="FD / FD of DASH")
+    ax.set_xticks(DISTANCES, ["½", *(f"{d:g}" for d in DISTANCES[1:])])
+    ax.set_yticks(range(len(found)), [NAMES[row] for row in found], fontsize=9)
+    ax.set_ylim(-0.6, len(found) - 0.4)
+    ax.minorticks_off()
+    return figure

@@ -13,19 +13,22 @@ however few images there are), p is what several GPUs keep of their speed, and t
 ring all-reduce of float32 gradients (Patarasuk & Yuan 2009), none of it hidden behind the backward
 pass.  More than b_0 images a GPU go through in pieces (gradient accumulation) at the same speed.
 
-Units: seconds, hours, FLOPs with a multiply-add as 2 (:mod:`dashbook.flops`), GB = 1e9 bytes.
+Units: seconds, hours, GB = 1e9 bytes; FLOPs with a multiply-add as 2, of which convolutions, linear
+layers and attention's products are counted.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from math import ceil
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from dashbook.flops import forward_flops
 from dashlib import results
 from dashlib.guidance import branches
 from dashlib.scale.presets import Preset
@@ -41,12 +44,7 @@ NO_KERNEL = (  # views, and what only the checks of inputs on the CPU call
     *(torch.ops.aten.min, torch.ops.aten.max),
     *(torch.ops.aten._local_scalar_dense, torch.ops.aten._unsafe_view),
 )
-IMAGES = {  # of the training sets
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "imagenet64": 1_281_167,
-    "digits": 1_500,
-}
+IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "imagenet64": 1_281_167, "digits": 1_500}
 
 # The paper's efficiency table (teacher, student), from the authors' README: a T4, batch 64, 50-step
 # guided samples.  Nothing here was measured by us; their unit of memory is "MB".
@@ -60,16 +58,9 @@ PAPER_T4 = {
 PAPER_P100_HOURS = (24.0, 16.0)
 
 
-def _positive(owner: object, *names: str) -> None:
-    """``ValueError`` naming the first of these fields that is not above 0."""
-    for name in names:
-        if not getattr(owner, name) > 0:
-            raise ValueError(f"{name}={getattr(owner, name)}: a number above 0")
-
-
 @dataclass(frozen=True)
 class Workload:
-    """What one training run does.  Raises ``ValueError`` for numbers that are not above 0."""
+    """What one training run does."""
 
     name: str
     steps: int  # of the optimizer
@@ -77,9 +68,6 @@ class Workload:
     images: int  # of the training set
     parameters: int  # that are trained, so that their gradients are exchanged
     flops_image: float  # forward and backward of one image, a teacher's answers included
-
-    def __post_init__(self) -> None:
-        _positive(self, "steps", "batch", "images", "parameters", "flops_image")
 
     @property
     def seen(self) -> int:
@@ -94,16 +82,13 @@ class Workload:
 
 @dataclass(frozen=True)
 class Speed:
-    """A training speed measured on one GPU.  Raises ``ValueError`` for what cannot be one."""
+    """A training speed measured on one GPU."""
 
     images_per_s: float
     flops_image: float  # of the workload it was measured with
     batch: int  # images a step
     precision: str
     hardware: str
-
-    def __post_init__(self) -> None:
-        _positive(self, "images_per_s", "flops_image", "batch")
 
 
 @dataclass(frozen=True)
@@ -117,10 +102,11 @@ class Assumptions:
     network_gb_s: float = 50.0  # GB/s out of a machine: one port of 400 Gbit/s
 
     def __post_init__(self) -> None:
-        _positive(self, "parallel", "node", "node_gb_s", "network_gb_s")
-        for name in ("floor", "parallel"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: a share, from 0 to 1")
+        for name, value in asdict(self).items():
+            if value < 0 or (value == 0 and name != "floor"):
+                raise ValueError(f"{name}={value}: a number above 0")
+            if value > 1 and name in ("floor", "parallel"):
+                raise ValueError(f"{name}={value}: a share, from 0 to 1")
 
     def link(self, gpus: int) -> float:
         """Bytes/s of the slowest link of a ring through this many GPUs."""
@@ -144,7 +130,33 @@ class Cost:
         return self.gpus * self.hours
 
 
+def flops(module: nn.Module, *inputs: Tensor) -> int:
+    """FLOPs of one forward pass in the convention above."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        module(*inputs)
+    return counter.get_total_flops()
+
+
 @cache
+def forward_flops(cfg: UNetConfig) -> int:
+    """FLOPs of one forward pass of one image; a guided sample of n steps takes 2 n of these.
+
+    Counted from shapes alone, with every convolution done as one.
+    """
+    with torch.device("meta"):
+        image = torch.zeros(1, cfg.image_channels, cfg.image_size, cfg.image_size)
+        zero = torch.zeros(1, dtype=torch.long)
+        return flops(UNet(cfg).eval(), image, zero, zero)
+
+
+@cache
+def parameters(cfg: UNetConfig) -> int:
+    """Parameters of a network, counted in the network itself."""
+    with torch.device("meta"):
+        return count_parameters(UNet(cfg))
+
+
 def training_flops(cfg: UNetConfig) -> int:
     """FLOPs to train on one image: a forward pass, and a backward pass that costs two of them."""
     return 3 * forward_flops(cfg)
@@ -157,21 +169,15 @@ def distillation_flops(teacher: UNetConfig, student: UNetConfig) -> int:
 
 def workloads(preset: Preset) -> tuple[Workload, Workload]:
     """The training of a preset's teacher and the distillation of its student."""
-    teacher, student = preset.teacher, preset.student
-    flops = training_flops(teacher.unet), distillation_flops(teacher.unet, student.unet)
+    roles = {"teacher": preset.teacher, "student": preset.student}
+    teacher, student = (role.unet for role in roles.values())
+    flops_image = training_flops(teacher), distillation_flops(teacher, student)
+    images = round(IMAGES[preset.dataset] * preset.teacher.split)
     made = []
-    for name, role, work in zip(("teacher", "student"), (teacher, student), flops, strict=True):
-        with torch.device("meta"):
-            parameters = count_parameters(UNet(role.unet))
-        images = round(IMAGES[preset.dataset] * preset.split)
-        title = f"{preset.name} {name}"
-        made.append(Workload(title, role.train.steps, role.batch, images, parameters, work))
+    for (name, role), work in zip(roles.items(), flops_image, strict=True):
+        size, title = parameters(role.unet), f"{preset.name} {name}"
+        made.append(Workload(title, role.train.steps, role.batch_size, images, size, work))
     return made[0], made[1]
-
-
-def exchanged_bytes(parameters: int, gpus: int) -> float:
-    """Bytes that each GPU sends a step: ``2 (n - 1) / n`` times its float32 gradients."""
-    return 2 * (gpus - 1) / gpus * BYTES * parameters
 
 
 def cost(work: Workload, speed: Speed, gpus: int = 1, assume: Assumptions | None = None) -> Cost:
@@ -189,16 +195,11 @@ def cost(work: Workload, speed: Speed, gpus: int = 1, assume: Assumptions | None
     rate = speed.images_per_s * speed.flops_image / work.flops_image
     batch = ceil(work.batch / gpus)
     compute = max(batch / rate, assume.floor * speed.batch / speed.images_per_s)
-    exchange = exchanged_bytes(work.parameters, gpus) / assume.link(gpus)
+    sent = 2 * (gpus - 1) / gpus * BYTES * work.parameters  # by each GPU
+    exchange = sent / assume.link(gpus)
     step = compute if gpus == 1 else compute / assume.parallel + exchange
-    return Cost(
-        gpus=gpus,
-        batch=batch,
-        step_s=step,
-        exchange_s=exchange,
-        hours=work.steps * step / 3600,
-        efficiency=work.batch / step / (rate * gpus),
-    )
+    kept = work.batch / step / (rate * gpus)
+    return Cost(gpus, batch, step, exchange, work.steps * step / 3600, kept)
 
 
 def sampling_hours(ms_per_image: float, images: int = 50_000, gpus: int = 1) -> float:
@@ -258,11 +259,5 @@ def measured(report: dict[str, Any], role: str, flops_image: float) -> Speed:
     rows = [row for row in report["rows"] if row["model"] == role and "images_per_s" in row]
     if len(rows) != 1:
         raise ValueError(f"{len(rows)} rows of {role!r} in the report: need exactly one")
-    row = rows[0]
-    return Speed(
-        images_per_s=row["images_per_s"],
-        flops_image=flops_image,
-        batch=row["batch"],
-        precision=row["precision"],
-        hardware=report["hardware"],
-    )
+    rate, batch, precision = (rows[0][key] for key in ("images_per_s", "batch", "precision"))
+    return Speed(rate, flops_image, batch, precision, report["hardware"])

@@ -18,6 +18,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from dashbook.paper import COLORS, NAMES
+from dashlib.results import Run
+
+Values = Sequence[float] | Sequence[str] | np.ndarray
+Curve = tuple[Values, Values]  # x, y
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 STYLE: dict[Any, Any] = {
     "font.size": 12,
@@ -34,50 +39,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dash",
 }
 
-# A method keeps its colour through the whole book.  The headline rows and fitnets, multi_w have
-# Okabe & Ito's colours; the others were chosen to stay apart also under colour blindness.
-COLORS = {
-    "teacher": "#000000",
-    "dash": "#0072B2",
-    "cond_only": "#D55E00",
-    "cond_only_dropout": "#009E73",
-    "composite": "#CC79A7",
-    "scratch": "#8A8A8A",
-    "multi_w": "#E69F00",
-    "fitnets": "#56B4E9",
-    "gap_match": "#5A3A00",
-    "gap_match_cond": "#A86B32",
-    "pruned": "#14206E",
-    "single_head": "#6A1B6A",
-    "dash_sampled": "#5E2533",
-    "dash_no_un": "#6C63F0",
-    "dash_no_an": "#3ED27E",
-}
-NAMES = {
-    "teacher": "Teacher",
-    "dash": "DASH",
-    "cond_only": "Cond-only",
-    "cond_only_dropout": "Cond-only + dropout",
-    "composite": "Composite, w = 4",
-    "scratch": "Scratch",
-    "multi_w": "Multi-w composite",
-    "fitnets": "FitNets",
-    "gap_match": "Gap match",
-    "gap_match_cond": "Gap match + cond-only",
-    "pruned": "Magnitude pruning",
-    "single_head": "Single head",
-    "dash_sampled": "One branch an image",
-    "dash_no_un": "DASH without L_un",
-    "dash_no_an": "DASH without L_an",
-}
-METRICS = {
-    "rho": "ρ: length of the gap (1 is ideal)",
-    "cos": "cos: direction of the gap",
-    "a_star": "a*: best rescaling of the gap",
-    "gap_mse": "error of the gap",
-    "cond_mse": "error of the conditional branch",
-    "uncond_mse": "error of the unconditional branch",
-}
 DPI = 100
 READABLE = 6.4  # inches: what is wider is drawn as if it were no wider, so that its text grows
 
@@ -148,14 +109,6 @@ def draw_images(ax: Axes, images: Tensor, columns: int, title: str = "") -> None
     ax.spines[:].set_visible(False)
 
 
-def image_grid(images: Tensor, columns: int, title: str = "", width: float = 6.0) -> Figure:
-    """One grid of images."""
-    rows = -(-len(images) // columns)
-    figure, grid = axes(size=(width, width * rows / columns + 0.4))
-    draw_images(grid[0, 0], images, columns, title)
-    return figure
-
-
 def image_rows(rows: Mapping[str, Tensor], *, size: tuple[float, float] = (6.4, 4.0)) -> Figure:
     """Labelled rows of images, one above the other: the same column is the same x_T and label."""
     figure, grid = axes(len(rows), 1, size=size)
@@ -175,27 +128,33 @@ def image_grids(
     return figure
 
 
-def images_over_curve(
-    images: Tensor,
-    values: Sequence[float],
-    at: int,
-    *,
-    ylabel: str,
-    title: str = "",
-    size: tuple[float, float] = (6.0, 3.4),
-) -> Figure:
-    """A row of images above a curve over all timesteps, marked at timestep ``at``."""
-    figure, cells = axes(2, 1, size=size)
-    draw_images(cells[0, 0], images, len(images), title)
-    ax = cells[1, 0]
-    ax.plot(values, color=CYCLE[0])
-    ax.plot([at], [values[at]], "o", color=CYCLE[1], markersize=9)
-    ax.set(xlabel="timestep t", ylabel=ylabel)
-    return figure
+def middles(n: int, T: int = 1000) -> np.ndarray:
+    """The middles of n equal ranges of the T timesteps."""
+    return (np.arange(n) + 0.5) * T / n
+
+
+def draw_seeds(ax: Axes, x: Values, seeds: np.ndarray, **style: Any) -> None:
+    """A line with dots through the means of ``seeds``, ``(seeds, len(x))``, their range shaded."""
+    (line,) = ax.plot(x, seeds.mean(0), "o-", **style)
+    ax.fill_between(x, seeds.min(0), seeds.max(0), color=line.get_color(), alpha=0.2, lw=0)
+
+
+def legend_below(figure: Figure, columns: int, **style: Any) -> None:
+    """One legend under the figure, of what its last axes show."""
+    handles = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False, **style)
+
+
+def draw_curves(
+    ax: Axes, curves: Mapping[str, Curve], colors: Mapping[str, str] | None = None, **style: Any
+) -> None:
+    """Named curves, in their own colours or those of the cycle."""
+    for i, (name, (x, y)) in enumerate(curves.items()):
+        ax.plot(x, y, label=name, color=(colors or {}).get(name, CYCLE[i % len(CYCLE)]), **style)
 
 
 def lines(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, Curve],
     *,
     xlabel: str,
     ylabel: str,
@@ -208,19 +167,15 @@ def lines(
     """Named curves ``name -> (x, y)`` on one pair of axes."""
     figure, grid = axes(size=size)
     ax = grid[0, 0]
-    for i, (name, (x, y)) in enumerate(curves.items()):
-        shade = (colors or {}).get(name, CYCLE[i % len(CYCLE)])
-        ax.plot(x, y, label=name, color=shade, marker=marker, markersize=5)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if log:
-        ax.set_yscale("log")
+    draw_curves(ax, curves, colors, marker=marker, markersize=5)
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if log else "linear")
     if len(curves) > 1:
         ax.legend(frameon=False)
     return figure
 
 
 def panels(
-    curves: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    curves: Mapping[str, Mapping[str, Curve]],
     *,
     xlabel: str,
     colors: Mapping[str, str] | None = None,
@@ -230,83 +185,31 @@ def panels(
     """Titled panels side by side on one vertical scale, ``title -> name -> (x, y)``."""
     figure, grid = axes(1, len(curves), size=size)
     for ax, (title, named) in zip(grid[0], curves.items(), strict=True):
-        for i, (name, (x, y)) in enumerate(named.items()):
-            ax.plot(x, y, label=name, color=(colors or {}).get(name, CYCLE[i % len(CYCLE)]))
+        draw_curves(ax, named, colors)
         ax.set(xlabel=xlabel, title=title)
         ax.sharey(grid[0, 0])
-    if log:
-        grid[0, 0].set_yscale("log")
+    grid[0, 0].set_yscale("log" if log else "linear")
     grid[0, 0].legend(fontsize=9, frameon=False)
     return figure
 
 
-def draw_sweep(
-    ax: Axes, values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], metric: str
-) -> None:
-    """A metric against the guidance scale: one line an objective, its seeds' range shaded.
+def sweep(rows: Mapping[str, Sequence[Run]]) -> Figure:
+    """Frechet distance (log scale, lower is better) and class accuracy against the guidance scale.
 
-    ``values[objective]`` holds, for each training seed, ``{scale: {metric: value}}``; an objective
-    scored at fewer scales than another is drawn where it was scored.
+    One line a row of runs, the range of its seeds shaded; a row that was scored at fewer scales
+    than another is drawn where it was scored.
     """
-    scales = max((list(seeds[0]) for seeds in values.values()), key=len)
-    for objective, seeds in values.items():
-        labels = list(seeds[0])
-        at = [scales.index(label) for label in labels]
-        table = np.array([[seed[label][metric] for label in labels] for seed in seeds])
-        shade = color(objective)
-        ax.plot(at, table.mean(0), "o-", color=shade, label=NAMES.get(objective, objective))
-        ax.fill_between(at, table.min(0), table.max(0), color=shade, alpha=0.2, lw=0)
-    ax.set_xticks(range(len(scales)), scales)
-    ax.set_xlabel("guidance scale w")
-
-
-def sweep(values: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]]) -> Figure:
-    """Frechet distance (log scale, lower is better) and class accuracy against the scale."""
     figure, grid = axes(1, 2, size=(8.2, 4.0))
-    labels = {"frechet": "Fréchet distance", "accuracy": "class accuracy"}
-    for ax, (metric, label) in zip(grid[0], labels.items(), strict=True):
-        draw_sweep(ax, values, metric)
-        ax.set_title(label)
+    scored = {row: [run.metrics["guidance"] for run in runs] for row, runs in rows.items()}
+    scales = max((list(seeds[0]) for seeds in scored.values()), key=len)
+    titles = {"frechet": "Fréchet distance", "accuracy": "class accuracy"}
+    for ax, (metric, title) in zip(grid[0], titles.items(), strict=True):
+        for row, seeds in scored.items():
+            at = [scales.index(label) for label in seeds[0]]
+            table = np.array([[of[metric] for of in seed.values()] for seed in seeds])
+            draw_seeds(ax, at, table, color=color(row), label=NAMES.get(row, row))
+        ax.set_xticks(range(len(scales)), scales)
+        ax.set(xlabel="guidance scale w", title=title)
     grid[0, 0].set_yscale("log")
-    handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def importance_at(
-    curves: Mapping[str, Sequence[float]], t: int, *, title: str = "", top: float | None = None
-) -> Figure:
-    """Importance curves over all timesteps with a marker, and its value, at timestep t."""
-    figure, grid = axes(size=(6.4, 3.4))
-    ax = grid[0, 0]
-    for i, (name, values) in enumerate(curves.items()):
-        shade = CYCLE[i % len(CYCLE)]
-        ax.plot(values, color=shade, label=f"{name}: {values[t]:.2f}")
-        ax.plot([t], [values[t]], "o", color=shade)
-    ax.axvline(t, color="#999999", lw=1)
-    ax.set(xlabel="timestep t", ylabel="weight (mean 1)", title=title or f"t = {t}", ylim=(0, top))
-    ax.legend(loc="upper right", frameon=False)
-    return figure
-
-
-def per_timestep(
-    reports: Mapping[str, Sequence[Mapping[str, Mapping[str, float]]]], metric: str
-) -> Figure:
-    """A gap metric in every timestep bin: one line an objective, its seeds' range shaded.
-
-    ``reports[objective]`` holds, for each training seed, ``{first timestep: {metric: value}}``.
-    Errors (names that end in ``mse``) are drawn on a log scale.
-    """
-    figure, grid = axes(size=(6.4, 3.4))
-    ax = grid[0, 0]
-    for objective, seeds in reports.items():
-        starts = sorted(int(start) for start in seeds[0])
-        middle = [start + (starts[1] - starts[0]) / 2 for start in starts]
-        table = np.array([[seed[str(start)][metric] for start in starts] for seed in seeds])
-        shade, name = color(objective), NAMES.get(objective, objective)
-        ax.plot(middle, table.mean(0), "o-", ms=4, color=shade, label=name)
-        ax.fill_between(middle, table.min(0), table.max(0), color=shade, alpha=0.2, lw=0)
-    scale = "log" if metric.endswith("mse") else "linear"
-    ax.set(xlabel="timestep t", title=METRICS.get(metric, metric), yscale=scale)
-    ax.legend(fontsize=9, frameon=False)
+    legend_below(figure, 3)
     return figure

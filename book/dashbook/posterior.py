@@ -33,20 +33,6 @@ def label_posterior(
     return of_image @ torch.eye(classes, dtype=torch.double)[images.y]
 
 
-def _distances(
-    teacher: Denoiser, images: Images, schedule: Schedule, at: int, generator: torch.Generator
-) -> tuple[float, float]:
-    pick = torch.randint(len(images), (100,), generator=generator)
-    x0, y, t = images.pixels(pick), images.y[pick], torch.full_like(pick, at)
-    x_t = schedule.add_noise(x0, torch.randn(x0.shape, generator=generator), t)
-    answers = [teacher(x_t, t, torch.full_like(t, k)) for k in range(teacher.null_label + 1)]
-    conds, null = torch.stack(answers[:-1]), answers[-1]
-    p = label_posterior(x_t, t, images, schedule, teacher.null_label)
-    average = torch.einsum("bk,kbchw->bchw", p.float(), conds)
-    own = conds[y, torch.arange(len(y))]
-    return mse(own, null).mean().item(), mse(average, null).mean().item()
-
-
 def tower_distances(
     teacher: Denoiser,
     images: Images,
@@ -59,6 +45,16 @@ def tower_distances(
     The first is zero for a teacher without labels, the second for an exact teacher; each over 100
     noisy images of the set, which the generator draws anew at every timestep.
     """
-    found = [_distances(teacher, images, schedule, t, generator) for t in times]
+    found = []
+    for at in times:
+        pick = torch.randint(len(images), (100,), generator=generator)
+        x0, y, t = images.pixels(pick), images.y[pick], torch.full_like(pick, at)
+        x_t = schedule.add_noise(x0, torch.randn(x0.shape, generator=generator), t)
+        answers = [teacher(x_t, t, torch.full_like(t, k)) for k in range(teacher.null_label + 1)]
+        conds, null = torch.stack(answers[:-1]), answers[-1]
+        p = label_posterior(x_t, t, images, schedule, teacher.null_label)
+        average = torch.einsum("bk,kbchw->bchw", p.float(), conds)
+        own = conds[y, torch.arange(len(y))]
+        found.append([mse(target, null).mean().item() for target in (own, average)])
     gap, apart = np.transpose(found)
     return gap, apart

@@ -7,6 +7,7 @@ the book, where no Python runs.  Each picture carries a text alternative, which 
 
 import re
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import ipywidgets
@@ -40,12 +41,11 @@ class Parameter:
     """
 
     def __init__(
-        self, label: str, values: Sequence[Any], shown: Sequence[str] | None = None, start: int = 0
+        self, label: str, values: Sequence[Any], shown: Sequence[str] = (), start: int = 0
     ) -> None:
+        printed = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
         self.label, self.values, self.start = label, list(values), start
-        self.shown = (
-            list(shown) if shown else [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
-        )
+        self.shown = list(shown) or printed
         if not 0 <= start < len(self.values):
             raise ValueError(f"{label}: start={start} is not an index of {len(self.values)} values")
         if len(set(self.shown)) < len(self.values):
@@ -83,9 +83,7 @@ def explorer(
     for no or more than two parameters, or more than ``MAX_FRAMES`` pictures (a page must stay
     light).
     """
-    count = 1
-    for parameter in parameters:
-        count *= len(parameter.values)
+    count = prod(len(p.values) for p in parameters)
     if not 1 <= len(parameters) <= 2 or count > MAX_FRAMES:
         raise ValueError(
             f"{len(parameters)} parameters, {count} pictures: an explorer takes 1 or 2 parameters "
@@ -96,7 +94,9 @@ def explorer(
     picture = _stacked(frames, sliders) if hasattr(ipywidgets, "Stack") else _live(frames, sliders)
     controls: list[Widget] = list(sliders)
     if play:
-        controls.insert(0, _play_button(parameters[0], sliders[0]))
+        most, start = len(parameters[0].values) - 1, parameters[0].start
+        controls.insert(0, Play(min=0, max=most, value=start, interval=300))
+        ipywidgets.jslink((controls[0], "value"), (sliders[0], "index"))
     root = VBox([HBox(controls, layout=Layout(flex_flow="row wrap")), picture])
     root.add_class("dash-explorer")
     return root
@@ -139,16 +139,14 @@ def _plain(text: str) -> str:
 
 def _stacked(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
     """Nested stacks whose visible page follows the sliders in the browser."""
-    pages: list[Widget] = []
-    for row in frames:
-        pages.append(row[0] if len(sliders) == 1 else _stack(row, sliders[1]))
-    return _stack(pages, sliders[0])
 
+    def stack(pages: Sequence[Widget], slider: SelectionSlider) -> Widget:
+        made = ipywidgets.Stack(list(pages), selected_index=slider.index)
+        ipywidgets.jslink((slider, "index"), (made, "selected_index"))
+        return made
 
-def _stack(pages: Sequence[Widget], slider: SelectionSlider) -> Widget:
-    stack = ipywidgets.Stack(list(pages), selected_index=slider.index)
-    ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
-    return stack
+    rows = [row[0] if len(sliders) == 1 else stack(row, sliders[1]) for row in frames]
+    return stack(rows, sliders[0])
 
 
 def _live(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
@@ -164,9 +162,3 @@ def _live(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget
         slider.observe(update, names="index")
     update()
     return shown
-
-
-def _play_button(parameter: Parameter, slider: SelectionSlider) -> Play:
-    button = Play(min=0, max=len(parameter.values) - 1, value=parameter.start, interval=300)
-    ipywidgets.jslink((button, "value"), (slider, "index"))
-    return button

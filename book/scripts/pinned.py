@@ -19,7 +19,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PIN = re.compile(r"^(\S+==\S+)(?: ; (.*?))? \\$", re.MULTILINE)
-SHOWN = ("ipywidgets", "matplotlib", "tomlkit")  # what dashbook imports beside them
+EXTRAS = ("cli", "data", "scale")  # of dashlib that the chapters import
+SHOWN = ("ipywidgets", "matplotlib")  # what dashbook imports beside them
 
 
 def missing(names: Iterable[str]) -> list[str]:
@@ -42,8 +43,10 @@ def pins(lock: str) -> dict[str, str]:
 
 def wanted(pyproject: str) -> list[str]:
     """The names of the packages that dashlib and the chapters import."""
-    dependencies = tomllib.loads(pyproject)["project"]["dependencies"]
-    names = {canonicalize_name(Requirement(line).name) for line in dependencies}
+    project = tomllib.loads(pyproject)["project"]
+    extras = project.get("optional-dependencies", {})
+    lines = sum((extras.get(extra, []) for extra in EXTRAS), project["dependencies"])
+    names = {canonicalize_name(Requirement(line).name) for line in lines} - {"dashlib"}
     return sorted(names.union(SHOWN))
 
 

@@ -6,14 +6,14 @@ import click
 
 from dashlib import __version__
 from dashlib.cli import runs
-from dashlib.cli.evaluate import evaluate
-from dashlib.cli.sample import sample
-from dashlib.cli.statistics import make_statistics
+from dashlib.cli.evaluate import evaluate_command
+from dashlib.cli.sample import sample_command
+from dashlib.cli.statistics import statistics_command
 from dashlib.cli.train import distill_command, train_command
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
-    "claims": ("dashbook.claims_cli", "claims", "python -m dashbook claims"),
+    "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.atlas", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
     "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
@@ -50,7 +50,7 @@ def main() -> None:
 COMMANDS = (
     *(runs.make_command, runs.reproduce_command, runs.verify_command, runs.list_command),
     *(runs.ship_command, runs.convert_command, train_command, distill_command),
-    *(sample, evaluate, make_statistics),
+    *(sample_command, evaluate_command, statistics_command),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -1,77 +1,67 @@
-"""The command ``sample``, and the options that it shares with ``evaluate``.
+"""The command ``sample``, and what it shares with ``evaluate``.
 
-A preset names how its models are sampled from (steps, timesteps, clamp, guidance, of
-:class:`dashlib.scale.presets.Sampling`); what the command line says itself comes first.
+A preset names how its models are sampled from (steps, timesteps, clamp, guidance); what the
+command line says itself comes first.
 """
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from tqdm import tqdm
+from accelerate import Accelerator
 
-from dashlib import results
 from dashlib.checkpoints import write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
-from dashlib.progress import refresh_seconds
 from dashlib.sampling import CLAMPS, SPACINGS
-from dashlib.scale.distributed import Shards, shards
-from dashlib.scale.evaluation import check, label
-from dashlib.scale.inception import InceptionError
+from dashlib.scale import sampling
+from dashlib.scale.distributed import gather_rows, make_accelerator, share
+from dashlib.scale.evaluation import check, made_by
 from dashlib.scale.precision import PRECISIONS
-from dashlib.scale.presets import PRESETS, Sampling, preset
-from dashlib.scale.sampling import Named, Sampler, encoded, find, gather, generate, write_folder
+from dashlib.scale.presets import PRESETS, preset
+from dashlib.scale.sampling import Cell, Named, Sampler
 
 DEFAULT_W = 1.5
-USUAL = Sampling()  # without a preset; its guidance is then w = 1.5
 ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
-SAMPLER_OPTIONS = (
-    click.option(
-        "--preset",
-        type=click.Choice(list(PRESETS)),
-        help="Sample as this preset does: steps, timesteps, clamp and guidance.",
-    ),
-    click.option("--steps", type=int, help=f"DDIM steps.  [preset's, or {USUAL.steps}]"),
-    click.option(
-        "--spacing",
-        type=click.Choice(SPACINGS),
-        help=f"Of the timesteps; leading is the DASH release's.  [preset's, or {USUAL.spacing}]",
-    ),
-    click.option(
-        "--clamp",
-        type=click.Choice(CLAMPS),
-        help="Of the predicted image; clamp keeps eps as it is, as the DASH release does.  "
-        f"[preset's, or {USUAL.clamp}]",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(PRECISIONS),
-        default="fp32",
-        show_default=True,
-        help="Of the sampled network; features are always fp32.",
-    ),
-    click.option("--batch", default=500, show_default=True, help="Images at a time, a process."),
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
-        default="auto",
-        show_default=True,
-        help="auto: CUDA if there is one.",
-    ),
-    click.option("--interval", type=(int, int), help="LOW HIGH: guide only at LOW <= t < HIGH."),
+PATH, FILE = click.Path(path_type=Path), click.Path(dir_okay=False, path_type=Path)
+POSITIVE = click.IntRange(min=1)
+option = partial(click.option, show_default=True)
+SPACING = "Of the timesteps; leading is the DASH release's.  [preset's, or linspace]"
+CLAMP = """Of the predicted image; clamp keeps eps as it is, as the DASH release does.
+[preset's, or recompute]"""
+PRECISION = "Of the sampled network; features are always fp32."
+STYLE = "Sample as this preset does: steps, timesteps, clamp and guidance."
+SHARED = (
+    option("--preset", "name", type=click.Choice(list(PRESETS)), help=STYLE),
+    option("--steps", type=click.IntRange(1, 1000), help="DDIM steps.  [preset's, or 50]"),
+    option("--spacing", type=click.Choice(SPACINGS), help=SPACING),
+    option("--clamp", type=click.Choice(CLAMPS), help=CLAMP),
+    option("--precision", type=click.Choice(PRECISIONS), default="fp32", help=PRECISION),
+    option("--batch", type=POSITIVE, default=500, help="Images at a time, a process."),
+    option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To use."),
+    option("--interval", type=(int, int), help="LOW HIGH: guide only at LOW <= t < HIGH."),
+)
+KINDS = click.Choice(["constant", "tag", "interval"])
+OUT = """FILE.png: a grid; FILE.npz: uint8 images (NHWC) and labels; else a folder of PNG.  How they
+were made is written beside it, as OUT.json."""
+_OPTIONS = (
+    click.argument("model"),
+    option("--out", required=True, type=PATH, help=OUT),
+    option("--n", "--samples", "n", type=POSITIVE, default=100, help=f"Images. {ALIAS}"),
+    option("--w", type=float, help="Guidance scale (1: none); largest of tag.  [preset's; 1.5; 4]"),
+    option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]"),
+    option("--seed", default=0, help="Of the starting noise."),
 )
 
 
-def with_sampler_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what says how images are made."""
-    for option in reversed(SAMPLER_OPTIONS):
-        command = option(command)
-    return command
+def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Add arguments and options to a command, in this order."""
+    return lambda command: reduce(lambda made, add: add(made), reversed(options), command)
 
 
 @contextmanager
@@ -79,124 +69,83 @@ def plain_errors() -> Iterator[None]:
     """Show what is the user's to mend as one message, without a traceback."""
     try:
         yield
-    except (ValueError, OSError, InceptionError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise click.ClickException(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
-        raise click.ClickException(
-            f"the GPU's memory is full ({error}): use a smaller --batch"
-        ) from error
+        message = f"the GPU's memory is full ({error}): use a smaller --batch"
+        raise click.ClickException(message) from error
 
 
-def printer(place: Shards) -> Callable[[str], None]:
-    """Prints in the first process only, above progress bars."""
-    return (lambda text: tqdm.write(text)) if place.first else (lambda text: None)
+@contextmanager
+def started(device: str) -> Iterator[Accelerator]:
+    """This process's place among those of the command, with plain errors."""
+    with plain_errors():
+        place = make_accelerator("fp32", device)
+        yield place
+        place.end_training()
 
 
 def sampler_of(name: str | None, precision: Any, **given: Any) -> Sampler:
     """The preset's steps, spacing and clamp (or the usual ones), but for those ``given``."""
-    usual = preset(name).sampling if name else USUAL
-    known = ("steps", "spacing", "clamp")
-    chosen = {k: getattr(usual, k) if given[k] is None else given[k] for k in known}
+    usual = preset(name).sampling if name else Sampler()
+    chosen = {k: getattr(usual, k) if v is None else v for k, v in given.items()}
     return Sampler(**chosen, precision=precision)
 
 
-def schedule(kind: str, w: float | None, interval: tuple[int, int] | None) -> GuidanceSchedule:
-    """The guidance that the options ask for; ``ValueError`` if they contradict each other."""
-    if (kind == "interval") != (interval is not None):
-        raise ValueError("--schedule interval and --interval LOW HIGH go together: give both")
-    if kind == "tag":
-        return TAG() if w is None else TAG(w_max=w)
-    w = DEFAULT_W if w is None else w
-    return Constant(w) if interval is None else _interval(w, interval)
-
-
-def _interval(w: float, interval: tuple[int, int]) -> Interval:
-    low, high = interval
+def guidances(
+    name: str | None, ws: tuple[float, ...], tag: bool, interval: tuple[int, int] | None
+) -> list[GuidanceSchedule]:
+    """Each w, within the interval if there is one, then TAG; else the preset's, or w = 1.5."""
+    if name and not (ws or tag or interval):
+        return [preset(name).sampling.guidance]
+    low, high = interval or (0, 1)
     if not 0 <= low < high:
         raise ValueError(f"--interval {low} {high}: two timesteps, 0 <= LOW < HIGH")
-    return Interval(w, low, high)
-
-
-def check_preset(models: list[Named], name: str | None) -> None:
-    """``ValueError`` for the first model that makes other images than the preset's."""
-    if name:
-        cfg = preset(name).teacher.unet
-        check(models, cfg.image_channels, cfg.image_size, cfg.num_classes)
+    ws = ws or (() if tag else (DEFAULT_W,))
+    scales = [Interval(w, low, high) if interval else Constant(w) for w in ws]
+    return [*scales, *([TAG()] if tag else [])]
 
 
 def _guidance(
     name: str | None, kind: str | None, w: float | None, interval: tuple[int, int] | None
 ) -> GuidanceSchedule:
-    """The preset's guidance, unless an option says anything about it."""
-    if name and kind is None and w is None and interval is None:
-        return preset(name).sampling.guidance
-    return schedule(kind or "constant", w, interval)
+    """The guidance that the options ask for; ``ValueError`` if they contradict each other."""
+    if (kind == "interval") != (interval is not None):
+        raise ValueError("--schedule interval and --interval LOW HIGH go together: give both")
+    if kind == "tag":
+        return TAG() if w is None else TAG(w_max=w)
+    return guidances(None if kind else name, () if w is None else (w,), False, interval)[0]
 
 
-@click.command()
-@click.argument("model")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="FILE.png: a grid; FILE.npz: uint8 images (NHWC) and labels; else a folder of PNG. How "
-    "they were made is written beside it, as OUT.json.",
-)
-@click.option("--n", "--samples", "n", default=100, show_default=True, help=f"Images. {ALIAS}")
-@click.option(
-    "--w", type=float, help="Guidance scale (1: none); of tag, the largest.  [preset's; 1.5; 4]"
-)
-@click.option(
-    "--schedule",
-    "kind",
-    type=click.Choice(["constant", "tag", "interval"]),
-    help="How the guidance scale depends on the timestep.  [preset's, or constant]",
-)
-@click.option("--seed", default=0, show_default=True, help="Of the starting noise.")
-@with_sampler_options
-def sample(model: str, out: Path, n: int, seed: int, **options: Any) -> None:
+def found_models(names: tuple[str, ...], preset_name: str | None) -> list[Named]:
+    """The models by name; ``ValueError`` for one that makes other images than the preset's."""
+    found = [sampling.find(name) for name in names]
+    if preset_name:
+        cfg = preset(preset_name).teacher.unet
+        check(found, (cfg.image_channels, cfg.image_size, cfg.num_classes))
+    return found
+
+
+@click.command("sample")
+@with_options(*_OPTIONS, *SHARED)
+def sample_command(
+    model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
+    interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
+) -> None:  # fmt: skip
     """Sample images from MODEL: a stored run, the stem of a checkpoint, or an authors' .pth."""
-    name = options.pop("preset")
-    asked = [options.pop(key) for key in ("kind", "w", "interval")]
-    batch, device = options.pop("batch"), options.pop("device")
-    with plain_errors(), shards(device) as place:
-        if min(n, batch) < 1:
-            raise ValueError(f"--n {n} --batch {batch}: at least 1")
-        guidance, how, found = _guidance(name, *asked), sampler_of(name, **options), find(model)
-        check_preset([found], name)
-        about = _about(found, guidance, how) | {"seed": seed, "n": n, "preset": name}
-        printer(place)(json.dumps(about, indent=1))
-        numbers = place.slice(n)
-        made = generate(
-            found.model, guidance, numbers, seed=seed, device=place.device, sampler=how, batch=batch
-        )
-        total, shown = -(-len(numbers) // batch), refresh_seconds()
-        bar = tqdm(made, "sampling", total, mininterval=shown, disable=not place.first)
-        _write(iter(bar), out, place, found, numbers.start)
-        place.all(True)  # the others have written their files
-        if place.first:
-            write_atomically(Path(f"{out}.json"), (json.dumps(about, indent=1) + "\n").encode())
-        printer(place)(f"wrote {n} images to {out}")
-
-
-def _about(model: Named, guidance: GuidanceSchedule, how: Sampler) -> dict[str, Any]:
-    """What the images depend on, but for their seed and number."""
-    return {
-        "model": model.name,
-        "weights": model.sha,
-        "guidance": label(guidance),
-        "sampling": asdict(how),
-        "torch": torch.__version__,
-        "commit": results.commit(),
-        "hardware": results.hardware(),
-    }
-
-
-def _write(batches: Iterator[Any], out: Path, place: Shards, model: Named, first: int) -> None:
-    """Write a grid or arrays (the first process), or a folder (each process its own images)."""
-    if out.suffix not in (".png", ".npz"):
-        write_folder(batches, out, first)
-        return
-    images, labels = gather(batches, place, model.model)
-    if place.first:
-        write_atomically(out, encoded(images.cpu(), labels.cpu(), out.suffix))
+    with started(device) as place:
+        guidance, sampler = _guidance(name, kind, w, interval), sampler_of(name, **how)
+        cell = Cell(found_models((model,), name)[0], guidance, seed)
+        about = cell.about() | {"sampling": asdict(sampler), "n": n, "preset": name, **made_by()}
+        place.print(text := json.dumps(about, indent=1))
+        made = sampling.numbered_images(cell, n, sampler, place, batch)
+        if out.suffix in (".png", ".npz"):
+            images, labels = (gather_rows(torch.cat(parts)) for parts in zip(*made, strict=True))
+            if place.is_main_process:
+                sampling.write_images(images, labels, out)
+        else:
+            sampling.write_folder(made, out, share(n, place).start)
+        place.wait_for_everyone()
+        if place.is_main_process:
+            write_atomically(Path(f"{out}.json"), f"{text}\n".encode())
+        place.print(f"wrote {n} images to {out}")

@@ -6,45 +6,34 @@ from pathlib import Path
 
 import click
 
-from dashlib import datasets
-from dashlib.cli.sample import plain_errors, printer
-from dashlib.scale import reference
-from dashlib.scale.distributed import shards
-from dashlib.scale.lite0 import NAME
-from dashlib.scale.statistics import publish, stem
+from dashlib import datasets, results
+from dashlib.cli.sample import PATH, POSITIVE, option, started
+from dashlib.scale import features
+from dashlib.scale.reference import publish, real_images, reference
 
 
 @click.command("statistics")
 @click.argument("dataset", type=click.Choice(datasets.DATASETS))
-@click.option(
-    "--root",
-    default=Path("data"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the images; what is computed is kept there, too.",
-)
-@click.option("--download", is_flag=True, help="Fetch the images if they are missing.")
-@click.option("--batch", default=500, show_default=True, help="Images at a time.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-def make_statistics(dataset: str, root: Path, download: bool, batch: int, device: str) -> None:
+@option("--root", default=Path("data"), type=PATH, help="Of the images, and what is computed.")
+@option("--download", is_flag=True, help="Fetch the images if they are missing.")
+@option("--batch", type=POSITIVE, default=500, help="Images at a time.")
+@option("--device", default="auto", help="cpu, cuda or auto.")
+def statistics_command(dataset: str, root: Path, download: bool, batch: int, device: str) -> None:
     """Store mean and covariance of DATASET's EfficientNet-Lite0 features in results/reference.
 
     And what held-out images score against them.  `evaluate --features lite0` then needs no
     features of the training images for a Frechet distance.
     """
     clock = time.perf_counter()
-    with plain_errors(), shards(device) as place:
-        say, extractor = printer(place), reference.lite0(place.device)
-        images, _ = reference.real_images(dataset, root, place, download=download)
-        held: datasets.Pixels = "float32" if dataset == "digits" else "uint8"
-        parts = {"train": images, "test": datasets.load(dataset, root, dtype=held).test}
-        train, test = (
-            reference.reference(
-                dataset, split, part, extractor, place, root=root, batch=batch, say=say
-            )
-            for split, part in parts.items()
-        )
-        if place.first:
-            more = {"features": NAME, "seconds": round(time.perf_counter() - clock, 1)}
-            path = stem("lite0", dataset)
-            say(json.dumps(publish(path, images, extractor, train, test, **more), indent=1))
+    with started(device) as place:
+        extractor = features.lite0(place.device)
+        parts = [
+            real_images(dataset, root, place, part=part, download=download)
+            for part in ("train", "test")
+        ]
+        train, held_out = (reference(p, extractor, place, root, batch=batch) for p in parts)
+        if place.is_main_process:
+            more = {"features": features.LITE0, "seconds": round(time.perf_counter() - clock, 1)}
+            path = results.root() / "reference" / f"lite0-{dataset}"
+            about = publish(path, parts[0], extractor, train, held_out, **more)
+            place.print(json.dumps(about, indent=1))

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from dashlib.data import Dataset, Images, fingerprint
-from dashlib.datasets.digits import load_digits
-from dashlib.datasets.torchvision_sets import TORCHVISION, torchvision_set
+import torch
+
+from dashlib.data import Dataset, Images, as_floats, fingerprint
+from dashlib.datasets.originals import TORCHVISION, archives, read_original
+from dashlib.extras import what_to_install
 
 Pixels = Literal["float32", "uint8"]
 DATASETS = ("digits", *TORCHVISION)
@@ -24,33 +26,71 @@ def load(
     mirrors: Sequence[str] = (),
     dtype: Pixels = "float32",
 ) -> Dataset:
-    """A dataset by name.
+    """A dataset by name; Fashion-MNIST's 28x28 images are padded to 32x32.
 
-    ``root`` is where torchvision's files are (or go, with ``download=True``).  CIFAR's ``.tar.gz``
-    in ``root`` will do, too, and so will parquet files, or a folder or zip of images
-    (:mod:`.cifar_files`); Fashion-MNIST is also read from its four ``.gz`` files in ``root`` or of
-    Debian's ``dataset-fashion-mnist``.  ``mirrors``: base addresses to download from first, as
-    are those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds the images as
-    bytes (:class:`Images`).
-    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes (they have 17 levels,
-    not 256), ``FileNotFoundError`` saying what to do for files that are missing or damaged.
+    ``root`` is where the files are (or go, with ``download=True``): torchvision's, packed or not,
+    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as are
+    those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds images as bytes.
+    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes,
+    ``FileNotFoundError`` saying what to do for files that are missing or damaged.
     """
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
     if dtype not in get_args(Pixels):
         raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
-    if name != "digits":
-        return torchvision_set(name, Path(root), download=download, mirrors=mirrors, dtype=dtype)
-    if dtype == "uint8":
+    if name == "digits" and dtype == "uint8":
         raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
-    return load_digits()
+    if name == "digits":
+        return _digits()
+    root = Path(root).expanduser()
+    try:
+        parts = read_original(name, root, mirrors if download else None)
+    except FileNotFoundError:  # which says what to do
+        raise
+    except OSError as error:
+        raise FileNotFoundError(_advice(name, root, error)) from error
+    train, test = (as_images(pixels, labels, dtype) for pixels, labels in parts)
+    return Dataset(name, 100 if name == "cifar100" else 10, train, test)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 8x8 digits: 1,500 to train on, 297 held out, a fixed stratified split."""
+    with what_to_install():
+        from sklearn import datasets, model_selection
+
+    bunch = datasets.load_digits()
+    split = model_selection.train_test_split(
+        bunch.images, bunch.target, train_size=1500, random_state=0, stratify=bunch.target
+    )
+    x, x_test, y, y_test = map(torch.from_numpy, split)
+    parts = (Images(a.float()[:, None] / 8 - 1, b.long()) for a, b in ((x, y), (x_test, y_test)))
+    return Dataset("digits", 10, *parts)
+
+
+def _advice(name: str, root: Path, error: OSError) -> str:
+    """What to do about files that are missing or could not be downloaded."""
+    files = [f"{f} (MD5 {md5}) from {' or '.join(at)}" for f, (md5, at) in archives(name).items()]
+    other = "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
+    if name == "fashion_mnist":
+        other = "on Debian and Ubuntu, `apt-get install dataset-fashion-mnist`"
+    return (
+        f"{name} is not (whole) under {root}: {error}. With a network: datasets.load('{name}', "
+        f"'{root}', download=True). By hand: put {', '.join(files)} into {root}; or {other}"
+    )
+
+
+def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
+    """uint8 ``(N, H, W)`` or ``(N, H, W, C)``, and labels ``(N,)``, as :class:`Images`."""
+    x = torch.from_numpy(pixels)
+    x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
+    return Images(x if dtype == "uint8" else as_floats(x), torch.as_tensor(labels).long())
 
 
 def which(name: str, part: Literal["train", "test"], images: Images) -> str:
     """Whether these are the original images of that part, in any order, as a phrase.
 
-    Says "original pixels" (and labels), "not the original: N images (...)", or "unknown: ..." where
-    no fingerprint is kept.  A fingerprint cannot tell a subset of the original from other images.
+    Says "original pixels" (and labels), "not the original: ..." (of a subset, too), or
+    "unknown: ..." where no fingerprint is kept.
     """
     if (name, part) not in CIFAR_PRINTS:
         return f"unknown: no fingerprint of {name}, {part}, is kept"

@@ -1,240 +1,190 @@
-"""ImageNet at 64x64 (downsampled ImageNet): a dataset, its loader, and a stream of batches.
+"""ImageNet at 64x64 (downsampled ImageNet): its files, a dataset, and a stream of noisy batches.
 
-15.7 GB of training images need not fit a device: they are mapped into memory from files
-(:mod:`.imagenet_files`), read by a data loader's workers and made floats on the device.
-Class numbers are those of the files less one; their order is not that of the sorted WordNet
-identifiers.
+The batch files are pickles of ``{"data": uint8 (N, 12288), "labels": N numbers from 1 to 1000}``, a
+row the red, green and blue plane of an image.  They are read once, without executing what is in
+them, and kept as one file of pixels (15.7 GB), which is mapped into memory.  Classes are numbered
+as in the files, less one: their order is not that of the sorted WordNet identifiers.
+Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 
+import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from dashlib.data import Batch, Images, as_floats, drop_labels
-from dashlib.datasets.imagenet_files import CLASSES, FILES, SHAPE, Split, converted, load_npy
-from dashlib.schedule import Schedule
+from dashlib.checkpoints import replacing
+from dashlib.data import Batch, Stream, as_floats, drop_labels
+
+CLASSES = 1000
+FILES = [f"train_data_batch_{i}" for i in range(1, 11)]
+ARCHIVES = ("Imagenet64_train_part1", "Imagenet64_train_part2")
+PAGE = "https://image-net.org/download-images.php"
+_NAMES = {"numpy.ndarray", "numpy._core.numeric._frombuffer", "_codecs.encode"}  # make arrays
+_NAMES |= {"numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar"}
+_NUMBERS = {k: np.dtype(k) for k in ("u1", "i1", *(a + b for a in "uif" for b in "248"))}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, text, lists, dictionaries and arrays of numbers; refuses all other names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The function of that name, if it only makes an array."""
+        module = module.replace("numpy.core", "numpy._core")  # as numpy 1 calls it
+        if (module, name) == ("numpy", "dtype"):  # numpy's own objects: no pickle can alter them
+            return lambda kind, *_: _NUMBERS[kind]
+        if f"{module}.{name}" not in _NAMES:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which might execute code")
+        return super().find_class(module, name)
+
+
+def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels, uint8 ``(N, 12288)``, and labels, int64 ``(N,)`` in [0, 1000), of a file.
+
+    Code in it is never executed.  Raises ``ValueError`` for a file that has any, or is not a batch.
+    """
+    with path.open("rb") as file:
+        try:
+            content = _PlainUnpickler(file, encoding="latin1").load()
+            pixels, labels = np.ascontiguousarray(content["data"]), np.asarray(content["labels"])
+            if pixels.dtype != np.uint8 or pixels.shape != (labels.size, 12288):
+                raise ValueError(f"data is {pixels.dtype} {pixels.shape}, {labels.size} labels")
+            if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > CLASSES:
+                raise ValueError(f"labels are {labels.dtype}, {labels.min()} to {labels.max()}")
+        except Exception as error:  # a damaged pickle raises anything
+            raise ValueError(
+                f"{path} is not a batch of ImageNet 64x64, uint8 (N, 12288) with N labels from 1 "
+                f"to {CLASSES} ({type(error).__name__}: {error}): replace it by that from {PAGE}"
+            ) from error
+    return pixels, labels.astype(np.int64) - 1
+
+
+def _convert(root: Path, pixels: Path, labels: Path) -> np.ndarray:
+    """Write the bytes of all images to one file, then all labels, which it returns."""
+    places = [next(root.rglob(name), None) for name in FILES]
+    if None in places:
+        raise FileNotFoundError(
+            f"ImageNet 64x64 is not whole under {root}: {FILES[places.index(None)]} is missing. "
+            f"Log in at {PAGE}, download {'.zip and '.join(ARCHIVES)}.zip (downsampled image data, "
+            f"64x64) and unpack them into {root}, so that {root / FILES[0]} is a file"
+        )
+    found = np.empty(0, np.int64)
+    with replacing(pixels) as file:
+        for path in filter(None, places):
+            images, numbers = read_batch(path)
+            file.write(images.data)
+            found = np.append(found, numbers)
+    with replacing(labels) as file:
+        np.save(file, found)
+    return found
 
 
 class ImageNet64(Dataset[tuple[Tensor, Tensor]]):
-    """The training or validation images: ``self[i]`` is uint8 ``(3, 64, 64)`` and its label.
+    """The 1,281,167 training images: ``self[i]`` is uint8 ``(3, 64, 64)`` and its label.
 
     ``self[[i, j, ...]]`` is a batch, ``(B, 3, 64, 64)`` and int64 ``(B,)``.  ``root`` holds the
-    batch files, as they are or in the folders named after their archives; ``cache`` (``root``)
-    gets the ``.npy`` files.  Making them takes about 4 GB of memory, once: let one process do it
-    first.  Raises ``FileNotFoundError`` saying where the files are to be had, ``ValueError`` for a
-    file that is damaged or would execute code.
+    batch files, in whatever folders, and gets the files made of them, once, by one process.
+    Raises ``FileNotFoundError`` saying where they are to be had, ``ValueError`` for a batch file
+    that is damaged or would execute code.
     """
 
-    def __init__(
-        self, root: str | Path, split: Split = "train", *, cache: str | Path | None = None
-    ) -> None:
-        if split not in FILES:
-            raise ValueError(f"split {split!r}: one of {', '.join(FILES)}")
-        home = Path(root).expanduser()
-        npy = home if cache is None else Path(cache).expanduser()
-        pairs = [converted(name, split, home, npy) for name in FILES[split]]
-        self.paths = [images for images, _ in pairs]
-        labels = [load_npy(path, mapped=False) for _, path in pairs]
-        self.labels = torch.from_numpy(np.concatenate(labels))
-        self.starts = np.cumsum([0, *(len(part) for part in labels)])
-        self._maps: list[np.ndarray] | None = None
+    def __init__(self, root: str | Path) -> None:
+        root = Path(root).expanduser()
+        self.path, labels = root / "imagenet64.pixels", root / "imagenet64.labels.npy"
+        try:
+            self.labels = np.load(labels)
+            self._pixels()
+        except (OSError, ValueError, EOFError):  # not there, or damaged
+            self.labels = _convert(root, self.path, labels)
+
+    def _pixels(self) -> np.ndarray:
+        """A map of the file; made when it is needed, as one sent to a worker would be a copy."""
+        return np.memmap(self.path, np.uint8, "r", shape=(len(self), 3, 64, 64))
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker process maps the files itself: a pickled map would be a copy of its content."""
-        return self.__dict__ | {"_maps": None}
-
     def __getitem__(self, index: int | Sequence[int]) -> tuple[Tensor, Tensor]:
-        if isinstance(index, int):
-            one, label = self[[index]]
-            return one[0], label[0]
-        chosen = np.asarray(index, dtype=np.int64)
-        if ((chosen < 0) | (chosen >= len(self))).any():
-            raise IndexError(f"images {index}: there are {len(self)}")
-        images = np.empty((len(chosen), *SHAPE), np.uint8)
-        files = np.searchsorted(self.starts, chosen, side="right") - 1
-        for i in np.unique(files):
-            images[files == i] = self._map(i)[chosen[files == i] - self.starts[i]]
-        return torch.from_numpy(images), self.labels[torch.from_numpy(chosen)]
-
-    def _map(self, i: int) -> np.ndarray:
-        if self._maps is None:
-            self._maps = [load_npy(path, mapped=True) for path in self.paths]
-        return self._maps[i]
-
-    def images(self, n: int) -> Images:
-        """The first ``n`` images (12 KB each) as one :class:`~dashlib.data.Images` of bytes."""
-        return Images(*self[range(min(n, len(self)))])
+        pixels = np.asarray(self._pixels().take(index, axis=0))
+        return torch.from_numpy(pixels), torch.as_tensor(self.labels.take(index))
 
 
-class GlobalBatches(Sampler[list[int]]):
-    """Which images make up each batch: the same in the same order for any number of processes.
+def _seeded(device: torch.device | str, *numbers: int) -> torch.Generator:
+    seed = np.random.SeedSequence(numbers).generate_state(1)
+    return torch.Generator(device).manual_seed(int(seed[0]))
 
-    Epoch e is a permutation of the ``n`` images seeded by ``(seed, e)`` (or 0, 1, 2, ...), cut into
-    batches of ``batch_size``, of which a process gets ``rank``, ``rank + processes``, ...
-    An epoch's incomplete last batch is dropped, or divided, too: a process may then get none of it.
-    Begins with batch ``first``, counted over all epochs; ``epochs=None`` goes on for ever.
-    Raises ``ValueError`` for settings that do not go together.
+
+def batches_of(n: int, batch_size: int, *, seed: int, first: int = 0) -> Iterator[list[int]]:
+    """Which of ``n`` images make up each batch, from batch ``first`` on, for ever.
+
+    Epoch e is a permutation seeded by ``(seed, e)``, whose incomplete last batch is dropped.
     """
-
-    def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        epochs: int | None = None,
-        rank: int = 0,
-        processes: int = 1,
-        first: int = 0,
-    ) -> None:
-        if not 0 <= rank < processes or batch_size < 1 or batch_size % processes:
-            raise ValueError(
-                f"process {rank} of {processes} with batches of {batch_size}: choose a batch size "
-                "that the number of processes divides, and 0 <= rank < processes"
-            )
-        self.per_epoch = n // batch_size if drop_last else -(-n // batch_size)
-        if self.per_epoch < 1:
-            raise ValueError(
-                f"{n} images do not make up one batch of {batch_size}: choose a smaller"
-            )
-        self.n, self.batch_size, self.seed, self.shuffle = n, batch_size, seed, shuffle
-        self.epochs, self.first, self.share = epochs, first, slice(rank, None, processes)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        epoch, skipped = divmod(self.first, self.per_epoch)
-        for e in count(epoch) if self.epochs is None else range(epoch, self.epochs):
-            order = self._order(e)
-            for k in range(skipped if e == epoch else 0, self.per_epoch):
-                batch = order[k * self.batch_size : (k + 1) * self.batch_size]
-                yield batch[self.share].tolist()
-
-    def _order(self, epoch: int) -> Tensor:
-        if not self.shuffle:
-            return torch.arange(self.n)
-        return torch.randperm(self.n, generator=_seeded(torch.Generator(), self.seed, 0, epoch))
-
-
-def _seeded(generator: torch.Generator, *numbers: int) -> torch.Generator:
-    """The generator, seeded by several numbers."""
-    return generator.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
-
-
-def loader(
-    images: ImageNet64, batches: GlobalBatches, *, workers: int = 0, pin_memory: bool = False
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A data loader of ``(uint8 (B, 3, 64, 64), int64 (B,))``; leaves torch's generator alone."""
-    return DataLoader(
-        images,
-        batch_size=None,  # a batch at a time is asked for, and read, as one
-        sampler=batches,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        generator=torch.Generator(),
-    )
+    epoch, skipped = divmod(first, n // batch_size)
+    for e in count(epoch):
+        order = torch.randperm(n, generator=_seeded("cpu", seed, 0, e))
+        for batch in order.split(batch_size)[skipped : n // batch_size]:
+            yield batch.tolist()
+        skipped = 0
 
 
 @dataclass
-class LoadedStream:
-    """An endless stream of noisy batches like :class:`dashlib.data.Stream`, through a data loader.
+class LoadedStream(Stream):
+    """A :class:`~dashlib.data.Stream` whose images come through a data loader, in epochs.
 
-    Images come in epochs, without replacement (:class:`GlobalBatches`).  Flips, t, eps and label
-    dropout are drawn on the ``device`` for the whole batch of all processes, seeded by the seed and
-    the step: a process keeps its share of them, and a stream's state is its step.  With
-    ``processes=1`` (as the engine needs it) each process gets the whole batch.
+    Flips, t, eps and label dropout are drawn on the ``device``, seeded by the seed and the step, so
+    that the stream's state is its step.  ``ValueError`` for fewer images than make up a batch.
     """
 
-    images: ImageNet64
-    schedule: Schedule
+    images: ImageNet64  # type: ignore[assignment]
     null_label: int = CLASSES
-    batch_size: int = 128  # of all processes together
-    label_dropout: float = 0.1
-    dropout_per: Literal["sample", "batch"] = "sample"
-    seed: int = 0
-    flip: bool = False  # random left-right flips
     device: torch.device | str = "cpu"
     workers: int = 0  # processes that read files
-    rank: int = 0
-    processes: int = 1
-    step: int = field(default=0, init=False)  # batches given so far
 
     def __post_init__(self) -> None:
-        self.device = torch.device(self.device)
-        self._generator = torch.Generator(self.device)
+        if not 1 <= self.batch_size <= len(self.images):
+            raise ValueError(f"{len(self.images)} images make up no batch of {self.batch_size}")
+        self.generator: Any = self  # what a trainer saves and sets the state of
         self._start(0)
 
     def _start(self, step: int) -> None:
-        batches = GlobalBatches(
-            len(self.images), self.batch_size, seed=self.seed, first=step,
-            rank=self.rank, processes=self.processes,
-        )  # fmt: skip
-        on_gpu = torch.device(self.device).type == "cuda"
-        self._batches = loader(self.images, batches, workers=self.workers, pin_memory=on_gpu)
-        self._iterator: Iterator[Any] | None = None  # workers start with the first batch
+        """Go on with a step, the number of batches given so far."""
         self.step = step
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
+        loader = DataLoader(
+            self.images,
+            batch_size=None,  # a batch at a time is asked for, and read, as one
+            sampler=batches_of(len(self.images), self.batch_size, seed=self.seed, first=step),
+            num_workers=self.workers,
+            pin_memory=torch.device(self.device).type == "cuda",
+            generator=torch.Generator(),  # leaves torch's own alone
+        )
+        self._loaded = chain(loader)  # workers start with the first batch
 
     def __next__(self) -> Batch:
-        if self._iterator is None:
-            self._iterator = iter(self._batches)
-        x, y = (part.to(self.device, non_blocking=True) for part in next(self._iterator))
-        batch = self._noisy(as_floats(x), y)
-        self.step += 1
-        return batch
-
-    def _noisy(self, x0: Tensor, y: Tensor) -> Batch:
-        """This process's share of a batch: what is drawn is drawn for all of it."""
-        n, share = self.batch_size, slice(self.rank, None, self.processes)
-        g = _seeded(self._generator, self.seed, 1, self.step)
-        coins = torch.rand(n, generator=g, device=self.device)[share]
+        x, y = (part.to(self.device, non_blocking=True) for part in next(self._loaded))
+        g, x0 = _seeded(self.device, self.seed, 1, self.step), as_floats(x)
+        heads = torch.rand(len(y), 1, 1, 1, generator=g, device=x.device) < 0.5
         if self.flip:
-            x0 = torch.where((coins < 0.5)[:, None, None, None], x0.flip(-1), x0)
-        t = torch.randint(self.schedule.T, (n,), generator=g, device=self.device)[share]
-        eps = torch.randn(n, *SHAPE, generator=g, device=self.device)[share].contiguous()
-        labels = y.new_zeros(n)
-        labels[share] = y
+            x0 = torch.where(heads, x0.flip(-1), x0)
+        t = torch.randint(self.schedule.T, y.shape, generator=g, device=x.device)
+        eps = torch.randn(x0.shape, generator=g, device=x.device)
         dropped = drop_labels(
-            labels, self.null_label, self.label_dropout, per=self.dropout_per, generator=g
+            y, self.null_label, self.label_dropout, per=self.dropout_per, generator=g
         )
-        return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped[share], eps)
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream is, and what must agree to go on from there."""
-        return {
-            "step": self.step,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "images": len(self.images),
-        }
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a state, with any number of processes; ``ValueError`` if it is another's."""
-        if state != self.state_dict() | {"step": state["step"]}:
-            raise ValueError(f"the state of another stream: {state}, here {self.state_dict()}")
-        self._start(state["step"])
-
-    @property
-    def generator(self) -> "LoadedStream":
-        """What a trainer saves and sets the state of: the stream itself."""
-        return self
+        self.step += 1
+        return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped, eps)
 
     def get_state(self) -> Tensor:
-        """:meth:`state_dict` as a tensor, as a generator's state is one."""
-        return torch.tensor(list(self.state_dict().values()))
+        """The step, and what must agree to go on: seed, batch size, number of images."""
+        return torch.tensor([self.step, self.seed, self.batch_size, len(self.images)])
 
     def set_state(self, state: Tensor) -> None:
-        """Go on from a :meth:`get_state`."""
-        self.load_state_dict(dict(zip(self.state_dict(), state.tolist(), strict=True)))
+        """Go on from a :meth:`get_state`; ``ValueError`` if it is another stream's."""
+        if not torch.equal(state[1:], self.get_state()[1:]):
+            raise ValueError(f"the state of another stream: {state}, here {self.get_state()}")
+        self._start(int(state[0]))

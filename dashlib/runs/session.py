@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
 from dashlib.recipes import Recipe
 from dashlib.runs.building import build, check_teacher, stream
 from dashlib.scale import checkpointing
-from dashlib.scale.engine import Numerics, Parallel, make_accelerator, seed_process
+from dashlib.scale.distributed import make_accelerator
+from dashlib.scale.engine import Numerics, Parallel, seed_process
 from dashlib.scale.precision import cuda_peak
 from dashlib.scale.presets import preset
+from dashlib.scale.sampling import find
 from dashlib.training import StepRecord, Trainer
-from dashlib.unet import UNet, count_parameters
+from dashlib.unet import count_parameters
 from dashlib.weighting import TIRT
 
 
@@ -153,7 +154,8 @@ class Session:
         """The untrained job on this process's device; its batches are ``self.stream``."""
         job, teacher, lam = self.job, None, None
         if self.recipe.teacher is not None:
-            teacher, lam = load_network(self.recipe.teacher)
+            found = find(self.recipe.teacher)
+            teacher, lam = found.model, found.lam
             check_teacher(teacher.cfg, self.recipe)
             if lam is None and self.recipe.weighting == "transfer":
                 raise ValueError(
@@ -273,15 +275,6 @@ class Session:
         }
         text = json.dumps(content, indent=1) + "\n"
         checkpoints.write_atomically(self.job.out / "run.json", text.encode())
-
-
-def load_network(name: str) -> tuple[UNet, Tensor | None]:
-    """TEMP until EV."""
-    path = Path(name)
-    if path.suffix in (".pth", ".pt"):
-        return checkpoints.load_official(path)
-    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-    return checkpoints.load(stem / "model" if stem.is_dir() else stem)
 
 
 def _former_sessions(out: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling fo
 
 import hashlib
 import math
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -70,28 +69,6 @@ def best_precision(device: str = "auto") -> TrainingPrecision:
     on_gpu = device == "auto" and torch.cuda.is_available()
     computes = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if computes else "fp32"
-
-
-def make_accelerator(precision: TrainingPrecision = "fp32", device: str = "auto") -> "Accelerator":
-    """This process's place among those started by ``accelerate launch`` or ``torchrun``.
-
-    ``device``: ``auto`` (a GPU if there is one) or ``cpu``.  Raises ``ValueError`` for fp16 without
-    a GPU, ``ImportError`` saying what to install.
-    """
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError as error:
-        raise ImportError(
-            "training needs Hugging Face Accelerate: pip install accelerate"
-        ) from error
-    if precision == "fp16" and (device == "cpu" or not torch.cuda.is_available()):
-        raise ValueError("precision fp16 needs a CUDA GPU: use bf16 or fp32 on the CPU")
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:  # forget an accelerator made before
-        AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision, cpu=device == "cpu"
-    )
 
 
 @dataclass(frozen=True)

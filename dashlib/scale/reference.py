@@ -1,271 +1,209 @@
-"""Feature networks under their right names, features of many images, and those of real images.
+"""Statistics of real images' features: beside the data, and, small enough, with the results.
 
-Only Inception features with verified weights give an FID, a KID or an Inception Score.  The same
-formulas on other features are called what they are, so no number can pass for another's.  The
-features of a data set's images are kept beside the data, and made again if anything changed.
+``ROOT/reference`` keeps mean, covariance and up to 10,000 features of a data set's images, and
+they are made again if anything changed.  ``results/reference/FEATURES-DATASET.safetensors`` holds
+the mean (float64) and the upper triangle of the covariance (float16, which moves CIFAR-10's FD by
+0.0004 %), enough for a Frechet distance without computing 50,000 images' features first; the JSON
+beside it says of what they are, and what held-out images score against them.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from dashlib import datasets, results
 from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomically
 from dashlib.data import Images, to_bytes
-from dashlib.datasets.imagenet64 import ImageNet64
-from dashlib.datasets.imagenet_files import CLASSES
-from dashlib.scale.distributed import Shards
-from dashlib.scale.inception import Features, Inception
-from dashlib.scale.lite0 import LITE0_SHA, Lite0
-from dashlib.scale.precision import numerics
-from dashlib.scale.scores import Moments
+from dashlib.datasets.imagenet64 import CLASSES, ImageNet64
+from dashlib.metrics import frechet, gaussian
+from dashlib.scale.distributed import bar, share
+from dashlib.scale.features import Extractor
+from dashlib.scale.scores import Extraction
 
-FULL_NAMES = {"fid": "Frechet distance", "is": "class score", "kid": "kernel distance"}
-LITE0_NAMES = FULL_NAMES | {"fid": "FD"}
-INCEPTION_NAMES = {"fid": "FID", "is": "Inception Score", "kid": "KID"}
-DATASETS = (*datasets.DATASETS, "imagenet64")
-Real = Images | ImageNet64
-KEPT = 10_000  # features kept whole of any set of images, for KID, precision and recall
+REFERENCE_SETS = (*datasets.DATASETS, "imagenet64")
+FLOORS = (2_000, 10_000)  # held-out images
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A feature network: uint8 images -> :class:`~dashlib.scale.inception.Features`."""
+class RealImages:
+    """A part (``train`` or ``test``) of a data set, held as bytes where that loses nothing."""
 
-    network: Callable[[Tensor], Features]
-    sha: str  # SHA-256 of its weights
-    library: str
-    qualifier: str = ""  # added to every score's name; empty for verified Inception weights
-    names: Mapping[str, str] = field(default_factory=lambda: FULL_NAMES)  # of qualified scores
+    name: str
+    part: str
+    images: Images | ImageNet64
+    classes: int
 
-    def name(self, metric: str) -> str:
-        """What a score on these features is called; ``metric``: fid, is, kid, precision, recall."""
-        if not self.qualifier:
-            return INCEPTION_NAMES.get(metric, metric)
-        return f"{self.names.get(metric, metric)} ({self.qualifier})"
+    def __len__(self) -> int:
+        return len(self.images)
 
-    def __call__(self, images: Tensor) -> Features:
-        """Features in IEEE float32, whatever the caller samples in."""
-        with torch.inference_mode(), numerics(images.device.type):
-            return self.network(images)
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """Channels, size and classes."""
+        return (*self.pixels(range(1)).shape[1:3], self.classes)
 
+    def pixels(self, numbers: range) -> Tensor:
+        """Consecutive images as uint8 ``(B, C, H, W)``."""
+        if isinstance(self.images, ImageNet64):
+            return self.images[numbers][0]
+        return to_bytes(self.images.x[numbers.start : numbers.stop])
 
-def inception(path: Path, device: torch.device, *, unverified: bool = False) -> Extractor:
-    """The Inception network with these weights; ``InceptionError`` if they are not the right ones.
-
-    ``unverified`` goes on with other weights: their scores are then named so.
-    """
-    net = Inception(path, unverified=unverified)
-    qualifier = "" if net.verified else "unverified Inception weights"
-    return Extractor(net.to(device), net.sha, f"pytorch-fid {version('pytorch-fid')}", qualifier)
-
-
-def lite0(device: torch.device) -> Extractor:
-    """EfficientNet-Lite0 (see :mod:`dashlib.scale.lite0`); ``ImportError`` without its packages."""
-    net = Lite0.load(device)
-
-    def features(images: Tensor) -> Features:
-        pool = net(images)
-        return Features(pool, net.net._fc(pool))  # type: ignore[operator]
-
-    library = f"efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}"
-    return Extractor(features, LITE0_SHA, library, "EfficientNet-Lite0", LITE0_NAMES)
-
-
-def classifier(dataset: str, device: torch.device) -> Extractor:
-    """The book's own classifier of a data set; ``MissingRun`` if none is stored."""
-    run = results.load(f"{dataset}/classifier")
-    model = run.classifier().to(device)
-
-    def features(images: Tensor) -> Features:
-        pool = model.features(images.float() / 127.5 - 1)
-        return Features(pool, model.head(pool))
-
-    sha = run.files["weights"]["sha256"]
-    return Extractor(features, sha, f"dashlib {version('dashlib')}", "classifier features")
-
-
-@dataclass(frozen=True)
-class Collected:
-    """Of many images: the features' moments, and the features and logits that were kept."""
-
-    moments: Moments
-    pool: Tensor
-    logits: Tensor
-
-
-def collect(
-    batches: Iterable[tuple[Tensor, Tensor]],
-    extractor: Extractor,
-    shards: Shards,
-    *,
-    logits: bool = False,
-) -> Collected:
-    """Features of all processes' batches of (uint8 images, whether to keep each one's features).
-
-    Kept features and ``logits`` come in the images' order, float32 on the CPU.
-    """
-    own, pools, answers = None, [], []
-    for images, keep in batches:
-        found = extractor(images.to(shards.device))
-        part = Moments.of(found.pool)
-        own = part if own is None else own + part
-        pools.append(found.pool[keep.to(found.pool.device)].float().cpu())
-        if logits:
-            answers.append(found.logits.float().cpu())
-    assert own is not None, "Shards.slice gives every process an image"
-    pool = shards.gather(torch.cat(pools)).cpu()
-    return Collected(
-        shards.moments(own), pool, shards.gather(torch.cat(answers)).cpu() if logits else pool[:0]
-    )
-
-
-def kept(count: int) -> Tensor:
-    """Which of ``count`` images' features are kept: at most :data:`KEPT`, always the same ones."""
-    chosen = torch.zeros(count, dtype=torch.bool)
-    chosen[torch.randperm(count, generator=torch.Generator().manual_seed(0))[:KEPT]] = True
-    return chosen
-
-
-def pixels(images: Real, numbers: range) -> Tensor:
-    """Consecutive real images as uint8 ``(B, C, H, W)``."""
-    if isinstance(images, ImageNet64):
-        return images[numbers][0]
-    return to_bytes(images.x[numbers.start : numbers.stop])
+    def contents(self) -> str:
+        """SHA-256 of the images as a set: the same in whatever order they come."""
+        each = (self.pixels(range(i, i + 1)).cpu().numpy().tobytes() for i in range(len(self)))
+        return _digest(b"".join(sorted(hashlib.sha256(image).digest() for image in each)))
 
 
 def real_images(
-    name: str, root: Path, shards: Shards, *, download: bool = False
-) -> tuple[Real, int]:
-    """The training images of a data set, held as bytes where that loses nothing, and its classes.
+    name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
+) -> RealImages:
+    """The images of a data set; the first process unpacks them, or downloads them if asked.
 
-    The first process unpacks files that need it, or downloads them if asked.  Errors are those of
-    :func:`dashlib.datasets.load` and :class:`dashlib.datasets.imagenet64.ImageNet64`.
+    Errors are those of :func:`dashlib.datasets.load` and
+    :class:`dashlib.datasets.imagenet64.ImageNet64`.
     """
-
-    def load(download: bool = False) -> tuple[Real, int]:
+    with place.main_process_first():
         if name == "imagenet64":
-            return ImageNet64(root), CLASSES
-        held: datasets.Pixels = "float32" if name == "digits" else "uint8"
-        parts = datasets.load(name, root, download=download, dtype=held)
-        return parts.train, parts.num_classes
-
-    found = load(download) if shards.first else None
-    shards.all(True)
-    return found or load()
-
-
-def _fingerprint(images: Real, samples: int = 64) -> str:
-    """SHA-256 of some of the images' pixels, spread evenly: other data, another fingerprint."""
-    chosen = torch.linspace(0, len(images) - 1, min(samples, len(images))).long().tolist()
-    some = torch.cat([pixels(images, range(i, i + 1)) for i in chosen]).cpu()
-    return hashlib.sha256(some.contiguous().numpy().tobytes()).hexdigest()
+            return RealImages(name, part, ImageNet64(root), CLASSES)
+        held: Literal["float32", "uint8"] = "float32" if name == "digits" else "uint8"
+        wanted = download and place.is_main_process
+        found = datasets.load(name, root, download=wanted, dtype=held)
+        return RealImages(name, part, getattr(found, part), found.num_classes)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Real images' features: what they are of (``key``), moments, and up to 10,000 features."""
+    """Real images' features: of what (``key``), mean and covariance, and up to 10,000 of them."""
 
     key: dict[str, Any]
-    moments: Moments
+    gaussian: tuple[Tensor, Tensor]
     pool: Tensor
 
-    def __str__(self) -> str:
-        return f"{self.key['dataset']}/{self.key['split']}, {self.key['n']:,} images"
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def key_of(name: str, split: str, images: Real, extractor: Extractor) -> dict[str, Any]:
-    """All that a reference depends on."""
-    channels, size = pixels(images, range(1)).shape[1:3]
+def _write(path: Path, real: Reference, about: dict[str, Any], dtype: torch.dtype) -> None:
+    """Store a reference, and beside it what it is of, with the file's SHA-256, as JSON."""
+    mean, covariance = (moment.cpu() for moment in real.gaussian)
+    rows, columns = torch.triu_indices(*covariance.shape)
+    tensors = {"mean": mean, "covariance": covariance[rows, columns].to(dtype), "pool": real.pool}
+    content = pack({name: x for name, x in tensors.items() if len(x)})
+    about["sha256"] = _digest(content)
+    write_atomically(path.with_suffix(".safetensors"), content)
+    write_atomically(path.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())
+
+
+def _read(path: Path, about: dict[str, Any], key: dict[str, Any]) -> Reference:
+    """What :func:`_write` wrote; ``CheckpointError`` if it is damaged."""
+    file = path.with_suffix(".safetensors")
+    held = read_tensors(file)
+    if _digest(file.read_bytes()) != about["sha256"]:
+        raise CheckpointError(f"{file} is damaged: restore it with `git checkout {file}`")
+    mean = held["mean"]
+    rows, columns = torch.triu_indices(len(mean), len(mean))
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
+    covariance[rows, columns] = covariance[columns, rows] = held["covariance"].double()
+    return Reference(key, (mean, covariance), held.get("pool", mean[None, :0]))
+
+
+def key_of(real: RealImages, extractor: Extractor) -> dict[str, Any]:
+    """All that a reference depends on; ``pixels`` is the SHA-256 of 64 images, spread evenly."""
+    spread = torch.linspace(0, len(real) - 1, min(64, len(real))).long().tolist()
+    some = torch.cat([real.pixels(range(i, i + 1)) for i in spread]).cpu().contiguous()
     return {
-        "dataset": name,
-        "split": split,
-        "n": len(images),
-        "size": size,
-        "channels": channels,
-        "pixels": _fingerprint(images),
+        "dataset": real.name,
+        "split": real.part,
+        "n": len(real),
+        "size": some.shape[2],
+        "channels": some.shape[1],
+        "pixels": _digest(some.numpy().tobytes()),
         "features": extractor.sha,
     }
 
 
-def path_of(key: dict[str, Any], root: Path) -> Path:
-    """The file of a reference, beside the data in ``root``."""
-    stem = "{dataset}-{split}-{n}x{size}px".format_map(key)
-    return root / "reference" / f"{stem}-{key['features'][:8]}.safetensors"
-
-
-def read(key: dict[str, Any], root: Path) -> Reference | None:
-    """The stored reference, or None if there is none, it is damaged, or of something else."""
-    path = path_of(key, root)
+def _cached(path: Path, key: dict[str, Any]) -> Reference | None:
+    """The kept reference, or None if there is none, it is damaged, or of something else."""
     try:
-        tensors = read_tensors(path)
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["dash"])
-    except (CheckpointError, SafetensorError, OSError, KeyError, ValueError):
+        about = json.loads(path.with_suffix(".json").read_text())
+        return _read(path, about, key) if about["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if about != {"key": key, "sha256": _digest(tensors)}:
-        return None
-    return Reference(key, Moments(key["n"], tensors["mean"], tensors["scatter"]), tensors["pool"])
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    return hashlib.sha256(pack(tensors)).hexdigest()
-
-
-def write(reference: Reference, root: Path) -> Path:
-    """Store a reference atomically; returns its file."""
-    moments = reference.moments
-    tensors = {
-        "mean": moments.mean.cpu(),
-        "scatter": moments.scatter.cpu(),
-        "pool": reference.pool,
-    }
-    about = {"key": reference.key, "sha256": _digest(tensors)}
-    path = path_of(reference.key, root)
-    write_atomically(path, save(tensors, metadata={"dash": json.dumps(about)}))
-    return path
-
-
-def _slices(images: Real, numbers: range, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's images, and whether the features of each are kept."""
-    chosen = kept(len(images))
-    for start in range(numbers.start, numbers.stop, batch):
-        stop = min(start + batch, numbers.stop)
-        yield pixels(images, range(start, stop)), chosen[start:stop]
 
 
 def reference(
-    name: str,
-    split: str,
-    images: Real,
-    extractor: Extractor,
-    shards: Shards,
-    *,
-    root: Path,
-    batch: int = 500,
-    say: Callable[[str], None] = lambda _: None,
-) -> Reference:
-    """The reference of a set of images: read if every process has it, else made and stored."""
-    key = key_of(name, split, images, extractor)
-    stored = read(key, root)
-    if shards.all(stored is not None):
-        assert stored is not None
+    real: RealImages, extractor: Extractor, place: Accelerator, root: Path, *,
+    batch: int = 500, whole: bool = True,
+) -> Reference:  # fmt: skip
+    """The reference of real images: read if every process has it, else made and kept.
+
+    The published one, without features, serves unless ``whole``.
+    """
+    if not whole and (stored := published(real, extractor)):
         return stored
-    say(f"features of {name}/{split}, {len(images):,} images: made once, then kept in {root}")
-    found = collect(_slices(images, shards.slice(len(images)), batch), extractor, shards)
-    made = Reference(key, found.moments, found.pool)
-    if shards.first:
+    key = key_of(real, extractor)
+    mark = _digest(json.dumps(key).encode())[:8]
+    path = root / "reference" / f"{real.name}-{real.part}-{len(real)}x{key['size']}px-{mark}"
+    stored = _cached(path, key)
+    if all(gather_object([stored is not None])) and stored:
+        return stored
+    what = f"features of {real.name}/{real.part}, {len(real):,} images"
+    place.print(f"{what}: made once, then kept in {root}")
+    own, found = share(len(real), place), Extraction(len(real), extractor, place)
+    starts = range(0, len(own), batch)
+    for i in bar(starts, "features", len(starts), place):
+        found.add(real.pixels(own[i : i + batch]))
+    made = Reference(key, *found.united()[:2])
+    if place.is_main_process:
         try:
-            write(made, root)
+            _write(path, made, {"key": key}, torch.float64)
         except OSError as error:
-            say(f"they could not be kept ({error}) and will be made again next time")
+            place.print(f"they could not be kept ({error}) and will be made again next time")
     return made
+
+
+def publish(
+    path: Path, real: RealImages, extractor: Extractor, train: Reference, held_out: Reference,
+    **more: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the statistics of ``train``, whose images are these; returns what the JSON says.
+
+    ``floor``: the Frechet distance of (at most) so many held-out images, drawn with seed 0.
+    """
+    order = torch.randperm(len(held_out.pool), generator=torch.Generator().manual_seed(0))
+    some = {len(order[:n]): held_out.pool[order[:n]] for n in FLOORS}
+    about = more | {
+        "score": extractor.name("fid"),
+        "dataset": real.name,
+        "split": real.part,
+        "n": len(real),
+        "contents": real.contents(),
+        "weights": extractor.sha,
+        "library": extractor.library,
+        "floor": {str(n): frechet(gaussian(x), train.gaussian) for n, x in some.items()},
+        "commit": results.commit(),
+        "hardware": results.hardware(),
+        "versions": results.versions(),
+    }
+    _write(path, replace(train, pool=train.pool[:0]), about, torch.float16)
+    return about
+
+
+def published(real: RealImages, extractor: Extractor) -> Reference | None:
+    """The statistics stored with the results, without features, if any are of these images.
+
+    ``CheckpointError`` for a file that is damaged.
+    """
+    for path in (results.root() / "reference").glob(f"*-{real.name}.json"):
+        about = json.loads(path.read_text())
+        same = (about["n"], about["weights"]) == (len(real), extractor.sha)
+        if same and about["contents"] == real.contents():
+            return _read(path, about, key_of(real, extractor))
+    return None

@@ -1,183 +1,125 @@
-r"""What is computed from the features of samples and of real images, all in float64.
+r"""Features of many images, over batches and processes, and the scores computed from them.
 
-With ``N`` feature vectors :math:`x_i` of dimension ``D`` from a network that was trained to
-classify, and its class probabilities :math:`p(y|x_i)`:
+Beside the Frechet distance of :func:`dashlib.metrics.frechet`, by torch-fidelity and in float64:
 
-* Frechet distance (FID with Inception features): between the two Gaussians with the features' means
-  and covariances.  Biased upwards, the more the smaller ``N``.  Heusel et al. 2017.
-* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))`.  Salimans et al. 2016.
-* Kernel distance (KID): unbiased squared maximum mean discrepancy.  Binkowski et al. 2018.
+* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`.
+  Salimans et al. 2016.
+* Kernel distance (KID): unbiased squared maximum mean discrepancy with the kernel
+  :math:`(a.b/D + 1)^3` of D-dimensional features.  Binkowski et al. 2018.
 * Improved precision and recall: the share of samples inside the manifold of the real images, and
   the reverse.  Kynkaanniemi et al. 2019.
 
-Which network the features come from decides what a score may be called: see ``reference``.
+Which network the features come from decides what a score may be called: see ``features``.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from dashlib.metrics import frechet
+from dashlib.scale.distributed import gather_rows, share
+from dashlib.scale.features import Extractor, needed
 
+POOL_SIZE = 10_000  # features kept whole of any set of images, for KID, precision and recall
 SPLITS = 10  # of the samples, for the Inception Score
-SUBSETS, SUBSET_SIZE = 100, 1000  # of KID
+SUBSET_SIZE = 1000  # of the 100 subsets of KID
 NEIGHBOURS = 3  # k of precision and recall
 
 
-@dataclass(frozen=True)
-class Moments:
-    r"""Count, mean ``(D,)`` and scatter ``(D, D)``: :math:`\sum_i (x_i - m)(x_i - m)^T`, float64.
+class Extracted(NamedTuple):
+    """Of many images: mean ``(D,)`` and covariance ``(D, D)`` in float64, features and logits."""
 
-    Moments of two sets add up to those of their union: with :math:`d = m_b - m_a`
+    gaussian: tuple[Tensor, Tensor]
+    pool: Tensor
+    logits: Tensor
 
-    .. math:: m = m_a + \tfrac{n_b}{n} d, \quad
-              S = S_a + S_b + \tfrac{n_a n_b}{n} d d^T, \quad n = n_a + n_b,
 
-    which has none of the cancellation of sums of squares.  Source: Chan, Golub & LeVeque 1979.
+def kept(n: int) -> Tensor:
+    """Which of n images' features are kept, ``(n,)``: :data:`POOL_SIZE`, always the same ones."""
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[torch.randperm(n, generator=torch.Generator().manual_seed(0))[:POOL_SIZE]] = True
+    return chosen
+
+
+class Extraction:
+    """Features of n images (2 or more), of which each process adds the batches of its share."""
+
+    def __init__(self, n: int, extractor: Extractor, place: Accelerator) -> None:
+        self.n, self.extractor, self.place = n, extractor, place
+        self.keep = kept(n)[share(n, place).start :]
+        self.sums: list[Tensor] = []  # of the features and of their outer products, float64
+        self.pools, self.logits = list[Tensor](), list[Tensor]()
+
+    def add(self, images: Tensor, *, logits: bool = False) -> None:
+        """Uint8 images ``(B, C, H, W)``; their logits are kept if asked."""
+        found = self.extractor(images)
+        x = found.pool.double()
+        sums = [x.sum(0), x.T @ x]
+        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)] if self.sums else sums
+        keep, self.keep = self.keep.tensor_split([len(x)])
+        self.pools.append(found.pool.float().cpu()[keep])
+        self.logits.append(found.logits[: len(x) * logits].float().cpu())
+
+    def united(self) -> Extracted:
+        """Of all processes' images: moments, and in the images' order what was kept, on the CPU."""
+        total, outer = (self.place.reduce(s.to(self.place.device), "sum").cpu() for s in self.sums)
+        mean = total / self.n
+        covariance = (outer - self.n * mean.outer(mean)) / (self.n - 1)
+        pool, logits = (gather_rows(torch.cat(parts)) for parts in (self.pools, self.logits))
+        return Extracted((mean, covariance), pool, logits)
+
+
+def inception_score(logits: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation over ten parts of logits ``(N, K)``, in order; in [1, K]."""
+    library = needed("torch_fidelity.metric_isc", "fid")
+    splits = min(SPLITS, len(logits))
+    found = library.isc_features_to_metric(logits, splits, shuffle=False)
+    return found["inception_score_mean"], found["inception_score_std"]
+
+
+def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """KID of features ``(M, D)``, ``(N, D)``: mean and standard deviation over random subsets.
+
+    Each has 1,000 vectors of either set (as many as the smaller set, if it has less), without
+    replacement.  May be negative.  Raises ``ValueError`` for fewer than 2 of either.
     """
-
-    n: int
-    mean: Tensor
-    scatter: Tensor
-
-    @classmethod
-    def zero(cls, dim: int, device: torch.device | str = "cpu") -> "Moments":
-        """Of no features at all."""
-        mean = torch.zeros(dim, dtype=torch.float64, device=device)
-        return cls(0, mean, mean.new_zeros(dim, dim))
-
-    @classmethod
-    def of(cls, features: Tensor) -> "Moments":
-        """Of features ``(N, D)``; N may be 0."""
-        if len(features) == 0:
-            return cls.zero(features.shape[1], features.device)
-        features = features.double()
-        mean = features.mean(0)
-        centred = features - mean
-        return cls(len(features), mean, centred.T @ centred)
-
-    def to(self, device: torch.device | str) -> "Moments":
-        """The same on a device."""
-        return Moments(self.n, self.mean.to(device), self.scatter.to(device))
-
-    def __add__(self, other: "Moments") -> "Moments":
-        n = self.n + other.n
-        if n == 0:
-            return self
-        d = other.mean - self.mean
-        scatter = self.scatter + other.scatter + self.n * other.n / n * torch.outer(d, d)
-        return Moments(n, self.mean + other.n / n * d, scatter)
-
-    @property
-    def gaussian(self) -> tuple[Tensor, Tensor]:
-        """Mean and unbiased covariance; ``ValueError`` for fewer than 2 features."""
-        if self.n < 2:
-            raise ValueError(f"{self.n} feature vectors: a covariance needs at least 2")
-        return self.mean, self.scatter / (self.n - 1)
+    if (size := min(SUBSET_SIZE, len(x), len(y))) < 2:
+        raise ValueError(f"{len(x)} and {len(y)} feature vectors: a kernel distance needs 2 each")
+    library, how = needed("torch_fidelity.metric_kid", "fid"), {"kid_subset_size": size}
+    found = library.kid_features_to_metric(x.double(), y.double(), **how, verbose=False)
+    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
 
 
-def merged(parts: Iterable[Moments]) -> Moments:
-    """The moments of the union of disjoint parts, in any split; at least one part."""
-    return reduce(Moments.__add__, parts)
-
-
-def frechet_distance(a: Moments, b: Moments) -> float:
-    """:func:`dashlib.metrics.frechet` of the Gaussians of two sets of features."""
-    return frechet(a.gaussian, b.gaussian)
-
-
-def inception_score(logits: Tensor, splits: int = SPLITS) -> tuple[float, float]:
-    r"""Mean and (population) standard deviation over splits of :math:`\exp E KL(p(y|x) \| p(y))`.
-
-    ``logits``: ``(N, K)``, cut in order into ``splits`` equal parts, each with its own
-    :math:`p(y)`.  Between 1 and K.  Raises ``ValueError`` for fewer samples than splits.
-    Source: Salimans et al. 2016 (10 parts of 5,000).
-    """
-    if len(logits) < splits:
-        raise ValueError(f"{len(logits)} samples cannot be cut into {splits} splits")
-    log_p = logits.double().log_softmax(1)
-    scores = torch.stack([_exp_mean_kl(part) for part in log_p.tensor_split(splits)])
-    return scores.mean().item(), scores.std(correction=0).item()
-
-
-def _exp_mean_kl(log_p: Tensor) -> Tensor:
-    p = log_p.exp()
-    return (p * (log_p - p.mean(0).log())).nan_to_num(0.0).sum(1).mean().exp()
-
-
-def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """The cubic kernel ``(x . y / D + 1)^3``, ``(len(a), len(b))``."""
-    return (a @ b.T / a.shape[1] + 1) ** 3
-
-
-def squared_mmd(x: Tensor, y: Tensor) -> float:
-    r"""Unbiased squared maximum mean discrepancy of features ``(m, D)`` and ``(n, D)``.
-
-    .. math:: \frac{1}{m(m-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{n(n-1)} \sum_{i \ne j}
-              k(y_i, y_j) - \frac{2}{mn} \sum_{i,j} k(x_i, y_j), \quad k(a, b) = (a.b/D + 1)^3
-
-    May be negative.  ``ValueError`` for fewer than 2 of either.
-    """
-    m, n = len(x), len(y)
-    if min(m, n) < 2:
-        raise ValueError(f"{m} and {n} feature vectors: a kernel distance needs 2 of each")
-    x, y = x.double(), y.double()
-    within_x, within_y = _kernel(x, x), _kernel(y, y)
-    xx = (within_x.sum() - within_x.trace()) / (m * (m - 1))
-    yy = (within_y.sum() - within_y.trace()) / (n * (n - 1))
-    return (xx + yy - 2 * _kernel(x, y).mean()).item()
-
-
-def kernel_distance(
-    x: Tensor, y: Tensor, *, subsets: int = SUBSETS, size: int = SUBSET_SIZE, seed: int = 0
-) -> tuple[float, float]:
-    """KID: mean and (population) standard deviation of :func:`squared_mmd` over random subsets.
-
-    Each subset has ``size`` vectors of either set (all, if a set is smaller), without replacement.
-    Source: Binkowski et al. 2018; subsets as in its authors' code.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def subset(features: Tensor) -> Tensor:
-        order = torch.randperm(len(features), generator=generator)
-        return features[order[:size].to(features.device)]
-
-    values = [squared_mmd(subset(x), subset(y)) for _ in range(subsets)]
-    result = torch.tensor(values, dtype=torch.float64)
-    return result.mean().item(), result.std(correction=0).item()
-
-
-def radii(features: Tensor, k: int = NEIGHBOURS, batch: int = 1000) -> Tensor:
-    """Distance of each of ``(N, D)`` vectors to its k-th nearest other one, ``(N,)``, float64.
-
-    Raises ``ValueError`` unless N > k.
-    """
-    if len(features) <= k:
-        raise ValueError(f"{len(features)} feature vectors: {k} neighbours need more than {k}")
-    features = features.double()
-    rows = [torch.cdist(part, features) for part in features.split(batch)]
-    # the vector itself, at distance 0, is its own nearest: hence k + 1
-    return torch.cat([row.kthvalue(k + 1, dim=1).values for row in rows])
-
-
-def coverage(points: Tensor, centres: Tensor, radius: Tensor, batch: int = 1000) -> float:
-    """Share of points ``(M, D)`` within any ball around ``centres (N, D)`` of ``radius (N,)``."""
-    centres = centres.double()
-    inside = [
-        (torch.cdist(part.double(), centres) <= radius).any(1) for part in points.split(batch)
-    ]
-    return torch.cat(inside).double().mean().item()
-
-
-def precision_recall(fake: Tensor, real: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """Improved precision and recall of features, in [0, 1].
+def precision_recall(fake: Tensor, real: Tensor) -> tuple[float, float]:
+    """Improved precision and recall of features, in [0, 1]; both depend on how many there are.
 
     The manifold of a set is the union of balls around its vectors, each reaching to the vector's
-    k-th nearest neighbour in the set.  Precision: share of ``fake`` on the manifold of ``real``;
-    recall: the reverse.  Both depend on how many there are.  Source: Kynkaanniemi et al. 2019.
+    3rd nearest neighbour in the set.  Precision: share of ``fake`` on the manifold of ``real``;
+    recall: the reverse.  Raises ``ValueError`` for sets of 3 or fewer.
     """
-    precision = coverage(fake, real, radii(real, k))
-    return precision, coverage(real, fake, radii(fake, k))
+    if (fewest := min(len(fake), len(real))) <= NEIGHBOURS:
+        raise ValueError(f"{fewest} feature vectors: {NEIGHBOURS} neighbours need more")
+    library = needed("torch_fidelity.metric_prc", "fid")
+    how = {"prc_neighborhood": NEIGHBOURS, "prc_batch_size": 1000, "save_cpu_ram": True}
+    found = library.prc_features_to_metric(fake.double(), real.double(), **how, verbose=False)
+    return found["precision"], found["recall"]
+
+
+def compute(
+    found: Extracted, gaussian: tuple[Tensor, Tensor], pool: Tensor, metrics: Sequence[str]
+) -> dict[str, float]:
+    """Scores against real images' moments and features; some with their spread over parts."""
+    values: dict[str, float] = {}
+    if "fid" in metrics:
+        values["fid"] = frechet(found.gaussian, gaussian)
+    if "is" in metrics:
+        values["is"], values["is, std over splits"] = inception_score(found.logits)
+    if "kid" in metrics:
+        distance = kernel_distance(found.pool, pool)
+        values["kid"], values["kid, std over subsets"] = distance
+    if "pr" in metrics:
+        values["precision"], values["recall"] = precision_recall(found.pool, pool)
+    return values

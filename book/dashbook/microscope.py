@@ -1,13 +1,18 @@
-"""Figures of TIRT under the microscope: learned weightings, their drift, what they are worth."""
+"""TIRT under the microscope: figures of learned weightings, and another start of the null row."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dashbook import plots
-from dashbook.intervals import Interval
+from dashbook.comparison import Interval
+from dashlib.guidance import Branches
+from dashlib.metrics import NoisyPairs, Summary, pair_stats, predict, summarise
+from dashlib.results import Run
+from dashlib.unet import UNet, UNetConfig
 
 JUDGED = {1: plots.CYCLE[1], -1: plots.CYCLE[0], 0: plots.CYCLE[6]}  # worse, better, undecided
 Learned = tuple[Tensor, Tensor]  # importance at the start (T,), and at all snapshots (S, T)
@@ -20,10 +25,10 @@ def replay(snapshot: int, who: str, paths: Mapping[tuple[str, str], Learned]) ->
     """
     figure, grid = plots.axes(1, 2, size=(7.2, 3.3))
     ratio, whole = grid[0]
-    named = {name: path for (learner, name), path in paths.items() if learner == who}
-    for (name, (start, snapshots)), shade in zip(named.items(), plots.CYCLE, strict=False):
-        ratio.plot(snapshots[snapshot] / start, color=shade, label=name)
-        whole.plot(snapshots[snapshot], color=shade)
+    for (learner, name), (start, snapshots) in paths.items():
+        if learner == who:
+            ratio.plot(snapshots[snapshot] / start, label=name)
+            whole.plot(snapshots[snapshot])
     ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="importance / at the start")
     whole.set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
     ratio.legend(loc="lower right")
@@ -43,18 +48,16 @@ def drifts(
     measured: Mapping[str, np.ndarray],
     predicted: Mapping[str, np.ndarray],
     match: Mapping[str, float],
-    T: int = 1000,
 ) -> Figure:
     """A panel a name: a drift in equal ranges of timesteps, measured and predicted.
 
     The titles tell the correlation, ``match``.
     """
     curves = {}
-    for name, values in measured.items():
-        middle = [(i + 0.5) * T / len(values) for i in range(len(values))]
-        both = {"measured": values, "predicted": predicted[name]}
-        title = f"{name}: r = {match[name]:.2f}"
-        curves[title] = {what: (middle, drift.tolist()) for what, drift in both.items()}
+    for name, drift in measured.items():
+        both = {"measured": drift, "predicted": predicted[name]}
+        x, title = plots.middles(len(drift)), f"{name}: r = {match[name]:.2f}"
+        curves[title] = {what: (x, values) for what, values in both.items()}
     return plots.panels(curves, xlabel="timestep t", size=(7.6, 3.4))
 
 
@@ -103,3 +106,27 @@ def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]])
         ax.set(xlabel="weight of the anchor", ylim=(0, None), title=title)
         ax.legend()
     return figure
+
+
+def restarted(run: Run, start: str) -> UNet:
+    """The trained network as if its null row, which nobody trained, had started otherwise.
+
+    Such a row gets no gradient: it only decays, and no other weight depends on it.  So another
+    start, ``zero`` or ``mean_of_classes`` (else ``ValueError``), needs no training: the row that
+    would have been there is put in.  The weight decay over the run, averaged, is read off the row.
+    """
+    if start not in ("zero", "mean_of_classes"):
+        raise ValueError(f"start {start!r}: 'zero' or 'mean_of_classes'")
+    with torch.random.fork_rng(devices=[]):
+        model = run.model()
+        torch.manual_seed(run.seed)
+        first = UNet(UNetConfig(**run.config["unet"])).class_embed.weight.detach()
+    row = model.class_embed.weight[-1]
+    decay = (row / first[-1]).median()
+    row.copy_(decay * first[:-1].mean(0) if start == "mean_of_classes" else torch.zeros_like(row))
+    return model
+
+
+def gap_after(run: Run, start: str, noisy: NoisyPairs, teacher: Branches) -> Summary:
+    """Gap metrics of :func:`restarted`, against the teacher's answers to the same pairs."""
+    return summarise(pair_stats(predict(restarted(run, start), noisy), teacher))

@@ -2,11 +2,14 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
-from dashbook import cost, cost_report
+from dashbook import cost, paper_scale
 from dashbook.cost import Assumptions, Speed, Workload
-from dashbook.cost_report import Step, between, span
+from dashbook.paper import FURTHER, PAPER
+from dashbook.paper_scale import Step, between, span
+from dashbook.tables import DASHES
 from dashlib.scale.presets import preset
 
 # 1,000 images/s at 100 images a step: 0.1 s each; 36,000 steps of 200 images.
@@ -53,7 +56,7 @@ def test_span_prints_one_number_for_two_that_look_alike() -> None:
 
 def test_settings_say_where_the_two_documents_differ() -> None:
     paper, released = (
-        cost_report.settings(preset(f"cifar10/{n}")) for n in ("paper_v2", "released")
+        paper_scale.settings(preset(f"cifar10/{n}")) for n in ("paper_v2", "released")
     )
     assert list(paper) == list(released)
     assert paper["training images"] == "50,000"
@@ -65,7 +68,7 @@ def test_settings_say_where_the_two_documents_differ() -> None:
 
 
 def test_sampling_keeps_the_papers_gpu_apart() -> None:
-    header, _, *rows = table(cost_report.sampling(REPORT))
+    header, _, *rows = table(paper_scale.sampling(REPORT))
     assert header[:4] == ["*a GPU*", "teacher", "student", "ratio"]
     assert header[4:] == [f"*paper, T4:* {name}" for name in header[1:4]]
     by_name = {name: cells for name, *cells in rows}
@@ -79,14 +82,14 @@ def test_sampling_keeps_the_papers_gpu_apart() -> None:
 
 def test_a_step_by_hand() -> None:
     """64 samples of 250 GFLOPs in 800 ms are 20 TFLOP/s; 800 ms are 50 steps of 16 ms."""
-    step = cost_report.step(REPORT["rows"][0], 320)
+    step = paper_scale.step(REPORT["rows"][0], 320)
     assert (step.operators, step.ms, step.us_each) == (320, 16, 50)
     assert (step.tflops, step.scatter) == (pytest.approx(20), pytest.approx(0.2))
 
 
 def test_launches_is_a_line_a_step() -> None:
     steps = {("tf32", "teacher"): Step(320, 16.0, 20.0, 0.2)}
-    header, _, row = table(cost_report.launches(steps))
+    header, _, row = table(paper_scale.launches(steps))
     assert row == ["teacher, tf32", "320", "16.0", "50", "20", "20%"]
     assert len(header) == len(row)
 
@@ -94,37 +97,92 @@ def test_launches_is_a_line_a_step() -> None:
 def test_training_multiplies_speed_by_work() -> None:
     rows = [{"ms_per_step": 100.0, "peak_mib": 2048}, {"ms_per_step": 200.0, "peak_mib": 512}]
     slow = replace(SPEED, images_per_s=500.0)
-    header, _, teacher, student = table(cost_report.training({"rows": rows}, [SPEED, slow]))
+    header, _, teacher, student = table(paper_scale.training({"rows": rows}, [SPEED, slow]))
     assert header[0] == "batch 100, bf16"
     assert teacher == ["teacher", "1,000", "100.0", "2.0", "2", "2.0"]
     assert student == ["student by DASH", "500", "200.0", "2.0", "1", "0.5"]
 
 
 def test_every_assumption_is_listed_with_its_value() -> None:
-    rows = table(cost_report.assumptions(SPEED, replace(SPEED, images_per_s=500.0)))[2:]
+    rows = table(paper_scale.assumptions(SPEED, replace(SPEED, images_per_s=500.0)))[2:]
     values = {name: value for name, value, _ in rows}
     assert [*values][:-2] == [field.name for field in fields(Assumptions)]
     assert (values["floor"], values["parallel"]) == ("0 and 1", "0.9")
     assert values["network_gb_s"] == f"{Assumptions().network_gb_s:g} GB/s"
-    halved = table(cost_report.assumptions(SPEED, SPEED, Assumptions(parallel=0.5)))
+    halved = table(paper_scale.assumptions(SPEED, SPEED, Assumptions(parallel=0.5)))
     assert halved[3][:2] == ["parallel", "0.5"]
     assert values["speed"] == "1,000 and 500 images/s"
 
 
 def test_hours_have_more_digits_for_short_work() -> None:
     short = replace(WORK, name="short", steps=360)
-    _, _, long_row, short_row = table(cost_report.hours([(WORK, SPEED), (short, SPEED)]))
+    _, _, long_row, short_row = table(paper_scale.hours([(WORK, SPEED), (short, SPEED)]))
     assert long_row[:3] == ["w", "7 M", "2.0"]
     assert short_row[:3] == ["short", "0 M", "0.020"]
     assert long_row[4] == span(between(WORK, SPEED, 8, "gpu_hours"), 0)
     assert short_row[5] == span(between(short, SPEED, 64, "hours"), 3)
     far = Assumptions(parallel=0.5)
-    _, _, row = table(cost_report.hours([(WORK, SPEED)], far))
+    _, _, row = table(paper_scale.hours([(WORK, SPEED)], far))
     assert row[4] == span(between(WORK, SPEED, 8, "gpu_hours", far), 0) != long_row[4]
 
 
 def test_elsewhere_names_a_factor_only_where_a_gpu_is_slower() -> None:
     ends = {"slow": [[2.0, 8.0], [1.0, 4.0]], "ours": [[2.0, 2.0], [1.0, 1.5]]}
-    _, _, slow, ours = table(cost_report.elsewhere({"slow": 4.0, "ours": 1.0}, ends))
+    _, _, slow, ours = table(paper_scale.elsewhere({"slow": 4.0, "ours": 1.0}, ends))
     assert slow == ["slow", "1 – 4.0", "2.0 – 8.0", "1.0 – 4.0"]
     assert ours == ["ours", "1", "2.0", "1.0 – 1.5"]
+
+
+def test_scores_shows_own_scores_beside_the_papers_and_says_what_was_not_run() -> None:
+    own = {name: {} for name in paper_scale.PAPER_SETS}
+    own["cifar100"] = {"TAG(1,4,5)": {"dash": "9.00 ± 1.41"}, "w=1": {"teacher": "5.00"}}
+    header, _, *lines = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in paper_scale.scores(own).splitlines()
+    )
+    rows = {cells[0]: dict(zip(header, cells, strict=True)) for cells in lines}
+    assert len(rows) == len(PAPER | FURTHER)
+    assert rows["DASH"]["CIFAR-100"] == "9.00 ± 1.41"
+    assert rows["DASH"]["CIFAR-10"] == rows["Teacher"]["CIFAR-100"] == paper_scale.NOT_RUN
+    assert rows["DASH"]["*paper:* CIFAR-100"] == "10.47"
+    assert rows["Composite"]["*paper:* ImageNet-64"] == "18.43"
+    assert rows["Scratch"]["*paper:* ImageNet-64"] == DASHES
+
+
+GPUS = (1, 2, 4)
+HOURS = {
+    "teacher": np.array([[4.0, 8.0], [2.0, 8.5], [1.0, 9.0]]),
+    "student": np.array([[2.0, 2.0], [1.0, 3.0], [0.5, 4.0]]),
+}
+SHARE = {name: 1 / (1 + values / 10) for name, values in HOURS.items()}
+
+
+def test_both_ends_of_both_networks_are_drawn_and_one_number_of_gpus_is_marked() -> None:
+    figure = paper_scale.scaling("a pair", GPUS, HOURS, SHARE, 2, (0.3, 1, 3, 10))
+    for ax, given in zip(figure.axes, (HOURS, SHARE), strict=True):
+        curves = [line for line in ax.lines if len(line.get_xdata()) == len(GPUS)]
+        assert [line.get_linestyle() for line in curves] == ["-", "--"] * 2
+        drawn = np.array([line.get_ydata() for line in curves])
+        assert drawn == pytest.approx(np.concatenate([given["teacher"].T, given["student"].T]))
+        shades = [line.get_color() for line in curves]
+        assert shades == [paper_scale.COLORS[name] for name in ("teacher",) * 2 + ("student",) * 2]
+        dots = [line for line in ax.lines if line.get_marker() == "o"]
+        assert [tuple(dot.get_xdata()) for dot in dots] == [(2, 2)] * 2
+        assert [list(dot.get_ydata()) for dot in dots] == [sorted(given[n][1]) for n in given]
+
+
+def test_the_ranges_are_written_out() -> None:
+    clock, share = paper_scale.scaling("a pair", GPUS, HOURS, SHARE, 2, (0.3, 1, 3, 10)).axes
+    labels = [text.get_text() for text in clock.get_legend().get_texts()]
+    assert labels == ["teacher: 2.0 – 8.5", "student: 1.0 – 3.0"]
+    labels = [text.get_text() for text in share.get_legend().get_texts()]
+    assert labels == ["teacher: 0.54 – 0.83", "student: 0.77 – 0.91"]
+    assert clock.get_title() == "a pair: hours on the clock"
+    assert share.get_title() == "efficiency on 2 GPUs"
+    assert [text.get_text() for text in clock.get_yticklabels()] == ["0.3", "1", "3", "10"]
+    assert clock.get_ylim() == pytest.approx((0.2, 20))
+
+
+def test_one_gpu_is_singular() -> None:
+    share = paper_scale.scaling("a pair", GPUS, HOURS, SHARE, 1, (1, 10)).axes[1]
+    assert share.get_title() == "efficiency on 1 GPU"

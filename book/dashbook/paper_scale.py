@@ -1,4 +1,4 @@
-"""What networks of the paper's size cost, as Markdown tables.
+"""What networks of the paper's size cost and score: Markdown tables and a figure.
 
 Everything is read from the reports of ``benchmarks.bench`` that are given
 (:func:`dashbook.cost.stored` has ours) or calculated from them by :mod:`dashbook.cost`.  The
@@ -10,14 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from dashbook import cost
+from dashbook import cost, plots
 from dashbook.cost import Assumptions, Speed, Workload
+from dashbook.paper import FURTHER, IMAGENET64, PAPER
 from dashbook.tables import DASHES, markdown
 from dashlib.scale.presets import Preset
 
 Row = dict[str, Any]
 
+NOT_RUN = "not run here"  # where a score would be ours
+PAPER_SETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet64": "ImageNet-64"}
+COLORS = {"teacher": plots.color("teacher"), "student": plots.color("dash")}
 FLOORS = (0.0, 1.0)  # the least time of a step, as a share of the measured one, is not known
 USUAL = Assumptions()
 LABELS = {  # of the keys of cost.PAPER_T4: label, unit, digits, whether precision matters
@@ -65,7 +71,7 @@ def settings(preset: Preset) -> dict[str, str]:
     rows = {"training images": f"{jobs['teacher'].images:,}"}
     for name, role in (("teacher", preset.teacher), ("student", preset.student)):
         train = role.train
-        rows[f"{name}: steps × batch"] = f"{train.steps:,} × {role.batch}"
+        rows[f"{name}: steps × batch"] = f"{train.steps:,} × {role.batch_size}"
         rows[f"{name}: epochs"] = f"{jobs[name].epochs:.0f}"
         rows[f"{name}: learning rate"] = f"{train.lr:g} → {train.lr_min:g}"
         rows[f"{name}: EMA, weight decay"] = f"{train.ema:g}, {train.weight_decay:g}"
@@ -184,3 +190,60 @@ def elsewhere(slower: Mapping[str, float], ends: Mapping[str, Sequence[Sequence[
     ]
     header = ["times as long", "CIFAR-10 teacher: h", "student by DASH: h"]
     return markdown(["*calculated*", *header], lines)
+
+
+def scores(own: Mapping[str, Mapping[str, Mapping[str, str]]], guidance: str = "TAG(1,4,5)") -> str:
+    """The paper's FIDs on the sets of ``PAPER_SETS``, and beside them those of our own runs.
+
+    ``own[set][guidance][model]`` is a score as it is printed; one that is missing was not run.
+    """
+    rows = []
+    for key, row in (PAPER | FURTHER).items():
+        fids = (row.fid_cifar10, row.fid_cifar100, IMAGENET64.get(key))
+        theirs = [DASHES if fid is None else f"{fid:.2f}" for fid in fids]
+        ours = [own[name].get(guidance, {}).get(key, NOT_RUN) for name in PAPER_SETS]
+        rows.append([row.model, *theirs, *ours])
+    papers = [f"*paper:* {title}" for title in PAPER_SETS.values()]
+    return markdown(["FID, 50K samples, TAG", *papers, *PAPER_SETS.values()], rows)
+
+
+def _draw_ends(
+    ax: Axes, gpus: Sequence[int], ends: Mapping[str, np.ndarray], at: int, digits: int
+) -> None:
+    """Both ends of each network's range as lines, and dots at one number of GPUs."""
+    for name, values in ends.items():
+        here = sorted(values[gpus.index(at)])
+        for end, style in zip(values.T, ("-", "--"), strict=True):
+            ax.plot(gpus, end, style, color=COLORS[name], lw=1.5)
+        label = f"{name}: {span(here, digits)}"
+        ax.plot([at] * 2, here, "o", color=COLORS[name], label=label)
+    ax.set(xlabel="GPUs", xscale="log", xticks=gpus, xticklabels=gpus)
+    ax.axvline(at, color="#999999", lw=1, zorder=0)
+    ax.minorticks_off()
+
+
+def scaling(
+    title: str,
+    gpus: Sequence[int],
+    hours: Mapping[str, np.ndarray],
+    efficiency: Mapping[str, np.ndarray],
+    at: int,
+    ticks: Sequence[float],
+) -> Figure:
+    """Hours on the clock (log scale), and the share of speed kept, against the number of GPUs.
+
+    ``hours[name]`` and ``efficiency[name]``, shape ``(len(gpus), 2)``, hold the two ends of what is
+    calculated for ``teacher`` and ``student``: solid, then dashed.  The ranges at ``at`` GPUs, one
+    of ``gpus``, are marked and written out; ``ticks`` are those of the hours.
+    """
+    figure, grid = plots.axes(1, 2, size=(7.6, 3.5))
+    clock, share = grid[0]
+    _draw_ends(clock, gpus, hours, at, digits=1)
+    _draw_ends(share, gpus, efficiency, at, digits=2)
+    clock.set(title=f"{title}: hours on the clock", yscale="log")
+    clock.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    clock.set_ylim(ticks[0] / 1.5, ticks[-1] * 2)
+    share.set(title=f"efficiency on {at} GPU{'s' * (at > 1)}", ylim=(0, 1.45))
+    clock.legend(fontsize=9)
+    share.legend(fontsize=9, loc="upper right")
+    return figure

@@ -1,4 +1,7 @@
-"""Figures of the teacher: its samples at two scales, guidance over time, and the clamp rules."""
+"""Figures of the teacher: samples at two scales, guidance over time, and the clamp rules.
+
+As in :mod:`dashbook.plots`, numbers are given and nothing here trains, samples or reads files.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +12,16 @@ from torch import Tensor
 from dashbook import plots
 from dashlib.guidance import TAG, Interval
 from dashlib.sampling import Iterate
+
+
+def over_signal(images: Tensor, alpha_bar: Tensor, t: int, title: str) -> Figure:
+    """Noisy images ``(N, C, H, W)`` above the signal left at all timesteps, marked at t."""
+    figure, ((above,), (below,)) = plots.axes(2, 1, size=(6.0, 3.4))
+    plots.draw_images(above, images, len(images), title)
+    below.plot(alpha_bar)
+    below.plot([t], [alpha_bar[t]], "o", markersize=9)
+    below.set(xlabel="timestep t", ylabel="$\\bar\\alpha_t$")
+    return figure
 
 
 def beside_unguided(

@@ -1,12 +1,14 @@
-"""Figures of TIRT under the microscope: what is drawn is what was given."""
+"""TIRT under the microscope: what is drawn is what was given; another start of the null row."""
 
 import numpy as np
 import pytest
 import torch
 
-from dashbook import plots
-from dashbook.figures import microscope
-from dashbook.intervals import Interval
+from dashbook import microscope, plots
+from dashbook.comparison import Interval
+from dashlib import results
+from dashlib.metrics import NoisyPairs, predict
+from dashlib.unet import UNet, UNetConfig
 
 
 def values(line):
@@ -73,3 +75,47 @@ def test_anchors_draws_every_seed_and_a_line_through_the_first():
     assert (left.get_title(), right.get_title()) == ("error", "distance")
     shades = [ax.lines[0].get_color() for ax in (left, right)]
     assert shades == list(plots.CYCLE[:2]), "every measure has its own colour"
+
+
+@pytest.fixture(scope="module")
+def run():
+    return results.load("digits/cond_only-transfer-s0")
+
+
+def test_only_the_null_row_is_exchanged(run):
+    before, after = run.model().state_dict(), microscope.restarted(run, "zero").state_dict()
+    changed = [key for key in before if not torch.equal(before[key], after[key])]
+    assert changed == ["class_embed.weight"]
+    table = after["class_embed.weight"]
+    assert not table[-1].any()
+    assert torch.equal(table[:-1], before["class_embed.weight"][:-1])
+
+
+def test_the_mean_of_the_first_class_rows_has_decayed_like_the_row_that_was_there(run):
+    torch.manual_seed(run.seed)
+    first = UNet(UNetConfig(**run.config["unet"])).class_embed.weight.detach()
+    found = microscope.restarted(run, "mean_of_classes").class_embed.weight[-1]
+    decay = run.model().class_embed.weight[-1] / first[-1]
+    assert 0.9 < decay.median() < 1
+    torch.testing.assert_close(found, decay * first[:-1].mean(0), rtol=1e-3, atol=1e-6)
+
+
+def test_another_start_is_refused(run):
+    with pytest.raises(ValueError, match="'zero' or 'mean_of_classes'"):
+        microscope.restarted(run, "normal")
+
+
+def test_the_global_generator_is_left_alone(run):
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    microscope.restarted(run, "zero")
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_gap_metrics_are_against_the_given_answers(run):
+    noisy = NoisyPairs(torch.randn(6, 1, 8, 8), torch.randint(1000, (6,)), torch.arange(6))
+    own = predict(microscope.restarted(run, "zero"), noisy)
+    found = microscope.gap_after(run, "zero", noisy, own)
+    assert (found["rho"], found["gap_mse"], found["n"]) == (pytest.approx(1), 0, 6)
+    assert microscope.gap_after(run, "mean_of_classes", noisy, own)["gap_mse"] > 0

@@ -5,8 +5,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dashbook import plots
-from dashbook.figures import teacher
+from dashbook import plots, teacher
 from dashlib.sampling import Iterate
 
 
@@ -16,6 +15,15 @@ def pictures(n: int, value: float = 0.0) -> torch.Tensor:
 
 def drawn(figure: Figure, panel: int = 0) -> np.ndarray:
     return np.asarray(figure.axes[panel].images[0].get_array())
+
+
+def test_noisy_images_stand_above_the_signal_that_is_left() -> None:
+    alpha_bar = torch.linspace(1, 0, 1000)
+    figure = teacher.over_signal(pictures(3, 0.5), alpha_bar, 500, "t = 500")
+    assert (drawn(figure)[0, 0], figure.axes[0].get_title()) == (0.5, "t = 500")
+    curve, mark = figure.axes[1].lines
+    assert curve.get_ydata().tolist() == alpha_bar.tolist()
+    assert (mark.get_xdata(), mark.get_ydata()) == ([500], [alpha_bar[500]])
 
 
 def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores() -> None:

