@@ -89,7 +89,8 @@ def read_pickled(path: Path) -> Any:
 
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into the model; ``CheckpointError`` unless all names and shapes agree."""
-    want, have = ({k: tuple(v.shape) for k, v in of.items()} for of in (model.state_dict(), tensors))
+    pair = (model.state_dict(), tensors)
+    want, have = ({k: tuple(v.shape) for k, v in of.items()} for of in pair)
     faults = [f"{k} is missing" for k in want if k not in have]
     faults += [f"{k} is not in the model" for k in have if k not in want]
     both = [k for k in want if k in have]

@@ -41,16 +41,10 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def features_of(model: Classifier, x: Tensor, batch_size: int = 2000) -> Tensor:
-    """``model.features(x)``, ``(N, width)``, a batch at a time: 60,000 images need not fit."""
-    return torch.cat([model.features(part) for part in x.split(batch_size)])
-
-
-@torch.no_grad()
 def accuracy(model: Classifier, images: Images, batch_size: int = 2000) -> float:
-    """Share of images whose most likely class is their label, in [0, 1]."""
-    features = features_of(model, images.x, batch_size)
-    return (model.head(features).argmax(1) == images.y).float().mean().item()
+    """Share of images whose most likely class is their label, in [0, 1]; a batch at a time."""
+    answers = torch.cat([model(part).argmax(1) for part in images.x.split(batch_size)])
+    return (answers == images.y).float().mean().item()
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ Sources: Ho & Salimans 2022 (CFG); the DASH release (TAG); Kynkaanniemi et al. 2
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -24,13 +24,11 @@ class Denoiser(Protocol):
     def null_label(self) -> int:
         """Label that asks for the unconditional branch."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Predicted noise, shaped like ``x_t``."""
+    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor: ...
 
 
 # A network that takes the guidance scale as an input: eps_w = model(x_t, t, y, w), w of shape (B,)
 ScaledDenoiser = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-
 # A guidance scale for every timestep: w(t), t of shape (B,) -> float (B,)
 GuidanceSchedule = Callable[[Tensor], Tensor]
 
@@ -71,7 +69,6 @@ class Constant:
     w: float
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
         return torch.full(t.shape, float(self.w), device=t.device)
 
 
@@ -89,7 +86,6 @@ class TAG:
     T: int = 1000
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
         s = torch.sigmoid(self.beta * (0.5 - t.float() / self.T))
         return self.w_min + (self.w_max - self.w_min) * s
 
@@ -103,7 +99,6 @@ class Interval:
     high: int
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Guidance scale at t."""
         inside = (t >= self.low) & (t < self.high)
         return torch.where(inside, float(self.w), 1.0)
 
@@ -111,33 +106,18 @@ class Interval:
 class Guided:
     """A guided noise predictor ``eps(x_t, t)``: a denoiser, labels ``(B,)`` and a schedule w(t).
 
-    A constant w = 1 (or 0) needs one branch, and evaluates only that one.
+    A constant w = 1 (or 0) needs one branch, and evaluates only that one.  A ``w_conditioned``
+    network, distilled at all scales at once (Meng et al. 2023), is called once, with w(t).
     """
 
     def __init__(self, model: Denoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
         self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Guided noise, shaped like ``x_t``."""
+        if getattr(self.model, "w_conditioned", False):
+            return cast(ScaledDenoiser, self.model)(x_t, t, self.y, self.w(t))
         if self.w == Constant(1):
             return self.model(x_t, t, self.y)
         if self.w == Constant(0):
             return self.model(x_t, t, torch.full_like(self.y, self.model.null_label))
         return branches(self.model, x_t, t, self.y).guided(self.w(t))
-
-
-class SingleHead(Guided):
-    """A guided noise predictor in one forward, ``model(x_t, t, y, w(t))``.
-
-    For a network distilled at all scales at once (objective ``single_head``; Meng et al. 2023); a
-    ``UNet`` that is not w-conditioned raises ``ValueError`` when called.
-    """
-
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """Guided noise, shaped like ``x_t``."""
-        return cast(ScaledDenoiser, self.model)(x_t, t, self.y, self.w(t))
-
-
-def guided(model: Any, y: Tensor, w: float | GuidanceSchedule) -> Guided:
-    """The sampler's noise predictor: two branches, or the one of a w-conditioned network."""
-    return (SingleHead if model.cfg.w_conditioned else Guided)(model, y, w)

@@ -45,9 +45,7 @@ def teacher_of(batch: Batch) -> Branches:
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss: named per-sample terms, combined with the coefficients in ``coefficients``."""
-
-    needs_teacher = True
+    """A loss: named per-sample terms, combined with ``coefficients``."""
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -56,12 +54,8 @@ class Objective:
 
     @property
     def learned(self) -> nn.Module:
-        """What is trained beside the network: nothing, unless said otherwise."""
+        """What is trained beside the network: nothing here."""
         return nn.Module()
-
-    def parameters(self) -> list[nn.Parameter]:
-        """The parameters of ``learned``, for the optimizer."""
-        return list(self.learned.parameters())
 
     def to(self, device: torch.device) -> None:
         """Move what the objective holds to the network's device, in place."""
@@ -80,8 +74,6 @@ class Objective:
 @dataclass(frozen=True)
 class Scratch(Objective):
     """Ordinary diffusion training with label dropout: ``|S(x_t, t, y~) - eps|^2``."""
-
-    needs_teacher = False
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``denoising``."""
@@ -158,7 +150,7 @@ class MultiW(_RandomScale):
 class SingleHeadMatch(_RandomScale):
     """Guidance distillation: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``, one forward.
 
-    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.SingleHead``.
+    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.Guided``.
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:

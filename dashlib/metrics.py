@@ -83,38 +83,6 @@ def weighted_by_length(summary: Summary) -> Summary:
     return {**summary, "longer": longer, "cos_e": cos_e, "uncorrelated": uncorrelated}
 
 
-def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
-    r"""An error of eps in units of the predicted image, by spatial frequency, each ``(B,)``.
-
-    The image follows from eps times :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`.  Mean squares
-    an element: ``dc`` (the mean of each channel), ``low`` (up to an eighth of the sampling rate, 4
-    waves in 32 pixels) and ``high`` (the rest); by Parseval's theorem ``image`` is their sum.
-    """
-    signal, noise = schedule.coefficients(t, error.double())
-    power = torch.fft.fft2(error.double() * noise / signal, norm="forward").abs().square().mean(1)
-    rows, columns = (torch.fft.fftfreq(n, device=error.device) for n in power.shape[1:])
-    slow = (rows[:, None].square() + columns.square()).sqrt() <= 1 / 8
-    dc, low, image = power[:, 0, 0], (power * slow).sum((1, 2)), power.sum((1, 2))
-    return {"image": image, "dc": dc, "low": low - dc, "high": image - low}
-
-
-def spreads(images: Tensor) -> dict[str, float]:
-    """Standard deviations over images of their mean colours; pixels in [-1, 1], ``(N, C, H, W)``.
-
-    ``luminance``: of all channels; of colour images also ``red_green``: of R - G, ``blue_yellow``:
-    of B - (R + G)/2.  Samples with a colour cast spread more than the data.  ``ValueError`` for
-    fewer than 2 images.
-    """
-    if len(images) < 2:
-        raise ValueError(f"{len(images)} images: a spread needs at least 2")
-    means = images.double().mean((2, 3))
-    found = {"luminance": means.mean(1)}
-    if means.shape[1] == 3:
-        red, green, blue = means.unbind(1)
-        found |= {"red_green": red - green, "blue_yellow": blue - (red + green) / 2}
-    return {name: float(values.std()) for name, values in found.items()}
-
-
 @dataclass(frozen=True)
 class GapReport:
     """Gap metrics overall, per timestep bin (key: its first timestep) and per class."""

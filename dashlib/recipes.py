@@ -69,7 +69,9 @@ class Scale:
     def rows(self) -> dict[str, Recipe]:
         """Every row of the table, as changes of the student."""
 
-        def row(objective: str, *, unet: Any = None, init: Any = "random", **options: float) -> Recipe:
+        def row(
+            objective: str, *, unet: Any = None, init: Any = "random", **options: float
+        ) -> Recipe:
             net = replace(self.student.unet, **(unet or {}))
             return replace(self.student, objective=objective, options=options, init=init, unet=net)
 

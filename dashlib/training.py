@@ -87,8 +87,9 @@ class Trainer:
         self.weighting = weighting.to(device)
         objective.to(device)
         self.averaged = EMA(model, cfg.ema)
+        self.ema = self.averaged.model  # in evaluation mode: what is sampled from and stored
         self.step = 0
-        self.trained = [*model.parameters(), *objective.parameters()]
+        self.trained = [*model.parameters(), *objective.learned.parameters()]
         learned = [p for p in self.weighting.parameters() if p.requires_grad]
         groups = [
             {"params": self.trained, "weight_decay": cfg.weight_decay},
@@ -103,11 +104,6 @@ class Trainer:
         )
         self.optimizer = self.execution.attach(model, objective, self.weighting, optimizer, cfg)
         self.draws = torch.get_rng_state()  # see side_by_side
-
-    @property
-    def ema(self) -> UNet:
-        """The averaged model, in evaluation mode: what is sampled from and stored."""
-        return self.averaged.model
 
     def run(self, batches: Iterator[Batch]) -> Iterator[StepRecord]:
         """Train up to ``cfg.steps``, yielding a record for each step.
@@ -178,17 +174,18 @@ class Trainer:
             **self.execution.settings(),
         }
 
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        parts = {"model": self.model, "ema": self.ema, "weighting": self.weighting}
+        return {**parts, "objective": self.objective.learned, "optimizer": self.optimizer}
+
     def state(self, stream: Source) -> dict[str, Any]:
         """Everything that :meth:`restore` needs, as plain data and tensors."""
         return {
             "settings": self._settings(stream),
             "step": self.step,
             "updates": self.averaged.updates,
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "weighting": self.weighting.state_dict(),
-            "objective": self.objective.learned.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts().items()},
             "stream_rng": stream.generator.get_state(),
             "random": self.execution.random_states(),
         }
@@ -198,11 +195,8 @@ class Trainer:
         for what, mine in self._settings(stream).items():
             if (saved := state["settings"].get(what)) != mine:
                 raise ValueError(f"{source} was made with other {what}: {saved}, here {mine}")
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.weighting.load_state_dict(state["weighting"])
-        self.objective.learned.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.step, self.averaged.updates = state["step"], state["updates"]
         stream.generator.set_state(state["stream_rng"])
         self.execution.set_random_states(state["random"], state["step"])

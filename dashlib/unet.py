@@ -63,7 +63,7 @@ class UNet(nn.Module):
 
     def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
-        self.cfg, self.null_label = cfg, cfg.null_label
+        self.cfg, self.null_label, self.w_conditioned = cfg, cfg.null_label, cfg.w_conditioned
         widths = [cfg.ch * m for m in cfg.mults]
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
@@ -132,7 +132,7 @@ class UNet(nn.Module):
 
     def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
         """The sum of the embeddings of the inputs beside the image, ``(B, 4 ch)``."""
-        if self.cfg.w_conditioned != (w is not None):
+        if self.w_conditioned != (w is not None):
             raise ValueError(
                 f"w {'is missing' if w is None else 'was given'}: a network with "
                 "UNetConfig(w_conditioned=True), and no other, is called with (x_t, t, y, w); "

@@ -69,7 +69,7 @@ from dashbook import dual_branch, plots
 from dashbook.comparison import Comparison
 from dashbook.paper import NAMES, PAPER
 from dashbook.posterior import tower_distances
-from dashbook.tables import frechet, gap, headline, markdown, off, spread
+from dashbook.tables import frechet, gap, headline, markdown, off, per_timestep, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, recipes, results
 from dashlib.guidance import Guided
@@ -327,7 +327,7 @@ explorer(swept, students)
 
 # %% mystnb={"image": {"alt": "A gap diagnostic against timestep for five objectives"}}
 def binned(which, row, metric):
-    return results.per_timestep(SHOWN[which][row], metric).mean(0)
+    return per_timestep(SHOWN[which][row], metric).mean(0)
 
 
 def by_timestep(metric, which):

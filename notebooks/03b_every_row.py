@@ -66,7 +66,7 @@ from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
 from dashbook.tables import DIGITS_ROWS, markdown, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import results
-from dashlib.guidance import guided
+from dashlib.guidance import Guided
 from dashlib.recipes import HEADLINE
 from dashlib.sampling import ddim, starting_noise
 from dashlib.schedule import Schedule
@@ -223,7 +223,7 @@ followed = {"teacher": TEACHER} | {row: RUNS[row][0] for row in ("dash", *FOLLOW
 models = {name: run.model() for name, run in followed.items()}
 labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
 paths = {
-    w: {k: list(ddim(guided(m, labels, w), x_T, Schedule(), steps=21)) for k, m in models.items()}
+    w: {k: list(ddim(Guided(m, labels, w), x_T, Schedule(), steps=21)) for k, m in models.items()}
     for w in (1, 4)
 }
 points = [str(iterate.t) for iterate in paths[1]["teacher"][::2]]

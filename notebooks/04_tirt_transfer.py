@@ -363,7 +363,7 @@ assert len(transfer) == len(plain) == 3
 OBJECTIVES = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 pairs = {o: (results.select(o, "transfer"), results.select(o, "uniform")) for o in OBJECTIVES}
 own_lam, own = relearned.trace["lambda"][-1], relearned.importance()
-error = results.per_timestep([relearned], "cond_mse")[0]
+error = tables.per_timestep([relearned], "cond_mse")[0]
 assert spearmanr(smooth(own_lam, 50), error).statistic < -0.7
 assert spearmanr(own_lam, lam).statistic > 0.5
 assert np.abs(np.subtract(shares(own), shares(learned))).max() < 0.05
@@ -427,7 +427,7 @@ plots.show(figure)
 
 # %%
 def ratio(objective, key):
-    transferred, even = (results.per_timestep(runs, key) for runs in pairs[objective])
+    transferred, even = (tables.per_timestep(runs, key) for runs in pairs[objective])
     title = f"{NAMES[objective]}: {GAP[key]}, TIRT Transfer / uniform"
     x, seeds = plots.middles(transferred.shape[1]), transferred / even
     curves = {f"seed {i}": (x, of) for i, of in enumerate(seeds)}
@@ -451,7 +451,7 @@ explorer(ratio, Parameter("objective", OBJECTIVES, names, start=4), keys)
 # TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight. The next cell asserts what was not yet asserted of these readings.
 
 # %%
-errors = {k: [results.per_timestep(runs, k) for runs in pairs["dash"]] for k in ERRORS}
+errors = {k: [tables.per_timestep(runs, k) for runs in pairs["dash"]] for k in ERRORS}
 change = {key: transferred / even for key, (transferred, even) in errors.items()}
 for key in change:
     assert max(VALUES[key](run) for run in plain) < min(VALUES[key](run) for run in transfer)
@@ -460,7 +460,7 @@ assert min(gap("cos")(run) for run in plain) > max(gap("cos")(run) for run in tr
 assert (change["cond_mse"][:, :3] < 1).all() and (change["cond_mse"][:, 4:] > 1).all()
 assert learned[300:350].min() > 1
 for objective, where in (("scratch", -1), ("composite", slice(None))):
-    closer = [results.per_timestep(runs, "cond_mse").mean(0) for runs in pairs[objective]]
+    closer = [tables.per_timestep(runs, "cond_mse").mean(0) for runs in pairs[objective]]
     assert (closer[0] < closer[1])[where].all()
 assert answers[10].square().mean() < answers[300].square().mean() / 2
 assert own_lam[:20].mean() > own_lam[50:100].mean()

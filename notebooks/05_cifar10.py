@@ -267,7 +267,7 @@ columns |= {title: (tables.gap(key), 5) for title, key in keys.items()}
 Markdown(tables.spreads("", named, columns))
 
 # %% mystnb={"image": {"alt": "Direction of the guidance gap against timestep for five students"}, "figure": {"caption": "Cosine of the student's gap with the teacher's against the timestep.", "name": "fig-cifar-cos"}}
-binned = {row: results.per_timestep([RUNS[row]], "cos")[0] for row in cifar10.STUDENTS}
+binned = {row: tables.per_timestep([RUNS[row]], "cos")[0] for row in cifar10.STUDENTS}
 curves = {cifar10.STUDENTS[k]: (plots.middles(len(v)), v) for k, v in binned.items()}
 colors = {cifar10.STUDENTS[row]: shade for row, shade in cifar10.SHADES.items()}
 what = {"xlabel": "timestep t", "ylabel": "", "title": "cos: direction of the gap"}

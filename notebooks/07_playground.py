@@ -65,7 +65,7 @@ from dashbook.playground import MLP, ExactDenoiser, endpoint_distance, judge, pi
 from dashbook.tables import markdown, numbers
 from dashbook.widgets import Parameter, explorer
 from dashlib import data
-from dashlib.guidance import Guided, SingleHead, branches
+from dashlib.guidance import Guided, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import compare, noisy_pairs, predict, weighted_by_length
 from dashlib.recipes import ROWS
@@ -386,7 +386,7 @@ plots.show(playground.null_branch_errors(by_time))
 # %%
 drawn = {name: {w: ends(model, w) for w in W} for name, model in students.items()}
 single = train(make_objective("single_head"), lesson, w_conditioned=True)[STEPS]
-one_pass = {w: sample(SingleHead(single, y, w), x_T, schedule, **STEPS_DOWN) for w in W}
+one_pass = {w: sample(Guided(single, y, w), x_T, schedule, **STEPS_DOWN) for w in W}
 drawn["single_head"] = one_pass
 endpoint = {k: {w: endpoint_distance(x, goal[w]) for w, x in of.items()} for k, of in drawn.items()}
 plain = {"exact field": own} | {k: judge(mixture, of[1.0], real) for k, of in drawn.items()}

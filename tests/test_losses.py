@@ -79,8 +79,7 @@ def test_terms_are_named_and_one_an_image(batch, student, name):
 @pytest.mark.parametrize("name", PLAIN)
 def test_only_scratch_does_without_a_teacher(batch, student, name):
     objective, alone = make_objective(name), replace(batch, teacher=None)
-    assert objective.needs_teacher == (name != "scratch")
-    if objective.needs_teacher:
+    if name != "scratch":
         with pytest.raises(ValueError, match=r"data\.with_teacher"):
             objective.terms(student(batch), alone)
         with pytest.raises(ValueError, match=r"data\.with_teacher"):

@@ -7,7 +7,7 @@ import torch
 
 from dashbook.playground import MLP, ExactDenoiser, pinwheel
 from dashlib.data import Stream, with_teacher
-from dashlib.guidance import SingleHead, branches
+from dashlib.guidance import Guided, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import compare, noisy_pairs, predict
 from dashlib.sampling import sample
@@ -149,7 +149,7 @@ def test_a_single_head_hears_the_scale_and_draws_nothing_else():
 def test_a_single_head_can_be_sampled(schedule):
     model, y = MLP(w_conditioned=True).eval(), torch.zeros(5).long()
     with torch.no_grad():
-        x = sample(SingleHead(model, y, 2.0), torch.randn(5, 2, 1, 1), schedule, steps=4)
+        x = sample(Guided(model, y, 2.0), torch.randn(5, 2, 1, 1), schedule, steps=4)
     assert x.shape == (5, 2, 1, 1)
 
 

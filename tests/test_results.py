@@ -229,10 +229,3 @@ def test_half_precision_weights_are_stored_as_such(make, model):
     assert {v.dtype for v in run.tensors("weights").values()} == {torch.float16}
     assert run.model().conv_in.weight.dtype == torch.float32
     assert isinstance(run.model(), UNet)
-
-
-def test_ranges_of_timesteps_come_in_order():
-    reports = [{"500": {"cos": 0.5}, "0": {"cos": 0.1}, "1000": {"cos": 1.0}}, {}]
-    reports[1] = {start: {"cos": 2 * of["cos"]} for start, of in reports[0].items()}
-    runs = [Run(NAME, {}, 0, {}, 0.0, 1, {"gap": {"per_timestep": of}}) for of in reports]
-    assert results.per_timestep(runs, "cos").tolist() == [[0.1, 0.5, 1.0], [0.2, 1.0, 2.0]]

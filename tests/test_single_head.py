@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dashlib.data import with_teacher
-from dashlib.guidance import TAG, Interval, SingleHead
+from dashlib.guidance import TAG, Guided, Interval
 from dashlib.losses import make_objective
 from dashlib.sampling import sample
 from dashlib.training import TrainConfig, Trainer
@@ -65,10 +65,8 @@ def test_a_missing_scale_is_an_error(head, inputs):
 
 
 def test_a_scale_given_in_vain_is_an_error(model, inputs):
-    with pytest.raises(ValueError, match=r"UNetConfig\(w_conditioned=True\)"):
+    with pytest.raises(ValueError, match=r"UNetConfig\(w_conditioned=True\).*guidance\.Guided"):
         model(*inputs, torch.ones(3))
-    with pytest.raises(ValueError, match=r"guidance\.Guided"):
-        SingleHead(model, inputs[2], 2.0)(*inputs[:2])
 
 
 def test_one_scale_an_image(head, inputs):
@@ -85,7 +83,8 @@ def test_one_forward_at_the_scale_of_the_timestep(inputs, w):
         calls.append(args)
         return x
 
-    assert SingleHead(model, y, w)(x, t) is x
+    model.w_conditioned = True
+    assert Guided(model, y, w)(x, t) is x
     scale = w(t) if callable(w) else torch.full((3,), float(w))
     [(x_seen, t_seen, y_seen, w_seen)] = calls
     assert x_seen is x
@@ -114,7 +113,7 @@ def test_training_lowers_the_loss_and_reaches_the_embedding_of_w(
 def test_a_single_head_can_be_sampled(head, schedule):
     y, noise = torch.arange(3), torch.randn(3, 1, 8, 8)
     images = [
-        sample(SingleHead(head, y, w), noise, schedule, steps=4, clamp="none") for w in (1.0, 4.0)
+        sample(Guided(head, y, w), noise, schedule, steps=4, clamp="none") for w in (1.0, 4.0)
     ]
     assert images[0].shape == (3, 1, 8, 8)
     assert not torch.allclose(*images)

@@ -123,3 +123,10 @@ def test_measures_read_a_run() -> None:
     )
     assert (tables.gap("rho")(run), tables.frechet("4")(run)) == (0.8, 2.0)
     assert tables.off("rho")(run) == pytest.approx(0.2)
+
+
+def test_ranges_of_timesteps_come_in_order() -> None:
+    reports = [{"500": {"cos": 0.5}, "0": {"cos": 0.1}, "1000": {"cos": 1.0}}, {}]
+    reports[1] = {start: {"cos": 2 * of["cos"]} for start, of in reports[0].items()}
+    some: Any = [SimpleNamespace(metrics={"gap": {"per_timestep": of}}) for of in reports]
+    assert tables.per_timestep(some, "cos").tolist() == [[0.1, 0.5, 1.0], [0.2, 1.0, 2.0]]

@@ -6,10 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dashbook import plots
+from dashbook import plots, tables
 from dashbook.paper import NAMES, PAPER
 from dashbook.tables import DASHES, markdown
-from dashlib import results
 from dashlib.losses import mse
 from dashlib.recipes import SCALES
 from dashlib.results import Run
@@ -111,7 +110,7 @@ def per_timestep(rows: Mapping[str, Sequence[Run]], metric: str) -> Figure:
     figure, grid = plots.axes(size=(6.4, 3.4))
     ax = grid[0, 0]
     for row, runs in rows.items():
-        seeds, style = results.per_timestep(runs, metric), {"color": plots.color(row), "ms": 4}
+        seeds, style = tables.per_timestep(runs, metric), {"color": plots.color(row), "ms": 4}
         plots.draw_seeds(ax, plots.middles(seeds.shape[1]), seeds, label=NAMES[row], **style)
     scale = "log" if metric.endswith("mse") else "linear"
     ax.set(xlabel="timestep t", title=METRICS[metric], yscale=scale)

@@ -27,6 +27,7 @@ from operator import sub
 import numpy as np
 
 from dashbook import cost
+from dashbook.tables import metric
 from dashlib import results
 from dashlib.recipes import SCALES
 from dashlib.results import Run
@@ -100,7 +101,7 @@ def _runs(row: str, scale: str) -> list[Run]:
 
 def _values(runs: Sequence[Run], path: Path) -> dict[int, float]:
     """The metric by seed, where it is stored."""
-    found = {run.seed: results.metric(run, path) for run in runs}
+    found = {run.seed: metric(*path)(run) for run in runs}
     return {seed: value for seed, value in found.items() if value is not None}
 
 

@@ -214,7 +214,7 @@ class MLP(nn.Module):
     Embeddings of time and class are added, and pushed into every residual block; ``y = null_label``
     asks for the unconditional branch.  ``embed_std`` scales the class table at the start.  A
     w-conditioned network takes a fourth input, the guidance scales ``(B,)``, and is sampled from
-    through ``guidance.SingleHead``.  Raises ``ValueError`` for a wrong shape or label and for a w
+    through ``guidance.Guided``.  Raises ``ValueError`` for a wrong shape or label and for a w
     that is missing or given in vain.
     """
 
@@ -231,6 +231,7 @@ class MLP(nn.Module):
             self.class_embed.weight.mul_(embed_std)
         # last: the draws of every other network stay as they were
         self.wemb = TimeEmbedding(CH) if w_conditioned else None
+        self.w_conditioned = w_conditioned
 
     def with_null_row(self, row: Tensor) -> "MLP":
         """A copy whose null class has this embedding, ``(WIDTH,)``, and no gradients."""

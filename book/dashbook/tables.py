@@ -35,8 +35,15 @@ WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
 
 
 def metric(*path: str) -> Measure:
-    """The metric of a run at a path of keys."""
-    return lambda run: results.metric(run, path)
+    """The metric of a run at a path of keys, or None."""
+
+    def of(run: Any) -> Any:
+        found = run.metrics
+        for key in path:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+    return of
 
 
 def gap(key: str) -> Measure:
@@ -52,6 +59,12 @@ def off(key: str) -> Measure:
 def frechet(label: str) -> Measure:
     """The Frechet distance of a run at one guidance scale, by its label."""
     return metric("guidance", label, "frechet")
+
+
+def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
+    """A gap metric of every run in every range of timesteps, from t = 0: ``(runs, ranges)``."""
+    reports = [run.metrics["gap"]["per_timestep"] for run in runs]
+    return np.array([[of[start][key] for start in sorted(of, key=int)] for of in reports])
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dashlib import classifier, data, datasets, results
 from dashlib.data import to_bytes
-from dashlib.guidance import Branches, GuidanceSchedule, guided
+from dashlib.guidance import Branches, Guided, GuidanceSchedule
 from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
 from dashlib.progress import Progress
 from dashlib.recipes import DIGITS
@@ -27,7 +27,7 @@ def samples_of(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recomp
     """``n`` images, 50-step DDIM from :func:`starting_noise` with balanced labels."""
     x_T, y = starting_noise(n, model.cfg), balanced_labels(n, model.cfg.num_classes)
     with torch.inference_mode():
-        images = sample(guided(model, y, w), x_T, Schedule(), clamp=clamp)
+        images = sample(Guided(model, y, w), x_T, Schedule(), clamp=clamp)
     return images.clamp(-1, 1)  # what a pixel can hold
 
 

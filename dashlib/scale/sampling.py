@@ -20,7 +20,7 @@ from torchvision.utils import make_grid
 
 from dashlib import checkpoints, results
 from dashlib.data import to_bytes
-from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval, guided
+from dashlib.guidance import TAG, Constant, Guided, GuidanceSchedule, Interval
 from dashlib.sampling import Clamp, Spacing, sample
 from dashlib.scale.distributed import bar, share
 from dashlib.scale.precision import AUTOCAST, Precision, numerics
@@ -124,7 +124,7 @@ def numbered_images(
         x_T = noise(cell.seed, part, shape).to(device)
         cast = torch.autocast(device.type, lower, enabled=lower is not None)
         with torch.inference_mode(), numerics(device.type, precision), cast:
-            images = sample(guided(model, y, cell.w), x_T, Schedule(), **how)
+            images = sample(Guided(model, y, cell.w), x_T, Schedule(), **how)
         yield to_bytes(images), y
 
 
