@@ -1,7 +1,7 @@
-"""A small classifier: its features measure Frechet distances, its answers class accuracy.
+"""A small classifier of digits: its features measure Frechet distances, its answers accuracy.
 
-It plays for digits the part that the Inception network plays for photographs, and is trained here
-from scratch: distances from it compare models in this book with each other, nothing else.
+It plays the part that the Inception network plays for photographs, and is trained here from
+scratch: distances from it compare models in this book with each other, nothing else.
 """
 
 import torch
@@ -12,27 +12,18 @@ from dashlib.data import Images
 
 
 class Classifier(nn.Module):
-    """Convolutions and a hidden layer: images ``(B, C, S, S)`` in [-1, 1] -> logits ``(B, K)``.
+    """Two convolutions and a hidden layer: digits ``(B, 1, 8, 8)`` -> logits ``(B, 10)``."""
 
-    After the first convolution each one halves the image and doubles the channels, down to 4x4:
-    32 and 64 channels for S = 8; 32, 64, 128 and 256 for S = 32.
-    """
-
-    def __init__(
-        self, channels: int = 1, size: int = 8, classes: int = 10, width: int = 64
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()]
-        side, ch = size, 32
-        while side > 4:
-            layers += [nn.Conv2d(ch, 2 * ch, 3, stride=2, padding=1), nn.ReLU()]
-            side, ch = (side + 1) // 2, 2 * ch
-        layers += [nn.Flatten(), nn.Dropout(0.25), nn.Linear(ch * side**2, width)]
-        self.features_net = nn.Sequential(*layers)
-        self.head = nn.Linear(width, classes)
+        convolutions = [nn.Conv2d(1, 32, 3, padding=1), nn.Conv2d(32, 64, 3, stride=2, padding=1)]
+        layers = [layer for conv in convolutions for layer in (conv, nn.ReLU())]
+        hidden = nn.Linear(64 * 4**2, 64)
+        self.features_net = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.25), hidden)
+        self.head = nn.Linear(64, 10)
 
     def features(self, x: Tensor) -> Tensor:
-        """The hidden layer after ReLU, ``(B, width)``: the space of Frechet distances."""
+        """The hidden layer after ReLU, ``(B, 64)``: the space of Frechet distances."""
         return F.relu(self.features_net(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,9 +46,7 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return padded[..., 1 + dy : 1 + dy + size, 1 + dx : 1 + dx + size]
 
 
-def fit(
-    images: Images, *, epochs: int = 60, batch_size: int = 100, width: int = 64, seed: int = 0
-) -> Classifier:
+def fit(images: Images, *, epochs: int = 60, batch_size: int = 100, seed: int = 0) -> Classifier:
     """Train a classifier (AdamW, one-cycle learning rate, one-pixel shifts); returns it frozen.
 
     It is trained, and stays, on the images' device.  All draws but those of dropout come from the
@@ -65,8 +54,8 @@ def fit(
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    device, classes = images.x.device, int(images.y.max()) + 1
-    model = Classifier(images.x.shape[1], images.x.shape[-1], classes, width).to(device)
+    device = images.x.device
+    model = Classifier().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-3)
     steps = epochs * -(-len(images) // batch_size)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)

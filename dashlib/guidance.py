@@ -24,7 +24,8 @@ class Denoiser(Protocol):
     def null_label(self) -> int:
         """Label that asks for the unconditional branch."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor: ...
+    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """Predicted noise, shaped like ``x_t``."""
 
 
 # A network that takes the guidance scale as an input: eps_w = model(x_t, t, y, w), w of shape (B,)
@@ -69,6 +70,7 @@ class Constant:
     w: float
 
     def __call__(self, t: Tensor) -> Tensor:
+        """Guidance scale at t."""
         return torch.full(t.shape, float(self.w), device=t.device)
 
 
@@ -86,6 +88,7 @@ class TAG:
     T: int = 1000
 
     def __call__(self, t: Tensor) -> Tensor:
+        """Guidance scale at t."""
         s = torch.sigmoid(self.beta * (0.5 - t.float() / self.T))
         return self.w_min + (self.w_max - self.w_min) * s
 
@@ -99,6 +102,7 @@ class Interval:
     high: int
 
     def __call__(self, t: Tensor) -> Tensor:
+        """Guidance scale at t."""
         inside = (t >= self.low) & (t < self.high)
         return torch.where(inside, float(self.w), 1.0)
 
@@ -114,6 +118,7 @@ class Guided:
         self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Guided noise, shaped like ``x_t``."""
         if getattr(self.model, "w_conditioned", False):
             return cast(ScaledDenoiser, self.model)(x_t, t, self.y, self.w(t))
         if self.w == Constant(1):

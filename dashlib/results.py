@@ -129,9 +129,8 @@ class Run:
         return model.eval().requires_grad_(False)
 
     def classifier(self) -> Classifier:
-        """The classifier, for a run that stores one; shapes not in ``config`` are the digits'."""
-        shapes = ("channels", "size", "classes", "width")
-        model = Classifier(**{key: self.config[key] for key in shapes if key in self.config})
+        """The classifier of digits, for the run that stores it."""
+        model = Classifier()
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 

@@ -63,31 +63,6 @@ def test_shifts_move_by_one_pixel_and_pad_with_background():
     assert seen == {(r, c) for r in (0, 1, 2) for c in (1, 2, 3)}
 
 
-@pytest.mark.parametrize(
-    ("size", "convolved"), [(8, [32, 64]), (16, [32, 64, 128]), (32, [32, 64, 128, 256])]
-)
-def test_larger_images_get_more_stages(size, convolved):
-    model = classifier.Classifier(3, size, 7, width=48)
-    assert [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)] == convolved
-    linear = model.features_net[-1]
-    assert (linear.in_features, linear.out_features) == (convolved[-1] * 4 * 4, 48)
-    x = torch.rand(2, 3, size, size)
-    assert model.features(x).shape == (2, 48)
-    assert model(x).shape == (2, 7)
-
-
-@pytest.mark.parametrize("size", [6, 28])
-def test_other_sizes_will_do(size):
-    assert classifier.Classifier(1, size)(torch.rand(2, 1, size, size)).shape == (2, 10)
-
-
-def test_fit_takes_shapes_from_the_images_and_the_width_it_is_given():
-    images = Images(torch.rand(20, 3, 16, 16), torch.arange(20) % 4)
-    model = classifier.fit(images, epochs=1, batch_size=10, width=24)
-    assert model.head.weight.shape == (4, 24)
-    assert model.features_net[0].weight.shape == (32, 3, 3, 3)
-
-
 def former_classifier():
     """The classifier of the first stored results, layer by layer."""
     net = nn.Sequential(
@@ -132,12 +107,3 @@ def test_the_stored_classifier_judges_as_stored(digits):
     run = results.load("digits/classifier")
     again = classifier.accuracy(run.classifier(), digits.test)
     assert again == pytest.approx(run.metrics["accuracy_test"], abs=1 / 297)
-
-
-def test_a_run_says_the_shape_of_its_classifier(run_folder):
-    shape = {"channels": 3, "size": 16, "classes": 4, "width": 24}
-    model = classifier.Classifier(**shape)
-    run = results.Run("any/classifier", {"epochs": 1, **shape}, 0, {}, 0.0, 1, {})
-    again = results.store(run, weights=model.state_dict()).classifier()
-    x = torch.rand(2, 3, 16, 16)
-    assert torch.equal(again(x), model.eval()(x))

@@ -1,4 +1,4 @@
-"""What a colour cast is seen by: errors of the image by frequency, and the spread of mean colours."""
+"""What shows a colour cast: errors of the image by frequency, the spread of mean colours."""
 
 import torch
 from torch import Tensor

@@ -49,10 +49,9 @@ def default_layers(teacher: UNetConfig, student: UNetConfig) -> Layers:
 
 
 def make_regressors(teacher: UNetConfig, student: UNetConfig, layers: Layers) -> nn.ModuleList:
-    """A 1x1 convolution for each pair of layers (student's, teacher's).
+    """A 1x1 convolution for each pair of layers; ``ValueError`` if the pair's grids differ.
 
-    Leaves the global random generator as it was, so that adding regressors does not change how a
-    student starts.  Raises ``ValueError`` if a pair's grids differ.
+    The global random generator stays as it was, so that students start as without regressors.
     """
     mine = feature_shapes(student, [s for s, _ in layers])
     theirs = feature_shapes(teacher, [t for _, t in layers])

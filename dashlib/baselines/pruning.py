@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from dashlib.blocks import TimeEmbedding, levels
+from dashlib.blocks import Level, TimeEmbedding, levels
 from dashlib.unet import UNet, UNetConfig
 
 Space = tuple[str, ...]  # names; more than one where tensors are concatenated
@@ -35,9 +35,10 @@ class Spaces:
     writes: dict[str, Space] = field(default_factory=dict)
     reads: dict[str, Space | None] = field(default_factory=dict)
 
-    def add(self, layer: str, into: Space, out_of: Space | None = None) -> None:
-        """Note one layer."""
+    def add(self, layer: str, into: Space, out_of: Space | None = None) -> Space:
+        """Note one layer; returns the space of its output."""
         self.writes[layer], self.reads[layer] = into, out_of
+        return into
 
     def block(self, name: str, block: nn.Module, x: Space) -> Space:
         """Note a residual block with input x; returns the space of its output."""
@@ -59,6 +60,17 @@ class Spaces:
             self.add(f"{name}.{part}", (f"{name}.{into}",), x)
         self.add(f"{name}.proj_out", x, (f"{name}.values",))
 
+    def step(self, name: str, level: Level, i: int, x: Space) -> Space:
+        """Note the i-th residual block of a level, and its attention."""
+        x = self.block(f"{name}.block.{i}", level.block[i], x)
+        if len(level.attn):
+            self.attention(f"{name}.attn.{i}", x)
+        return x
+
+    def resampling(self, name: str, x: Space) -> Space:
+        """Note the convolution between two levels."""
+        return self.add(name, (name,), x)
+
     def embedding(self, name: str) -> None:
         """Note the two linear layers that embed t or w."""
         self.add(f"{name}.dense.0", (f"{name}.hidden",), ("frequencies",))
@@ -72,41 +84,26 @@ def spaces_of(model: UNet) -> Spaces:
         if isinstance(module, TimeEmbedding):
             found.embedding(name)
     found.add("class_embed", ("emb",), EVERYTHING)
-    x: Space = ("conv_in",)
-    found.add("conv_in", x, EVERYTHING)
+    x = found.add("conv_in", ("conv_in",), EVERYTHING)
     skips = [x]
     for i, level in enumerate(levels(model.down)):
         for j in range(blocks):
-            x = _step(found, f"down.{i}", level.block[j], j, len(level.attn) > 0, x)
+            x = found.step(f"down.{i}", level, j, x)
             skips.append(x)
-        x = _resample(found, f"down.{i}.downsample.conv", level.downsample, x)
-        skips += [x] if level.downsample is not None else []
+        if level.downsample is not None:
+            x = found.resampling(f"down.{i}.downsample.conv", x)
+            skips.append(x)
     x = found.block("mid.block_1", model.mid["block_1"], x)
     found.attention("mid.attn_1", x)
     x = found.block("mid.block_2", model.mid["block_2"], x)
     for i, level in reversed(list(enumerate(levels(model.up)))):
         for j in range(blocks + 1):
-            x = _step(found, f"up.{i}", level.block[j], j, len(level.attn) > 0, x + skips.pop())
-        x = _resample(found, f"up.{i}.upsample.conv", level.upsample, x)
+            x = found.step(f"up.{i}", level, j, x + skips.pop())
+        if level.upsample is not None:
+            x = found.resampling(f"up.{i}.upsample.conv", x)
     found.add("norm_out", x)
     found.add("conv_out", EVERYTHING, x)
     return found
-
-
-def _step(found: Spaces, level: str, block: nn.Module, j: int, attends: bool, x: Space) -> Space:
-    """One residual block of a level, and its attention."""
-    x = found.block(f"{level}.block.{j}", block, x)
-    if attends:
-        found.attention(f"{level}.attn.{j}", x)
-    return x
-
-
-def _resample(found: Spaces, name: str, module: nn.Module | None, x: Space) -> Space:
-    """The convolution between two levels, if there is one."""
-    if module is None:
-        return x
-    found.add(name, (name,), x)
-    return (name,)
 
 
 def _filters(layer: nn.Module) -> Tensor:
@@ -116,10 +113,7 @@ def _filters(layer: nn.Module) -> Tensor:
 
 
 def nearest_frequencies(ch: int, narrow: int) -> Tensor:
-    """Which inputs ``sinusoidal(t, ch)`` come closest to ``sinusoidal(t, narrow)``: mask ``(ch,)``.
-
-    Both run from frequency 1 to 1e-4 in equal steps of the logarithm.
-    """
+    """Which inputs of ``sinusoidal(t, ch)`` come closest to those of ``narrow``: mask ``(ch,)``."""
     mask = torch.zeros(ch // 2, dtype=torch.bool)
     steps = torch.linspace(0, ch // 2 - 1, narrow // 2, dtype=torch.float64)
     mask[steps.round().long()] = True
@@ -151,10 +145,7 @@ def _select(weight: Tensor, kept: dict[str, Tensor], space: Space, dim: int) -> 
 
 
 def check_narrower(teacher: UNetConfig, cfg: UNetConfig) -> None:
-    """Raise ``ValueError`` unless cfg is the teacher's with at most its width.
-
-    Free are ``ch``, ``groups`` and what does not shape the network's function.
-    """
+    """Raise ``ValueError`` unless cfg is the teacher's with at most its width."""
     free = ("ch", "groups", "dropout", "embed_std", "null_init")
     same = replace(cfg, **{name: getattr(teacher, name) for name in free})
     if same != teacher or cfg.ch > teacher.ch:
@@ -168,12 +159,11 @@ def check_narrower(teacher: UNetConfig, cfg: UNetConfig) -> None:
 def prune(teacher: UNet, cfg: UNetConfig) -> UNet:
     """The network of cfg made of the teacher's filters with the largest norms.
 
-    cfg is the teacher's configuration with a smaller ``ch`` (``groups`` may change; with the same
-    number of them each normalises fewer channels).  The embedding of t reads ``ch`` sinusoids: the
-    pruned network keeps the weights of the teacher's nearest frequencies.  Queries are scaled by
-    ``sqrt(narrow/wide)``, since attention divides by the root of their width: removing zero
-    channels then changes nothing.  On the teacher's device and in its mode; the teacher stays as
-    it is.  Raises ``ValueError`` if cfg is not narrower or differs in more than its width.
+    cfg is the teacher's configuration with a smaller ``ch`` (and other ``groups``), else
+    ``ValueError``.  The embedding of t reads ``ch`` sinusoids: the pruned network keeps the weights
+    of the teacher's nearest frequencies.  Queries are scaled by ``sqrt(narrow/wide)``, since
+    attention divides by the root of their width: removing zero channels then changes nothing.  On
+    the teacher's device and in its mode; the teacher stays as it is.
     """
     check_narrower(teacher.cfg, cfg)
     found, kept = spaces_of(teacher), kept_channels(teacher, cfg.ch)

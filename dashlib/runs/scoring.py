@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dashlib import classifier, data, datasets, results
 from dashlib.data import to_bytes
-from dashlib.guidance import Branches, Guided, GuidanceSchedule
+from dashlib.guidance import Branches, GuidanceSchedule, Guided
 from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
 from dashlib.progress import Progress
 from dashlib.recipes import DIGITS

@@ -20,7 +20,7 @@ from torchvision.utils import make_grid
 
 from dashlib import checkpoints, results
 from dashlib.data import to_bytes
-from dashlib.guidance import TAG, Constant, Guided, GuidanceSchedule, Interval
+from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
 from dashlib.scale.distributed import bar, share
 from dashlib.scale.precision import AUTOCAST, Precision, numerics
