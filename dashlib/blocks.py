@@ -160,13 +160,13 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """One resolution: residual blocks ``c_ins -> c``, attention after each, maybe a resampling.
+    """One resolution: residual blocks ``c_ins -> c``, maybe attention after each, a resampling.
 
     Attention is where ``grid`` (positions a side) is one of the configuration's.
     """
 
     def __init__(
-        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None = None
+        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None
     ) -> None:
         super().__init__()
         attend = grid in cfg.attn_resolutions

@@ -1,7 +1,6 @@
 """Weights on disk: our format (safetensors + JSON) and the authors' released ``.pth`` files.
 
-Our files are written atomically (temporary file, then rename) and read strictly.  The authors'
-checkpoints are read with ``weights_only=True``: a pickle in them is never executed.
+Ours are written atomically and read strictly; a pickle in the authors' is never executed.
 """
 
 import json
@@ -28,10 +27,7 @@ class CheckpointError(ValueError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes ``path`` in one step at the end of the block.
-
-    A killed process, or an error in the block, leaves the old file whole.
-    """
+    """A file to write that becomes ``path`` at the end of the block; failing, it leaves the old."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -71,10 +67,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_pickled(path: Path) -> Any:
-    """The plain data of a file of ``torch.save``; code in it is never executed.
-
-    Raises ``CheckpointError`` for a file that is missing, damaged or would execute code.
-    """
+    """The plain data of a file of ``torch.save``; ``CheckpointError`` if damaged or with code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -82,8 +75,8 @@ def read_pickled(path: Path) -> Any:
     except Exception as error:  # torch.load raises many kinds for a file that is none of its own
         reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({reason}): it is "
-            "damaged, not a PyTorch file, or would execute code, which dashlib refuses"
+            f"{path} cannot be read as plain tensors ({reason}): it is damaged, no PyTorch file, "
+            "or would execute code, which dashlib refuses"
         ) from error
 
 
@@ -119,9 +112,7 @@ def load(stem: Path) -> tuple[UNet, Tensor | None]:
         model = UNet(UNetConfig(**sidecar["unet"]))
         lam = sidecar["lambda"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is not the configuration of a checkpoint: {error}"
-        ) from error
+        raise CheckpointError(f"{path} is not the configuration of a model: {error}") from error
     load_into(model, read_tensors(Path(f"{stem}.safetensors")), str(stem))
     return model.eval(), None if lam is None else torch.tensor(lam)
 

@@ -1,7 +1,7 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-A set is held whole on a device, as floats, or as bytes in a quarter of the memory; what is drawn
-from it lives there, too, so that no data loader is needed.  :mod:`dashlib.datasets` reads them.
+A set is held whole on a device; what is drawn from it lives there, too, so that no data loader is
+needed.  :mod:`dashlib.datasets` reads them.
 """
 
 import hashlib
@@ -36,14 +36,10 @@ def to_bytes(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Images:
-    """Images ``x``, ``(N, C, H, W)``, and labels ``y``, int64 ``(N,)``.
+    """Images, float in [-1, 1] or, in a quarter of the memory, uint8; and their labels."""
 
-    ``x`` is float in [-1, 1], or uint8, which :meth:`pixels` converts: CIFAR's training images take
-    614 MB as floats, 154 MB as bytes.
-    """
-
-    x: Tensor
-    y: Tensor
+    x: Tensor  # (N, C, H, W)
+    y: Tensor  # int64, (N,)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -60,19 +56,16 @@ class Images:
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
-    It is that of the sorted digests of all images: the SHA-256 of an image's bytes (HWC) and of its
-    label (int64, little-endian).  Floats count as the bytes that they stand for; ``ValueError`` if
-    they are not 256 levels scaled to [-1, 1].
+    That of the sorted digests of every image's bytes (HWC) with its label (int64, little-endian).
+    Floats count as the bytes that they stand for; ``ValueError`` if they stand for none.
     """
     pixels = to_bytes(images.x)
     if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
         raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
     rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     labels = images.y.cpu().numpy().astype("<i8")
-    digests = [
-        hashlib.sha256(x.tobytes() + y.tobytes()).digest()
-        for x, y in zip(rows, labels, strict=True)
-    ]
+    pairs = zip(rows, labels, strict=True)
+    digests = [hashlib.sha256(x.tobytes() + y.tobytes()).digest() for x, y in pairs]
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
@@ -92,18 +85,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Batch:
-    """Noisy images for one training step, and what is known about them.
+    """Noisy images for one training step, and what is known about them."""
 
-    ``x_t``, ``eps``: ``(B, C, H, W)``; ``t``, ``y``, ``y_dropped``: ``(B,)``.  ``y_dropped`` is y
-    with some labels replaced by the null label; ``teacher`` holds the teacher's two branches.
-    """
-
-    x_t: Tensor
-    t: Tensor
-    y: Tensor
-    y_dropped: Tensor
-    eps: Tensor
-    teacher: Branches | None = None
+    x_t: Tensor  # (B, C, H, W)
+    t: Tensor  # (B,)
+    y: Tensor  # (B,)
+    y_dropped: Tensor  # y with some labels replaced by the null label, (B,)
+    eps: Tensor  # (B, C, H, W)
+    teacher: Branches | None = None  # the teacher's two branches
 
 
 def drop_labels(
@@ -158,10 +147,7 @@ class Stream:
 
 
 def with_teacher(batches: Iterator[Batch], teacher: Denoiser) -> Iterator[Batch]:
-    """The same batches with the teacher's two branches attached (no gradients).
-
-    The result does not depend on the student: a list of it can serve several students.
-    """
+    """The same batches with the teacher's two branches attached (no gradients)."""
     for batch in batches:
         with torch.no_grad():  # not around the yield: the caller may want gradients
             answers = branches(teacher, batch.x_t, batch.t, batch.y)

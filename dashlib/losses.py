@@ -67,8 +67,8 @@ class Objective:
 
     def total(self, terms: Terms) -> Tensor:
         """Per-sample loss ``sum_k coefficient_k * term_k``, shape ``(B,)``."""
-        scaled = [self.coefficients.get(k, 1.0) * v for k, v in terms.items()]
-        return torch.stack(scaled).sum(0)
+        factors = self.coefficients
+        return torch.stack([factors.get(k, 1.0) * v for k, v in terms.items()]).sum(0)
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ class CondOnly(Objective):
 class CondOnlyDropout(Objective):
     """Match ``T_cond`` with the student's label dropped at times: ``|S(x_t, t, y~) - T_cond|^2``.
 
-    Where the label is dropped, the best answer is the mean of T_cond over the labels that could
-    have been there, ``E[T_cond | x_t] = T_uncond`` for an exact teacher (tower property).
+    Where it is dropped, ``E[T_cond | x_t]`` is best: T_uncond of an exact teacher (tower property).
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -164,7 +163,7 @@ class SingleHeadMatch(_RandomScale):
 class GapMatch(Objective):
     """Match the guidance gap, ``|gap_S - gap_T|^2 + imitation |S_cond - T_cond|^2``.
 
-    Without ``imitation`` (the default) a drift common to both branches costs nothing.
+    Without ``imitation`` a drift common to both branches costs nothing.
     """
 
     imitation: float = 0.0

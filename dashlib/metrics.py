@@ -48,10 +48,9 @@ def pair_stats(student: Branches, teacher: Branches) -> Stats:
 
 
 def summarise(stats: Stats) -> Summary:
-    """Means over pairs, rho, a_star and the number of pairs ``n``.
+    """Means over pairs, rho, a_star and the number of pairs ``n``; ``ValueError`` without pairs.
 
     A zero student gap has ``cos = 0`` and ``a_star = nan``, a zero teacher gap ``rho = nan``.
-    ``ValueError`` without pairs.
     """
     if len(stats["cos"]) == 0:
         raise ValueError("no pairs to summarise")
@@ -68,19 +67,6 @@ def summarise(stats: Stats) -> Summary:
 def summarise_by(stats: Stats, group: Tensor) -> dict[int, Summary]:
     """:func:`summarise` for each value of the integer ``group``, shape ``(B,)``."""
     return {int(g): summarise({k: v[group == g] for k, v in stats.items()}) for g in group.unique()}
-
-
-def weighted_by_length(summary: Summary) -> Summary:
-    """A summary with three numbers more, in which pairs count by the length of their gaps.
-
-    ``longer``: ratio of the root mean squares of the gaps; ``cos_e = a_star * longer``: the cosine
-    ``E<gap_S, gap_T> / sqrt(E|gap_S|^2 E|gap_T|^2)``; ``uncorrelated``: what ``longer`` is if the
-    gap's error is uncorrelated with the teacher's gap, ``sqrt(1 + gap_mse / gap_t_ms)``.
-    """
-    longer = (summary["gap_s_ms"] / summary["gap_t_ms"]) ** 0.5
-    uncorrelated = (1 + summary["gap_mse"] / summary["gap_t_ms"]) ** 0.5
-    cos_e = summary["a_star"] * longer
-    return {**summary, "longer": longer, "cos_e": cos_e, "uncorrelated": uncorrelated}
 
 
 @dataclass(frozen=True)
@@ -126,10 +112,7 @@ def predict(model: Denoiser, noisy: NoisyPairs, *, batch_size: int = 500) -> Bra
 def compare(
     student: Branches, teacher: Branches, noisy: NoisyPairs, schedule: Schedule, *, bins: int = 20
 ) -> GapReport:
-    """Gap metrics of two predictions of the same pairs.
-
-    Timesteps are grouped in ``bins`` equal bins; ``ValueError`` unless that divides T.
-    """
+    """Gap metrics of two predictions of the same pairs; ``ValueError`` unless bins divides T."""
     if schedule.T % bins:
         raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
     stats, width = pair_stats(student, teacher), schedule.T // bins

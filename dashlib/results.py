@@ -1,9 +1,8 @@
 """Stored runs: every number in the book is read from one of these.
 
-A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (configuration, seed, commit,
-hardware, seconds, sample count, metrics) and safetensors files named by their content, which
-``run.json`` lists with their SHA-256.  ``run.json`` is written last and atomically: a run that is
-made again and killed half-way leaves the former one valid.
+A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (a :class:`Run`) and safetensors
+files named by their content, which it lists with their SHA-256.  ``run.json`` is written last and
+atomically: a run that is made again and killed half-way leaves the former one valid.
 """
 
 import hashlib
@@ -48,10 +47,7 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """The commit of dashlib, with ``+`` if it was edited since.
-
-    Where the code came without its history: ``$DASH_COMMIT``, or ``unknown``.
-    """
+    """The commit of dashlib, ``+`` if edited since; without history ``$DASH_COMMIT`` or unknown."""
 
     def git(*args: str) -> str:
         here = Path(__file__).parent
@@ -113,10 +109,7 @@ class Run:
         return self.tensors("trace")
 
     def model(self) -> UNet:
-        """The network (averaged weights) in evaluation mode, gradients off.
-
-        ``MissingRun`` for a run whose weights the repository has no room for.
-        """
+        """The averaged network, frozen; ``MissingRun`` if the repository has no room for it."""
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
             command = f"make {self.name}" if scale == "digits" else f"sweep {scale}"

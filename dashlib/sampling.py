@@ -24,9 +24,7 @@ from dashlib.schedule import Schedule
 
 EpsModel = Callable[[Tensor, Tensor], Tensor]
 Spacing = Literal["leading", "linspace"]
-Clamp = Literal[
-    "none", "clamp", "recompute"
-]  # an x0 beyond [-1, 1]: leave, cut, and make eps agree
+Clamp = Literal["none", "clamp", "recompute"]  # x0 beyond [-1, 1]: leave, cut, make eps agree
 SPACINGS, CLAMPS = get_args(Spacing), get_args(Clamp)
 
 
@@ -51,16 +49,13 @@ def timesteps(
 
 @dataclass(frozen=True)
 class Iterate:
-    """One DDIM step: at ``t`` (of the list's ``index``-th) from ``x_t`` to ``x_next``.
-
-    ``x0`` is the predicted image after clamping, ``eps`` the noise that was used with it.
-    """
+    """One DDIM step, the list's ``index``-th, from ``x_t`` at ``t`` to ``x_next``."""
 
     index: int
     t: int
     x_t: Tensor
-    x0: Tensor
-    eps: Tensor
+    x0: Tensor  # predicted, after clamping
+    eps: Tensor  # used with it
     x_next: Tensor
 
 

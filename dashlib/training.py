@@ -31,11 +31,11 @@ class Source(Iterator[Batch], Protocol):
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one step did.  ``terms`` are unscaled batch means, before the timestep weighting."""
+    """What one step did."""
 
     step: int  # 1 after the first step
     loss: float
-    terms: dict[str, float]
+    terms: dict[str, float]  # unscaled batch means, before the timestep weighting
     grad_norm: float
     lr: float
 
@@ -69,8 +69,8 @@ class EMA:
 class Trainer:
     """A model in training: ``for record in trainer.run(stream): ...`` makes ``trainer.ema``.
 
-    The model must be on the device of the stream's images, or the execution puts it there.  All
-    numbers that change from step to step are tensors on it: a step can be captured as a graph.
+    The model is on the device of the stream's images, or the execution puts it there.  All numbers
+    that change from step to step are tensors on it: a step can be captured as a graph.
     """
 
     def __init__(
@@ -109,8 +109,7 @@ class Trainer:
         """Train up to ``cfg.steps``, yielding a record for each step.
 
         Raises ``FloatingPointError`` before a loss or gradient that is not finite touches the
-        weights.  With ``read_every`` above 1 records come in groups of that many, and the error as
-        late: the weights are lost, and training goes on from the last checkpoint.
+        weights; with ``read_every`` above 1 records, and the error, come in groups of that many.
         """
         self.model.train()
         while self.step < self.cfg.steps:
@@ -209,10 +208,8 @@ def side_by_side(
 
     On the CPU each draws from the global generator what it would draw alone.
     """
-    runs = {
-        name: trainer.run(copy)
-        for (name, trainer), copy in zip(trainers.items(), tee(batches, len(trainers)), strict=True)
-    }
+    copies = zip(trainers.items(), tee(batches, len(trainers)), strict=True)
+    runs = {name: trainer.run(own) for (name, trainer), own in copies}
     draws = {name: trainer.draws for name, trainer in trainers.items()}
     while True:
         records = {}

@@ -6,8 +6,8 @@ the *null* class, whose prediction is the unconditional branch.  Parameter names
 code lineage, so that the authors' checkpoints load by name.
 
 The body gives eps, or (``prediction="v"``) the velocity v from which eps follows,
-``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise, where eps is x_t but for
-a thousandth, the body is then asked for the image and not for a copy of its input.
+``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise it is then asked for the
+image and not for a copy of its input.
 
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
 input, Meng et al. 2023; for v, Salimans & Ho 2022.
@@ -70,13 +70,9 @@ class UNet(nn.Module):
         self.class_embed = nn.Embedding(cfg.num_classes + 1, 4 * cfg.ch)
         self.conv_in = nn.Conv2d(pixels, cfg.ch, 3, padding=1)
         skips = self._build_down(widths)
-        self.mid = nn.ModuleDict(
-            {
-                "block_1": blocks.ResBlock(cfg, widths[-1], widths[-1]),
-                "attn_1": blocks.Attention(cfg, widths[-1]),
-                "block_2": blocks.ResBlock(cfg, widths[-1], widths[-1]),
-            }
-        )
+        c = widths[-1]
+        middle = blocks.ResBlock(cfg, c, c), blocks.Attention(cfg, c), blocks.ResBlock(cfg, c, c)
+        self.mid = nn.ModuleDict(dict(zip(("block_1", "attn_1", "block_2"), middle, strict=True)))
         self._build_up(widths, skips)
         self.norm_out = nn.GroupNorm(cfg.groups, widths[0], eps=1e-6)
         self.conv_out = nn.Conv2d(widths[0], pixels, 3, padding=1)
@@ -201,11 +197,7 @@ class UNet(nn.Module):
 
 @torch.no_grad()
 def reset_null_row(model: UNet, how: NullInit) -> None:
-    """Set the null class's embedding: leave it random, make it zero, or the class rows' mean.
-
-    Also usable after training: a student whose null branch was never trained can be given one
-    of these rows without touching anything else.
-    """
+    """Set the null class's embedding, at any time: as it is, zero, or the class rows' mean."""
     check_choice("null_init", how, get_args(NullInit))
     table = model.class_embed.weight
     if how == "zero":

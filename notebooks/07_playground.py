@@ -67,7 +67,7 @@ from dashbook.widgets import Parameter, explorer
 from dashlib import data
 from dashlib.guidance import Guided, branches
 from dashlib.losses import make_objective
-from dashlib.metrics import compare, noisy_pairs, predict, weighted_by_length
+from dashlib.metrics import compare, noisy_pairs, predict
 from dashlib.recipes import ROWS
 from dashlib.sampling import ddim, sample
 from dashlib.schedule import Schedule
@@ -253,7 +253,7 @@ def report(model):
 
 
 def overall(model):
-    return weighted_by_length(report(model).overall)
+    return playground.weighted_by_length(report(model).overall)
 
 
 gaps = {name: overall(model) for name, model in students.items()}

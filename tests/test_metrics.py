@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from dashbook.playground import weighted_by_length
 from dashlib import metrics
 from dashlib.data import Images
 from dashlib.guidance import Branches, branches
@@ -19,7 +20,6 @@ from dashlib.metrics import (
     predict,
     summarise,
     summarise_by,
-    weighted_by_length,
 )
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet

@@ -35,6 +35,7 @@ from dashbook import plots
 from dashlib.blocks import TimeEmbedding
 from dashlib.data import Images
 from dashlib.guidance import Denoiser, Guided
+from dashlib.metrics import Summary
 from dashlib.schedule import Schedule
 
 Level = Tensor | float  # alpha_bar, one a point, ``(B,)``, or one for all; 1: clean points
@@ -362,3 +363,16 @@ def beside_exact(
     _square(left, 1.05, plots.NAMES[row])
     _square(right, EDGE + 0.05, f"w = {w:g}: endpoint distance {shown}")
     return figure
+
+
+def weighted_by_length(summary: Summary) -> Summary:
+    """A summary with three numbers more, in which pairs count by the length of their gaps.
+
+    ``longer``: ratio of the root mean squares of the gaps; ``cos_e = a_star * longer``: the cosine
+    ``E<gap_S, gap_T> / sqrt(E|gap_S|^2 E|gap_T|^2)``; ``uncorrelated``: what ``longer`` is if the
+    gap's error is uncorrelated with the teacher's gap, ``sqrt(1 + gap_mse / gap_t_ms)``.
+    """
+    longer = (summary["gap_s_ms"] / summary["gap_t_ms"]) ** 0.5
+    uncorrelated = (1 + summary["gap_mse"] / summary["gap_t_ms"]) ** 0.5
+    cos_e = summary["a_star"] * longer
+    return {**summary, "longer": longer, "cos_e": cos_e, "uncorrelated": uncorrelated}
