@@ -40,10 +40,7 @@ class UNetConfig:
         for name in ("mults", "attn_resolutions"):  # JSON knows lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
-            raise ValueError(
-                f"mults={self.mults}, blocks={self.blocks}, patch_size={self.patch_size}: "
-                "at least one level, and nothing below 1"
-            )
+            raise ValueError(f"{self}: at least one level; mults, blocks and patch_size from 1")
         if self.ch < 4 or self.ch % 2:
             raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
         shrink = self.patch_size * 2 ** (len(self.mults) - 1)
@@ -160,13 +157,10 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """One resolution: residual blocks ``c_ins -> c``, maybe attention after each, a resampling.
-
-    Attention is where ``grid`` (positions a side) is one of the configuration's.
-    """
+    """One resolution: residual blocks ``c_ins -> c``, attention on chosen grids, a resampling."""
 
     def __init__(
-        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None
+        self, cfg: UNetConfig, grid: int, c_ins: list[int], c: int, resample: type | None = None
     ) -> None:
         super().__init__()
         attend = grid in cfg.attn_resolutions

@@ -120,8 +120,7 @@ def load(stem: Path) -> tuple[UNet, Tensor | None]:
 def load_official(path: Path) -> tuple[UNet, Tensor | None]:
     """Read an authors' ``.pth``: the averaged model in evaluation mode and lambda ``(1000,)``.
 
-    The architecture is recognised by its shapes.  Raises ``CheckpointError`` for a file that is
-    damaged, executes code, or is not one of the four released architectures.
+    Its shapes tell which of the four released architectures it is; ``CheckpointError`` if none.
     """
     content = read_pickled(path)
     try:

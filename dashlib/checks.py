@@ -14,8 +14,7 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 def check_range(what: str, values: Tensor, last: float, known: str) -> None:
     """``ValueError`` unless all values are from 0 to ``last``; ``known`` says what is.
 
-    Tensors on an accelerator are not read back (that would stall it): there, out-of-range indices
-    raise the device's own error.
+    Nothing is read back from an accelerator, which would stall: it raises an error of its own.
     """
     if values.device.type == "cpu" and values.numel():
         low, high = int(values.min()), int(values.max())

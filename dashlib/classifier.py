@@ -49,8 +49,7 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 def fit(images: Images, *, epochs: int = 60, batch_size: int = 100, seed: int = 0) -> Classifier:
     """Train a classifier (AdamW, one-cycle learning rate, one-pixel shifts); returns it frozen.
 
-    It is trained, and stays, on the images' device.  All draws but those of dropout come from the
-    CPU, the same on any device.
+    On the images' device; all draws but those of dropout come from the CPU, the same on any.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -108,10 +108,7 @@ def drop_labels(
 
 @dataclass
 class Stream:
-    """An endless stream of noisy batches drawn with its own generator (so it can be resumed).
-
-    Each batch: images with replacement, one uniform t and one Gaussian eps an image.
-    """
+    """An endless, resumable stream of batches: images with replacement, uniform t, Gaussian eps."""
 
     images: Images
     schedule: Schedule

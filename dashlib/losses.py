@@ -147,10 +147,7 @@ class MultiW(_RandomScale):
 
 @dataclass(frozen=True)
 class SingleHeadMatch(_RandomScale):
-    """Guidance distillation: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``, one forward.
-
-    For ``UNetConfig(w_conditioned=True)``, sampled through ``guidance.Guided``.
-    """
+    """Distil guidance, with w as an input: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``."""
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``guided``."""
@@ -161,10 +158,7 @@ class SingleHeadMatch(_RandomScale):
 
 @dataclass(frozen=True)
 class GapMatch(Objective):
-    """Match the guidance gap, ``|gap_S - gap_T|^2 + imitation |S_cond - T_cond|^2``.
-
-    Without ``imitation`` a drift common to both branches costs nothing.
-    """
+    """``|gap_S - gap_T|^2 + imitation |S_cond - T_cond|^2``; by default a common drift is free."""
 
     imitation: float = 0.0
 

@@ -32,18 +32,12 @@ def pair_stats(student: Branches, teacher: Branches) -> Stats:
     errors = student.cond - teacher.cond, student.uncond - teacher.uncond
     gs, gt, e_c, e_u = (v.double().flatten(1) for v in (student.gap, teacher.gap, *errors))
     norm_s, norm_t, dot = gs.norm(dim=1), gt.norm(dim=1), (gs * gt).sum(1)
+    cos = dot / (norm_s * norm_t).clamp(min=1e-300)
+    parts = {"gap_mse": gs - gt, "gap_s_ms": gs, "gap_t_ms": gt}
+    parts |= {"cond_mse": e_c, "uncond_mse": e_u, "common_mse": (e_c + e_u) / 2}
     return {
-        "norm_s": norm_s,
-        "norm_t": norm_t,
-        "dot": dot,
-        "square_s": norm_s.square(),
-        "cos": dot / (norm_s * norm_t).clamp(min=1e-300),
-        "gap_mse": (gs - gt).square().mean(1),
-        "gap_s_ms": gs.square().mean(1),
-        "gap_t_ms": gt.square().mean(1),
-        "cond_mse": e_c.square().mean(1),
-        "uncond_mse": e_u.square().mean(1),
-        "common_mse": ((e_c + e_u) / 2).square().mean(1),
+        **{"norm_s": norm_s, "norm_t": norm_t, "dot": dot, "square_s": norm_s.square(), "cos": cos},
+        **{name: part.square().mean(1) for name, part in parts.items()},
     }
 
 
@@ -131,8 +125,7 @@ def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     r"""Frechet distance between two Gaussians ``(mean, covariance)``.
 
-    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2})``.  The product is
-    symmetric, so its square root comes from eigenvalues, stable also for singular covariances.
+    ``|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2})``, the roots by eigenvalues.
     """
     (mean_a, cov_a), (mean_b, cov_b) = a, b
     values, vectors = torch.linalg.eigh(cov_a)

@@ -52,13 +52,19 @@ SEEDS = (0, 1, 2)
 ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
 
 
+GUIDANCE: dict[str, GuidanceSchedule] = {
+    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
+    "TAG": TAG(),
+}
+
+
 @dataclass(frozen=True)
 class Scale:
     """A teacher, the students that learn from it, and the guidance that they are scored under."""
 
     learner: Recipe  # the teacher; its name ends in its weighting
     student: Recipe  # what all rows share
-    guidance: dict[str, GuidanceSchedule]
+    guidance = GUIDANCE
 
     @property
     def name(self) -> str:
@@ -105,11 +111,7 @@ class Scale:
     def of(
         self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
     ) -> Recipe:
-        """The student of one table row, named by it and all of these.
-
-        ``prior``: the weighting of the teacher whose importance is transferred.  ``unet`` changes
-        fields of the :class:`UNetConfig`.
-        """
+        """A row's student; ``prior``: the weighting of the teacher whose importance it is given."""
         of = "" if prior == "tirt" else f"_{prior}"
         changes = "".join(f"-{key}_{value}" for key, value in unet.items())
         return replace(
@@ -122,10 +124,6 @@ class Scale:
         )
 
 
-GUIDANCE: dict[str, GuidanceSchedule] = {
-    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
-    "TAG": TAG(),
-}
 DIGITS = Scale(
     Recipe(
         "digits/teacher-tirt",
@@ -139,7 +137,6 @@ DIGITS = Scale(
         TrainConfig(steps=1200, lr=4e-3, ema=0.999),
         teacher="digits/teacher-tirt",
     ),
-    GUIDANCE,
 )
 CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run's
     Recipe(
@@ -155,7 +152,6 @@ CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run'
         teacher="cifar10/teacher-uniform",
         flip=True,
     ),
-    GUIDANCE,
 )
 ROWS = DIGITS.rows
 CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")

@@ -59,12 +59,6 @@ class Iterate:
     x_next: Tensor
 
 
-def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
-    """What image and noise of a step leave of its ``x_t``: zero unless the rule is ``clamp``."""
-    t = torch.full((len(step.x_t),), step.t, device=step.x_t.device)
-    return step.x_t - schedule.add_noise(step.x0, step.eps, t)
-
-
 def _moved(
     x0: Tensor, eps: Tensor, now: float, after: float, eta: float, generator: Generator | None
 ) -> Tensor:

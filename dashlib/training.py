@@ -43,14 +43,13 @@ class StepRecord:
 class EMA:
     """Exponential moving average of a model's weights: ``shadow += rate (weights - shadow)``.
 
-    The decay, 1 - rate, warms up, ``d_n = min(decay, (1 + n)/(10 + n))``, so that short runs do not
-    average in their random start.  ``rate`` lies on the model's device.
+    The decay, 1 - rate, warms up, ``min(decay, (1 + n)/(10 + n))``: short runs forget their start.
     """
 
     def __init__(self, model: UNet, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay, self.updates = decay, 0
-        self.rate = torch.zeros((), device=next(model.parameters()).device)
+        self.rate = torch.zeros((), device=next(model.parameters()).device)  # for captured steps
 
     def prepare(self, updates: int = 1) -> None:
         """Count updates, and set their rate."""
@@ -69,8 +68,7 @@ class EMA:
 class Trainer:
     """A model in training: ``for record in trainer.run(stream): ...`` makes ``trainer.ema``.
 
-    The model is on the device of the stream's images, or the execution puts it there.  All numbers
-    that change from step to step are tensors on it: a step can be captured as a graph.
+    All numbers that change from step to step are tensors on the model's device, the stream's.
     """
 
     def __init__(
@@ -112,20 +110,16 @@ class Trainer:
         weights; with ``read_every`` above 1 records, and the error, come in groups of that many.
         """
         self.model.train()
+        unread: list[tuple[int, float, Tensor, Terms, Tensor]] = []  # still on the device
         while self.step < self.cfg.steps:
-            count = min(self.cfg.read_every, self.cfg.steps - self.step)
-            group = [self._one_step(next(batches)) for _ in range(count)]
-            yield from [self._read(*unread) for unread in group]
-
-    def _one_step(self, batch: Batch) -> tuple[int, float, Tensor, Terms, Tensor]:
-        """Make a step; what :meth:`_read` makes its record of, still on the device."""
-        lr = self.cfg.rate(self.step / self.cfg.steps)
-        unread = (self.step + 1, lr, *self.gradients(batch))
-        if self.cfg.read_every == 1:
-            self._read(*unread)
-        self.prepare(lr)
-        self.apply()
-        return unread
+            lr = self.cfg.rate(self.step / self.cfg.steps)
+            unread.append((self.step + 1, lr, *self.gradients(next(batches))))
+            due = len(unread) == self.cfg.read_every or self.step + 1 == self.cfg.steps
+            records = [self._read(*step) for step in unread] if due else []
+            self.prepare(lr)
+            self.apply()
+            unread = [] if due else unread
+            yield from records
 
     def gradients(self, batch: Batch) -> tuple[Tensor, Terms, Tensor]:
         """First half of a step: the clipped gradients; loss, terms and norm, not read back."""

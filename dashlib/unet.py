@@ -54,8 +54,8 @@ class UNet(nn.Module):
     ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
     branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well and needs no
     such branch: ``250 (w - 1)`` (w from 1 to 5 spans the range of t) is embedded like t.  Raises
-    ``ValueError`` for a wrong image shape, label or number of timesteps or scales, and for a w
-    missing or given in vain.  ``schedule`` says what v means (by default the cosine one).
+    ``ValueError`` for wrong shapes or labels and for a w missing or given in vain.  ``schedule``
+    says what v means (by default the cosine one).
     """
 
     signal: Tensor  # of a network that predicts v
@@ -169,10 +169,7 @@ class UNet(nn.Module):
     def features(
         self, x_t: Tensor, t: Tensor, y: Tensor, layers: Sequence[str]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The prediction, and the outputs of the modules with these paths (``"mid.block_2"``).
-
-        Runs eagerly, even in a compiled model.  Raises ``ValueError`` for an unknown path.
-        """
+        """The prediction, and outputs by module path (``"mid.block_2"``); ``ValueError`` if unknown."""
         modules, seen = dict(self.named_modules()), dict[str, Tensor]()
         if unknown := [layer for layer in layers if layer not in modules]:
             known = ", ".join(self.level_outputs())
@@ -183,7 +180,7 @@ class UNet(nn.Module):
 
         handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
         try:
-            return self.forward(x_t, t, y), seen
+            return self.forward(x_t, t, y), seen  # eagerly, even in a compiled model
         finally:
             for handle in handles:
                 handle.remove()

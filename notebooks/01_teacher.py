@@ -74,7 +74,7 @@ from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
 from dashlib.metrics import frechet, gaussian
 from dashlib.runs.scoring import samples_of, scores_of
-from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps, unexplained
+from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import STUDENT_DIGITS, UNet
@@ -494,7 +494,7 @@ assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name 
 # %%
 def at_step(i, name):
     kept, redone = (path[name, rule, 4][i] for rule in ("clamp", "recompute"))
-    left = [rms(unexplained(step, schedule)) for step in (kept, redone)]
+    left = [rms(figures.unexplained(step, schedule)) for step in (kept, redone)]
     return figures.two_rules(kept, redone, left)
 
 
@@ -515,7 +515,7 @@ explorer(at_step, Parameter("timestep $t$", steps, shown), Parameter("teacher", 
 # %% mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; its size should be one.", "name": "fig-teacher-noise"}}
 t = [step.t for step in path["tirt", "clamp", 4]]
 size = {key: [rms(step.eps) for step in visited] for key, visited in path.items()}
-lost = {k: [rms(unexplained(step, schedule)) for step in path[k, "clamp", 4]] for k in runs}
+lost = {k: [rms(figures.unexplained(step, schedule)) for step in path[k, "clamp", 4]] for k in runs}
 assert lost["tirt"][0] > 3 * lost["uniform"][0] and lost["tirt"][15] < lost["uniform"][15] / 2
 assert all(max(size[name, "recompute", w]) < 1.1 for name in runs for w in (1, 4))
 assert all(max(size[name, "clamp", 4]) > 1.5 for name in runs)

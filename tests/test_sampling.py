@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from dashbook.teacher import unexplained
 from dashlib.guidance import Guided
 from dashlib.sampling import (
     CLAMPS,
@@ -15,7 +16,6 @@ from dashlib.sampling import (
     sample,
     starting_noise,
     timesteps,
-    unexplained,
 )
 from dashlib.unet import STUDENT_DIGITS
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from dashbook import plots
 from dashlib.guidance import TAG, Interval
 from dashlib.sampling import Iterate
+from dashlib.schedule import Schedule
 
 
 def over_signal(images: Tensor, alpha_bar: Tensor, t: int, title: str) -> Figure:
@@ -65,6 +66,12 @@ def within_interval(
     cells[1, 0].plot(Interval(w, low, high)(torch.arange(1000)))
     cells[1, 0].set(xlabel="timestep t", ylabel="w", ylim=(0, w + 0.5))
     return figure
+
+
+def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
+    """What image and noise of a step leave of its ``x_t``: zero unless the rule is ``clamp``."""
+    t = torch.full((len(step.x_t),), step.t, device=step.x_t.device)
+    return step.x_t - schedule.add_noise(step.x0, step.eps, t)
 
 
 def two_rules(kept: Iterate, redone: Iterate, unexplained: Sequence[float]) -> Figure:
