@@ -169,7 +169,7 @@ class UNet(nn.Module):
     def features(
         self, x_t: Tensor, t: Tensor, y: Tensor, layers: Sequence[str]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The prediction, and outputs by module path (``"mid.block_2"``); ``ValueError`` if unknown."""
+        """The prediction, and outputs by module path; ``ValueError`` for an unknown one."""
         modules, seen = dict(self.named_modules()), dict[str, Tensor]()
         if unknown := [layer for layer in layers if layer not in modules]:
             known = ", ".join(self.level_outputs())

@@ -68,7 +68,7 @@ class MinSNR(Weighting):
 class HighNoise(Weighting):
     """A bounded emphasis on high noise: ``min(1/sqrt(alpha_bar_t), bound)``, divided by its mean.
 
-    There errors of eps, in the image times ``sqrt((1 - alpha_bar_t)/alpha_bar_t)``, make its colour.
+    There errors of eps, in the image times ``sqrt((1 - alpha_bar_t)/alpha_bar_t)``, set its colour.
     """
 
     def __init__(self, schedule: Schedule, bound: float = 20.0) -> None:
