@@ -449,7 +449,7 @@ def test_the_precision_is_that_of_the_machine_unless_asked_for(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: computes)
     options = {"precision": asked, "compiled": False, "channels_last": False, "accumulate": 1}
-    assert train.numerics(options | {"device": device}).precision == got
+    assert train.numerics_of(options | {"device": device}).precision == got
 
 
 def test_the_precision_is_stored_as_it_was_chosen(straight):

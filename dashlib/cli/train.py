@@ -84,7 +84,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def numerics(options: dict[str, Any]) -> Numerics:
+def numerics_of(options: dict[str, Any]) -> Numerics:
     """How the options ask a step to be computed."""
     asked = options["precision"]
     return Numerics(
@@ -119,7 +119,7 @@ def _run(name: str, role: str, options: dict[str, Any]) -> None:
             options |= {"options": _numbers(options["extra"])}
         recipe = changed(getattr(preset(name), role), options)
         same = {key: options[key] for key in (*kept, "stop_after")}
-        job = Job(name, recipe, numerics=numerics(options), **same)
+        job = Job(name, recipe, numerics=numerics_of(options), **same)
         session = Session(job, click.echo, bars)
         outcome = session.run()
     except (ValueError, OSError, ImportError, CheckpointError, TrainingStopped) as error:
