@@ -64,7 +64,7 @@ class Scale:
 
     learner: Recipe  # the teacher; its name ends in its weighting
     student: Recipe  # what all rows share
-    guidance = GUIDANCE
+    guidance = GUIDANCE  # that samples are scored under
 
     @property
     def name(self) -> str:
