@@ -60,8 +60,8 @@ def stream(
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
 
 
-def check_teacher(teacher: UNetConfig, recipe: Recipe) -> None:
-    """``ValueError`` unless both networks take the same images and labels."""
+def check_teacher(teacher: UNetConfig, lam: Tensor | None, recipe: Recipe) -> None:
+    """``ValueError`` unless both networks take the same images and labels, and lambda is known."""
     for name in ("image_channels", "image_size", "num_classes"):
         theirs, mine = getattr(teacher, name), getattr(recipe.unet, name)
         if theirs != mine:
@@ -69,6 +69,11 @@ def check_teacher(teacher: UNetConfig, recipe: Recipe) -> None:
                 f"the teacher {recipe.teacher} has {name} {theirs}, the student {mine}: choose the "
                 "preset of the teacher's dataset"
             )
+    if lam is None and recipe.weighting == "transfer":
+        raise ValueError(
+            f"the teacher {recipe.teacher} has no learned lambda (TIRT) to transfer: choose "
+            "another --weighting, for example uniform or min_snr"
+        )
 
 
 def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
