@@ -16,7 +16,7 @@ Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling fo
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,30 +145,28 @@ class Parallel(Execution):
         prepared: Optimizer = self.accelerator.prepare_optimizer(optimizer)
         return prepared
 
-    def _own(self, batch: Batch) -> Iterator[tuple[Share, Batch]]:
-        """This process's parts of a global batch, with the teacher's answers."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        for piece in range(self.numerics.accumulate):
-            share = Share(rank + world * piece, world * self.numerics.accumulate)
-            own = share.of(batch)
-            if self.numerics.channels_last:
-                own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
-            if self.teacher is not None:
-                with self.accelerator.autocast():
-                    own = next(with_teacher(iter([own]), self.teacher))
-            yield share, own
+    def _part(self, share: Share, batch: Batch) -> Batch:
+        """A part of a global batch, with the teacher's answers."""
+        own = share.of(batch)
+        if self.numerics.channels_last:
+            own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
+        if self.teacher is None:
+            return own
+        with self.accelerator.autocast():
+            return next(with_teacher(iter([own]), self.teacher))
 
     def backward(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Gradients of the global batch's loss, averaged over processes; the loss and its terms."""
-        accelerator, sums = self.accelerator, list[Tensor]()
-        world = accelerator.num_processes
-        for share, own in self._own(batch):
-            last = share.index + world >= share.count
-            with nullcontext() if last else accelerator.no_sync(self.net):
+        place, pieces, sums = self.accelerator, self.numerics.accumulate, list[Tensor]()
+        parts = place.num_processes * pieces
+        for piece in range(pieces):
+            share = Share(place.process_index + place.num_processes * piece, parts)
+            own = self._part(share, batch)
+            with nullcontext() if piece == pieces - 1 else place.no_sync(self.net):
                 loss, terms = self.net(own, batch.t, share)
-                accelerator.backward(loss * world)  # undoes the averaging
-            sums.append(torch.stack([loss.detach(), *(m / share.count for m in terms.values())]))
-        loss, *means = accelerator.reduce(torch.stack(sums).sum(0), reduction="sum").unbind()
+                place.backward(loss * place.num_processes)  # undoes the averaging
+            sums.append(torch.stack([loss.detach(), *(m / parts for m in terms.values())]))
+        loss, *means = place.reduce(torch.stack(sums).sum(0), reduction="sum").unbind()
         return loss, dict(zip(terms, means, strict=True))
 
     def clip(self, trained: Sequence[Tensor]) -> Tensor:
