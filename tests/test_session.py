@@ -410,7 +410,6 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
         ((*TRAIN, "--accumulate", "3"), "cannot be divided evenly into 3 parts"),
         ((*TRAIN, "--precision", "fp16"), "fp16 needs a CUDA GPU"),
         ((*TRAIN, "--steps", "0"), "steps >= 1"),
-        ((*TRAIN, "--stop-after", "0"), "stop_after=0"),
         ((*DISTILL, "--teacher", "x", "--option", "w"), "--option w: KEY=NUMBER"),
         ((*TRAIN, "--resume", "nowhere"), "nowhere is not a whole checkpoint"),
     ],
@@ -418,6 +417,13 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
 )
 def test_settings_that_cannot_be_are_errors(tmp_path, args, message):
     assert message in refused(*args, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("option", ["--stop-after", "--save-every"])
+def test_steps_are_counted_from_one(option):
+    result = invoke(*TRAIN, option, "0", "--out", "nowhere")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 0 is not in the range x>=1" in result.output
 
 
 @pytest.mark.parametrize(

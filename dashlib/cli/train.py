@@ -15,7 +15,7 @@ import click
 import torch
 
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import option, plain_errors, with_options
+from dashlib.cli.sample import POSITIVE, option, plain_errors, with_options
 from dashlib.execution import TrainConfig
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import Recipe
@@ -59,10 +59,10 @@ OPTIONS = (
     option("--accumulate", default=1, help=ACCUMULATE),
     option("--device", type=DEVICE, default="auto", help="auto: a GPU if there is one."),
     option("--resume", default="auto", metavar="auto|never|PATH", help=RESUME),
-    option("--save-every", default=1000, help="Steps a checkpoint."),
+    option("--save-every", type=POSITIVE, default=1000, help="Steps a checkpoint."),
     option("--keep", default=3, help="Checkpoints kept."),
     option("--log-every", "read_every", type=int, help=LOG_EVERY),
-    option("--stop-after", type=int, help=STOP_AFTER),
+    option("--stop-after", type=POSITIVE, help=STOP_AFTER),
 )
 
 

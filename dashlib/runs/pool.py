@@ -17,7 +17,7 @@ from dashlib import results
 from dashlib.checkpoints import write_atomically
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES
-from dashlib.runs.making import make
+from dashlib.runs.making import check_names, make
 
 TOGETHER = 4  # students that one process trains side by side, asking their teacher once
 
@@ -56,8 +56,8 @@ def groups(names: list[str]) -> list[tuple[str, ...]]:
         recipe = RECIPES.get(name)
         key = (recipe.seed, *sorted(needs(name))) if recipe and recipe.teacher else name
         alike.setdefault(key, []).append(name)
-    cuts = [(same, i) for same in alike.values() for i in range(0, len(same), TOGETHER)]
-    return [tuple(same[i : i + TOGETHER]) for same, i in cuts]
+    few = range(0, len(names), TOGETHER)
+    return [cut for same in alike.values() for i in few if (cut := tuple(same[i : i + TOGETHER]))]
 
 
 def reproduce(
@@ -69,9 +69,7 @@ def reproduce(
     in each process to make its reporter (so it must be picklable).  A run that fails ends the sweep
     once those beside it are stored.
     """
-    unknown = [name for name in chosen if name != DIGITS.classifier and name not in RECIPES]
-    if unknown:
-        raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
+    check_names(chosen)
     waiting, running = groups(chosen), dict[Future[list[results.Run]], tuple[str, ...]]()
     with processes(workers) as pool:
         while waiting or running:

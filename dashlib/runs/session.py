@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,6 @@ class Job:
     save_every: int = 1000  # steps
     keep: int = 3  # checkpoints
     stop_after: int | None = None  # steps of this session
-
-    def __post_init__(self) -> None:
-        if self.save_every < 1 or (self.stop_after is not None and self.stop_after < 1):
-            raise ValueError(
-                f"save_every={self.save_every}, stop_after={self.stop_after}: 1 step or more"
-            )
-        if self.recipe.teacher is None and self.recipe.weighting == "transfer":
-            raise ValueError("weighting 'transfer' needs a teacher with a learned lambda")
 
 
 class Session:
@@ -113,52 +105,52 @@ class Session:
 
     def _built(self) -> Trainer:
         """The untrained job on this process's device; its batches are ``self.stream``."""
-        job, teacher, lam = self.job, None, None
-        if self.recipe.teacher is not None:
-            found = find(self.recipe.teacher)
+        job, recipe, place = self.job, self.recipe, self.accelerator
+        teacher, lam = None, None
+        if recipe.teacher is not None:
+            found = find(recipe.teacher)
             teacher, lam = found.model, found.lam
-            check_teacher(teacher.cfg, lam, self.recipe)
-        with self.accelerator.main_process_first():  # the others find what it downloaded
-            where = self.accelerator.device, job.data
-            self.stream = stream(self.recipe, *where, download=job.download, workers=job.workers)
-        asked = None if self.recipe.objective == "scratch" else teacher
-        execution = Parallel(self.accelerator, job.numerics, asked)
-        trainer = build(self.recipe, teacher, lam=lam, execution=execution)
-        seed_process(self.recipe.seed, self.accelerator.process_index)
+            check_teacher(teacher.cfg, lam, recipe)
+        ways = {"download": job.download, "workers": job.workers}
+        with place.main_process_first():  # the others find what it downloaded
+            self.stream = stream(recipe, place.device, job.data, **ways)
+        asked = None if recipe.objective == "scratch" else teacher
+        execution = Parallel(place, job.numerics, asked)
+        trainer = build(recipe, teacher, lam=lam, execution=execution)
+        seed_process(recipe.seed, place.process_index)
         return trainer
 
     def _train(self, stop: checkpointing.Stop) -> str:
         """Go on until the end or a reason to stop, which is returned; the last state is saved."""
         first = saved = self.step
-        ended, began = "finished", time.perf_counter()
-        if self.main:
-            _cut(self.job.out / "log.jsonl", first)
-        for records in self._groups():
-            now = time.perf_counter()
-            self._log(records, now - began)
-            began = now
-            if early := self._early(stop, self.step - first):
-                ended = early
+        group, began, ended = list[StepRecord](), time.perf_counter(), None
+        self._cut_log()
+        for record in self.trainer.run(self.stream):
+            group.append(record)
+            if record.step < self.step:  # the loss is read every so many steps
+                continue
+            self._log(group, time.perf_counter() - began)
+            group, began = [], time.perf_counter()
+            if ended := self._early(stop, self.step - first):
                 break
             if self.step - saved >= self.job.save_every:
                 self._save()
                 saved = self.step
         if self.last is None or self.step > saved:
             self._save()
-        if ended == "finished" and self.main:  # the averaged network, with the lambda of TIRT
+        if ended is None and self.main:  # the averaged network, with the lambda of TIRT
             learned = self.trainer.weighting
             lam = learned.lam.detach().cpu() if isinstance(learned, TIRT) else None
             checkpoints.save(self.job.out / "model", self.trainer.ema, lam)
-        return ended
+        return ended or "finished"
 
-    def _groups(self) -> Iterator[list[StepRecord]]:
-        """The records of the steps between two reads of the loss."""
-        group = []
-        for record in self.trainer.run(self.stream):
-            group.append(record)
-            if record.step == self.step:
-                yield group
-                group = []
+    def _cut_log(self) -> None:
+        """Drop the lines of steps that are made again, and one that a kill cut short."""
+        path = self.job.out / "log.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if self.main and path.exists() else []
+        kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
+        if kept != lines:
+            checkpoints.write_atomically(path, "".join(kept).encode())
 
     def _log(self, records: list[StepRecord], seconds: float) -> None:
         """A line of ``log.jsonl`` a step, with the group's speed; an infinite norm as null."""
@@ -234,15 +226,8 @@ class Session:
             "step": self.step,
             "sessions": [*self.former, session | where],
         }
-        text = json.dumps(content, indent=1, default=str) + "\n"
-        checkpoints.write_atomically(self.job.out / "run.json", text.encode())
-
-
-def _cut(log: Path, step: int) -> None:
-    """Drop the lines after a step, which are made again, and one that a kill cut short."""
-    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    checkpoints.write_atomically(log, "".join(kept).encode())
+        text = json.dumps(content, indent=1, default=str)
+        checkpoints.write_atomically(self.job.out / "run.json", f"{text}\n".encode())
 
 
 def _former_sessions(out: Path) -> list[dict[str, Any]]:
