@@ -29,7 +29,7 @@ FOLDER, COIN = click.Path(file_okay=False, path_type=Path), click.Choice(["sampl
 DEVICE, NUMBERS = click.Choice(["auto", "cpu"]), click.Choice(["auto", "fp32", "bf16", "fp16"])
 KNOWN = f"PRESET is one of {', '.join(PRESETS)}."
 READ_EVERY = 10  # steps between reads of the loss on a GPU, unless asked otherwise
-DOWNLOAD = "Fetch the images if they are not there.  [$DASH_MIRRORS: base addresses tried first]"
+FETCH = "Fetch the images if they are not there.  [$DASH_MIRRORS: base addresses tried first]"
 BATCH = "Images a step, over all processes; lr stays  [preset's]"
 FORWARD = "Of the forward passes; auto: bf16 on a GPU that computes in it, else fp32."
 ACCUMULATE = "Pieces that a process makes its share of a batch in: less memory, same result."
@@ -44,7 +44,7 @@ OPTIONS = (
     click.argument("preset", metavar="PRESET"),
     option("--out", type=FOLDER, required=True, help="Folder of the run."),
     option("--data", type=FOLDER, default="data", help="Folder of the images."),
-    option("--download", is_flag=True, help=DOWNLOAD),
+    option("--download", is_flag=True, help=FETCH),
     option("--workers", default=4, help="Processes that read ImageNet; other sets are held."),
     option("--steps", type=int, help="Of the whole training and its cosine  [preset's]"),
     option("--batch", "batch_size", type=int, help=BATCH),

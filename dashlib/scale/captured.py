@@ -7,10 +7,9 @@ within a round; its learning rates are tensors that are set before it.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,20 +31,19 @@ def fast(model: UNet, device: torch.device | str) -> UNet:
     return model
 
 
-@dataclass
-class Rounds:
+class Rounds(NamedTuple):
     """How far a co-training is."""
 
     done: int
-    seconds: float
+    seconds: float  # since the start
     losses: dict[str, float]  # means a step since the last look
 
 
 class CoTraining:
     """Students that share every batch and the teacher's answers.
 
-    ``shares``: how many of a round's batches each student takes, from the first.  ``capture=False``
-    (and any CPU) runs the round without a graph.
+    ``shares``: how many of a round's batches each student takes, from the first.  Without a GPU a
+    round runs as it is, without a graph.
     """
 
     def __init__(
@@ -54,8 +52,6 @@ class CoTraining:
         shares: Mapping[str, int],
         stream: Stream,
         teacher: UNet | None = None,
-        *,
-        capture: bool = True,
     ) -> None:
         self.trainers, self.shares, self.stream = dict(trainers), dict(shares), stream
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
@@ -65,7 +61,7 @@ class CoTraining:
         drawn = [next(stream) for _ in range(max(shares.values()))]
         self.static = [replace(b, x_t=b.x_t.contiguous(memory_format=layout)) for b in drawn]
         self.sums = {name: torch.zeros((), device=device) for name in trainers}  # of losses
-        self.capture = capture and self.on_gpu
+        self.capture = self.on_gpu
         self.graph: torch.cuda.CUDAGraph | None = None
         for trainer in self.trainers.values():
             trainer.model.train()
@@ -131,13 +127,13 @@ class CoTraining:
         seconds in all, which may change: the learning rate always ends where it should.  Raises
         ``FloatingPointError``, naming the students, once a loss is not finite.
         """
-        started, done, looked = time.perf_counter(), 0, 0
+        done, looked = 0, 0
         while True:
             gone, total = left()
             over = gone >= total
             if (over or done - looked == SOUND) and done > looked:
                 losses, looked = self._losses(done - looked), done
-                yield Rounds(done, time.perf_counter() - started, losses)
+                yield Rounds(done, gone, losses)
             if over:
                 return
             self.round(gone / total)
