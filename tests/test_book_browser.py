@@ -21,6 +21,22 @@ PICTURES = """async root => {
 }"""
 
 
+# Elements of the text that reach beyond the screen without lying in a box that scrolls by itself.
+BEYOND = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
+    const box = e.getBoundingClientRect();
+    if (box.width === 0 || box.right <= innerWidth + 1) return false;
+    for (let p = e.parentElement; p; p = p.parentElement) {
+        if (/auto|scroll|hidden|clip/.test(getComputedStyle(p).overflowX)) return false;
+    }
+    return true;
+}).map(e => e.outerHTML.slice(0, 120))"""
+CLIPPED = """() => [...document.querySelectorAll(".dash-explorer *")].filter(e => {
+    const box = e.getBoundingClientRect();
+    const card = e.closest(".dash-explorer").getBoundingClientRect();
+    return box.width > 0 && box.right > card.right + 1 && !e.closest("mjx-assistive-mml");
+}).map(e => e.outerHTML.slice(0, 120))"""
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -47,7 +63,7 @@ def page(chromium):
 
 @pytest.fixture
 def phone(chromium):
-    context = chromium.new_context(viewport={"width": 400, "height": 800}, has_touch=True)
+    context = chromium.new_context(viewport={"width": 400, "height": 900}, has_touch=True)
     yield watched(context, HTML.as_uri())
     context.close()
 
@@ -116,9 +132,31 @@ def test_the_book_is_built(page):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_complete_without_a_network(page, name):
+    """Pictures have words, and dials say what they are and where they stand, too."""
     visit(page, (HTML / name).as_uri())
-    assert page.problems == []
     assert page.query_selector_all("mjx-merror") == [], "a formula does not typeset"
+    for image in page.query_selector_all("main img"):
+        alt = image.get_attribute("alt") or ""
+        assert len(alt) > 10, image.evaluate("i => i.outerHTML.slice(0, 200)")
+        assert not alt.endswith((".png", ".svg")), f"a file name is no description: {alt}"
+    for handle in page.query_selector_all(".dash-explorer .noUi-handle"):
+        assert handle.get_attribute("aria-label")
+        assert handle.get_attribute("aria-valuetext") == readout(handle)
+        handle.focus()
+        for key in ("Home", "End"):
+            page.keyboard.press(key)
+            page.wait_for_timeout(50)
+            assert handle.get_attribute("aria-valuetext") == readout(handle)
+    for button in page.query_selector_all(".dash-explorer .widget-play button"):
+        assert button.get_attribute("aria-label")
+    assert page.problems == []
+
+
+def readout(handle):
+    """Return the value that is shown beside a slider."""
+    return handle.evaluate(
+        "h => h.closest('.widget-slider').querySelector('.widget-readout').textContent"
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -132,32 +170,19 @@ def test_page_asks_nobody_else_over_http(chromium, server, name):
     context.close()
 
 
-@pytest.mark.parametrize("move", [press, drag, click], ids=lambda move: move.__name__)
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_every_slider_moves_its_picture(page, name, move):
+def test_every_dial_moves_its_picture(page, name):
+    """Sliders by key, drag and click on the track; toggle buttons; Play."""
     visit(page, (HTML / name).as_uri())
     found = handles(page)
     assert found, "the chapter has no explorer"
     assert len(found) == len(page.query_selector_all(".noUi-handle")), "a slider outside explorers"
-    for number, (explorer, handle) in enumerate(found, start=1):
-        before = pictures(explorer)
-        move(page, handle)
-        assert_changes(page, explorer, before, f"{move.__name__}: slider {number} of {len(found)}")
-    assert page.problems == []
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_every_slider_follows_a_finger(phone, name):
-    visit(phone, (HTML / name).as_uri())
-    for number, (explorer, handle) in enumerate(handles(phone), start=1):
-        before = pictures(explorer)
-        tap(phone, handle)
-        assert_changes(phone, explorer, before, f"tap: slider {number}")
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_every_button_moves_its_picture(page, name):
-    visit(page, (HTML / name).as_uri())
+    for move in (press, drag, click):
+        for number, (explorer, handle) in enumerate(found, start=1):
+            before = pictures(explorer)
+            move(page, handle)
+            what = f"{move.__name__}: slider {number} of {len(found)}"
+            assert_changes(page, explorer, before, what)
     for explorer in explorers(page):
         for group in explorer.query_selector_all(".widget-toggle-buttons"):
             before = pictures(explorer)
@@ -169,3 +194,17 @@ def test_every_button_moves_its_picture(page, name):
             assert_changes(page, explorer, before, "Play")
             play.query_selector("button").click()
     assert page.problems == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_phone_shows_all_and_every_slider_follows_a_finger(phone, name):
+    """Nothing but what lies in a box of its own scrolls sideways; no explorer is cut off."""
+    visit(phone, (HTML / name).as_uri())
+    root = phone.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert root[0] <= root[1], phone.evaluate(BEYOND)
+    assert phone.evaluate(BEYOND) == []
+    assert phone.evaluate(CLIPPED) == [], "an explorer is cut off"
+    for number, (explorer, handle) in enumerate(handles(phone), start=1):
+        before = pictures(explorer)
+        tap(phone, handle)
+        assert_changes(phone, explorer, before, f"tap: slider {number}")

@@ -204,7 +204,7 @@ def test_curves_are_means_over_ten_steps(small):
     trace = traces[TEACHER].tensors()
     assert trace["curve.loss"].shape == trace["curve.denoising"].shape == (2,)
     assert seen == [(TEACHER, i, 25) for i in range(1, 26)]
-    losses = [r.loss for r in building.build(recipe).run(making.answered(recipe, None))]
+    losses = [r.loss for r in building.build(recipe).run(making.answered_batches(recipe, None))]
     want = torch.tensor(losses)[:20].reshape(2, 10).mean(1)
     torch.testing.assert_close(trace["curve.loss"], want)
 
@@ -225,10 +225,10 @@ def test_students_side_by_side_are_each_as_if_alone(lab, small):
     assert traces["digits/dash"].records != traces["digits/scratch"].records
 
 
-def test_a_run_sees_the_answered_its_seed(small, model):
+def test_a_run_sees_the_batches_of_its_seed(small, model):
     for teacher in (None, model):
         one, again, other = (
-            next(making.answered(replace(small[STUDENT], seed=seed), teacher))
+            next(making.answered_batches(replace(small[STUDENT], seed=seed), teacher))
             for seed in (1, 1, 2)
         )
         assert (one.teacher is None) == (teacher is None)

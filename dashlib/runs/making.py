@@ -72,7 +72,7 @@ class Trace:
         return found
 
 
-def answered(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
+def answered_batches(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
     """The batches of a recipe, with the answers of its teacher if it has one."""
     batches = stream(recipe, torch.device("cpu"), Path("data"))
     return batches if teacher is None else with_teacher(batches, teacher)
@@ -86,7 +86,7 @@ def train_together(
     teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
     trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
-    for records in side_by_side(trainers, answered(first, teacher)):
+    for records in side_by_side(trainers, answered_batches(first, teacher)):
         for name, record in records.items():
             traces[name].add(record)
         others = f" and {len(recipes) - 1} more" if len(recipes) > 1 else ""
