@@ -74,7 +74,7 @@ def _of(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
 def job_of(role: str, options: Mapping[str, Any]) -> Job:
     """The preset's ``teacher`` or ``student``, but for what the options change."""
     on_gpu = options["device"] == "auto" and torch.cuda.is_available()
-    given = {"read_every": READ_EVERY if on_gpu else 1}
+    given: dict[str, Any] = {"read_every": READ_EVERY if on_gpu else 1}
     given |= {name: value for name, value in options.items() if value is not None}
     if given["precision"] == "auto":
         given["precision"] = best_precision(given["device"])

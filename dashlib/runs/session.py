@@ -111,9 +111,9 @@ class Session:
             found = find(recipe.teacher)
             teacher, lam = found.model, found.lam
             check_teacher(teacher.cfg, lam, recipe)
-        ways = {"download": job.download, "workers": job.workers}
+        where = place.device, job.data
         with place.main_process_first():  # the others find what it downloaded
-            self.stream = stream(recipe, place.device, job.data, **ways)
+            self.stream = stream(recipe, *where, download=job.download, workers=job.workers)
         asked = None if recipe.objective == "scratch" else teacher
         execution = Parallel(place, job.numerics, asked)
         trainer = build(recipe, teacher, lam=lam, execution=execution)

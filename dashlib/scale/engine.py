@@ -77,8 +77,9 @@ class Share:
                 f"a batch of {len(batch.t)} images cannot be divided evenly into {self.count} "
                 "parts (processes x pieces): choose a multiple for --batch, or fewer of them"
             )
-        whole = {name: x for name, x in vars(batch).items() if isinstance(x, Tensor)}
-        return replace(batch, **{name: x[self.index :: self.count] for name, x in whole.items()})
+        own, whole = slice(self.index, None, self.count), vars(batch)
+        part: Any = {name: x[own] for name, x in whole.items() if isinstance(x, Tensor)}
+        return replace(batch, **part)
 
     def loss(self, weighting: Weighting, losses: Tensor, t: Tensor) -> Tensor:
         """``L(l_j) - (1 - 1/n) L(0)``: losses ``(B/n,)`` of a part, t ``(B,)`` of the batch."""

@@ -118,7 +118,8 @@ _LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 def _paper(dataset: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
     """The README's settings, on CIFAR."""
-    name, both = f"{dataset}/paper_v2", {"batch_size": 64, "flip": True}
+    name = f"{dataset}/paper_v2"
+    both: Any = {"batch_size": 64, "flip": True}
     teaching = Recipe(f"{name}/teacher", teacher, _TEACHING, weighting="tirt", **both)
     learning = Recipe(f"{name}/student", student, _LEARNING, "dash", "transfer", **both)
     return Preset(name, teaching, learning, _CIFAR_NOTES | _PAPER_NOTES)

@@ -50,4 +50,5 @@ class _Product(nn.Module):
         return out.view(len(x), conv.out_channels, *between.shape[1:3])
 
 
-PRODUCTS = {of: type(of.__name__, (_Product, of), {}) for of in (nn.Conv2d, Downsample, Upsample)}
+_KINDS: tuple[type[nn.Module], ...] = (nn.Conv2d, Downsample, Upsample)
+PRODUCTS = {kind: type(kind.__name__, (_Product, kind), {}) for kind in _KINDS}
