@@ -86,9 +86,9 @@ def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
 
 def objective(recipe: Recipe, teacher: UNet | None) -> Objective:
     """The recipe's objective; FitNets gets the two networks."""
-    reads = OBJECTIVES[recipe.objective] is FitNets
-    networks = {"teacher": teacher, "student": recipe.unet} if reads else {}
-    return make_objective(recipe.objective, **networks, **recipe.options)
+    networks = {"teacher": teacher, "student": recipe.unet}
+    extra = networks if OBJECTIVES[recipe.objective] is FitNets else {}
+    return make_objective(recipe.objective, **extra, **recipe.options)
 
 
 def build(

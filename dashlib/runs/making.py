@@ -57,16 +57,15 @@ class Trace:
         self.records.append(record)
         often = record.step % max(self.steps // SNAPSHOTS, 1) == 0
         if often or record.step in (1, self.steps):
-            learned = (p for p in self.weighting.parameters() if p.requires_grad)
-            self.history += [p.detach().clone() for p in learned]
+            learned = [p for p in self.weighting.parameters() if p.requires_grad]
+            self.history += [p.detach().clone() for p in learned[:1]]
 
     def tensors(self) -> dict[str, Tensor]:
         """Loss and terms averaged over windows of 10 steps, ``(steps // 10,)``; the importance."""
-        rows = [{"loss": r.loss, **r.terms} for r in self.records[: len(self.records) // 10 * 10]]
-        curves = {
-            k: torch.tensor([row[k] for row in rows]) for k in ("loss", *self.records[0].terms)
-        }
-        found = {f"curve.{k}": v.reshape(-1, 10).mean(1) for k, v in curves.items()}
+        windows = self.records[: len(self.records) // 10 * 10]
+        curves = {"loss": [r.loss for r in windows]}
+        curves |= {name: [r.terms[name] for r in windows] for name in self.records[0].terms}
+        found = {f"curve.{k}": torch.tensor(v).reshape(-1, 10).mean(1) for k, v in curves.items()}
         if self.history:
             found[self.weighting.symbol] = torch.stack(self.history).float()
         return found

@@ -56,8 +56,8 @@ def groups(names: list[str]) -> list[tuple[str, ...]]:
         recipe = RECIPES.get(name)
         key = (recipe.seed, *sorted(needs(name))) if recipe and recipe.teacher else name
         alike.setdefault(key, []).append(name)
-    few = range(0, len(names), TOGETHER)
-    return [cut for same in alike.values() for i in few if (cut := tuple(same[i : i + TOGETHER]))]
+    cuts = [(same, i) for same in alike.values() for i in range(0, len(same), TOGETHER)]
+    return [tuple(same[i : i + TOGETHER]) for same, i in cuts]
 
 
 def reproduce(
