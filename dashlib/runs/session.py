@@ -77,7 +77,7 @@ class Session:
         ``FileNotFoundError`` (no such data).
         """
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
-        with checkpointing.Stop() as stop, checkpointing.explained(self._came, self._last_good):
+        with checkpointing.Stop() as stop, checkpointing.explained(self._how_far, self._last_good):
             self.trainer = self._built()
             self._resume()
             first, began = self.step, time.perf_counter()
@@ -94,7 +94,7 @@ class Session:
         where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"
         return f"{self.ended}: saved {where}; the same command goes on"
 
-    def _came(self) -> str:
+    def _how_far(self) -> str:
         made = f"after step {self.step} of {self.recipe.train.steps}"
         return made if self.step else "before the first step"
 
