@@ -227,7 +227,7 @@ def test_a_full_disk_says_so_and_leaves_the_last_checkpoint(tmp_path, monkeypatc
 
     def write(path, content):
         calls.append(path)
-        if len(calls) > 2:
+        if len(calls) > 1:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path, content)
 
@@ -379,10 +379,11 @@ def test_imagenet_is_read_from_its_files_and_resumed(tmp_path):
     recipe = replace(recipe, unet=unet, batch_size=8, train=replace(recipe.train, steps=7))
     job = Job("imagenet64/paper_v2", recipe, tmp_path / "a", data=tmp_path, workers=0, device="cpu")
     quiet = {"say": lambda message: None, "progress": lambda *progress: None}
-    assert Session(job, **quiet).run().why == "finished"
+    assert Session(job, **quiet).run() == "finished"
     begun = replace(job, out=tmp_path / "b", stop_after=3)
-    assert Session(begun, **quiet).run().why == "stopped"
-    assert Session(replace(begun, stop_after=None), **quiet).run().step == 7
+    assert Session(begun, **quiet).run() == "stopped"
+    again = Session(replace(begun, stop_after=None), **quiet)
+    assert (again.run(), again.step) == ("finished", 7)
     assert log(tmp_path / "a") == log(tmp_path / "b")
     assert same(last_state(tmp_path / "a"), last_state(tmp_path / "b"))
 
@@ -409,7 +410,6 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
         ((*TRAIN, "--accumulate", "3"), "cannot be divided evenly into 3 parts"),
         ((*TRAIN, "--precision", "fp16"), "fp16 needs a CUDA GPU"),
         ((*TRAIN, "--steps", "0"), "steps >= 1"),
-        ((*TRAIN, "--stop-after", "0"), "stop_after=0"),
         ((*DISTILL, "--teacher", "x", "--option", "w"), "--option w: KEY=NUMBER"),
         ((*TRAIN, "--resume", "nowhere"), "nowhere is not a whole checkpoint"),
     ],
@@ -417,6 +417,13 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
 )
 def test_settings_that_cannot_be_are_errors(tmp_path, args, message):
     assert message in refused(*args, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize("option", ["--stop-after", "--save-every"])
+def test_steps_are_counted_from_one(option):
+    result = invoke(*TRAIN, option, "0", "--out", "nowhere")
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}': 0 is not in the range x>=1" in result.output
 
 
 @pytest.mark.parametrize(
@@ -448,8 +455,10 @@ def test_the_precision_is_that_of_the_machine_unless_asked_for(
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: computes)
-    options = {"precision": asked, "compiled": False, "channels_last": False, "accumulate": 1}
-    assert train.numerics_of(options | {"device": device}).precision == got
+    options = {"preset": "digits", "out": Path("x"), "precision": asked, "device": device}
+    job = train.job_of("teacher", options)
+    assert job.numerics.precision == got
+    assert job.recipe.train.read_every == (10 if gpu and device == "auto" else 1)
 
 
 def test_the_precision_is_stored_as_it_was_chosen(straight):

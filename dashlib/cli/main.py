@@ -5,11 +5,7 @@ from importlib import import_module
 import click
 
 from dashlib import __version__
-from dashlib.cli import runs
-from dashlib.cli.evaluate import evaluate_command
-from dashlib.cli.sample import sample_command
-from dashlib.cli.statistics import statistics_command
-from dashlib.cli.train import distill_command, train_command
+from dashlib.cli import evaluate, runs, sample, statistics, train
 from dashlib.scale.distributed import lone_process, name_place_for_torch
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
@@ -47,10 +43,7 @@ def main() -> None:
         click.echo(f"warning: {message}", err=True)
 
 
-COMMANDS = (
-    *(runs.make_command, runs.reproduce_command, runs.verify_command, runs.list_command),
-    *(runs.ship_command, runs.convert_command, train_command, distill_command),
-    *(sample_command, evaluate_command, statistics_command),
-)
-for command in COMMANDS:
-    main.add_command(command)
+for found in (runs, train, sample, evaluate, statistics):
+    for command in vars(found).values():
+        if isinstance(command, click.Command):
+            main.add_command(command)

@@ -20,6 +20,7 @@ from dashlib.checkpoints import write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale import sampling
+from dashlib.scale.checkpointing import TrainingStopped
 from dashlib.scale.distributed import gather_rows, make_accelerator, share
 from dashlib.scale.evaluation import check, made_by
 from dashlib.scale.precision import PRECISIONS
@@ -69,7 +70,7 @@ def plain_errors() -> Iterator[None]:
     """Show what is the user's to mend as one message, without a traceback."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, TrainingStopped) as error:
         raise click.ClickException(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
         message = f"the GPU's memory is full ({error}): use a smaller --batch"

@@ -9,7 +9,7 @@ from torch import Tensor
 from dashlib import datasets, results
 from dashlib.baselines.fitnets import FitNets
 from dashlib.baselines.pruning import prune
-from dashlib.data import Dataset, Images, Stream
+from dashlib.data import Images, Stream
 from dashlib.execution import Execution
 from dashlib.losses import OBJECTIVES, Objective, make_objective
 from dashlib.recipes import Recipe
@@ -18,12 +18,6 @@ from dashlib.schedule import Schedule
 from dashlib.training import Source, Trainer
 from dashlib.unet import UNet, UNetConfig
 from dashlib.weighting import Weighting, make_weighting, transfer
-
-
-def dataset_of(recipe: Recipe, root: Path = Path("data"), *, download: bool = False) -> Dataset:
-    """The recipe's images, as bytes where that loses nothing."""
-    held: datasets.Pixels = "float32" if recipe.dataset == "digits" else "uint8"
-    return datasets.load(recipe.dataset, root, download=download, dtype=held)
 
 
 def part_of(images: Images, split: float) -> Images:
@@ -56,12 +50,13 @@ def stream(
         from dashlib.datasets.imagenet64 import ImageNet64, LoadedStream
 
         return LoadedStream(ImageNet64(root), device=device, workers=workers, **drawn(recipe))
-    train = dataset_of(recipe, root, download=download).train
+    held: Any = "float32" if recipe.dataset == "digits" else "uint8"  # where that loses nothing
+    train = datasets.load(recipe.dataset, root, download=download, dtype=held).train
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
 
 
-def check_teacher(teacher: UNetConfig, recipe: Recipe) -> None:
-    """``ValueError`` unless both networks take the same images and labels."""
+def check_teacher(teacher: UNetConfig, lam: Tensor | None, recipe: Recipe) -> None:
+    """``ValueError`` unless both networks take the same images and labels, and lambda is known."""
     for name in ("image_channels", "image_size", "num_classes"):
         theirs, mine = getattr(teacher, name), getattr(recipe.unet, name)
         if theirs != mine:
@@ -69,6 +64,11 @@ def check_teacher(teacher: UNetConfig, recipe: Recipe) -> None:
                 f"the teacher {recipe.teacher} has {name} {theirs}, the student {mine}: choose the "
                 "preset of the teacher's dataset"
             )
+    if lam is None and recipe.weighting == "transfer":
+        raise ValueError(
+            f"the teacher {recipe.teacher} has no learned lambda (TIRT) to transfer: choose "
+            "another --weighting, for example uniform or min_snr"
+        )
 
 
 def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
@@ -76,7 +76,8 @@ def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
     if recipe.weighting != "transfer":
         return make_weighting(recipe.weighting, Schedule())
     if lam is None:
-        assert recipe.teacher is not None
+        if recipe.teacher is None:
+            raise ValueError("weighting 'transfer' needs a teacher with a learned lambda")
         return results.load(recipe.prior or recipe.teacher).weighting()
     frozen = transfer(lam, Schedule())
     frozen.normalize = recipe.normalize

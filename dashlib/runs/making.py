@@ -3,16 +3,17 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dashlib import classifier, results
-from dashlib.data import Batch, Stream, with_teacher
+from dashlib import classifier, datasets, results
+from dashlib.data import Batch, with_teacher
 from dashlib.metrics import frechet, gaussian
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
-from dashlib.runs.building import build, dataset_of, drawn
+from dashlib.runs.building import build, stream
 from dashlib.runs.scoring import SAMPLES, measure
 from dashlib.scale.small_grids import with_products
 from dashlib.training import StepRecord, Trainer, side_by_side
@@ -31,7 +32,7 @@ class Clock:
     """Wall-clock seconds by phase, and CPU seconds in all, to a tenth."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self.seconds = dict[str, float]()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def lap(self, phase: str) -> None:
@@ -49,34 +50,31 @@ class Trace:
 
     def __init__(self, trainer: Trainer) -> None:
         self.weighting, self.steps = trainer.weighting, trainer.cfg.steps
-        self.learned = [p for p in trainer.weighting.parameters() if p.requires_grad]
-        self.records: list[StepRecord] = []
-        self.history: list[Tensor] = []
+        self.records, self.history = list[StepRecord](), list[Tensor]()
 
     def add(self, record: StepRecord) -> None:
         """Note a step."""
         self.records.append(record)
         often = record.step % max(self.steps // SNAPSHOTS, 1) == 0
-        if self.learned and (often or record.step in (1, self.steps)):
-            self.history.append(self.learned[0].detach().clone())
+        if often or record.step in (1, self.steps):
+            learned = [p for p in self.weighting.parameters() if p.requires_grad]
+            self.history += [p.detach().clone() for p in learned[:1]]
 
     def tensors(self) -> dict[str, Tensor]:
         """Loss and terms averaged over windows of 10 steps, ``(steps // 10,)``; the importance."""
-        columns = {"loss": [r.loss for r in self.records]}
-        columns |= {name: [r.terms[name] for r in self.records] for name in self.records[0].terms}
-        found = {
-            f"curve.{k}": torch.tensor(v[: len(v) // 10 * 10]).reshape(-1, 10).mean(1)
-            for k, v in columns.items()
-        }
-        if self.learned:
+        windows = self.records[: len(self.records) // 10 * 10]
+        curves = {"loss": [r.loss for r in windows]}
+        curves |= {name: [r.terms[name] for r in windows] for name in self.records[0].terms}
+        found = {f"curve.{k}": torch.tensor(v).reshape(-1, 10).mean(1) for k, v in curves.items()}
+        if self.history:
             found[self.weighting.symbol] = torch.stack(self.history).float()
         return found
 
 
 def answered_batches(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
     """The batches of a recipe, with the answers of its teacher if it has one."""
-    stream = Stream(dataset_of(recipe).train, **drawn(recipe))
-    return stream if teacher is None else with_teacher(stream, teacher)
+    batches = stream(recipe, torch.device("cpu"), Path("data"))
+    return batches if teacher is None else with_teacher(batches, teacher)
 
 
 def train_together(
@@ -95,16 +93,21 @@ def train_together(
     return trainers, traces
 
 
+def check_names(names: Sequence[str]) -> None:
+    """``ValueError`` for a name that is not one of the book's runs."""
+    known = (DIGITS.classifier, *RECIPES)
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown run {name!r}: one of {', '.join(known)}")
+
+
 def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.Run]:
     """Make digits runs of one seed and teacher from scratch, and store them; yields each.
 
     ``ValueError`` for a name that is not one of the book's runs, ``MissingRun`` for a teacher that
     is not stored.
     """
-    for name in names:
-        if name not in (DIGITS.classifier, *RECIPES):
-            known = ", ".join((DIGITS.classifier, *RECIPES))
-            raise ValueError(f"unknown run {name!r}: one of {known}")
+    check_names(names)
     if DIGITS.classifier in names:
         yield _make_classifier()
     recipes = [RECIPES[name] for name in names if name != DIGITS.classifier]
@@ -113,16 +116,14 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
     clock = Clock()
     trainers, traces = train_together(recipes, progress)
     clock.lap("train")
-    shared = {"train": clock.seconds["train"] / len(recipes), "cpu": clock.cpu() / len(recipes)}
+    train, cpu = clock.seconds["train"] / len(recipes), clock.cpu() / len(recipes)
     for recipe in recipes:
         clock, model = Clock(), half(trainers[recipe.name].ema)
         metrics, pictures = measure(model, recipe.teacher, progress, recipe.name)
         metrics["beside"] = len(recipes) - 1
         clock.lap("evaluate")
-        seconds = {"train": round(shared["train"], 1), **clock.seconds}
-        cpu = round(shared["cpu"] + clock.cpu(), 1)
-        config = asdict(recipe)
-        run = results.Run(recipe.name, config, recipe.seed, seconds, cpu, SAMPLES, metrics)
+        spent = {"train": round(train, 1), **clock.seconds}, round(cpu + clock.cpu(), 1)
+        run = results.Run(recipe.name, asdict(recipe), recipe.seed, *spent, SAMPLES, metrics)
         weights = {k: v.half() for k, v in model.state_dict().items()}
         trace = traces[recipe.name].tensors() | pictures
         yield results.store(run, weights=weights, trace=trace)
@@ -130,18 +131,15 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
 
 def _make_classifier() -> results.Run:
     """Train and store the classifier that scores samples."""
-    digits, clock = dataset_of(DIGITS.learner), Clock()
+    digits, clock = datasets.load("digits"), Clock()
     model = classifier.fit(digits.train)
     clock.lap("train")
+    parts = {"train": digits.train, "test": digits.test}
+    metrics = {f"accuracy_{k}": classifier.accuracy(model, part) for k, part in parts.items()}
     floor = [gaussian(model.features(part.x)) for part in (digits.test, digits.train)]
-    metrics = {
-        "accuracy_train": classifier.accuracy(model, digits.train),
-        "accuracy_test": classifier.accuracy(model, digits.test),
-        "frechet_test_to_train": frechet(*floor),
-    }
-    run = results.Run(
-        DIGITS.classifier, {"epochs": 60}, 0, clock.seconds, clock.cpu(), len(digits.test), metrics
-    )
+    metrics["frechet_test_to_train"] = frechet(*floor)
+    spent, config = (clock.seconds, clock.cpu()), {"epochs": 60}
+    run = results.Run(DIGITS.classifier, config, 0, *spent, len(digits.test), metrics)
     return results.store(run, weights=model.state_dict())
 
 

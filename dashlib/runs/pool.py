@@ -17,7 +17,7 @@ from dashlib import results
 from dashlib.checkpoints import write_atomically
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES
-from dashlib.runs.making import make
+from dashlib.runs.making import check_names, make
 
 TOGETHER = 4  # students that one process trains side by side, asking their teacher once
 
@@ -69,9 +69,7 @@ def reproduce(
     in each process to make its reporter (so it must be picklable).  A run that fails ends the sweep
     once those beside it are stored.
     """
-    unknown = [name for name in chosen if name != DIGITS.classifier and name not in RECIPES]
-    if unknown:
-        raise ValueError(f"unknown runs {unknown}: see `python -m dashlib list`")
+    check_names(chosen)
     waiting, running = groups(chosen), dict[Future[list[results.Run]], tuple[str, ...]]()
     with processes(workers) as pool:
         while waiting or running:

@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import torch
+from accelerate.utils import broadcast_object_list
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
@@ -43,73 +45,10 @@ class Job:
     workers: int = 4  # processes that read ImageNet's files
     device: str = "auto"
     numerics: Numerics = field(default_factory=Numerics)
-    resume: str = "auto"  # auto, never or a checkpoint's folder
+    resume: str = "auto"  # auto, never or a checkpoint's path
     save_every: int = 1000  # steps
     keep: int = 3  # checkpoints
     stop_after: int | None = None  # steps of this session
-
-    def __post_init__(self) -> None:
-        if self.save_every < 1 or (self.stop_after is not None and self.stop_after < 1):
-            raise ValueError(
-                f"save_every={self.save_every}, stop_after={self.stop_after}: 1 step or more"
-            )
-        if self.recipe.teacher is None and self.recipe.weighting == "transfer":
-            raise ValueError("weighting 'transfer' needs a teacher with a learned lambda")
-
-    def settings(self) -> dict[str, Any]:
-        """Everything as plain JSON."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return plain
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a session ended: at which step, and why (``finished``, ``stopped`` or a signal)."""
-
-    step: int
-    why: str
-    checkpoint: Path
-
-    @property
-    def exit_code(self) -> int:
-        """What the command exits with: 0, or 75 after a signal."""
-        return 0 if self.why in ("finished", "stopped") else checkpointing.INTERRUPTED
-
-
-class Log:
-    """``log.jsonl``: one object a step, with images/s over its group; the main process writes.
-
-    Of a log that exists, lines after ``step`` go: those steps are made again.
-    """
-
-    def __init__(self, path: Path, batch: int, step: int, main: bool) -> None:
-        self.path, self.batch, self.main = path, batch, main
-        self.pending: list[StepRecord] = []
-        if main:
-            lines = path.read_text().splitlines() if path.exists() else []
-            kept = [f"{line}\n" for line in lines if _step_of(line) <= step]
-            checkpoints.write_atomically(path, "".join(kept).encode())
-        self.clock = time.perf_counter()
-
-    def flush(self) -> None:
-        """Write the pending records, those of a group of steps; an infinite norm as null."""
-        now = time.perf_counter()
-        rate = round(len(self.pending) * self.batch / max(now - self.clock, 1e-9), 1)
-        if self.main:
-            with self.path.open("a") as file:
-                for record in self.pending:
-                    norm = record.grad_norm if math.isfinite(record.grad_norm) else None
-                    entry = {**asdict(record), "grad_norm": norm, "images_per_s": rate}
-                    file.write(json.dumps(entry) + "\n")
-        self.pending, self.clock = [], now
-
-
-def _step_of(line: str) -> float:
-    """The step of a log line; infinity for a line that a kill cut short."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
 
 
 class Session:
@@ -122,85 +61,112 @@ class Session:
         self.say = say if self.main else (lambda message: None)
         self.saved = checkpointing.Checkpoints(job.out / "checkpoints", job.keep)
         self.last: Path | None = None  # checkpoint
-        self.sessions = _former_sessions(job.out)
+        self.former = _former_sessions(job.out)
+        self.ended = "training"  # then finished, stopped or the name of a signal
 
-    def run(self) -> Outcome:
-        """Train to the end, or as far as the job or a signal allows.
+    @property
+    def step(self) -> int:
+        """How many steps are made, by former sessions, too."""
+        return self.trainer.step if hasattr(self, "trainer") else 0
+
+    def run(self) -> str:
+        """Train to the end, or as far as the job or a signal allows; returns how it ended.
 
         Raises :class:`.checkpointing.TrainingStopped`, ``ValueError`` (settings that do not go
         together, or differ from those of the checkpoint), ``CheckpointError`` or
         ``FileNotFoundError`` (no such data).
         """
-        self.say(json.dumps(self.job.settings(), indent=1))
-        how_far = "before the first step"
-        with (
-            checkpointing.Stop() as stop,
-            checkpointing.explained(lambda: how_far, self._last_good),
-        ):
+        self.say(json.dumps(asdict(self.job), indent=1, default=str))
+        with checkpointing.Stop() as stop, checkpointing.explained(self._how_far, self._last_good):
             self.trainer = self._built()
             self._resume()
-            first, clock = self.trainer.step, time.perf_counter()
-            self._note(first, "training", 0)
-            try:
-                why = self._train(stop)
-            finally:
-                how_far = f"after step {self.trainer.step} of {self.recipe.train.steps}"
-            self._note(first, why, time.perf_counter() - clock)
+            first, began = self.step, time.perf_counter()
+            self._note(first, 0)
+            self.ended = self._train(stop)
+            self._note(first, time.perf_counter() - began)
         self.accelerator.end_training()
-        assert self.last is not None
-        return Outcome(self.trainer.step, why, self.last)
+        return self.ended
+
+    def report(self) -> str:
+        """How it ended, and what to do next."""
+        if self.ended == "finished":
+            return f"finished: {self.step} steps, model in {self.job.out / 'model'}.safetensors"
+        where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"
+        return f"{self.ended}: saved {where}; the same command goes on"
+
+    def _how_far(self) -> str:
+        made = f"after step {self.step} of {self.recipe.train.steps}"
+        return made if self.step else "before the first step"
+
+    def _last_good(self) -> str:
+        if self.last is None:
+            return "No checkpoint was made yet."
+        return f"The last good checkpoint is {self.last}."
 
     def _built(self) -> Trainer:
         """The untrained job on this process's device; its batches are ``self.stream``."""
-        job, teacher, lam = self.job, None, None
-        if self.recipe.teacher is not None:
-            found = find(self.recipe.teacher)
+        job, recipe, place = self.job, self.recipe, self.accelerator
+        teacher, lam = None, None
+        if recipe.teacher is not None:
+            found = find(recipe.teacher)
             teacher, lam = found.model, found.lam
-            check_teacher(teacher.cfg, self.recipe)
-            if lam is None and self.recipe.weighting == "transfer":
-                raise ValueError(
-                    f"the teacher {self.recipe.teacher} has no learned lambda (TIRT) to transfer: "
-                    "choose another --weighting, for example uniform or min_snr"
-                )
-        with self.accelerator.main_process_first():  # the others find what it downloaded
-            where = self.accelerator.device, job.data
-            self.stream = stream(self.recipe, *where, download=job.download, workers=job.workers)
-        asked = None if self.recipe.objective == "scratch" else teacher
-        execution = Parallel(self.accelerator, job.numerics, asked)
-        trainer = build(self.recipe, teacher, lam=lam, execution=execution)
-        seed_process(self.recipe.seed, self.accelerator.process_index)
+            check_teacher(teacher.cfg, lam, recipe)
+        where = place.device, job.data
+        with place.main_process_first():  # the others find what it downloaded
+            self.stream = stream(recipe, *where, download=job.download, workers=job.workers)
+        asked = None if recipe.objective == "scratch" else teacher
+        execution = Parallel(place, job.numerics, asked)
+        trainer = build(recipe, teacher, lam=lam, execution=execution)
+        seed_process(recipe.seed, place.process_index)
         return trainer
 
     def _train(self, stop: checkpointing.Stop) -> str:
         """Go on until the end or a reason to stop, which is returned; the last state is saved."""
-        trainer, job = self.trainer, self.job
-        first = saved = trainer.step
-        log = Log(job.out / "log.jsonl", self.recipe.batch_size, first, self.main)
-        why = "finished"
-        for record in trainer.run(self.stream):
-            log.pending.append(record)
-            if self.main:
-                self.progress(self.recipe.objective, record.step, self.recipe.train.steps)
-            if record.step < trainer.step:  # within a group of steps
+        first = saved = self.step
+        group, began, ended = list[StepRecord](), time.perf_counter(), None
+        self._cut_log()
+        for record in self.trainer.run(self.stream):
+            group.append(record)
+            if record.step < self.step:  # the loss is read every so many steps
                 continue
-            log.flush()
-            if early := self._early(stop, record.step - first):
-                why = early
+            self._log(group, time.perf_counter() - began)
+            group, began = [], time.perf_counter()
+            if ended := self._early(stop, self.step - first):
                 break
-            if record.step - saved >= job.save_every:
+            if self.step - saved >= self.job.save_every:
                 self._save()
-                saved = record.step
-        if self.last is None or trainer.step > saved:
+                saved = self.step
+        if self.last is None or self.step > saved:
             self._save()
-        if why == "finished" and self.main:  # the averaged network, with the lambda of TIRT
-            learned = trainer.weighting
+        if ended is None and self.main:  # the averaged network, with the lambda of TIRT
+            learned = self.trainer.weighting
             lam = learned.lam.detach().cpu() if isinstance(learned, TIRT) else None
-            checkpoints.save(job.out / "model", trainer.ema, lam)
-        return why
+            checkpoints.save(self.job.out / "model", self.trainer.ema, lam)
+        return ended or "finished"
+
+    def _cut_log(self) -> None:
+        """Drop the lines of steps that are made again, and one that a kill cut short."""
+        path = self.job.out / "log.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if self.main and path.exists() else []
+        kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
+        if kept != lines:
+            checkpoints.write_atomically(path, "".join(kept).encode())
+
+    def _log(self, records: list[StepRecord], seconds: float) -> None:
+        """A line of ``log.jsonl`` a step, with the group's speed; an infinite norm as null."""
+        if not self.main:
+            return
+        speed = round(len(records) * self.recipe.batch_size / max(seconds, 1e-9), 1)
+        with (self.job.out / "log.jsonl").open("a") as file:
+            for record in records:
+                norm = record.grad_norm if math.isfinite(record.grad_norm) else None
+                entry = {**asdict(record), "grad_norm": norm, "images_per_s": speed}
+                file.write(json.dumps(entry) + "\n")
+        self.progress(self.recipe.objective, self.step, self.recipe.train.steps)
 
     def _early(self, stop: checkpointing.Stop, made: int) -> str | None:
         """Why to stop before the end, agreed on by all processes; None to go on."""
-        if self.trainer.step == self.recipe.train.steps:
+        if self.step == self.recipe.train.steps:
             return None
         number = torch.tensor([stop.received or 0], device=self.accelerator.device)
         if received := int(self.accelerator.gather(number).max()):
@@ -210,20 +176,15 @@ class Session:
     def _save(self) -> None:
         """Write a checkpoint of all processes' states; the main process does."""
         state = self.trainer.state(self.stream)
-        self.last = self.saved.folder
-        if self.main:
-            self.last = self.saved.save(self.trainer.step, state)
+        self.last = self.saved.save(self.step, state) if self.main else self.saved.folder
 
     def _resume(self) -> None:
         """Go on from the checkpoint that the job asks for, which the main process chooses."""
-        from accelerate.utils import broadcast_object_list
-
         (path,) = broadcast_object_list([self._chosen() if self.main else None])
-        if path is None:
-            return
-        self.trainer.restore(checkpointing.read_checkpoint(path), self.stream, str(path))
-        self.last = path
-        self.say(f"resumed {path}: step {self.trainer.step} of {self.recipe.train.steps}")
+        if path is not None:
+            self.trainer.restore(checkpointing.read_checkpoint(path), self.stream, str(path))
+            self.last = path
+            self.say(f"resumed {path}: step {self.step} of {self.recipe.train.steps}")
 
     def _chosen(self) -> Path | None:
         """The checkpoint to go on from; None to begin.  ``ValueError`` if others are in the way."""
@@ -238,43 +199,35 @@ class Session:
             )
         return chosen
 
-    def _last_good(self) -> str:
-        if self.last is None:
-            return "No checkpoint was made yet."
-        return f"The last good checkpoint is {self.last}."
-
-    def _note(self, first: int, ended: str, seconds: float) -> None:
+    def _note(self, first: int, seconds: float) -> None:
         """Write ``run.json``: settings with their sources, and how this session went so far."""
         if not self.main:
             return
-        import accelerate
-
-        steps, device = self.trainer.step - first, self.accelerator.device
-        images = steps * self.recipe.batch_size  # of all processes, warm-up and checkpoints too
+        images = (self.step - first) * self.recipe.batch_size  # warm-up and checkpoints too
+        place = self.accelerator
         where = results.provenance()
         where["versions"] |= {"cuda": torch.version.cuda, "accelerate": accelerate.__version__}
-        mine = {
+        session = {
             "from_step": first,
-            "to_step": self.trainer.step,
-            "ended": ended,
+            "to_step": self.step,
+            "ended": self.ended,
             "seconds": round(seconds, 1),
-            "images_per_s": round(images / seconds, 1) if steps and seconds else None,
-            "peak_mib": round(cuda_peak(), 1) if device.type == "cuda" else None,
-            "processes": self.accelerator.num_processes,
-            "device": str(device),
+            "images_per_s": round(images / seconds, 1) if images and seconds else None,
+            "peak_mib": round(cuda_peak(), 1) if place.device.type == "cuda" else None,
+            "processes": place.num_processes,
+            "device": str(place.device),
             "precision": self.job.numerics.precision,
-            **where,
         }
         content = {
-            "settings": self.job.settings(),
+            "settings": asdict(self.job),
             "sources": preset(self.job.preset).notes,
             "parameters": count_parameters(self.trainer.model),
-            "status": ended,
-            "step": self.trainer.step,
-            "sessions": [*self.sessions, mine],
+            "status": self.ended,
+            "step": self.step,
+            "sessions": [*self.former, session | where],
         }
-        text = json.dumps(content, indent=1) + "\n"
-        checkpoints.write_atomically(self.job.out / "run.json", text.encode())
+        text = json.dumps(content, indent=1, default=str)
+        checkpoints.write_atomically(self.job.out / "run.json", f"{text}\n".encode())
 
 
 def _former_sessions(out: Path) -> list[dict[str, Any]]:

@@ -1,27 +1,24 @@
-r"""Training several students side by side, every step of all of them one CUDA graph.
+"""Training several students side by side, every step of all of them one CUDA graph.
 
-At the paper's size a student's step is a few hundred kernels of some microseconds: launched one by
-one they leave a GPU three quarters idle.  Here a *round* (the teacher's two branches on each of the
-round's batches, and every student's step) is captured once, over batches that keep their place in
-memory, and replayed.  Without a GPU the same function runs as it is.  Nothing is read back within a
-round; its learning rates are tensors that are set before it.
+At the paper's size a step's kernels, launched one by one, leave a GPU three quarters idle.  Here a
+*round* (the teacher's two branches on each of the round's batches, and every student's step) is
+captured once, over batches that keep their place in memory, and replayed.  Nothing is read back
+within a round; its learning rates are tensors that are set before it.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from dashlib.data import Batch, Stream
-from dashlib.guidance import Branches, branches
+from dashlib.data import Batch, Stream, with_teacher
 from dashlib.training import Trainer
 from dashlib.unet import UNet
 
 SOUND = 50  # rounds between two looks at the losses
-TENSORS = ("x_t", "t", "y", "y_dropped", "eps")  # of a batch
 
 
 def fast(model: UNet, device: torch.device | str) -> UNet:
@@ -34,20 +31,19 @@ def fast(model: UNet, device: torch.device | str) -> UNet:
     return model
 
 
-@dataclass
-class Rounds:
+class Rounds(NamedTuple):
     """How far a co-training is."""
 
     done: int
-    seconds: float
+    seconds: float  # since the start
     losses: dict[str, float]  # means a step since the last look
 
 
 class CoTraining:
     """Students that share every batch and the teacher's answers.
 
-    ``shares``: how many of a round's batches each student takes, from the first.  ``capture=False``
-    (and any CPU) runs the round without a graph.
+    ``shares``: how many of a round's batches each student takes, from the first.  Without a GPU a
+    round runs as it is, without a graph.
     """
 
     def __init__(
@@ -56,35 +52,31 @@ class CoTraining:
         shares: Mapping[str, int],
         stream: Stream,
         teacher: UNet | None = None,
-        *,
-        capture: bool = True,
     ) -> None:
         self.trainers, self.shares, self.stream = dict(trainers), dict(shares), stream
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
-        self.device = stream.images.x.device
-        self.on_gpu = self.device.type == "cuda"
-        self.static = [self._laid_out(next(stream)) for _ in range(max(shares.values()))]
-        self.sums = {name: torch.zeros((), device=self.device) for name in trainers}  # of losses
-        self.capture = capture and self.on_gpu
+        device = stream.images.x.device
+        self.on_gpu = device.type == "cuda"
+        layout = torch.channels_last if self.on_gpu else torch.contiguous_format
+        drawn = [next(stream) for _ in range(max(shares.values()))]
+        self.static = [replace(b, x_t=b.x_t.contiguous(memory_format=layout)) for b in drawn]
+        self.sums = {name: torch.zeros((), device=device) for name in trainers}  # of losses
+        self.capture = self.on_gpu
         self.graph: torch.cuda.CUDAGraph | None = None
         for trainer in self.trainers.values():
             trainer.model.train()
 
-    def _laid_out(self, batch: Batch) -> Batch:
-        layout = torch.channels_last if self.on_gpu else torch.contiguous_format
-        return replace(batch, x_t=batch.x_t.contiguous(memory_format=layout))
-
     def feed(self) -> None:
         """Draw the next round's batches into their place."""
-        for kept in self.static:
-            new = next(self.stream)
-            for name in TENSORS:
-                getattr(kept, name).copy_(getattr(new, name))
+        for kept, new in zip(self.static, self.stream, strict=False):
+            for name, place in vars(kept).items():
+                if isinstance(place, Tensor):
+                    place.copy_(getattr(new, name))
 
     def compute(self, *, update: bool = True) -> None:
         """One round on the batches that lie there; ``update=False`` only compiles."""
         for i, batch in enumerate(self.static):
-            whole = replace(batch, teacher=self._asked(batch))
+            whole = self._answered(batch)
             for name, trainer in self.trainers.items():
                 if i < self.shares[name]:
                     loss, _, _ = trainer.gradients(whole)
@@ -92,13 +84,12 @@ class CoTraining:
                         trainer.apply()
                         self.sums[name].add_(loss)
 
-    @torch.no_grad()
-    def _asked(self, batch: Batch) -> Branches | None:
-        """The teacher's branches, if there is one; in bfloat16 on a GPU."""
+    def _answered(self, batch: Batch) -> Batch:
+        """The batch with the answers of the teacher, if there is one; in bfloat16 on a GPU."""
         if self.teacher is None:
-            return None
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.on_gpu):
-            return branches(self.teacher, batch.x_t, batch.t, batch.y)
+            return batch
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.on_gpu):
+            return next(with_teacher(iter([batch]), self.teacher))
 
     def round(self, progress: float) -> None:
         """Draw batches and make a round; ``progress`` in [0, 1] sets the learning rate."""
@@ -107,10 +98,8 @@ class CoTraining:
             self.graph = self._captured()
         for name, trainer in self.trainers.items():
             trainer.prepare(trainer.cfg.rate(progress), self.shares[name])
-        if self.graph is not None:
-            self.graph.replay()
-        else:
-            self.compute()
+        make = self.compute if self.graph is None else self.graph.replay
+        make()
 
     def _captured(self) -> Any:
         """The graph of a round, after three on a side stream, which move nothing: rates are 0."""
@@ -138,13 +127,13 @@ class CoTraining:
         seconds in all, which may change: the learning rate always ends where it should.  Raises
         ``FloatingPointError``, naming the students, once a loss is not finite.
         """
-        started, done, looked = time.perf_counter(), 0, 0
+        done, looked = 0, 0
         while True:
             gone, total = left()
             over = gone >= total
             if (over or done - looked == SOUND) and done > looked:
                 losses, looked = self._losses(done - looked), done
-                yield Rounds(done, time.perf_counter() - started, losses)
+                yield Rounds(done, gone, losses)
             if over:
                 return
             self.round(gone / total)

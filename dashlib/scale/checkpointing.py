@@ -1,8 +1,7 @@
 """What lets training survive: whole checkpoints, polite stops, and errors that say what to do.
 
-A checkpoint is a file named by its step and its content, ``step-000001000-SHA.pt``.  It is written
-under a hidden name, flushed to disk and renamed, so a file of that name is whole unless the disk
-itself failed; that is checked, too.
+A checkpoint is a file named by its step and content, ``step-000001000-SHA.pt``, and written
+atomically; what a failing disk left of it is found by its name.
 """
 
 import errno
@@ -48,17 +47,17 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write a checkpoint, then delete the ones that are too old.
 
-        A failure (``OSError``) or a kill at any point leaves the former checkpoints as they were.
+        A failure (``OSError``) or a kill at any point leaves the former ones as they were.
         """
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
-        path = self.folder / f"step-{step:09d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+        named = f"step-{step:09d}-"
+        path = self.folder / f"{named}{hashlib.sha256(content).hexdigest()[:16]}.pt"
         write_atomically(path, content)
-        others = [old for old in self.all() if old != path]
-        again = [old for old in others if step_of(old) == step]  # the same step, saved before
-        killed = self.folder.glob(".step-*")  # half-written by a killed process
-        for old in (*again, *killed, *[o for o in others if o not in again][self.keep - 1 :]):
+        others = [old for old in self.all() if not old.name.startswith(named)]
+        kept = {path, *others[: self.keep - 1]}  # nothing else of this step or half-written
+        for old in {*self.all(), *self.folder.glob(".step-*")} - kept:
             old.unlink(missing_ok=True)
         return path
 
@@ -69,8 +68,7 @@ class Checkpoints:
         """
         found = self.all()
         for path in found:
-            fault = damage(path)
-            if fault is None:
+            if (fault := damage(path)) is None:
                 return path
             warn(f"{path} is damaged ({fault}): going back to the checkpoint before it")
         if found:
@@ -81,22 +79,16 @@ class Checkpoints:
         return None
 
 
-def step_of(path: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(path.name.split("-")[1])
-
-
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint; None if it is whole."""
+    named = path.stem.rpartition("-")[2]
     try:
         with path.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return str(error)
-    named = path.stem.rpartition("-")[2]
-    if not named or not sha.startswith(named):
-        return f"it has SHA-256 {sha[:16]}, its name says {named}"
-    return None
+    whole = named and sha.startswith(named)
+    return None if whole else f"it has SHA-256 {sha[:16]}, its name says {named}"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -113,9 +105,7 @@ class Stop:
     A second Ctrl-C interrupts at once.  Outside of the main thread no signal is noted.
     """
 
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-        self._former: dict[signal.Signals, Any] = {}
+    received: signal.Signals | None = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received == number == signal.SIGINT:
@@ -123,21 +113,13 @@ class Stop:
         self.received = signal.Signals(number)
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._former = {s: signal.signal(s, self._note) for s in SIGNALS}
+        here = threading.current_thread() is threading.main_thread()
+        self._former = {s: signal.signal(s, self._note) for s in SIGNALS if here}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or the CPU (where torch raises ``RuntimeError``)."""
-    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
-        return True
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in words)
 
 
 @contextmanager
@@ -148,20 +130,28 @@ def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iter
     """
     try:
         yield
-    except FloatingPointError as error:
-        raise TrainingStopped(f"{error}. {last_good()}") from error
-    except (OSError, RuntimeError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:
+        if isinstance(error, FloatingPointError):
+            message = f"{error}. {last_good()}"
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
-            raise TrainingStopped(
+            message = (
                 f"disk full{where}, {progress()}. {last_good()} Free space (or lower --keep), then "
                 "give the same command again"
-            ) from error
-        if _out_of_memory(error):
+            )
+        elif not isinstance(error, OSError) and _out_of_memory(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise TrainingStopped(
+            message = (
                 f"out of memory, {progress()} ({reason}). {last_good()} Use more --accumulate (the "
                 "same batch in smaller pieces), --precision bf16, more processes or a smaller "
                 "--batch"
-            ) from error
-        raise
+            )
+        else:
+            raise
+        raise TrainingStopped(message) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, on a GPU or the CPU (where torch raises ``RuntimeError``)."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)

@@ -1,15 +1,14 @@
 r"""Training by one process or many (Hugging Face Accelerate), with the same result.
 
-Every process draws the same global batch from the same seeded generator; part j of n keeps the
-samples j, j + n, j + 2n, ...  With W processes and A pieces a step (gradient accumulation) there
-are n = W A parts.  All weightings are affine in the per-sample losses l given all timesteps t,
-:math:`L(l) = a \cdot l + c`, so the part with losses :math:`l_j` (zero elsewhere) contributes
+Every process draws the same global batch from the same seeded generator and computes its parts of
+it: W processes with A pieces a step (gradient accumulation) make n = W A parts.  All weightings are
+affine in the per-sample losses l given all timesteps t, :math:`L(l) = a \cdot l + c`, so the part
+with losses :math:`l_j` (zero elsewhere) contributes
 
-.. math:: L_j = L(l_j) - (1 - 1/n)\,L(0), \qquad \sum_j L_j = L(l),
+.. math:: L_j = L(l_j) - (1 - 1/n)\,L(0), \qquad \sum_j L_j = L(l).
 
-also where the weights are normalised by the mean over the global batch.  What differs between
-processes is drawn from the global generators, seeded by rank: the network's dropout, and the
-scales of objectives that draw w.
+What differs between processes is drawn from the global generators, seeded by rank: the network's
+dropout, and the scales of objectives that draw w.
 
 Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling for fp16).
 """
@@ -17,13 +16,15 @@ Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling fo
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -31,41 +32,32 @@ from dashlib.checkpoints import pack
 from dashlib.data import Batch, with_teacher
 from dashlib.execution import Execution, TrainConfig
 from dashlib.losses import Objective, Terms
+from dashlib.scale.precision import AUTOCAST, Precision
 from dashlib.unet import UNet
 from dashlib.weighting import Weighting
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 OVERFLOWS = 50  # fp16 steps in a row whose gradient overflows before training is given up
-TrainingPrecision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a step is computed, never what, beyond rounding.
+    """How a step is computed, never what, but for rounding and inductor's own dropout masks."""
 
-    But inductor draws dropout masks of its own.
-    """
-
-    precision: TrainingPrecision = "fp32"  # bf16 and fp16 autocast the forward passes
+    precision: Precision = "fp32"  # bf16 and fp16 autocast the forward passes
     compile: bool = False  # torch.compile the networks
     backend: str = "inductor"  # of torch.compile
     channels_last: bool = False  # weights and images with the channels innermost
     accumulate: int = 1  # pieces that each process computes its share of a batch in
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(TrainingPrecision):
-            raise ValueError(f"precision {self.precision!r}: one of {get_args(TrainingPrecision)}")
+        if self.precision not in ("fp32", *AUTOCAST):
+            raise ValueError(f"precision {self.precision!r}: fp32, {' or '.join(AUTOCAST)}")
         if self.accumulate < 1:
             raise ValueError(f"accumulate={self.accumulate}: 1 or more pieces")
 
 
-def best_precision(device: str = "auto") -> TrainingPrecision:
-    """bf16 on a GPU that computes in it (Ampere or later), else fp32: a T4 only emulates it.
-
-    ``device``: ``auto`` (a GPU if there is one) or ``cpu``.
-    """
+def best_precision(device: str = "auto") -> Precision:
+    """bf16 on a GPU (``auto``, if there is one) that does not only emulate it, else fp32."""
     on_gpu = device == "auto" and torch.cuda.is_available()
     computes = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if computes else "fp32"
@@ -78,11 +70,6 @@ class Share:
     index: int
     count: int
 
-    @property
-    def samples(self) -> slice:
-        """Which samples of the batch."""
-        return slice(self.index, None, self.count)
-
     def of(self, batch: Batch) -> Batch:
         """The part of a batch without a teacher; ``ValueError`` unless all parts are alike."""
         if len(batch.t) % self.count:
@@ -90,17 +77,18 @@ class Share:
                 f"a batch of {len(batch.t)} images cannot be divided evenly into {self.count} "
                 "parts (processes x pieces): choose a multiple for --batch, or fewer of them"
             )
-        names = ("x_t", "t", "y", "y_dropped", "eps")
-        return replace(batch, **{name: getattr(batch, name)[self.samples] for name in names})
+        own, whole = slice(self.index, None, self.count), vars(batch)
+        part: Any = {name: x[own] for name, x in whole.items() if isinstance(x, Tensor)}
+        return replace(batch, **part)
 
     def loss(self, weighting: Weighting, losses: Tensor, t: Tensor) -> Tensor:
         """``L(l_j) - (1 - 1/n) L(0)``: losses ``(B/n,)`` of a part, t ``(B,)`` of the batch."""
         if self.count == 1:
             return weighting.reduce(losses, t)
-        padded = losses.new_zeros(len(t))
-        constant = weighting.reduce(padded, t)
-        padded = padded.index_put((torch.arange(len(t), device=t.device)[self.samples],), losses)
-        return weighting.reduce(padded, t) - (1 - 1 / self.count) * constant
+        zeros = losses.new_zeros(len(t))
+        own = torch.arange(self.index, len(t), self.count, device=t.device)
+        padded = zeros.index_put((own,), losses)
+        return weighting.reduce(padded, t) - (1 - 1 / self.count) * weighting.reduce(zeros, t)
 
 
 class _SharedLoss(nn.Module):
@@ -129,27 +117,23 @@ class Parallel(Execution):
     """
 
     def __init__(
-        self,
-        accelerator: "Accelerator",
-        numerics: Numerics = Numerics(),
-        teacher: UNet | None = None,
+        self, accelerator: Accelerator, numerics: Numerics = Numerics(), teacher: UNet | None = None
     ) -> None:
         self.accelerator, self.numerics = accelerator, numerics
-        self.teacher, self.teacher_sha = None, ""
-        self.overflows = 0  # in a row
+        self.teacher, self.teacher_sha, self.overflows = None, "", 0  # in a row
         if teacher is not None:
             self.teacher_sha = hashlib.sha256(pack(teacher.state_dict())).hexdigest()
-            self.teacher = self._compiled(self.place(teacher.eval().requires_grad_(False)))
+            self.teacher = self.place(teacher.eval().requires_grad_(False))
+            self._compile(self.teacher)
 
     def place(self, model: UNet) -> UNet:
         """The network on this process's device, channels innermost if asked."""
         layout = torch.channels_last if self.numerics.channels_last else torch.preserve_format
         return model.to(device=self.accelerator.device).to(memory_format=layout)
 
-    def _compiled(self, model: UNet) -> UNet:
+    def _compile(self, model: UNet) -> None:
         if self.numerics.compile:
             model.compile(backend=self.numerics.backend, dynamic=False)
-        return model
 
     def attach(
         self, model: UNet, objective: Objective, weighting: Weighting, optimizer: Optimizer,
@@ -157,47 +141,38 @@ class Parallel(Execution):
     ) -> Optimizer:  # fmt: skip
         """Join what learns with the other processes."""
         super().attach(model, objective, weighting, optimizer, cfg)
-        shared = _SharedLoss(self._compiled(model), objective, weighting)
-        self.net = self.accelerator.prepare_model(shared)
+        self._compile(model)
+        self.net = self.accelerator.prepare_model(_SharedLoss(model, objective, weighting))
         prepared: Optimizer = self.accelerator.prepare_optimizer(optimizer)
         return prepared
 
-    @property
-    def parts(self) -> int:
-        """Into how many parts a global batch is divided."""
-        return self.accelerator.num_processes * self.numerics.accumulate
-
-    def _own(self, batch: Batch) -> Iterator[tuple[Share, Batch]]:
-        """This process's parts of a global batch, with the teacher's answers."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        for piece in range(self.numerics.accumulate):
-            share = Share(rank + world * piece, self.parts)
-            own = share.of(batch)
-            if self.numerics.channels_last:
-                own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
-            if self.teacher is not None:
-                with self.accelerator.autocast():
-                    own = next(with_teacher(iter([own]), self.teacher))
-            yield share, own
+    def _part(self, share: Share, batch: Batch) -> Batch:
+        """A part of a global batch, with the teacher's answers."""
+        own = share.of(batch)
+        if self.numerics.channels_last:
+            own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
+        if self.teacher is None:
+            return own
+        with self.accelerator.autocast():
+            return next(with_teacher(iter([own]), self.teacher))
 
     def backward(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Gradients of the global batch's loss, averaged over processes; the loss and its terms."""
-        accelerator, sums = self.accelerator, list[Tensor]()
-        names: list[str] = []
-        for share, own in self._own(batch):
-            last = share.index + accelerator.num_processes >= self.parts
-            with nullcontext() if last else accelerator.no_sync(self.net):
+        place, pieces, sums = self.accelerator, self.numerics.accumulate, list[Tensor]()
+        parts = place.num_processes * pieces
+        for piece in range(pieces):
+            share = Share(place.process_index + place.num_processes * piece, parts)
+            own = self._part(share, batch)
+            with nullcontext() if piece == pieces - 1 else place.no_sync(self.net):
                 loss, terms = self.net(own, batch.t, share)
-                accelerator.backward(loss * accelerator.num_processes)  # undoes the averaging
-            names = list(terms)
-            sums.append(torch.stack([loss.detach(), *(m / self.parts for m in terms.values())]))
-        loss, *means = accelerator.reduce(torch.stack(sums).sum(0), reduction="sum").unbind()
-        return loss, dict(zip(names, means, strict=True))
+                place.backward(loss * place.num_processes)  # undoes the averaging
+            sums.append(torch.stack([loss.detach(), *(m / parts for m in terms.values())]))
+        loss, *means = place.reduce(torch.stack(sums).sum(0), reduction="sum").unbind()
+        return loss, dict(zip(terms, means, strict=True))
 
     def clip(self, trained: Sequence[Tensor]) -> Tensor:
         """Clip the gradients; their norm before."""
-        norm = self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
-        assert isinstance(norm, Tensor)
+        norm: Tensor = self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
         return norm
 
     def sound(self, loss: float, norm: float) -> bool:
@@ -213,28 +188,24 @@ class Parallel(Execution):
 
     def random_states(self) -> dict[str, Any]:
         """The global generators of every process (all must call), and the loss scale of fp16."""
-        from accelerate.utils import gather_object
-
         scaler = self.accelerator.scaler
-        return {
-            "processes": gather_object([super().random_states()]),
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
+        scale = None if scaler is None else scaler.state_dict()
+        return {"processes": gather_object([super().random_states()]), "scaler": scale}
 
     def set_random_states(self, states: dict[str, Any], step: int) -> None:
         """Go on with the generators; with another number of processes they are seeded anew."""
-        processes, world = states["processes"], self.accelerator.num_processes
-        if len(processes) == world:
-            super().set_random_states(processes[self.accelerator.process_index], step)
+        place, processes = self.accelerator, states["processes"]
+        if len(processes) == place.num_processes:
+            super().set_random_states(processes[place.process_index], step)
         else:
-            seed_process(step, self.accelerator.process_index)
+            seed_process(step, place.process_index)
             warnings.warn(
-                f"saved by {len(processes)} process(es), resumed by {world}: dropout masks are "
-                "drawn anew; batches go on as they were",
+                f"saved by {len(processes)} process(es), resumed by {place.num_processes}: dropout "
+                "masks are drawn anew; batches go on as they were",
                 stacklevel=2,
             )
-        if self.accelerator.scaler is not None and states["scaler"]:
-            self.accelerator.scaler.load_state_dict(states["scaler"])
+        if place.scaler is not None and states["scaler"]:
+            place.scaler.load_state_dict(states["scaler"])
 
 
 def seed_process(seed: int, rank: int) -> None:

@@ -116,17 +116,13 @@ _TEACHING = TrainConfig(steps=391_000, lr=2e-4, ema=0.9999)
 _LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 
-def _pair(
-    name: str, teacher: UNetConfig, student: UNetConfig, notes: dict[str, str], *, batch: int = 64
-) -> Preset:
-    """The README's settings."""
-    both: Any = {"batch_size": batch, "flip": True}
-    return Preset(
-        name,
-        Recipe(f"{name}/teacher", teacher, _TEACHING, weighting="tirt", **both),
-        Recipe(f"{name}/student", student, _LEARNING, "dash", "transfer", **both),
-        notes,
-    )
+def _paper(dataset: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
+    """The README's settings, on CIFAR."""
+    name = f"{dataset}/paper_v2"
+    both: Any = {"batch_size": 64, "flip": True}
+    teaching = Recipe(f"{name}/teacher", teacher, _TEACHING, weighting="tirt", **both)
+    learning = Recipe(f"{name}/student", student, _LEARNING, "dash", "transfer", **both)
+    return Preset(name, teaching, learning, _CIFAR_NOTES | _PAPER_NOTES)
 
 
 def _released(paper: Preset) -> Preset:
@@ -142,24 +138,18 @@ def _released(paper: Preset) -> Preset:
 
 
 def _imagenet64() -> Preset:
-    networks = TEACHER_IMAGENET64, STUDENT_IMAGENET64
-    made = _pair("imagenet64/paper_v2", *networks, _IMAGENET_NOTES, batch=2048)
-    steps = round(130 * 1_281_167 / 2048)
-    teaching = replace(_TEACHING, steps=steps)
-    learning = replace(_LEARNING, steps=steps, lr=2e-4)
-    teacher, student = replace(made.teacher, train=teaching), replace(made.student, train=learning)
-    return replace(made, teacher=teacher, student=student)
+    paper = _paper("imagenet64", TEACHER_IMAGENET64, STUDENT_IMAGENET64)
+    batch, steps = 2048, round(130 * 1_281_167 / 2048)
+    teaching, learning = (replace(of, steps=steps, lr=2e-4) for of in (_TEACHING, _LEARNING))
+    teacher = replace(paper.teacher, train=teaching, batch_size=batch)
+    student = replace(paper.student, train=learning, batch_size=batch)
+    return Preset(paper.name, teacher, student, _IMAGENET_NOTES)
 
 
-_PAPER = [
-    _pair(f"{name}/paper_v2", *networks, _CIFAR_NOTES | _PAPER_NOTES)
-    for name, networks in (
-        ("cifar10", (TEACHER_CIFAR10, STUDENT_CIFAR10)),
-        ("cifar100", (TEACHER_CIFAR100, STUDENT_CIFAR100)),
-    )
-]
+_CIFAR10 = _paper("cifar10", TEACHER_CIFAR10, STUDENT_CIFAR10)
+_CIFAR100 = _paper("cifar100", TEACHER_CIFAR100, STUDENT_CIFAR100)
+_CIFAR = (_CIFAR10, _released(_CIFAR10), _CIFAR100, _released(_CIFAR100))
 _BOOK = Preset("digits", DIGITS.learner, DIGITS.of("dash", "transfer"), _BOOK_NOTES)
-_CIFAR = [made for paper in _PAPER for made in (paper, _released(paper))]
 PRESETS = {made.name: made for made in (*_CIFAR, _imagenet64(), _BOOK)}
 
 
@@ -172,7 +162,5 @@ def preset(name: str) -> Preset:
     if name == "imagenet64/released":
         hint = "no configuration for ImageNet-64 was released: use imagenet64/paper_v2"
     if name.startswith("digits/"):
-        hint += (
-            f"; a row of the digits table is trained by `python -m dashlib make {name} --seed 0`"
-        )
+        hint += f"; the rows of digits are trained by `python -m dashlib make {name} --seed 0`"
     raise ValueError(f"unknown preset {name!r}: {hint}")

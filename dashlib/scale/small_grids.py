@@ -37,25 +37,18 @@ class _Product(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         conv: Any = getattr(self, "conv", self)
         height, width = x.shape[-2:]
+        grid = height * width
         narrow = isinstance(self, Downsample) or min(conv.weight.shape[:2]) < 16
         plain = x.device.type == "cpu" and conv.weight.is_contiguous()  # not channels_last
-        if height * width > (16 if narrow else 4) or not plain or torch.compiler.is_compiling():
+        if grid > (16 if narrow else 4) or not plain or torch.compiler.is_compiling():
             return super().forward(x)
         between = taps(type(self).__bases__[1], height, width).to(conv.weight)
-        pairs = (conv.weight.flatten(2) @ between.flatten(1)).unflatten(2, (-1, height * width))
-        dense = pairs.transpose(1, 2).reshape(-1, conv.in_channels * height * width)
+        pairs = (conv.weight.flatten(2) @ between.flatten(1)).unflatten(2, (-1, grid))
+        dense = pairs.transpose(1, 2).reshape(-1, conv.in_channels * grid)
         bias = conv.bias.repeat_interleave(len(dense) // conv.out_channels)
         out = nn.functional.linear(x.flatten(1), dense, bias)
         return out.view(len(x), conv.out_channels, *between.shape[1:3])
 
 
-class _Conv2d(_Product, nn.Conv2d): ...
-
-
-class _Downsample(_Product, Downsample): ...
-
-
-class _Upsample(_Product, Upsample): ...
-
-
-PRODUCTS = {nn.Conv2d: _Conv2d, Downsample: _Downsample, Upsample: _Upsample}
+_KINDS: tuple[type[nn.Module], ...] = (nn.Conv2d, Downsample, Upsample)
+PRODUCTS = {kind: type(kind.__name__, (_Product, kind), {}) for kind in _KINDS}
