@@ -367,9 +367,9 @@ a network that was trained fewer than three times.
 # :class: dropdown
 # It is no claim of the paper, so judge it without the file:
 # ```python
-# from dashbook.measurements import frechet_excess
+# from dashbook.measurements import excess, fd
 #
-# found = frechet_excess(scale="digits", row="cond_only_dropout", over="dash")
+# found = excess(scale="digits", row="cond_only_dropout", over="dash", path=fd("TAG"))
 # claims.above(0)(found)  # True, False, or None: undecided
 # ```
 # The difference is smaller than its error: undecided.
