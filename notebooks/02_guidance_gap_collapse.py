@@ -332,9 +332,8 @@ names = ("usual table", "null row: class mean", "small table (std 0.02)")
 starts = ({}, {"null_init": "mean_of_classes"}, {"embed_std": 0.02})
 live = {name: short_training(**start) for name, start in zip(names, starts, strict=True)}
 curves = {name: (list(at), [gap["rho"] for gap in at.values()]) for name, at in live.items()}
-figure = plots.lines(curves, xlabel="training step", ylabel="ρ", marker="o", size=(6.0, 3.2))
-figure.axes[0].axhline(1, color="#999999", lw=1)
-plots.show(figure)
+what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 3.2)}
+plots.show(plots.lines(curves, level=1, **what))
 
 # %%
 usual, meant, small = live.values()

@@ -66,9 +66,9 @@ import torch
 from IPython.display import Markdown
 
 from dashbook import dual_branch, plots
-from dashbook.comparison import Comparison
+from dashbook.comparison import compared
+from dashbook.dual_branch import rms, stored
 from dashbook.paper import NAMES, PAPER
-from dashbook.posterior import tower_distances
 from dashbook.tables import frechet, gap, headline, markdown, off, per_timestep, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, recipes, results
@@ -228,12 +228,12 @@ for batch in islice(stream(digits.train, 64, seed=0), 120):
 # %% mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
 trace = results.load("digits/dash-uniform-s0").trace
 live = {name: np.reshape(values, (-1, 10)).mean(1) for name, values in history.items()}
-stored = {name: trace[f"curve.{name}"].numpy() for name in history}
-floor = stored["anchor"][-20:].mean()
+kept = {name: trace[f"curve.{name}"].numpy() for name in history}
+floor = kept["anchor"][-20:].mean()
 for name in ("imitation", "unconditional"):
     assert live[name][-1] < live[name][0] / 3, "both branches are learnt"
-    assert stored[name][-20:].mean() < 0.5 * floor, "the anchor has a floor"
-plots.show(dual_branch.loss_terms({"live": live, "stored": stored}))
+    assert kept[name][-20:].mean() < 0.5 * floor, "the anchor has a floor"
+plots.show(plots.panels({"live": live, "stored": kept}, 10, "step", log=True))
 
 # %% [markdown]
 # In {numref}`fig-dash-terms` the two branch terms fall so close together that one hides the other, in the live run and in the long one: what the student learns first, denoising,
@@ -369,12 +369,14 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 
 # %% mystnb={"image": {"alt": "Ten pictures from the same starting noise, by the teacher and five students"}}
 def distance(label):
-    return lambda run: dual_branch.distance(run, TEACHER, label)
+    return lambda run: rms(stored(run, label), stored(TEACHER, label))
 
 
 def from_one_noise(label, which):
-    drawn = {row: dual_branch.stored(runs[0], label) for row, runs in SHOWN[which].items()}
-    return dual_branch.from_one_noise(drawn)
+    found = {row: stored(runs[0], label) for row, runs in SHOWN[which].items()}
+    away = {row: f"  {rms(of, found['teacher']):.2f}" for row, of in found.items()}
+    names = {row: NAMES[row].split(",")[0] + away[row] for row in ROWS} | {"teacher": "Teacher"}
+    return plots.image_rows({names[row]: found[row][:10] for row in found}, size=(6.6, 3.6))
 
 
 explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
@@ -387,7 +389,7 @@ explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), stude
 rows = {f"{NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
 lines = [[name, *(spread(runs, distance(x)) for x in LABELS)] for name, runs in rows.items()]
 twin = [distance(x)(results.load("digits/teacher-uniform")) for x in LABELS]
-images = torch.stack([dual_branch.stored(TEACHER, x) for x in LABELS])
+images = torch.stack([stored(TEACHER, x) for x in LABELS])
 unrelated = (images - images.roll(10, dims=1)).square().flatten(1).mean(1).sqrt().tolist()
 for name, found in {"second teacher": twin, "teacher, other noise": unrelated}.items():
     lines.append([f"*{name}*", *(f"{value:.2f}" for value in found)])
@@ -449,7 +451,7 @@ explorer(lambda point, w: dual_branch.along_the_way(paths[w], point), dial, scal
 
 # %% mystnb={"image": {"alt": "Mean squares of the teacher's gap and of the distance between the two targets against timestep"}, "figure": {"caption": "How far the target of label dropout, the average of $T_c$ over the possible labels, lies from the target of DASH, $T_u$ (training images); beside it the teacher's gap.", "name": "fig-tower"}}
 times, rng = range(50, 1000, 100), torch.Generator().manual_seed(0)
-sizes, apart = tower_distances(teacher, digits.train, schedule, times, rng)
+sizes, apart = dual_branch.tower_distances(teacher, digits.train, schedule, times, rng)
 assert all(apart[:3] > 0.9 * sizes[:3]), "at low noise the two targets are a whole gap apart"
 assert all(apart[6:] < 0.4 * sizes[6:]), "at high noise they are close"
 assert binned("uniform", "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], "a larger error"
@@ -475,8 +477,8 @@ MEASURES |= {key: gap(key) for key in ("gap_mse", "cond_mse", "uncond_mse")}
 MEASURES |= {f"FD, w = {x}": frechet(x) for x in LABELS}
 MEASURES |= {f"distance, w = {x}": distance(x) for x in ("2", "4")}
 rivals = {w: (RUNS["dash", w], RUNS["cond_only_dropout", w]) for w in WEIGHTINGS}
-VERDICTS = {w: Comparison(("DASH", "dropout"), *of, MEASURES) for w, of in rivals.items()}
-titled = [f"**Weights: {WEIGHTINGS[w]}**\n\n{of.table()}" for w, of in VERDICTS.items()]
+VERDICTS = {w: compared(("DASH", "dropout"), *of, MEASURES) for w, of in rivals.items()}
+titled = [f"**Weights: {WEIGHTINGS[w]}**\n\n{table}" for w, (_, table) in VERDICTS.items()]
 Markdown("\n\n".join(titled))
 
 # %% [markdown]
@@ -490,16 +492,16 @@ Markdown("\n\n".join(titled))
 # each, on one core; the evaluations batch both branches into one forward pass.)
 
 # %%
-for w, found in VERDICTS.items():
+for w, (lower, _) in VERDICTS.items():
     rho = [values(row, w, off("rho")) for row in ("cond_only_dropout", "dash")]
     assert all(rho[0] < rho[1]), "dropout: ρ nearer to one"
-    assert all(found.lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
+    assert all(lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
 for x in ("3", "4"):
     fd = [values(row, "uniform", frechet(x)).mean() for row in ("dash", "cond_only_dropout")]
     away = np.abs(np.subtract(fd, frechet(x)(TEACHER)))
     assert away[0] < away[1], "DASH: nearer its teacher"
-assert VERDICTS["uniform"].lower["distance, w = 4"] == "DASH", "and clearly nearer to its images"
-scored = [of.lower[f"FD, w = {x}"] for of in VERDICTS.values() for x in LABELS]
+assert VERDICTS["uniform"][0]["distance, w = 4"] == "DASH", "and clearly nearer to its images"
+scored = [lower[f"FD, w = {x}"] for lower, _ in VERDICTS.values() for x in LABELS]
 assert scored.count("DASH") == 0 and scored.count("–") >= 9, "samples: no clear gain from DASH"
 own = {row: min(run.seconds["train"] for w in WEIGHTINGS for run in RUNS[row, w]) for row in ROWS}
 prepared = [run.seconds["prepare"] for runs in RUNS.values() for run in runs]

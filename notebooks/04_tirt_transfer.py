@@ -63,9 +63,9 @@ from IPython.display import Markdown
 from scipy.stats import spearmanr
 
 from dashbook import plots, tables, tirt
-from dashbook.importance import drift, losses, shares, smooth
 from dashbook.paper import NAMES
 from dashbook.tables import frechet, gap, off
+from dashbook.tirt import drift, losses, shares, smooth
 from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, results
 from dashlib.losses import mse

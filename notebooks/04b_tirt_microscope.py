@@ -61,11 +61,11 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashbook import importance, plots, tables
 from dashbook import microscope as figures
-from dashbook.comparison import paired, quantile, t_interval, unpaired
-from dashbook.importance import smooth
+from dashbook import plots, tables, tirt
+from dashbook.comparison import paired, quantile, t_interval
 from dashbook.tables import frechet, gap, off
+from dashbook.tirt import smooth
 from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, metrics, results
 from dashlib.schedule import Schedule
@@ -85,7 +85,7 @@ from dashlib.weighting import TIRT, MinSNR, Uniform
 LEARNED = {"published": "tirt", "ε base": "tirt_eps", "uncertainty": "uncertainty"}
 WHO = {"a teacher": "digits/teacher-{}", "a DASH student, seed 0": "digits/dash-{}-s0"}
 runs = {(a, n): results.load(of.format(w)) for n, w in LEARNED.items() for a, of in WHO.items()}
-paths = {learned: importance.path(run) for learned, run in runs.items()}
+paths = {learned: tirt.path(run) for learned, run in runs.items()}
 frames = list(range(0, 61, 3))
 passed = Parameter("of training", frames, [f"{i / 60:.0%}" for i in frames], start=len(frames) - 1)
 learner = Parameter("learned by", list(WHO))
@@ -99,12 +99,12 @@ explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 # %%
 schedule, digits = Schedule(), datasets.load("digits").test
 teacher, rows = results.load("digits/teacher-tirt"), []
-samples = importance.losses(teacher.model(), digits, schedule)
+samples = tirt.losses(teacher.model(), digits, schedule)
 loss_t = samples.mean(1)
 
 
 def shown(weights):
-    return [f"{share:.1%}" for share in importance.shares(weights)]
+    return [f"{share:.1%}" for share in tirt.shares(weights)]
 
 
 for (who, name), run in runs.items():
@@ -226,7 +226,7 @@ true, found = loss_t - (hat * loss_t).mean(), {}
 true[900:] = 0
 for size in effective:
     batches = [torch.randint(high, (4000, size), generator=generator) for high in (1000, 8)]
-    found[size] = importance.gradients_along(true, samples, hat, batches)
+    found[size] = tirt.gradients_along(true, samples, hat, batches)
 means = {size: [t_interval(one.tolist()) for one in both] for size, both in found.items()}
 spreads = {size: both.std(1) for size, both in found.items()}
 assert all(abs(both[0].mean - 1) < 2 * both[0].half for both in means.values())
@@ -259,7 +259,7 @@ over_all = easier / (easier**2 + loss_t**2 / share).sqrt()
 by_batch = share**0.5 * easier / (easier**2 + samples.var(1)).sqrt()
 predicted = {"over all timesteps": smooth(over_all), "by the batch": smooth(by_batch)}
 learners = [results.load(f"digits/teacher-{kind}") for kind in ("tirt", "tirt_batch")]
-measured = {k: smooth(importance.drift(r)) for k, r in zip(predicted, learners, strict=True)}
+measured = {k: smooth(tirt.drift(r)) for k, r in zip(predicted, learners, strict=True)}
 match = {k: np.corrcoef(measured[k][:45], predicted[k][:45])[0, 1] for k in predicted}
 plots.show(figures.drifts(measured, predicted, match))
 
@@ -325,7 +325,9 @@ for name, runs in rivals.items():
     row = [name]
     for m in (BOTH, TAGGED):
         found = paired(runs, uniform, MEASURES[m])
-        widths.append(found.half / unpaired(runs, uniform, MEASURES[m]).half)
+        each = [np.var([MEASURES[m](run) for run in of], ddof=1) for of in (runs, uniform)]
+        unpaired = quantile(2 * 3 - 1) * (sum(each) / 3) ** 0.5  # 4 degrees of freedom
+        widths.append(found.half / unpaired)
         row += [found.text(PLACES[m]), WORDS[found.sign], f"{widths[-1]:.1f}"]
     rows.append(row)
 assert len(widths) == 14 and 16 < quantile(3, 1 - 0.05 / 14) < 18

@@ -166,15 +166,16 @@ Markdown(paper_scale.launches(step))
 # **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured. These are the experiments that would decide it.
 
 # %%
-assert all(step["bf16", n].ms > step["tf32", n].ms for n in pair)
-assert all(step["bf16", n].scatter > step["tf32", n].scatter for n in pair)
-done, each = ({key: getattr(s, k) for key, s in step.items()} for k in ("tflops", "us_each"))
+assert all(step["bf16", n]["ms"] > step["tf32", n]["ms"] for n in pair)
+assert all(step["bf16", n]["scatter"] > step["tf32", n]["scatter"] for n in pair)
+done, each = ({key: s[k] for key, s in step.items()} for k in ("tflops", "us_each"))
 assert 3.5 < max(done.values()) / min(done.values()) < 4.5
 assert max(each.values()) / min(each.values()) < 2
 bound = [us for key, us in each.items() if key != ("tf32", "teacher")]
 assert max(bound) / min(bound) < 1.3 < each["tf32", "teacher"] / max(bound)
 for p in PRECISIONS:
-    fewer_calls = step[p, "teacher"].operators / step[p, "student"].operators
+    teacher_calls, student_calls = (step[p, name]["operators"] for name in pair)
+    fewer_calls = teacher_calls / student_calls
     assert fewer_calls < 3 / 2 and fewer_calls < ratio[p, "latency_ms"] < (fewer_calls + fewer) / 2
 t4 = np.divide(cost.PAPER_T4["gflops_sample"], cost.PAPER_T4["latency_ms"]) * 64  # TFLOP/s
 ours = [done["tf32", n] for n in pair]
@@ -302,7 +303,7 @@ explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3
 
 # %%
 def minutes(name, gpus):
-    return 60 * 3 * cost.sampling_hours(ROWS["tf32", name]["ms_per_image"], gpus=gpus)
+    return 3 * 50_000 / gpus * ROWS["tf32", name]["ms_per_image"] / 60_000
 
 
 assert minutes("teacher", 1) < 60
@@ -488,7 +489,7 @@ Markdown(f"""
 | How much smaller is the student? | {ratio["tf32", "parameters"]:.1f} times in parameters, {fewer:.1f} times in FLOPs | counted |
 | How much quicker, on one {REPORT["hardware"]}? | {ratio["tf32", "latency_ms"]:.1f} times (tf32), {ratio["bf16", "latency_ms"]:.1f} times (bf16); the paper, on a T4: {paper_ratio["latency_ms"]:.2f} | measured |
 | How much less memory? | {ratio["tf32", "peak_mib"]:.1f} times; the paper: {paper_ratio["peak_mib"]:.2f} | measured |
-| Why not quicker? | operators: {step["tf32", "teacher"].operators / step["tf32", "student"].operators:.1f} times fewer, about {np.mean(bound):.0f} µs each | indirect |
+| Why not quicker? | operators: {step["tf32", "teacher"]["operators"] / step["tf32", "student"]["operators"]:.1f} times fewer, about {np.mean(bound):.0f} µs each | indirect |
 | CIFAR-10, teacher and student? | {span(total)} hours on one GPU | calculated |
 | ImageNet-64, teacher and student? | {big / 24:.0f} days on one GPU, {on_eight / 24:.1f} on eight | calculated |
 | Many GPUs for a batch of 64? | {span(between(*WORK[0], 64, "gpu_hours"), 0)} GPU-hours on 64 instead of {span(between(*WORK[0], 1, "gpu_hours"))} on one | calculated |

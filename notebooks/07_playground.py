@@ -318,14 +318,14 @@ Markdown(numbers("null row", rows, columns))
 # a class table fifty times smaller, and follows both students through their training.
 
 # %% mystnb={"image": {"alt": "rho of two cond-only students over training, one from zero upwards"}, "figure": {"caption": "ρ of two cond-only students during training. Grey: the truth.", "name": "fig-playground-deaf"}}
-small_table = train(OBJECTIVES["cond_only"], lesson, embed_std=0.02)
-usual, small = (
-    {step: overall(model)["rho"] for step, model in models.items()}
-    for models in (trained["cond_only"], small_table)
-)
+both = trained["cond_only"], train(OBJECTIVES["cond_only"], lesson, embed_std=0.02)
+usual, small = ({step: overall(m)["rho"] for step, m in of.items()} for of in both)
 assert small[1] < 0.02 and small[10] < 0.1 < 1 < usual[10], "deaf to its label, or not"
 assert small[20] < 0.5 and small[STEPS] > 1.2, "the collapse is over when the label is learned"
-plots.show(playground.rho_over_training(usual, small))
+named = dict(zip(playground.TRAININGS, (usual, small), strict=True))
+curves = {name: (list(of), list(of.values())) for name, of in named.items()}
+what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 3.2)}
+plots.show(plots.lines(curves, colors=playground.TRAININGS, level=1, **what))
 
 # %% [markdown]
 # In {numref}`fig-playground-deaf` the small table begins with next to no gap and outgrows the truth within some dozens of steps, like the other: in the plane a label is learned
@@ -366,11 +366,13 @@ Markdown(markdown(head, lines))
 
 # %% mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps. Black: the mean square of the true gap.", "name": "fig-playground-dropout"}}
 by_time = {name: report(model).per_timestep for name, model in found.items()}
-for t in range(200, 800, 50):
-    assert by_time["hidden 10 %"][t]["uncond_mse"] < by_time["DASH"][t]["gap_t_ms"] / 10
-for t in (100, 900):
-    assert by_time["never hidden"][t]["uncond_mse"] > by_time["DASH"][t]["gap_t_ms"]
-plots.show(playground.null_branch_errors(by_time))
+error = {k: {t: of["uncond_mse"] for t, of in bins.items()} for k, bins in by_time.items()}
+gap = error["the true gap's square"] = {t: of["gap_t_ms"] for t, of in by_time["DASH"].items()}
+assert all(error["hidden 10 %"][t] < gap[t] / 10 for t in range(200, 800, 50))
+assert all(error["never hidden"][t] > gap[t] for t in (100, 900))
+curves = {name: (list(of), list(of.values())) for name, of in error.items()}
+what = {"xlabel": "timestep t", "ylabel": "$|e_u|^2$", "ylim": (None, 8), "log": True}
+plots.show(plots.lines(curves, colors=playground.HIDDEN, **what))
 
 # %% [markdown]
 # Dropout finds the unconditional branch: its null row is several times closer to the truth than to the prior mean, far below the untrained row, and it gets closer when more labels are

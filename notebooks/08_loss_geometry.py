@@ -175,9 +175,12 @@ AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
 AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
 AVERAGES |= {"TAG, all 1,000 timesteps": tag(t), "TAG, the sampler's 50 timesteps": tag(t[::20])}
 AVERAGES |= {"TAG, weighted by TIRT": tag(t, tirt), "TAG, at t = 300 alone": tag(t[300:301])}
-Markdown(geometry.averages(AVERAGES))
 
 # %%
+lines = []
+for name, form in AVERAGES.items():
+    trace, variance = form.cc + form.uu, abs(np.linalg.det(form.matrix))
+    lines.append([name, f"{trace:.3f}", f"{variance:.4f}", *geometry.conditioning(form)])
 kappa = {name: form.condition for name, form in AVERAGES.items()}
 assert kappa["coin: w = 0 or 1"] == FORMS["dash_no_an"].condition == 1
 assert math.isinf(FORMS["composite"].condition) and math.isinf(FORMS["gap_match"].condition)
@@ -189,6 +192,7 @@ assert kappa["TAG, weighted by TIRT"] > 1000 and math.isinf(kappa["TAG, at t = 3
 assert kappa["w ~ U[1, 2]"] > kappa["w ~ U[0, 1]"] < 10
 soft = AVERAGES["w ~ U[1, 4]"].axes[0]
 assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, "softest of multi-w: near composite's null"
+Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
 
 # %% [markdown]
 # Of the numbers that we had noted before this chapter was written (1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG), four are as noted. The fifth needs a footnote:

@@ -296,7 +296,14 @@ for row, v in right.items():
 
 # %%
 SCALES, DIALS = atlas.SCALES, ("1", "1.5", "2", "3", "4")
-ALL = {row: [atlas.scored(r, entries[r.name]) for r in runs] for row, runs in RUNS.items()}
+
+
+def scored(run):
+    kinds = {"none": run.metrics["guidance"], **entries[run.name]["guidance"]}
+    return {(kind, label): of[label] for kind, of in kinds.items() for label in of}
+
+
+ALL = {row: [scored(run) for run in runs] for row, runs in RUNS.items()}
 
 
 def fd(row, kind, label):

@@ -180,7 +180,7 @@ Markdown(claims.table("guidance gap", JUDGEMENTS))
 STATUS = {(one.claim.id, one.argument("row")): one.status for one in JUDGEMENTS}
 agrees, disagrees, undecided = claims.SMALL.values()
 asked = [one for one in JUDGEMENTS if one.question]
-SAMPLED = [one for one in asked if one.question.func.__name__ == "frechet_excess"]
+SAMPLED = [one for one in asked if one.argument("path") == claims.fd("TAG")]
 SAMPLED = [one for one in SAMPLED if one.argument("over") == "dash" and one.argument("row") in ROWS]
 Markdown(claims.table("samples", JUDGEMENTS))
 
@@ -209,7 +209,12 @@ Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against 
 # %%
 RIVALS = list(dict.fromkeys(one.argument("row") for one in SAMPLED))[::-1]
 WS = ("1", "1.5", "2", "3", "4", "TAG")
-EXCESS = {(one.argument("row"), w): one.question(w=w) for one in SAMPLED for w in WS}
+PATHS = {w: claims.fd(w) for w in WS}
+EXCESS = {
+    (one.argument("row"), w): one.question(path=path)
+    for one in SAMPLED
+    for w, path in PATHS.items()
+}
 
 
 # %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval"}}
@@ -362,9 +367,9 @@ a network that was trained fewer than three times.
 # :class: dropdown
 # It is no claim of the paper, so judge it without the file:
 # ```python
-# from dashbook.measurements import frechet_excess
+# from dashbook.measurements import excess, fd
 #
-# found = frechet_excess(scale="digits", row="cond_only_dropout", over="dash")
+# found = excess(scale="digits", row="cond_only_dropout", over="dash", path=fd("TAG"))
 # claims.above(0)(found)  # True, False, or None: undecided
 # ```
 # The difference is smaller than its error: undecided.

@@ -173,7 +173,10 @@ def test_a_judgement_can_be_asked_at_another_scale_or_certainty(book):
     (claim,) = (claim for claim in book if claim.id == "fd-composite")
     (question,) = claim.questions
     assert claims.judge(claim, question).status == "agrees at small scale"
-    assert claims.judge(claim, partial(question, w="4")).status == "undecided at small scale"
+    assert (
+        claims.judge(claim, partial(question, path=claims.fd("4"))).status
+        == "undecided at small scale"
+    )
     assert claims.judge(claim, question, errors=100).status == "undecided at small scale"
 
 

@@ -106,15 +106,6 @@ def test_impossible_assumptions_are_refused_by_name(name, value):
         replace(IDEAL, **{name: value})
 
 
-def test_sampling_hours_by_hand():
-    """50,000 images at 7.2 ms are 360 s."""
-    assert cost.sampling_hours(7.2) == pytest.approx(0.1)
-    assert cost.sampling_hours(7.2, images=50_001, gpus=2) == pytest.approx(25_001 * 7.2 / 3.6e6)
-    for wrong in ({"images": 0}, {"gpus": 0}):
-        with pytest.raises(ValueError, match="above 0"):
-            cost.sampling_hours(7.2, **wrong)
-
-
 def test_flops_from_shapes_alone_are_those_of_a_real_pass():
     """On grids of pixels: a CPU takes shortcuts on a 2x2 grid, which are not counted."""
     zero = torch.zeros(1, dtype=torch.long)
@@ -125,9 +116,10 @@ def test_flops_from_shapes_alone_are_those_of_a_real_pass():
 
 
 def test_distillation_asks_both_branches_of_both_networks():
-    teacher, student = TEACHER_DIGITS, STUDENT_DIGITS
-    by_hand = 2 * forward_flops(teacher) + 6 * forward_flops(student)
-    assert cost.distillation_flops(teacher, student) == by_hand
+    pair = preset("cifar10/paper_v2")
+    teacher, student = (forward_flops(role.unet) for role in (pair.teacher, pair.student))
+    works = [work.flops_image for work in cost.workloads(pair)]
+    assert works == [3 * teacher, 2 * teacher + 6 * student]
 
 
 def test_a_backward_pass_costs_two_forward_passes():
@@ -147,8 +139,8 @@ def test_a_backward_pass_costs_two_forward_passes():
 
     embedding = 2 * model.cfg.ch * 4 * model.cfg.ch  # of t, which needs no gradient
     first_layer = 2 * 9 * 8 * 8 * model.cfg.ch
-    assert counted(image) == cost.training_flops(model.cfg) - embedding
-    assert counted(image.detach()) == cost.training_flops(model.cfg) - embedding - first_layer
+    assert counted(image) == 3 * forward_flops(model.cfg) - embedding
+    assert counted(image.detach()) == 3 * forward_flops(model.cfg) - embedding - first_layer
 
 
 def test_operators_are_counted_one_by_one():

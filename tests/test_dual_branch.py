@@ -29,14 +29,6 @@ def test_turning_error_points_where_it_says_and_marks_every_loss_there() -> None
     assert named == [NAMES[row] for row in losses]
 
 
-def test_loss_terms_lie_in_the_middle_of_their_steps() -> None:
-    figure = dual_branch.loss_terms({"live": {"anchor": [3.0, 2.0]}, "stored": {}}, every=20)
-    left, right = figure.axes
-    assert left.lines[0].get_xydata().tolist() == [[10, 3], [30, 2]]
-    assert (left.get_title(), right.get_title()) == ("live", "stored")
-    assert left.get_yscale() == "log"
-
-
 def test_branch_plane_fills_one_weighting_and_names_it_once() -> None:
     points = {
         ("dash", "transfer"): ([0.1, 0.2], [0.3, 0.4]),
@@ -48,15 +40,6 @@ def test_branch_plane_fills_one_weighting_and_names_it_once() -> None:
     assert to_rgb(full.get_markerfacecolor()) == to_rgb(plots.color("dash"))
     assert to_rgb(empty.get_markerfacecolor()) == (1, 1, 1)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [NAMES["dash"]]
-
-
-def test_pictures_are_labelled_with_the_distance_of_all_of_them() -> None:
-    teacher = torch.zeros(4, 1, 2, 2)
-    student = torch.tensor([0.0, 0.0, 0.6, 0.8])[:, None, None, None].expand(4, 1, 2, 2)
-    figure = dual_branch.from_one_noise({"teacher": teacher, "composite": student}, shown=2)
-    first, second = figure.axes
-    assert (first.get_ylabel(), second.get_ylabel()) == ("Teacher", "Composite  0.50")
-    assert first.images[0].get_array().shape == (2, 5), "two pictures and a line between them"
 
 
 def path(*ends: float) -> list[Iterate]:
@@ -91,8 +74,9 @@ def test_stored_pictures_are_those_of_the_scale_in_minus_one_to_one() -> None:
         dual_branch.stored(run(100), "17")
 
 
-def test_distance_is_the_root_of_the_mean_square() -> None:
-    assert dual_branch.distance(run(100), run(151), "2") == pytest.approx(51 / 127.5)
+def test_rms_is_the_root_of_the_mean_square() -> None:
+    ours, theirs = (dual_branch.stored(run(level), "2") for level in (100, 151))
+    assert dual_branch.rms(ours, theirs) == pytest.approx(51 / 127.5)
     a, b = torch.zeros(2, 1, 1, 1), torch.tensor([3.0, 4.0])[:, None, None, None]
     assert dual_branch.rms(a, b) == pytest.approx(12.5**0.5)
 

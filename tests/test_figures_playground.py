@@ -71,30 +71,6 @@ def test_guided_flow_draws_the_guided_field_and_the_points(exact, points):
     assert shades == [to_rgb("#BBBBBB")] * 2 + [to_rgb(playground.SHADES[0])]
 
 
-def test_rho_over_training_draws_both_students_and_the_truth():
-    (ax,) = playground.rho_over_training({1: 0.5, 10: 1.2}, {1: 0.0, 10: 0.1}).axes
-    usual, small, truth = ax.lines
-    assert [line.get_label() for line in (usual, small)] == list(playground.TRAININGS)
-    assert usual.get_xdata() == pytest.approx([1, 10])
-    assert usual.get_ydata() == pytest.approx([0.5, 1.2])
-    assert small.get_ydata() == pytest.approx([0.0, 0.1])
-    assert truth.get_ydata() == pytest.approx([1, 1])
-
-
-def test_null_branch_errors_are_drawn_beside_the_true_gap():
-    bins = {0: {"uncond_mse": 0.2, "gap_t_ms": 2.0}, 50: {"uncond_mse": 0.1, "gap_t_ms": 1.0}}
-    half = {t: {**of, "uncond_mse": of["uncond_mse"] / 2} for t, of in bins.items()}
-    (ax,) = playground.null_branch_errors({"never hidden": bins, "hidden 50 %": half}).axes
-    never, hidden, gap = ax.lines
-    assert never.get_ydata() == pytest.approx([0.2, 0.1])
-    assert hidden.get_ydata() == pytest.approx([0.1, 0.05])
-    assert gap.get_xdata() == pytest.approx([0, 50])
-    assert gap.get_ydata() == pytest.approx([2, 1])
-    assert hidden.get_color() == playground.HIDDEN["hidden 50 %"]
-    assert gap.get_color() == plots.color("teacher")
-    assert ax.get_yscale() == "log"
-
-
 def test_beside_exact_says_the_distance_and_keeps_far_points_on_the_edge(exact, points):
     def student(x_t, t, y):
         return torch.ones_like(x_t)

@@ -35,12 +35,10 @@ def test_a_circle_has_no_softest_direction() -> None:
     assert table(geometry.objectives(trained))[2][6:] == ["1", "none", "teacher"]
 
 
-def test_averages_by_hand() -> None:
+def test_conditioning_by_hand() -> None:
     """U[0, 1]: E w^2 = E (1 - w)^2 = 1/3, Var(w) = 1/12; eigenvalues 1/3 +- 1/6."""
-    forms = {"one": composite(4), "w ~ U[0, 1]": multi_w(0, 1)}
-    _, _, one, many = table(geometry.averages(forms))
-    assert one == ["one", "25.000", "0.0000", "∞", "(0.600, 0.800)"]
-    assert many[:4] == ["w ~ U[0, 1]", "0.667", "0.0833", "3"]
+    assert geometry.conditioning(composite(4)) == ["∞", "(0.600, 0.800)"]
+    assert geometry.conditioning(multi_w(0, 1))[0] == "3"
 
 
 def test_overall_is_the_mean_over_runs() -> None:

@@ -103,12 +103,14 @@ def table(stored):
 
 def test_distances(table):
     at = {"scale": "digits"}
-    assert measurements.frechet_excess(row="scratch", over="dash", **at).value == pytest.approx(10)
+    assert measurements.excess(
+        row="scratch", over="dash", path=fd("TAG"), **at
+    ).value == pytest.approx(10)
     lead = measurements.frechet_lead(row="dash", rivals=["cond_only", "scratch"], **at)
     assert lead.value == pytest.approx(10), "the nearest rival"
     assert lead.parts[0].row == "scratch"
     assert measurements.recovered(row="dash", **at).value == pytest.approx(10 / 16)
-    excess = measurements.gap_mse_excess(scale="digits", row="scratch", over="dash")
+    excess = measurements.excess(scale="digits", row="scratch", over="dash", path=GAP_MSE)
     assert excess.value == pytest.approx(1.0)
 
 

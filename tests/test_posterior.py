@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dashbook.posterior import label_posterior, tower_distances
+from dashbook.dual_branch import label_posterior, tower_distances
 from dashlib.data import Images
 from dashlib.schedule import Schedule
 

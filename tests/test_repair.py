@@ -4,7 +4,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import product
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -216,12 +215,6 @@ def test_the_runs_of_a_report_are_found_by_row():
     found = atlas.runs(entries)
     assert [*found] == ["dash", "composite"]
     assert [run.name for run in found["composite"]] == [entries[1], entries[3]]
-
-
-def test_every_setting_of_a_student_has_its_score():
-    run = SimpleNamespace(metrics={"guidance": {"4": "plain"}})
-    found = atlas.scored(run, {"guidance": {"a": {"4": "by a"}, "interval": {"x": "in x"}}})
-    assert found == {("none", "4"): "plain", ("a", "4"): "by a", ("interval", "x"): "in x"}
 
 
 def test_a_second_update_measures_nothing(lab):

@@ -9,7 +9,7 @@ import pytest
 from dashbook import tables
 from dashbook.paper import NAMES, PAPER
 from dashlib import results
-from dashlib.recipes import HEADLINE, RECIPES
+from dashlib.recipes import RECIPES
 
 
 def runs(*values: float) -> Any:
@@ -61,8 +61,8 @@ def test_spread_averages_the_runs_that_have_the_metric() -> None:
 
 
 def test_gaps_shows_every_metric_of_every_row() -> None:
-    found = rows(tables.gaps(HEADLINE))
-    assert set(found) == {NAMES[key] for key in HEADLINE}
+    found = rows(tables.gaps())
+    assert set(found) == {NAMES[key] for key in tables.DIGITS_ROWS}
     stored = [r.metrics["gap"]["overall"] for r in results.select("composite", "transfer")]
     for column, key in (("a*", "a_star"), ("cos", "cos")):
         values = [gap[key] for gap in stored]
@@ -72,7 +72,7 @@ def test_gaps_shows_every_metric_of_every_row() -> None:
 
 @pytest.mark.parametrize(("metric", "digits"), [("frechet", 1), ("accuracy", 3)])
 def test_guidance_shows_every_scale_and_the_best_ones(metric: str, digits: int) -> None:
-    found = rows(tables.guidance(metric, HEADLINE, digits))
+    found = rows(tables.guidance(metric, digits))
     teacher, student = found["Teacher"], found[NAMES["cond_only"]]
     own = results.load("digits/teacher-tirt").metrics["guidance"]
     best = min(own, key=lambda w: own[w]["frechet"])
@@ -93,9 +93,7 @@ def test_weighted_shows_every_stored_dash_student() -> None:
 
 
 def test_a_row_with_one_branch_has_no_gap() -> None:
-    assert set(rows(tables.gaps(["single_head"]))["Single head"].values()) == {
-        *("Single head", tables.DASHES)
-    }
+    assert set(rows(tables.gaps())["Single head"].values()) == {"Single head", tables.DASHES}
 
 
 def test_missing_rows_name_the_command() -> None:

@@ -37,14 +37,6 @@ def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores() -> None:
     assert drawn(figure).shape[1] == 10 * 5 - 1, "4 pixels an image, and one between two"
 
 
-def test_tag_curve_has_the_mean_of_its_ends_whatever_beta() -> None:
-    for beta, largest in ((0.0, 4.0), (20.0, 6.0)):
-        curve, mean = teacher.tag_curve(beta, (2, 6)).axes[0].lines
-        assert max(curve.get_ydata()) == pytest.approx(largest, abs=0.01)
-        assert mean.get_ydata() == pytest.approx([4, 4], abs=0.01)
-        assert mean.get_label() == "mean 4.00"
-
-
 def test_an_interval_lies_between_never_and_always() -> None:
     values = {(0, 0): -0.5, (200, 700): 0.0, (0, 1000): 0.5}
     images = {ends: pictures(10, value) for ends, value in values.items()}

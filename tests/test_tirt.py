@@ -1,4 +1,4 @@
-"""Figures of TIRT Transfer: what is drawn is what was given."""
+"""Learned importance: path, shares, losses, gradients, drift; what is drawn is what was given."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from dashbook import plots, tirt
+from dashlib import data, datasets, results
+from dashlib.results import Run
 from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT
 
@@ -56,3 +58,82 @@ def test_importance_names_its_value() -> None:
     assert [(dot.get_xdata()[0], float(dot.get_ydata()[0])) for dot in dots] == [(1, 1.5), (1, 1)]
     assert [dot.get_color() for dot in dots] == [line.get_color() for line in lines]
     assert ax.get_title() == "t = 1"
+
+
+def learned(weighting="tirt", **trace):
+    run = Run("digits/x", {"weighting": weighting}, 0, {}, 0.0, 1, {})
+    run.__dict__["trace"] = trace  # a cached property
+    return run
+
+
+def test_neighbours_are_averaged():
+    assert tirt.smooth(torch.tensor([1.0, 3, 5, 9]), 2).tolist() == [2, 7]
+    with pytest.raises(ValueError, match="reshape"):
+        tirt.smooth([1.0, 2, 3], 2)
+
+
+def test_the_path_of_importance_begins_at_the_start(schedule):
+    lam = torch.stack([torch.zeros(1000), torch.linspace(-1, 1, 1000)])
+    start, snapshots = tirt.path(learned(**{"lambda": lam}))
+    torch.testing.assert_close(start, TIRT(schedule).importance().detach())
+    torch.testing.assert_close(snapshots[0], start)
+    assert (snapshots[1] / start).diff().gt(0).all()
+
+
+def test_the_last_of_a_path_is_what_the_run_hands_over():
+    run = results.load("digits/teacher-uncertainty")
+    torch.testing.assert_close(tirt.path(run)[1][-1], run.importance())
+
+
+def test_a_weighting_without_parameters_has_no_path():
+    with pytest.raises(ValueError, match="min_snr learns no importance"):
+        tirt.path(learned("min_snr"))
+
+
+def test_shares_of_the_timesteps():
+    assert tirt.shares(torch.ones(1000)) == pytest.approx([0.301, 0.5, 0.3])
+    assert tirt.shares(7 * (torch.arange(1000) == 600)) == [0, 1, 0]
+
+
+def test_losses_of_a_model_that_always_answers_nothing(fixed, schedule):
+    nothing = fixed(torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
+    digits = datasets.load("digits").test
+    found = tirt.losses(nothing, digits, schedule, each=2)
+    assert found.shape == (1000, 2)
+    assert found.dtype == torch.float64
+    assert found.mean().item() == pytest.approx(1, abs=0.02), "the mean square of the noise"
+    assert torch.equal(found, tirt.losses(nothing, digits, schedule, each=2))
+
+
+def test_losses_ask_for_the_timestep_of_the_noise(schedule):
+    def exact_without_image(x_t, t, y):
+        return x_t / (1 - schedule.alpha_bar(t).float()).sqrt()[:, None, None, None]
+
+    images = datasets.load("digits").test
+    blank = data.Images(0 * images.pixels(), images.y)
+    assert tirt.losses(exact_without_image, blank, schedule, each=1).max() < 1e-6
+
+
+@pytest.mark.parametrize("normalize", ["timesteps", "batch"])
+def test_gradients_along_the_true_one_agree_with_autograd(schedule, normalize):
+    samples, true = torch.rand(1000, 3).double(), torch.randn(1000).double()
+    t, which = torch.randint(1000, (4, 16)), torch.randint(3, (4, 16))
+    weighting = TIRT(schedule, normalize=normalize).double()
+    weighting.lam.data = torch.randn(1000).double()
+    sigmoid = torch.sigmoid(weighting.lam.detach())
+    omega, want = weighting.base * sigmoid, []
+    for one, column in zip(t, which, strict=True):
+        weighting.lam.grad = None
+        weighting.reduce(samples[one, column], one).backward()
+        gradient = weighting.lam.grad / (omega * (1 - sigmoid)) * omega.sum()
+        want.append((gradient * true).sum() / true.square().sum())
+    found = tirt.gradients_along(true, samples, omega / omega.mean(), (t, which))
+    row = ("timesteps", "batch").index(normalize)
+    torch.testing.assert_close(found[row], torch.stack(want))
+
+
+def test_drift_is_movement_for_each_unit_of_learning_rate():
+    run = learned(**{"lambda": torch.outer(torch.tensor([0.0, 1, 2, 5, 8]), torch.ones(1000))})
+    run.config["train"] = {"steps": 4, "lr": 2.0, "lr_min": 0.0}
+    rates = [1 + np.cos(np.pi * k / 4) for k in (2, 3)]
+    assert tirt.drift(run).tolist() == pytest.approx([6 / sum(rates)] * 1000)

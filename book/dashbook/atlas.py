@@ -79,10 +79,7 @@ def gap_maps(stats: Stats, noisy: NoisyPairs, *, bins: int = 10, classes: int = 
 
 
 def shares(values: Tensor) -> tuple[float, float]:
-    """Shares of the variance of a map, ``(bins, classes)``, between its timesteps and its classes.
-
-    The rest, up to one, belongs to neither.
-    """
+    """Shares of a map's variance, ``(bins, classes)``, between timesteps and between classes."""
     total = values.var(correction=0)
     timesteps, classes = (values.mean(axis).var(correction=0) / total for axis in (1, 0))
     return timesteps.item(), classes.item()
@@ -282,31 +279,11 @@ def runs(entries: Iterable[str]) -> dict[str, list[results.Run]]:
     return found
 
 
-def scored(run: results.Run, entry: Entry) -> dict[tuple[str, str], Any]:
-    """Scores of a student under every setting, by kind and label; plain guidance is ``none``."""
-    labelled = {"none": run.metrics["guidance"], **entry["guidance"]}
-    return {(kind, label): score for kind, of in labelled.items() for label, score in of.items()}
-
-
-def _middles(bins: int) -> np.ndarray:
-    """The middle timestep of each of so many equal ranges."""
-    return (np.arange(bins) + 0.5) * T / bins
-
-
-def _legend_below(figure: Figure) -> None:
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
-
-
 def heat_map(row: str, metric: str, maps: Mapping[str, Map]) -> Figure:
-    """A metric of ``maps[row]``, ``(bins, classes)``, with its numbers; the noisiest range on top.
-
-    The metrics are those of ``MAPPED``; rho is coloured by its logarithm to base 2.
-    """
+    """A metric of ``MAPPED`` in a row's map, with its numbers; the noisiest range is on top."""
     (title, colors, (low, high)), values = MAPPED[metric], maps[row][metric].numpy()
-    figure, grid = plots.axes(size=(5.6, 4.2))
-    ax, (bins, classes) = grid[0, 0], values.shape
-    shade = np.log2(values) if metric == "rho" else values
+    figure, ((ax,),) = plots.axes(size=(5.6, 4.2))
+    (bins, classes), shade = values.shape, np.log2(values) if metric == "rho" else values
     image = ax.imshow(shade, cmap=colors, vmin=low, vmax=high, origin="lower", aspect="auto")
     light = image.cmap(image.norm(shade))[..., :3] @ (0.3, 0.6, 0.1)
     for (i, k), value in np.ndenumerate(values):
@@ -322,11 +299,10 @@ def heat_map(row: str, metric: str, maps: Mapping[str, Map]) -> Figure:
 
 def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure:
     """Profiles over timesteps, each ``(bins,)``: the gap energy as bars, importances as lines."""
-    figure, grid = plots.axes()
-    ax, at = grid[0, 0], _middles(len(energy))
+    figure, ((ax,),) = plots.axes()
+    at = plots.middles(len(energy))
     style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
-    for (name, p), shade in zip(spent.items(), plots.CYCLE, strict=False):
-        ax.plot(at, p.tolist(), label=name, color=shade)
+    plots.draw_curves(ax, {name: (at, p.tolist()) for name, p in spent.items()})
     ax.bar(at, energy.tolist(), label="the teacher's gap energy", **style)
     ax.set(xlabel="timestep t", ylabel="share")
     ax.legend(frameon=False)
@@ -334,26 +310,21 @@ def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure
 
 
 def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 4) -> Figure:
-    """A titled panel a repair: the guidance scale of each row in every range of timesteps.
-
-    ``given[title][row]`` has a scale a range.  Dashed: the scale w that was asked for.
-    """
+    """A panel a repair: ``given[title][row]``, a scale a range of timesteps; dashed: w."""
     figure, grid = plots.axes(1, len(given), size=(7.6, 3.8))
     for ax, (title, rows) in zip(grid[0], given.items(), strict=True):
         for row, scales in rows.items():
-            ax.plot(_middles(len(scales)), scales, label=plots.NAMES[row], color=plots.color(row))
+            at, style = plots.middles(len(scales)), {"color": plots.color(row)}
+            ax.plot(at, scales, label=plots.NAMES[row], **style)
         ax.axhline(w, color="black", lw=1, ls="--")
         ax.sharey(grid[0, 0])
         ax.set(title=title, xlabel="timestep t", ylim=(0, 1.15 * w))
-    _legend_below(figure)
+    plots.legend_below(figure, 3)
     return figure
 
 
 def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figure:
-    """A panel a guidance scale: each row's Frechet distance (log) under every remedy.
-
-    ``found[row, scale][remedy]`` has a distance a training seed; drawn: their mean and range.
-    """
+    """A panel a scale: ``found[row, scale][remedy]``, distances of seeds, mean and range."""
     rows, scales = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
     figure, grid = plots.axes(1, len(scales), size=(9.6, 4.4))
     names = list(found[rows[0], scales[0]])
@@ -368,21 +339,17 @@ def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figur
         ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
         ax.sharey(grid[0, 0])
     grid[0, 0].set_ylabel("Fréchet distance")
-    _legend_below(figure)
+    plots.legend_below(figure, 3)
     return figure
 
 
 def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> Figure:
-    """Class accuracy against Frechet distance (log): a line for each row's dial, dots for the rest.
-
-    Both hold points ``(n, 2)`` of distance and accuracy by row.
-    """
-    figure, grid = plots.axes(size=(7.0, 4.4))
-    ax = grid[0, 0]
+    """Frechet distance (log) and accuracy, ``(n, 2)`` a row: a line for its dial, and dots."""
+    figure, ((ax,),) = plots.axes(size=(7.0, 4.4))
     for row, sweep in sweeps.items():
         ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
         ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
     ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
     ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
-    figure.legend(loc="outside lower center", ncols=len(sweeps), frameon=False)
+    plots.legend_below(figure, len(sweeps))
     return figure

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from dashbook import measurements as by
 from dashbook import plots
 from dashbook.cost import parameters
-from dashbook.measurements import ERRORS, Estimate, NotMeasured
+from dashbook.measurements import ERRORS, GAP_MSE, Estimate, NotMeasured, fd
 from dashbook.paper import FURTHER, NAMES, PAPER
 from dashbook.tables import DASHES, markdown
 from dashlib import results
@@ -67,7 +67,8 @@ def asked(measure: Callable[..., Estimate], *rows: str, **arguments: Any) -> tup
     return tuple(partial(measure, scale="digits", row=row, **arguments) for row in rows)
 
 
-_worse = partial(asked, by.frechet_excess, over="dash")
+_worse = partial(asked, by.excess, over="dash", path=fd("TAG"))
+_off = partial(asked, by.excess, over="dash", path=GAP_MSE)
 
 
 def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
@@ -96,19 +97,19 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
     "rho-gap-match": (between(*SHORTENED), asked(by.gap_ratio, "gap_match", "gap_match_cond")),
     "rho-pruned": (between(*SHORTENED), asked(by.gap_ratio, "pruned")),
     "rho-no-un": (between(*SHORTENED), asked(by.gap_ratio, "dash_no_un")),
-    "gap-mse": (above(0), asked(by.gap_mse_excess, "gap_match", "gap_match_cond", over="dash")),
+    "gap-mse": (above(0), _off("gap_match", "gap_match_cond")),
     **{f"fd-{row.replace('_', '-')}": (above(0), _worse(row)) for row in RIVALS},
     "fd-gap-match": (above(0), _worse("gap_match", "gap_match_cond")),
     "fd-all": (above(0), asked(by.frechet_lead, "dash", rivals=RIVALS)),
-    "fd-teacher": (above(0), asked(by.frechet_excess, "dash", over="teacher")),
-    "fd-cond-only-scratch": (above(0), asked(by.frechet_excess, "cond_only", over="scratch")),
+    "fd-teacher": (above(0), _worse("dash", over="teacher")),
+    "fd-cond-only-scratch": (above(0), _worse("cond_only", over="scratch")),
     "recovered": (above(0.5), asked(by.recovered, "dash")),
-    "share-un-samples": (above(0.6), asked(by.unconditional_share, "dash", path=by.fd("TAG"))),
-    "share-un-gap": (above(0.6), asked(by.unconditional_share, "dash", path=by.GAP_MSE)),
+    "share-un-samples": (above(0.6), asked(by.unconditional_share, "dash", path=fd("TAG"))),
+    "share-un-gap": (above(0.6), asked(by.unconditional_share, "dash", path=GAP_MSE)),
     "fd-no-un": (above(0), _worse("dash_no_un")),
     "anchor": (above(0), _worse("dash_no_an")),
     "tirt-samples": (above(0), _worse("dash-uniform")),
-    "tirt-gap": (above(0), asked(by.gap_mse_excess, "dash-uniform", over="dash")),
+    "tirt-gap": (above(0), _off("dash-uniform")),
 }
 
 
@@ -139,8 +140,8 @@ class Judgement:
     estimate: Estimate | None = None
     reason: str = ""
 
-    def argument(self, name: str) -> str:
-        """An argument of the measure, such as the row that it asks; empty if it has none."""
+    def argument(self, name: str) -> Any:
+        """An argument of the measure, such as the row that it asks; "" if it has none."""
         return self.question.keywords.get(name, "") if self.question else ""
 
     @property
@@ -292,13 +293,8 @@ def gap_lengths(
     groups: Mapping[str, tuple[float, float]],
     measured: Mapping[str, Sequence[float]],
 ) -> Figure:
-    """Lengths of gaps (rho): the paper's as bars, ours as points, the paper's groups shaded.
-
-    ``published[row]`` holds the bar's ends, ``groups[name]`` those of a group (three of them, from
-    the shortest gaps), ``measured[row]`` the seeds.
-    """
-    figure, grid = plots.axes(size=(7.4, 4.2))
-    ax = grid[0, 0]
+    """Lengths of gaps by row: the paper's as bars, ours as points, its three groups shaded."""
+    figure, ((ax,),) = plots.axes(size=(7.4, 4.2))
     for (name, ends), shade in zip(groups.items(), SHADES, strict=True):
         ax.axvspan(*ends, color=shade, lw=0, zorder=0)
         ax.text(ends[0] * 1.04, len(published) - 0.15, name, fontsize=9, va="top")
@@ -313,12 +309,8 @@ def gap_lengths(
 
 
 def excess_forest(found: Mapping[str, Estimate], errors: float) -> Figure:
-    """Each rival's Frechet distance over DASH's, give or take so many standard errors.
-
-    ``found[row]``: the :func:`dashbook.measurements.frechet_excess` of a row over DASH.
-    """
-    figure, grid = plots.axes(size=(6.4, 3.7))
-    ax = grid[0, 0]
+    """Each row's distance over DASH's, from its excess, give or take standard errors."""
+    figure, ((ax,),) = plots.axes(size=(6.4, 3.7))
     for y, excess in enumerate(found.values()):
         base, shade = excess.parts[1].mean, JUDGED[excess.lies(errors, low=0)]
         ends = [1 + (excess.value + sign * errors * excess.error) / base for sign in (-1, 1)]

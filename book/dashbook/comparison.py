@@ -14,7 +14,6 @@ Source: Student, *The probable error of a mean*, 1908.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf, isfinite, sqrt
 
 import numpy as np
@@ -28,11 +27,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over n values, give or take ``half``."""
+    """A mean, give or take ``half``."""
 
     mean: float
     half: float
-    n: int
 
     @property
     def low(self) -> float:
@@ -74,7 +72,7 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
         raise ValueError(f"values {list(values)}: all must be finite")
     n, t = len(values), quantile(len(values), level)
     half = t * float(np.std(values, ddof=1)) / sqrt(n) if n > 1 else inf
-    return Interval(float(np.mean(values)), half, n)
+    return Interval(float(np.mean(values)), half)
 
 
 def paired(
@@ -91,49 +89,22 @@ def paired(
     return t_interval([value(ours[seed]) - value(theirs[seed]) for seed in ours], level)
 
 
-def unpaired(
-    runs: Sequence[Run], base: Sequence[Run], value: Measure, level: float = LEVEL
-) -> Interval:
-    """The interval of the same difference for two unrelated groups of n runs: 2n - 2 degrees.
+def compared(
+    names: tuple[str, str],
+    ours: Sequence[Run],
+    theirs: Sequence[Run],
+    measures: Mapping[str, Measure],
+) -> tuple[dict[str, str], str]:
+    """Of measures, the row that is lower beyond what its seeds can explain (or a dash); a table.
 
-    ``ValueError`` for groups of different sizes.
+    The Markdown table: both means, the difference ± its deviation over seeds, and who is lower.
+    ``ValueError`` for rows of different seeds.
     """
-    if len(runs) != len(base):
-        raise ValueError(f"{len(runs)} and {len(base)} runs: groups of one size")
-    ours, theirs = ([value(run) for run in row] for row in (runs, base))
-    n, variance = len(ours), np.var(ours, ddof=1) + np.var(theirs, ddof=1)
-    half = quantile(2 * n - 1, level) * sqrt(variance / n)
-    return Interval(float(np.mean(ours) - np.mean(theirs)), half, n)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two named rows of the same seeds on measures of which lower is better.
-
-    Raises ``ValueError`` for rows of different seeds.
-    """
-
-    names: tuple[str, str]  # how the rows are called in the table
-    ours: Sequence[Run]
-    theirs: Sequence[Run]
-    measures: Mapping[str, Measure]
-
-    @cached_property
-    def lower(self) -> dict[str, str]:
-        """Of every measure, the row that is lower beyond what its seeds can explain, or a dash."""
-        words = {-1: self.names[0], 0: DASHES, 1: self.names[1]}
-        signs = {
-            name: paired(self.ours, self.theirs, of).sign for name, of in self.measures.items()
-        }
-        return {name: words[sign] for name, sign in signs.items()}
-
-    def table(self) -> str:
-        """A Markdown table: both means, the difference ± its deviation over seeds, who is lower."""
-        rows = []
-        for name, lower in self.lower.items():
-            of = self.measures[name]
-            ours, theirs = (np.array([of(run) for run in row]) for row in (self.ours, self.theirs))
-            means = [f"{row.mean():.3g}" for row in (ours, theirs)]
-            d = ours - theirs
-            rows.append([name, *means, f"{d.mean():+.2g} ± {d.std(ddof=1):.1g}", lower])
-        return markdown(["lower is better", *self.names, "difference", "clear"], rows)
+    words, lower, lines = {-1: names[0], 0: DASHES, 1: names[1]}, {}, []
+    for name, of in measures.items():
+        lower[name] = words[paired(ours, theirs, of).sign]
+        values = [np.array([of(run) for run in row]) for row in (ours, theirs)]
+        d = values[0] - values[1]
+        means = [f"{row.mean():.3g}" for row in values]
+        lines.append([name, *means, f"{d.mean():+.2g} ± {d.std(ddof=1):.1g}", lower[name]])
+    return lower, markdown(["lower is better", *names, "difference", "clear"], lines)

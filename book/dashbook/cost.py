@@ -157,21 +157,14 @@ def parameters(cfg: UNetConfig) -> int:
         return count_parameters(UNet(cfg))
 
 
-def training_flops(cfg: UNetConfig) -> int:
-    """FLOPs to train on one image: a forward pass, and a backward pass that costs two of them."""
-    return 3 * forward_flops(cfg)
-
-
-def distillation_flops(teacher: UNetConfig, student: UNetConfig) -> int:
-    """FLOPs to distil on one image by DASH: both branches, of the teacher forward only."""
-    return 2 * training_flops(teacher) // 3 + 2 * training_flops(student)
-
-
 def workloads(preset: Preset) -> tuple[Workload, Workload]:
-    """The training of a preset's teacher and the distillation of its student."""
+    """The training of a preset's teacher and the distillation of its student.
+
+    A backward pass costs two forward ones.  DASH asks both branches, of the teacher forward only.
+    """
     roles = {"teacher": preset.teacher, "student": preset.student}
-    teacher, student = (role.unet for role in roles.values())
-    flops_image = training_flops(teacher), distillation_flops(teacher, student)
+    teacher, student = (forward_flops(role.unet) for role in roles.values())
+    flops_image = 3 * teacher, 2 * teacher + 6 * student
     images = round(IMAGES[preset.dataset] * preset.teacher.split)
     made = []
     for (name, role), work in zip(roles.items(), flops_image, strict=True):
@@ -200,13 +193,6 @@ def cost(work: Workload, speed: Speed, gpus: int = 1, assume: Assumptions | None
     step = compute if gpus == 1 else compute / assume.parallel + exchange
     kept = work.batch / step / (rate * gpus)
     return Cost(gpus, batch, step, exchange, work.steps * step / 3600, kept)
-
-
-def sampling_hours(ms_per_image: float, images: int = 50_000, gpus: int = 1) -> float:
-    """Hours to sample images shared out over GPUs; ``ValueError`` for numbers not above 0."""
-    if not (ms_per_image > 0 and images > 0 and gpus > 0):
-        raise ValueError(f"ms_per_image={ms_per_image}, images={images}, gpus={gpus}: all above 0")
-    return ceil(images / gpus) * ms_per_image / 3.6e6
 
 
 class _Launches(TorchDispatchMode):

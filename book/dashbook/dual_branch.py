@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dashbook import plots, tables
 from dashbook.paper import NAMES, PAPER
 from dashbook.tables import DASHES, markdown
+from dashlib.data import Images
+from dashlib.guidance import Denoiser
 from dashlib.losses import mse
 from dashlib.recipes import SCALES
 from dashlib.results import Run
 from dashlib.sampling import Iterate
+from dashlib.schedule import Schedule
 
 Path = Sequence[Iterate]  # of a sampler, from noise to image
 LEAST = 1e-3  # what a loss is drawn at where it vanishes
@@ -27,10 +31,7 @@ METRICS = {
 
 
 def stored(run: Run, label: str) -> Tensor:
-    """A run's stored pictures at one guidance scale, ``(N, C, H, W)``, pixels in [-1, 1].
-
-    ``ValueError`` for a scale at which its pictures are not kept.
-    """
+    """Stored pictures ``(N, C, H, W)`` in [-1, 1]; ``ValueError`` if not kept at a scale."""
     labels = list(SCALES[run.name.split("/")[0]].guidance)
     return run.trace["samples"][labels.index(label)] / 127.5 - 1
 
@@ -40,15 +41,55 @@ def rms(a: Tensor, b: Tensor) -> float:
     return mse(a, b).mean().sqrt().item()
 
 
-def distance(run: Run, teacher: Run, label: str) -> float:
-    """:func:`rms` between two runs' stored pictures from the same noise at one guidance scale."""
-    return rms(stored(run, label), stored(teacher, label))
-
-
 def apart(paths: Mapping[str, Path]) -> dict[str, list[float]]:
     """After each step, the :func:`rms` of every path's state from that of ``paths["teacher"]``."""
     ends = {name: [iterate.x_next for iterate in path] for name, path in paths.items()}
     return {name: list(map(rms, own, ends["teacher"])) for name, own in ends.items()}
+
+
+def label_posterior(
+    x_t: Tensor, t: Tensor, images: Images, schedule: Schedule, classes: int
+) -> Tensor:
+    r"""``p(y | x_t)`` for data that are these images: float64, ``(B, classes)``, rows of sum 1.
+
+    :math:`x_t` is a mixture of equal Gaussians around :math:`\sqrt{\bar\alpha_t}\,x_i`, and so
+
+    .. math:: p(y \mid x_t) = \sum_{i:\,y_i = y} \operatorname{softmax}_i
+              \Bigl(-\frac{|x_t - \sqrt{\bar\alpha_t}\,x_i|^2}{2\,(1 - \bar\alpha_t)}\Bigr) .
+    """
+    x = x_t.double()
+    signal, noise = (c.flatten(1) for c in schedule.coefficients(t, x))
+    apart = torch.cdist(x.flatten(1) / signal, images.pixels().double().flatten(1))
+    of_image = torch.softmax(-(apart * signal / noise).square() / 2, dim=1)
+    return of_image @ torch.eye(classes, dtype=torch.double)[images.y]
+
+
+def tower_distances(
+    teacher: Denoiser,
+    images: Images,
+    schedule: Schedule,
+    times: Sequence[int],
+    generator: torch.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squares of the teacher's gap and of ``E[T_c | x_t] - T_u`` at some timesteps.
+
+    Label dropout asks the null branch for ``E[T_c | x_t]``, the mean of the conditional one under
+    the posterior of the labels; of an exact teacher that is ``T_u`` (tower property).  Each is over
+    100 noisy images of the set, which the generator draws anew at every timestep.
+    """
+    found = []
+    for at in times:
+        pick = torch.randint(len(images), (100,), generator=generator)
+        x0, y, t = images.pixels(pick), images.y[pick], torch.full_like(pick, at)
+        x_t = schedule.add_noise(x0, torch.randn(x0.shape, generator=generator), t)
+        answers = [teacher(x_t, t, torch.full_like(t, k)) for k in range(teacher.null_label + 1)]
+        conds, null = torch.stack(answers[:-1]), answers[-1]
+        p = label_posterior(x_t, t, images, schedule, teacher.null_label)
+        average = torch.einsum("bk,kbchw->bchw", p.float(), conds)
+        own = conds[y, torch.arange(len(y))]
+        found.append([mse(target, null).mean().item() for target in (own, average)])
+    gap, apart = np.transpose(found)
+    return gap, apart
 
 
 def beside_paper(
@@ -75,12 +116,8 @@ def beside_paper(
 def turning_error(
     angle: float, angles: Sequence[float], losses: Mapping[str, Sequence[float]]
 ) -> Figure:
-    """A branch error of length one at one of ``angles`` (degrees), and what objectives charge it.
-
-    ``losses[row]`` holds a row's loss at every angle; where it vanishes it is drawn at ``LEAST``.
-    """
-    figure, grid = plots.axes(1, 2, size=(6.8, 3.3))
-    plane, loss = grid[0]
+    """An error of length one at one of ``angles`` (degrees), and ``losses[row]`` at all of them."""
+    figure, ((plane, loss),) = plots.axes(1, 2, size=(6.8, 3.3))
     end, at = (np.cos(np.radians(angle)), np.sin(np.radians(angle))), list(angles).index(angle)
     plane.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
     plane.set(xlim=(-1.2, 1.2), ylim=(-0.6, 1.4), xlabel="$e_c$", ylabel="$e_u$", title="the error")
@@ -93,22 +130,9 @@ def turning_error(
     return figure
 
 
-def loss_terms(trainings: Mapping[str, Mapping[str, Sequence[float]]], every: int = 10) -> Figure:
-    """A panel a training: its loss terms, each given as means over so many steps, log scale."""
-    curves = {
-        title: {name: (plots.middles(len(v), every * len(v)), v) for name, v in terms.items()}
-        for title, terms in trainings.items()
-    }
-    return plots.panels(curves, xlabel="step", log=True)
-
-
 def per_timestep(rows: Mapping[str, Sequence[Run]], metric: str) -> Figure:
-    """A gap metric in every timestep bin: one line a row, the range of its runs (seeds) shaded.
-
-    Errors (names that end in ``mse``) are drawn on a log scale.
-    """
-    figure, grid = plots.axes(size=(6.4, 3.4))
-    ax = grid[0, 0]
+    """A gap metric by timestep, mean and range of a row's seeds; ``mse``: on a log scale."""
+    figure, ((ax,),) = plots.axes(size=(6.4, 3.4))
     for row, runs in rows.items():
         seeds, style = tables.per_timestep(runs, metric), {"color": plots.color(row), "ms": 4}
         plots.draw_seeds(ax, plots.middles(seeds.shape[1]), seeds, label=NAMES[row], **style)
@@ -121,13 +145,8 @@ def per_timestep(rows: Mapping[str, Sequence[Run]], metric: str) -> Figure:
 def branch_plane(
     points: Mapping[tuple[str, str], tuple[Sequence[float], Sequence[float]]], filled: str
 ) -> Figure:
-    """Students in the plane of branch errors, ``points[row, weighting] = (e_c^2, e_u^2)``.
-
-    One dot a seed; those of the weighting ``filled`` are filled, and named in the legend.  On the
-    grey line both errors are equal.
-    """
-    figure, grid = plots.axes(size=(5.6, 4.4))
-    ax = grid[0, 0]
+    """``points[row, weighting] = (e_c^2, e_u^2)`` of seeds, one weighting filled; grey: equal."""
+    figure, ((ax,),) = plots.axes(size=(5.6, 4.4))
     for (row, weighting), (cond, uncond) in points.items():
         shade, full = plots.color(row), weighting == filled
         face, name = (shade, NAMES[row]) if full else ("white", None)
@@ -138,26 +157,10 @@ def branch_plane(
     return figure
 
 
-def from_one_noise(pictures: Mapping[str, Tensor], shown: int = 10) -> Figure:
-    """The first pictures of every row, ``(N, C, H, W)``, from the same noise as the teacher's.
-
-    Beside the name of a row: the root-mean-square distance of all its pictures to
-    ``pictures["teacher"]``.
-    """
-    rows = {}
-    for row, images in pictures.items():
-        away = "" if row == "teacher" else f"  {rms(images, pictures['teacher']):.2f}"
-        rows[NAMES[row].split(",")[0] + away] = images[:shown]
-    return plots.image_rows(rows, size=(6.6, 3.6))
-
-
-def along_the_way(paths: Mapping[str, Path], point: int, points: int = 10) -> Figure:
-    """Every row's predicted clean images at the ``point``-th of ``points`` parts of the sampling.
-
-    Beside the name of a row: the distance of its state from that of ``paths["teacher"]``.
-    """
+def along_the_way(paths: Mapping[str, Path], point: int) -> Figure:
+    """Every row's predicted images after tenths of the way, and how far its state is off."""
     away, rows = apart(paths), {}
     for row, visited in paths.items():
-        i = point * (len(visited) - 1) // points
+        i = point * (len(visited) - 1) // 10
         rows[f"{NAMES[row].split(',')[0]}  {away[row][i]:.2f}"] = visited[i].x0
     return plots.image_rows(rows, size=(5.6, 3.2))

@@ -288,8 +288,8 @@ def placement(m: Moments, base: Moments, form: Form) -> dict[str, float]:
     }
 
 
-def _condition(form: Form) -> list[str]:
-    """The condition number and the direction of the lower eigenvalue."""
+def conditioning(form: Form) -> list[str]:
+    """The condition number and the direction of the lower eigenvalue, as a table has them."""
     kappa = f"{form.condition:.4g}" if form.null is None else "∞"
     e_c, e_u = form.axes[0]
     return [kappa, f"({e_c:.3f}, {e_u:.3f})" if form.condition > 1 else "none"]
@@ -302,18 +302,9 @@ def objectives(trained: Mapping[str, losses.Objective]) -> str:
         form = form_of(objective)
         cells = [f"{v:.4g}" for v in (form.cc, form.cu, form.uu, *form.eigenvalues)]
         least = "teacher" if centred(objective) else "elsewhere"
-        lines.append([plots.NAMES[row], *cells, *_condition(form), least])
+        lines.append([plots.NAMES[row], *cells, *conditioning(form), least])
     header = ["$Q_{cc}$", "$Q_{cu}$", "$Q_{uu}$", "low", "high", "κ", "softest", "minimum"]
     return markdown(["objective", *header], lines)
-
-
-def averages(forms: Mapping[str, Form]) -> str:
-    """Forms of guided errors in the mean over scales: trace, variance of the scale, condition."""
-    lines = []
-    for name, form in forms.items():
-        trace, variance = form.cc + form.uu, abs(np.linalg.det(form.matrix))
-        lines.append([name, f"{trace:.3f}", f"{variance:.4f}", *_condition(form)])
-    return markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines)
 
 
 def students(runs: Mapping[str, Sequence[Run]], placed: Mapping[str, Mapping[str, float]]) -> str:
@@ -331,39 +322,25 @@ def students(runs: Mapping[str, Sequence[Run]], placed: Mapping[str, Mapping[str
     return markdown(header, lines)
 
 
-def _label_below(figure: Figure, ax: Axes, columns: int) -> None:
-    style: dict[str, Any] = {"ncols": columns, "frameon": False, "fontsize": 9}
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", **style)
-
-
 def _square(ax: Axes, half: float) -> None:
     ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
 
 
 def level_sets(forms: Mapping[str, tuple[str, Form]], thick: str = "") -> Figure:
-    """Where each objective costs one: ``forms[name] = (row, form)``; the row gives the colour.
-
-    Blind forms are pairs of lines, the others ellipses; ``thick`` is a name to draw thicker.
-    """
-    figure, grid = plots.axes(size=(5.0, 4.4))
-    ax = grid[0, 0]
+    """Where each objective costs one: ``forms[name] = (row, form)``, one of them drawn thick."""
+    figure, ((ax,),) = plots.axes(size=(5.0, 4.4))
     for name, (row, form) in forms.items():
         width = 3 if name == thick else 2
         for line, label in zip(form.level_set(1.0, reach=6), (name, None), strict=False):
             ax.plot(*line.T, label=label, color=plots.color(row), lw=width)
     _square(ax, 3)
-    _label_below(figure, ax, 2)
+    plots.legend_below(figure, 2, fontsize=9)
     return figure
 
 
 def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
-    """The share of a squared error that gradient descent on each objective leaves (log scale).
-
-    ``left[row]``, shape ``(steps,)``, begins before the first step; ``dashed`` is a row to draw
-    dashed, as it lies on another.
-    """
-    figure, grid = plots.axes()
-    ax = grid[0, 0]
+    """``left[row]``: shares of a squared error left, before every step; one row may be dashed."""
+    figure, ((ax,),) = plots.axes()
     for row, shares in left.items():
         style = {"ls": "--" if row == dashed else "-", "color": plots.color(row)}
         ax.plot(np.maximum(shares, 1e-6), label=plots.NAMES[row], **style)
@@ -374,12 +351,8 @@ def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
 
 
 def implied_errors(residuals: Mapping[str, np.ndarray], w: float, ws: np.ndarray) -> Figure:
-    """Residuals ``(e_c, e_u)`` in the plane, and the guided error of each over the scales ws.
-
-    Between the dashed lines of the plane, the guided error at w is below a half.
-    """
-    figure, grid = plots.axes(1, 2, size=(7.4, 3.7))
-    plane, error = grid[0]
+    """Residuals and, over scales ws, their guided errors; between the dashes it is < 1/2 at w."""
+    figure, ((plane, error),) = plots.axes(1, 2, size=(7.4, 3.7))
     for line in composite(w).level_set(0.25, reach=4):
         plane.plot(*line.T, **DASHED)
     for (name, (e_c, e_u)), shade in zip(residuals.items(), plots.CYCLE, strict=False):
@@ -388,15 +361,12 @@ def implied_errors(residuals: Mapping[str, np.ndarray], w: float, ws: np.ndarray
         error.plot(w, np.abs(guided_error(e_c, e_u, w)), "o", color=shade, ms=8)
     plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
     error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
-    _label_below(figure, error, 5)
+    plots.legend_below(figure, 5, fontsize=9)
     return figure
 
 
 def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None]) -> Figure:
-    """A panel a row: every tenth pixel's errors, their ellipse at two root mean squares, the null.
-
-    ``nulls[row]`` is the blind direction of the row's objective, or None.
-    """
+    """A panel a row: every tenth pixel's errors, their ellipse at two r.m.s., its null."""
     figure, grid = plots.axes(1, len(errors), size=(8.4, 3.3))
     for ax, (row, cloud) in zip(grid[0], errors.items(), strict=True):
         pixels = (of.flatten()[::10] for of in (cloud.cond, cloud.uncond))
@@ -411,15 +381,12 @@ def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None
 
 
 def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limits: Sequence[float]) -> Figure:
-    """The ellipses of several students in one plane, a panel for each limit of the axes.
-
-    Dashed: a null direction for comparison.
-    """
+    """Ellipses of students, a panel for each limit of the axes; dashed: a null direction."""
     figure, grid = plots.axes(1, len(limits), size=(7.4, 4.2))
     for ax, limit in zip(grid[0], limits, strict=True):
         ax.axline((0, 0), tuple(null), **DASHED)
         for row, m in rows.items():
             ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
         _square(ax, limit)
-    _label_below(figure, grid[0, 0], 3)
+    plots.legend_below(figure, 3, fontsize=9)
     return figure

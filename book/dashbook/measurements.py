@@ -160,20 +160,15 @@ def gap_ratio(*, scale: str, row: str) -> Estimate:
     return combine(lambda rho: rho, part(row, RHO, scale))
 
 
-def gap_mse_excess(*, scale: str, row: str, over: str) -> Estimate:
-    """By how much a row's gap MSE is above another's."""
-    return combine(sub, part(row, GAP_MSE, scale), part(over, GAP_MSE, scale))
-
-
-def frechet_excess(*, scale: str, row: str, over: str, w: str = "TAG") -> Estimate:
-    """By how much a row's Frechet distance at guidance scale w is above another's."""
-    return combine(sub, part(row, fd(w), scale), part(over, fd(w), scale))
+def excess(*, scale: str, row: str, over: str, path: Path) -> Estimate:
+    """By how much a row's metric is above another's."""
+    return combine(sub, part(row, path, scale), part(over, path, scale))
 
 
 def frechet_lead(*, scale: str, row: str, rivals: Sequence[str], w: str = "TAG") -> Estimate:
     """By how much the Frechet distance of the *nearest* rival is above a row's."""
-    excess = [frechet_excess(scale=scale, row=rival, over=row, w=w) for rival in rivals]
-    return min(excess, key=lambda estimate: estimate.value)
+    each = [excess(scale=scale, row=rival, over=row, path=fd(w)) for rival in rivals]
+    return min(each, key=lambda estimate: estimate.value)
 
 
 def recovered(*, scale: str, row: str, w: str = "TAG") -> Estimate:

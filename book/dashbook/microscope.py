@@ -12,19 +12,15 @@ from dashbook.comparison import Interval
 from dashlib.guidance import Branches
 from dashlib.metrics import NoisyPairs, Summary, pair_stats, predict, summarise
 from dashlib.results import Run
-from dashlib.unet import UNet, UNetConfig
+from dashlib.unet import NullInit, UNet, UNetConfig, reset_null_row
 
 JUDGED = {1: plots.CYCLE[1], -1: plots.CYCLE[0], 0: plots.CYCLE[6]}  # worse, better, undecided
 Learned = tuple[Tensor, Tensor]  # importance at the start (T,), and at all snapshots (S, T)
 
 
 def replay(snapshot: int, who: str, paths: Mapping[tuple[str, str], Learned]) -> Figure:
-    """What ``who`` had learned at a snapshot: over the start, and the importance itself.
-
-    ``paths[who, name]`` are those of the weighting ``name``.
-    """
-    figure, grid = plots.axes(1, 2, size=(7.2, 3.3))
-    ratio, whole = grid[0]
+    """Importance at a snapshot, over the start and itself: ``paths[who, name]`` by name."""
+    figure, ((ratio, whole),) = plots.axes(1, 2, size=(7.2, 3.3))
     for (learner, name), (start, snapshots) in paths.items():
         if learner == who:
             ratio.plot(snapshots[snapshot] / start, label=name)
@@ -49,21 +45,17 @@ def drifts(
     predicted: Mapping[str, np.ndarray],
     match: Mapping[str, float],
 ) -> Figure:
-    """A panel a name: a drift in equal ranges of timesteps, measured and predicted.
-
-    The titles tell the correlation, ``match``.
-    """
-    curves = {}
-    for name, drift in measured.items():
-        both = {"measured": drift, "predicted": predicted[name]}
-        x, title = plots.middles(len(drift)), f"{name}: r = {match[name]:.2f}"
-        curves[title] = {what: (x, values) for what, values in both.items()}
-    return plots.panels(curves, xlabel="timestep t", size=(7.6, 3.4))
+    """A panel a name: drifts in ranges of timesteps and their correlation, ``match``."""
+    titles = {name: f"{name}: r = {match[name]:.2f}" for name in measured}
+    both = {"measured": measured, "predicted": predicted}
+    curves = {title: {k: of[name] for k, of in both.items()} for name, title in titles.items()}
+    width = 1000 // min(map(len, measured.values()))
+    return plots.panels(curves, width, "timestep t", size=(7.6, 3.4))
 
 
-def landmarks(drift: np.ndarray, T: int = 1000) -> tuple[str, str, str]:
+def landmarks(drift: np.ndarray) -> tuple[str, str, str]:
     """A drift in words: its first value, from which t it is positive, its range for 400 to 900."""
-    width = T // len(drift)
+    width = 1000 // len(drift)
     middle = drift[400 // width : 900 // width]
     positive = (drift > 0).argmax() * width
     return f"{drift[0]:.2f}", f"{positive}", f"{middle.min():.2f} – {middle.max():.2f}"
@@ -72,12 +64,9 @@ def landmarks(drift: np.ndarray, T: int = 1000) -> tuple[str, str, str]:
 def forest(
     found: Mapping[str, Interval], differences: Mapping[str, Sequence[float]], measure: str
 ) -> Figure:
-    """Intervals of the rows' excess over uniform weights, the first on top; dots: the seeds.
-
-    The colours are those of ``JUDGED``, by the sign of the interval.
-    """
-    figure, grid = plots.axes(size=(7.0, 3.5))
-    ax, names = grid[0, 0], list(found)[::-1]
+    """Excess over uniform weights: intervals coloured by their sign; dots for the seeds."""
+    figure, ((ax,),) = plots.axes(size=(7.0, 3.5))
+    names = list(found)[::-1]
     for y, name in enumerate(names):
         interval, seeds = found[name], differences[name]
         shade = JUDGED[interval.sign]
@@ -90,10 +79,7 @@ def forest(
 
 
 def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]) -> Figure:
-    """Titled panels: measures by the weight of the anchor, a dot a seed, a line through the first.
-
-    ``panels[title][name][weight]`` holds the values of the seeds.
-    """
+    """``panels[title][name][weight of the anchor]``: a dot a seed, a line through the first."""
     figure, grid = plots.axes(1, len(panels), size=(7.6, 3.4))
     shades = iter(plots.CYCLE)
     for ax, (title, named) in zip(grid[0], panels.items(), strict=True):
@@ -108,25 +94,24 @@ def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]])
     return figure
 
 
-def restarted(run: Run, start: str) -> UNet:
+def restarted(run: Run, start: NullInit) -> UNet:
     """The trained network as if its null row, which nobody trained, had started otherwise.
 
     Such a row gets no gradient: it only decays, and no other weight depends on it.  So another
-    start, ``zero`` or ``mean_of_classes`` (else ``ValueError``), needs no training: the row that
-    would have been there is put in.  The weight decay over the run, averaged, is read off the row.
+    start (:func:`dashlib.unet.reset_null_row`) needs no training: the row that would have been
+    there is put in.  The weight decay over the run, averaged, is read off the row.
     """
-    if start not in ("zero", "mean_of_classes"):
-        raise ValueError(f"start {start!r}: 'zero' or 'mean_of_classes'")
     with torch.random.fork_rng(devices=[]):
         model = run.model()
         torch.manual_seed(run.seed)
-        first = UNet(UNetConfig(**run.config["unet"])).class_embed.weight.detach()
-    row = model.class_embed.weight[-1]
-    decay = (row / first[-1]).median()
-    row.copy_(decay * first[:-1].mean(0) if start == "mean_of_classes" else torch.zeros_like(row))
+        first = UNet(UNetConfig(**run.config["unet"])).requires_grad_(False)
+    row, began = (of.class_embed.weight[-1] for of in (model, first))
+    decay = (row / began).median()
+    reset_null_row(first, start)  # began with it
+    row.copy_(decay * began)
     return model
 
 
-def gap_after(run: Run, start: str, noisy: NoisyPairs, teacher: Branches) -> Summary:
+def gap_after(run: Run, start: NullInit, noisy: NoisyPairs, teacher: Branches) -> Summary:
     """Gap metrics of :func:`restarted`, against the teacher's answers to the same pairs."""
     return summarise(pair_stats(predict(restarted(run, start), noisy), teacher))

@@ -49,8 +49,7 @@ class PaperRow:
     @property
     def rhos(self) -> str:
         """Both lengths of the gap; empty where the table gives none."""
-        given = self.rho_cifar10 is not None
-        return f"{self.rho_cifar10:.2f} / {self.rho_cifar100:.2f}" if given else ""
+        return f"{self.rho_cifar10:.2f} / {self.rho_cifar100:.2f}" if self.rho_cifar10 else ""
 
 
 # The headline rows.

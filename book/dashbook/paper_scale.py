@@ -6,7 +6,7 @@ paper's figures stand in columns of their own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,39 +103,29 @@ def sampling(report: Row) -> str:
     return markdown([f"*{report['hardware']}*", *header, *theirs], lines)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of guided sampling as it was timed: both branches of a batch."""
+def step(row: Row, operators: int) -> dict[str, float]:
+    """The mean step of a row of an efficiency report: both branches of a batch, guided sampling.
 
-    operators: int  # that it calls
-    ms: float
-    tflops: float  # 1e12 FLOPs done in a second
-    scatter: float  # range of the repeated runs, as a share of their median
-
-    @property
-    def us_each(self) -> float:
-        """Microseconds an operator."""
-        return 1000 * self.ms / self.operators
-
-
-def step(row: Row, operators: int) -> Step:
-    """The mean step of a row of an efficiency report, whose network calls so many operators."""
-    latency = row["latency_ms"]
-    return Step(
-        operators,
-        ms=latency / row["steps"],
-        tflops=row["gflops_sample"] * row["batch"] / latency,
-        scatter=float(np.ptp(row["all_latencies_ms"])) / latency,
-    )
+    ``operators`` that it calls; ``ms``; ``us_each``: microseconds an operator; ``tflops``: 1e12
+    FLOPs done in a second; ``scatter``: range of the repeated runs, as a share of their median.
+    """
+    latency, ms = row["latency_ms"], row["latency_ms"] / row["steps"]
+    return {
+        "operators": operators,
+        "ms": ms,
+        "us_each": 1000 * ms / operators,
+        "tflops": row["gflops_sample"] * row["batch"] / latency,
+        "scatter": float(np.ptp(row["all_latencies_ms"])) / latency,
+    }
 
 
-def launches(steps: Mapping[tuple[str, str], Step]) -> str:
-    """Operators, time and FLOP/s of steps, by precision and network."""
+def launches(steps: Mapping[tuple[str, str], Mapping[str, float]]) -> str:
+    """Operators, time and FLOP/s of :func:`step`, by precision and network."""
+    shown = ("{:d}", "{:.1f}", "{:.0f}", "{:.0f}", "{:.0%}")
     lines = [
-        [f"{name}, {precision}", f"{s.operators}", f"{s.ms:.1f}", f"{s.us_each:.0f}",
-         f"{s.tflops:.0f}", f"{s.scatter:.0%}"]
-        for (precision, name), s in steps.items()
-    ]  # fmt: skip
+        [f"{name}, {precision}", *map(str.format, shown, of.values())]
+        for (precision, name), of in steps.items()
+    ]
     header = ["operators a step", "ms a step", "µs an operator", "TFLOP/s", "range of repeats"]
     return markdown(["", *header], lines)
 
@@ -180,10 +170,7 @@ def hours(work: Sequence[tuple[Workload, Speed]], assume: Assumptions = USUAL) -
 
 
 def elsewhere(slower: Mapping[str, float], ends: Mapping[str, Sequence[Sequence[float]]]) -> str:
-    """Hours of the CIFAR-10 pair on other GPUs: ``ends[gpu]`` has the two of each network.
-
-    ``slower[gpu]`` is how many times as long a step takes there, at most.
-    """
+    """Hours of the CIFAR-10 pair, ``ends[gpu]``, where a step takes up to so many times as long."""
     lines = [
         [gpu, f"1 – {factor:.1f}" if factor > 1 else "1", *map(span, ends[gpu])]
         for gpu, factor in slower.items()
@@ -192,16 +179,16 @@ def elsewhere(slower: Mapping[str, float], ends: Mapping[str, Sequence[Sequence[
     return markdown(["*calculated*", *header], lines)
 
 
-def scores(own: Mapping[str, Mapping[str, Mapping[str, str]]], guidance: str = "TAG(1,4,5)") -> str:
+def scores(own: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     """The paper's FIDs on the sets of ``PAPER_SETS``, and beside them those of our own runs.
 
-    ``own[set][guidance][model]`` is a score as it is printed; one that is missing was not run.
+    ``own[set]["TAG(1,4,5)"][model]`` is a score as it is printed; one that is missing was not run.
     """
     rows = []
     for key, row in (PAPER | FURTHER).items():
         fids = (row.fid_cifar10, row.fid_cifar100, IMAGENET64.get(key))
         theirs = [DASHES if fid is None else f"{fid:.2f}" for fid in fids]
-        ours = [own[name].get(guidance, {}).get(key, NOT_RUN) for name in PAPER_SETS]
+        ours = [own[name].get("TAG(1,4,5)", {}).get(key, NOT_RUN) for name in PAPER_SETS]
         rows.append([row.model, *theirs, *ours])
     papers = [f"*paper:* {title}" for title in PAPER_SETS.values()]
     return markdown(["FID, 50K samples, TAG", *papers, *PAPER_SETS.values()], rows)
@@ -236,8 +223,7 @@ def scaling(
     calculated for ``teacher`` and ``student``: solid, then dashed.  The ranges at ``at`` GPUs, one
     of ``gpus``, are marked and written out; ``ticks`` are those of the hours.
     """
-    figure, grid = plots.axes(1, 2, size=(7.6, 3.5))
-    clock, share = grid[0]
+    figure, ((clock, share),) = plots.axes(1, 2, size=(7.6, 3.5))
     _draw_ends(clock, gpus, hours, at, digits=1)
     _draw_ends(share, gpus, efficiency, at, digits=2)
     clock.set(title=f"{title}: hours on the clock", yscale="log")

@@ -21,7 +21,7 @@ the idea of a plane in which guidance can be compared with the truth.
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ HIDDEN = {  # students by the share of labels that was hidden from them
     "hidden 50 %": "#8FD6BF",
     "never hidden": plots.color("cond_only"),
     "DASH": plots.color("dash"),
+    "the true gap's square": plots.color("teacher"),
 }
 EDGE = 1.2  # points further out are drawn there
 
@@ -289,8 +290,7 @@ def _square(ax: Axes, half: float, title: str) -> None:
 
 def classes(mixture: Mixture, points: Images, title: str) -> Figure:
     """Points of the mixture coloured by class, and lines of equal density of every class."""
-    figure, grid = plots.axes(size=(4.4, 4.2))
-    ax = grid[0, 0]
+    figure, ((ax,),) = plots.axes(size=(4.4, 4.2))
     _dots(ax, points.x, points.y, s=6, alpha=0.6)
     for k, shade in enumerate(SHADES):
         _outline(ax, mixture, k, 1.05, shade, 1.0)
@@ -300,46 +300,15 @@ def classes(mixture: Mixture, points: Images, title: str) -> Figure:
 
 
 def guided_flow(exact: ExactDenoiser, points: Tensor, w: float, t: int) -> Figure:
-    """The exact flow of class 0 guided with w at timestep t, and points on their way along it.
-
-    In lines of equal density: class 0 at this noise level, and in grey the others.
-    """
+    """The exact flow of class 0 at w and t, points on their way, and lines of equal density."""
     alpha_bar = exact.schedule.alpha_bar(torch.tensor([t])).item()
     half = 1.1 * alpha_bar**0.5 + 2.4 * (1 - alpha_bar) ** 0.5
-    figure, grid = plots.axes(size=(4.3, 4.3))
-    ax = grid[0, 0]
+    figure, ((ax,),) = plots.axes(size=(4.3, 4.3))
     for k, shade in ((2, "#BBBBBB"), (1, "#BBBBBB"), (0, SHADES[0])):
         _outline(ax, exact.mixture, k, half, shade, alpha_bar)
     _arrows(ax, exact, t, w, half, 13, color="#555555", width=0.004)
     _dots(ax, points, s=5, c=SHADES[0])
     _square(ax, half, f"w = {w:g}, t = {t}")
-    return figure
-
-
-def rho_over_training(*curves: Mapping[int, float]) -> Figure:
-    """The length of the gap after some training steps, ``{step: rho}``; grey: the truth, 1.
-
-    Of the two students of ``TRAININGS``, which differ by their class tables at the start.
-    """
-    drawn = {k: (list(v), list(v.values())) for k, v in zip(TRAININGS, curves, strict=True)}
-    style: dict[str, Any] = {"colors": TRAININGS, "marker": "o", "size": (6.0, 3.2)}
-    figure = plots.lines(drawn, xlabel="training step", ylabel="ρ", **style)
-    figure.axes[0].axhline(1, color="#999999", lw=1)
-    return figure
-
-
-def null_branch_errors(reports: Mapping[str, Mapping[int, Mapping[str, float]]]) -> Figure:
-    """Mean squared error of the unconditional branch in timestep bins.
-
-    Black: the mean square of the true gap.  ``reports[name][first timestep][metric]``, with the
-    names of ``HIDDEN``.
-    """
-    drawn = {k: (list(v), [of["uncond_mse"] for of in v.values()]) for k, v in reports.items()}
-    bins = next(iter(reports.values()))  # all students have one teacher
-    drawn["the true gap's square"] = (list(bins), [of["gap_t_ms"] for of in bins.values()])
-    colors = HIDDEN | {"the true gap's square": plots.color("teacher")}
-    figure = plots.lines(drawn, xlabel="timestep t", ylabel="$|e_u|^2$", colors=colors, log=True)
-    figure.axes[0].set_ylim(top=8)
     return figure
 
 
@@ -352,8 +321,8 @@ def beside_exact(
     both take the same points at w, the exact ones grey, the student's coloured by their labels y.
     Points of the student outside the frame are drawn on its edge.
     """
-    figure, grid = plots.axes(1, 2, size=(6.6, 3.4))
-    (left, right), (exact, student), (goal, drawn) = grid[0], models, ends
+    figure, ((left, right),) = plots.axes(1, 2, size=(6.6, 3.4))
+    (exact, student), (goal, drawn) = models, ends
     _arrows(left, exact, 160, w, 1.0, 11, color="#BBBBBB", width=0.011)
     _arrows(left, student, 160, w, 1.0, 11, color=plots.color(row), width=0.005)
     _dots(right, goal, s=5, c="#BBBBBB")

@@ -156,36 +156,39 @@ def draw_curves(
 def lines(
     curves: Mapping[str, Curve],
     *,
-    xlabel: str,
-    ylabel: str,
-    title: str = "",
     colors: Mapping[str, str] | None = None,
-    log: bool = False,
     marker: str = "",
+    level: float | None = None,
+    log: bool = False,
     size: tuple[float, float] = (6.4, 3.6),
+    **shown: Any,
 ) -> Figure:
-    """Named curves ``name -> (x, y)`` on one pair of axes."""
-    figure, grid = axes(size=size)
-    ax = grid[0, 0]
+    """Named curves ``name -> (x, y)`` on axes that are set to what is ``shown``: labels, limits.
+
+    A thin grey line marks a ``level``.
+    """
+    figure, ((ax,),) = axes(size=size)
     draw_curves(ax, curves, colors, marker=marker, markersize=5)
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if log else "linear")
+    if level is not None:
+        ax.axhline(level, color="#999999", lw=1)
+    ax.set(yscale="log" if log else "linear", **shown)
     if len(curves) > 1:
         ax.legend(frameon=False)
     return figure
 
 
 def panels(
-    curves: Mapping[str, Mapping[str, Curve]],
-    *,
+    means: Mapping[str, Mapping[str, Values]],
+    width: int,
     xlabel: str,
-    colors: Mapping[str, str] | None = None,
+    *,
     log: bool = False,
     size: tuple[float, float] = (7.2, 3.4),
 ) -> Figure:
-    """Titled panels side by side on one vertical scale, ``title -> name -> (x, y)``."""
-    figure, grid = axes(1, len(curves), size=size)
-    for ax, (title, named) in zip(grid[0], curves.items(), strict=True):
-        draw_curves(ax, named, colors)
+    """Titled panels side by side on one vertical scale: ``title -> name -> means over a width``."""
+    figure, grid = axes(1, len(means), size=size)
+    for ax, (title, named) in zip(grid[0], means.items(), strict=True):
+        draw_curves(ax, {k: (middles(len(v), width * len(v)), v) for k, v in named.items()})
         ax.set(xlabel=xlabel, title=title)
         ax.sharey(grid[0, 0])
     grid[0, 0].set_yscale("log" if log else "linear")
@@ -194,18 +197,14 @@ def panels(
 
 
 def sweep(rows: Mapping[str, Sequence[Run]]) -> Figure:
-    """Frechet distance (log scale, lower is better) and class accuracy against the guidance scale.
-
-    One line a row of runs, the range of its seeds shaded; a row that was scored at fewer scales
-    than another is drawn where it was scored.
-    """
+    """Frechet distance (log) and class accuracy against the guidance scale, seeds' range shaded."""
     figure, grid = axes(1, 2, size=(8.2, 4.0))
     scored = {row: [run.metrics["guidance"] for run in runs] for row, runs in rows.items()}
     scales = max((list(seeds[0]) for seeds in scored.values()), key=len)
     titles = {"frechet": "Fréchet distance", "accuracy": "class accuracy"}
     for ax, (metric, title) in zip(grid[0], titles.items(), strict=True):
         for row, seeds in scored.items():
-            at = [scales.index(label) for label in seeds[0]]
+            at = [scales.index(label) for label in seeds[0]]  # some rows were scored at fewer
             table = np.array([[of[metric] for of in seed.values()] for seed in seeds])
             draw_seeds(ax, at, table, color=color(row), label=NAMES.get(row, row))
         ax.set_xticks(range(len(scales)), scales)

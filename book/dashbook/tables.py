@@ -140,12 +140,12 @@ def weighted() -> str:
     return markdown(["DASH, weighted by", "seeds", *OURS], lines)
 
 
-def gaps(rows: Sequence[str] = DIGITS_ROWS) -> str:
+def gaps() -> str:
     """Every gap metric and branch error (mean squared, per element) of the digits rows."""
     keys = {"ρ": "rho", "cos": "cos", "a*": "a_star"}
     keys |= {"gap MSE": "gap_mse", "cond MSE": "cond_mse", "uncond MSE": "uncond_mse"}
     columns = {title: (gap(key), 4 if "MSE" in title else 2) for title, key in keys.items()}
-    named = {NAMES[key]: runs for key, runs in _digits(rows).items() if key != "teacher"}
+    named = {NAMES[key]: runs for key, runs in _digits(DIGITS_ROWS).items() if key != "teacher"}
     return spreads("model", named, columns)
 
 
@@ -154,13 +154,13 @@ def best_scale(runs: Sequence[Run]) -> str:
     return min(runs[0].metrics["guidance"], key=lambda w: np.mean([frechet(w)(r) for r in runs]))
 
 
-def guidance(key: str, rows: Sequence[str] = DIGITS_ROWS, digits: int = 1) -> str:
+def guidance(key: str, digits: int = 1) -> str:
     """``frechet`` or ``accuracy`` of the digits rows at every guidance scale.
 
     The last two columns: at the scale that is best for the teacher (by Frechet distance), and at
     the row's own best, which is named.
     """
-    groups, lines = _digits(rows), []
+    groups, lines = _digits(DIGITS_ROWS), []
     theirs = best_scale(groups["teacher"])
     for name, runs in groups.items():
         at = {w: spread(runs, metric("guidance", w, key), digits) for w in DIGITS.guidance}

@@ -1,7 +1,4 @@
-"""Figures of the teacher: samples at two scales, guidance over time, and the clamp rules.
-
-As in :mod:`dashbook.plots`, numbers are given and nothing here trains, samples or reads files.
-"""
+"""Figures of the teacher: samples at two scales, guidance over time, and the clamp rules."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dashbook import plots
-from dashlib.guidance import TAG, Interval
+from dashlib.guidance import Interval
 from dashlib.sampling import Iterate
 from dashlib.schedule import Schedule
 
@@ -28,11 +25,7 @@ def over_signal(images: Tensor, alpha_bar: Tensor, t: int, title: str) -> Figure
 def beside_unguided(
     scores: Mapping[str, Mapping[str, float]], samples: Tensor, label: str
 ) -> Figure:
-    """Samples without guidance (label ``"1"``) beside those under ``label``, with their scores.
-
-    ``scores[label]`` holds ``accuracy`` and ``frechet``, in the order of ``samples``: one batch of
-    images a label, shape ``(labels, N, C, H, W)``.
-    """
+    """Samples ``(labels, N, C, H, W)`` at ``"1"`` and at ``label``, titled by their scores."""
     grids = {}
     for (name, of), images in zip(scores.items(), samples, strict=True):
         if name in ("1", label):
@@ -40,16 +33,6 @@ def beside_unguided(
             numbers = f"accuracy {of['accuracy']:.3f}, Fréchet {of['frechet']:.1f}"
             grids[f"{scale}:\n{numbers}"] = images
     return plots.image_grids(grids, 10)
-
-
-def tag_curve(beta: float, ends: tuple[float, float]) -> Figure:
-    """Timestep-adaptive guidance from ``w_min`` to ``w_max``, the ends, and its mean over all t."""
-    w = TAG(w_min=ends[0], w_max=ends[1], beta=beta)(torch.arange(1000))
-    mean = w.mean().item()
-    curves = {"w(t)": (range(1000), w.tolist()), f"mean {mean:.2f}": ([0, 999], [mean] * 2)}
-    figure = plots.lines(curves, xlabel="timestep t", ylabel="w", size=(5.6, 3.0))
-    figure.axes[0].set_ylim(-0.2, 6.5)
-    return figure
 
 
 def within_interval(
@@ -60,11 +43,11 @@ def within_interval(
     ``images[low, high]`` are ten images each, ``(10, C, H, W)``; ``(0, 0)`` and ``(0, 1000)`` are
     the rows above and below.
     """
-    figure, cells = plots.axes(2, 1, size=(5.6, 3.8))
+    figure, ((above,), (below,)) = plots.axes(2, 1, size=(5.6, 3.8))
     rows = torch.cat([images[ends] for ends in ((0, 0), (low, high), (0, 1000))])
-    plots.draw_images(cells[0, 0], rows, 10, f"rows: w = 1, this interval, w = {w:g}")
-    cells[1, 0].plot(Interval(w, low, high)(torch.arange(1000)))
-    cells[1, 0].set(xlabel="timestep t", ylabel="w", ylim=(0, w + 0.5))
+    plots.draw_images(above, rows, 10, f"rows: w = 1, this interval, w = {w:g}")
+    below.plot(Interval(w, low, high)(torch.arange(1000)))
+    below.set(xlabel="timestep t", ylabel="w", ylim=(0, w + 0.5))
     return figure
 
 
@@ -75,10 +58,7 @@ def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
 
 
 def two_rules(kept: Iterate, redone: Iterate, unexplained: Sequence[float]) -> Figure:
-    """One step under the rules *clamp* and *recompute*: noisy and predicted images, a row each.
-
-    ``unexplained`` are two root mean squares, of what image and noise leave of x_t, for the title.
-    """
+    """One step under *clamp* and *recompute*: images, and what is ``unexplained`` of x_t."""
     rows: dict[str, Tensor] = {}
     for rule, step in (("clamp", kept), ("recompute", redone)):
         rows |= {f"{rule}, $x_t$": step.x_t, f"{rule}, $\\hat x_0$": step.x0}
