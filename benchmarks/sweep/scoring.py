@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.judge import Judge
 from benchmarks.sweep.plan import SAMPLERS, Plan, until, wait_for
 from benchmarks.sweep.students import teacher_weights, wait_for_images
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
@@ -18,7 +19,6 @@ from dashlib.guidance import Branches, Guided
 from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict, spreads
 from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.scale.captured import fast
-from dashlib.scale.lite0 import Judge
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 

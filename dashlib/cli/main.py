@@ -8,14 +8,14 @@ from dashlib import __version__
 from dashlib.cli import runs
 from dashlib.cli.evaluate import evaluate_command
 from dashlib.cli.sample import sample_command
-from dashlib.cli.statistics import statistics_command
 from dashlib.cli.train import distill_command, train_command
-from dashlib.scale.distributed import lone_process, name_place_for_torch
+from dashlib.scale.distributed import lone_process
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
     "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.atlas", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
+    "statistics": ("benchmarks.reference_statistics", "main", "python -m benchmarks.statistics"),
     "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
 }
 
@@ -42,7 +42,6 @@ class WithFormerCommands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
-    name_place_for_torch()
     if message := lone_process():
         click.echo(f"warning: {message}", err=True)
 
@@ -50,7 +49,7 @@ def main() -> None:
 COMMANDS = (
     *(runs.make_command, runs.reproduce_command, runs.verify_command, runs.list_command),
     *(runs.ship_command, runs.convert_command, train_command, distill_command),
-    *(sample_command, evaluate_command, statistics_command),
+    *(sample_command, evaluate_command),
 )
 for command in COMMANDS:
     main.add_command(command)
