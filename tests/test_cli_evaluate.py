@@ -321,7 +321,7 @@ def sampled_as(world, *options):
 @pytest.fixture
 def odd_preset(monkeypatch):
     """The digits preset, sampled in three steps as the release does."""
-    released = replace(presets.RELEASED_SAMPLING, steps=3)
+    released = replace(presets.preset("cifar10/released").sampling, steps=3)
     monkeypatch.setitem(PRESETS, "digits", replace(PRESETS["digits"], sampling=released))
     return ["--preset", "digits", "--device", "cpu"]
 

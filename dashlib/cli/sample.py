@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torchvision.io import encode_png
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
+from dashlib import results
 from dashlib.checkpoints import replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale import sampling
 from dashlib.scale.distributed import gather_rows, make_accelerator, share
-from dashlib.scale.evaluation import made_by
 from dashlib.scale.precision import PRECISIONS
 from dashlib.scale.presets import PRESETS, Sampling, preset
 from dashlib.scale.sampling import Named, Samples
@@ -128,20 +128,14 @@ def found_models(names: tuple[str, ...], preset_name: str | None) -> list[Named]
     return found
 
 
-def _png(image: Tensor) -> bytes:
-    return encode_png(image.cpu()).numpy().tobytes()
-
-
-def write_images(images: Tensor, labels: Tensor, out: Path) -> None:
-    """All images in one file: a grid (``.png``), or arrays ``arr_0`` (NHWC), ``arr_1`` (labels).
-
-    The latter is the ``.npz`` that guided-diffusion's evaluator reads.
-    """
+def _write_all(out: Path, images: Tensor, labels: Tensor) -> None:
+    """A grid of images (``.png``), or what guided-diffusion's evaluator reads (``.npz``)."""
     with replacing(out) as file:
-        if out.suffix == ".png":
-            file.write(_png(make_grid(images, nrow=round(len(images) ** 0.5), padding=1)))
-        else:
+        if out.suffix == ".npz":
             np.savez(file, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
+        else:
+            grid = make_grid(images, nrow=round(len(images) ** 0.5), padding=1)
+            to_pil_image(grid).save(file, "PNG")
 
 
 @click.command("sample")
@@ -154,17 +148,18 @@ def sample_command(
     with started(device) as place:
         guidance, how = _guidance(name, kind, w, interval), sampling_of(name, **how)
         wanted = Samples(found_models((model,), name)[0], guidance, seed, n, **how)
-        text = json.dumps(wanted.about() | {"preset": name} | made_by(), indent=1)
-        place.print(text)
+        about = wanted.about() | {"preset": name, "torch": torch.__version__}
+        place.print(text := json.dumps(about | results.provenance(), indent=1))
         made = sampling.numbered_images(wanted, place, batch)
         if out.suffix in (".png", ".npz"):
             images, labels = (gather_rows(torch.cat(parts)) for parts in zip(*made, strict=True))
             if place.is_main_process:
-                write_images(images, labels, out)
+                _write_all(out, images, labels)
         else:
             pictures = (image for images, _ in made for image in images)
             for number, image in enumerate(pictures, start=share(n, place).start):
-                write_atomically(out / f"{number:06d}.png", _png(image))
+                with replacing(out / f"{number:06d}.png") as file:
+                    to_pil_image(image).save(file, "PNG")
         place.wait_for_everyone()
         if place.is_main_process:
             write_atomically(Path(f"{out}.json"), f"{text}\n".encode())

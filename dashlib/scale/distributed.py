@@ -19,16 +19,9 @@ from dashlib.progress import refresh_seconds
 from dashlib.scale.precision import AUTOCAST, Precision, check_arithmetic
 
 
-def _launched_for_cpus() -> bool:
-    return parse_flag_from_env("ACCELERATE_USE_CPU")
-
-
 def lone_process() -> str | None:
-    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one.
-
-    It leaves the address where they should have met, and no number of processes.
-    """
-    several = _launched_for_cpus() and "MASTER_ADDR" in os.environ
+    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one."""
+    several = parse_flag_from_env("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ
     if not several or get_cpu_distributed_information().world_size > 1:
         return None
     return (
@@ -47,7 +40,8 @@ def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> Acc
     """
     if device == "cuda":
         check_arithmetic(device, precision)
-    gpus = 0 if device == "cpu" or _launched_for_cpus() else torch.cuda.device_count()
+    cpus = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
+    gpus = 0 if cpus else torch.cuda.device_count()
     if precision == "fp16" and not gpus:
         raise ValueError("precision fp16 needs a CUDA GPU: use bf16 or fp32 on the CPU")
     if gpus and (local := int(os.environ.get("LOCAL_RANK", 0))) >= gpus:

@@ -1,8 +1,6 @@
 """Scores of models over guidance scales and sampling seeds, stored one by one.
 
-A score belongs to its circumstances: model weights, guidance, seed, number of samples, how they
-were sampled, feature network and reference set.  They are stored with it, and a score that is
-stored with the same ones is not computed again.
+A score is stored with what it depends on (:data:`KEY`), and not computed again for the same.
 """
 
 import json
@@ -25,11 +23,6 @@ from dashlib.scale.scores import METRICS, Extracted, compute, extract
 
 KEY = ("model", "weights", "guidance", "seed", "n", "sampling", "features", "reference")
 Record = dict[str, Any]
-
-
-def made_by() -> Record:
-    """By which software on which machine."""
-    return {"torch": torch.__version__} | results.provenance()
 
 
 @dataclass(frozen=True)
@@ -58,8 +51,9 @@ class Judge:
             "library": self.extractor.library,
             "seconds": round(time.perf_counter() - clock, 1),
             "processes": place.num_processes,
+            "torch": torch.__version__,
         }
-        return samples.about() | self.about() | done | made_by()
+        return samples.about() | self.about() | done | results.provenance()
 
 
 def describe(row: Record) -> str:
@@ -113,18 +107,18 @@ def summary(records: Iterable[Record]) -> list[Record]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(circumstances(record, but="seed"), []).append(record)
-    return [json.loads(shared) | _averaged(group) for shared, group in groups.items()]
-
-
-def _averaged(group: list[Record]) -> Record:
-    names = [k for k in group[0]["scores"] if all(k in r["scores"] for r in group)]
-    columns = {name: [r["scores"][name] for r in group] for name in names}
-    return {
-        "seeds": [r["seed"] for r in group],
-        "library": " and ".join(sorted({r["library"] for r in group})),
-        "mean": {k: statistics.fmean(v) for k, v in columns.items()},
-        "std": {k: statistics.stdev(v) if len(v) > 1 else None for k, v in columns.items()},
-    }
+    rows = []
+    for shared, group in groups.items():
+        names = [k for k in group[0]["scores"] if all(k in r["scores"] for r in group)]
+        columns = {name: [r["scores"][name] for r in group] for name in names}
+        row = {
+            "seeds": [r["seed"] for r in group],
+            "library": " and ".join(sorted({r["library"] for r in group})),
+            "mean": {k: statistics.fmean(v) for k, v in columns.items()},
+            "std": {k: statistics.stdev(v) if len(v) > 1 else None for k, v in columns.items()},
+        }
+        rows.append(json.loads(shared) | row)
+    return rows
 
 
 def evaluate(

