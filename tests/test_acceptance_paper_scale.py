@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import small_cifar
 import torch
-from test_cli_train import check_same_as, invoke, log, ok, refused
+from test_session import check_same_as, invoke, log, ok, refused
 
 from dashlib import checkpoints, results
 from dashlib.__main__ import main
