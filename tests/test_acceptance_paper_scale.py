@@ -230,7 +230,7 @@ def test_from_images_to_scores_in_two_processes(place):
     assert f"step 5 of {STEPS}" in output
     run = json.loads((out / "run.json").read_text())
     assert [s["processes"] for s in run["sessions"]] == [2, 2]
-    assert (run["parameters"], run["settings"]["role"]["batch"]) == (35_751_939, 2)
+    assert (run["parameters"], run["settings"]["recipe"]["batch_size"]) == (35_751_939, 2)
     assert [line["step"] for line in log(out)] == list(range(1, STEPS + 1))
     assert all(np.isfinite(line["loss"]) for line in log(out))
 
