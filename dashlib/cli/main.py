@@ -15,7 +15,11 @@ MOVED = {  # commands that are no longer the library's: where each lies, and how
     "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.atlas", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
-    "statistics": ("benchmarks.reference_statistics", "main", "python -m benchmarks.statistics"),
+    "statistics": (
+        "benchmarks.reference_statistics",
+        "main",
+        "python -m benchmarks.reference_statistics",
+    ),
     "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
 }
 
