@@ -15,7 +15,7 @@ from timing import hardware, interleaved
 from dashlib import results
 from dashlib.checkpoints import write_atomically
 from dashlib.data import Stream, with_teacher
-from dashlib.datasets import load
+from dashlib.datasets import load_dataset
 from dashlib.recipes import DIGITS, HEADLINE, TABLE
 from dashlib.runs.building import build
 from dashlib.schedule import Schedule
@@ -27,7 +27,9 @@ BATCHES = 4
 def steps() -> dict[str, Callable[[], object]]:
     """For each row a function that does one training step of its student."""
     teacher = results.load("digits/teacher-tirt").model()
-    stream = Stream(load("digits").train, Schedule(), teacher.null_label, DIGITS.student.batch_size)
+    stream = Stream(
+        load_dataset("digits").train, Schedule(), teacher.null_label, DIGITS.student.batch_size
+    )
     annotated = with_teacher(stream, teacher)
     batches = [next(annotated) for _ in range(BATCHES)]
 

@@ -6,7 +6,7 @@ from itertools import islice
 from timing import hardware, report
 
 from dashlib.data import Batch, Stream, with_teacher
-from dashlib.datasets import load
+from dashlib.datasets import load_dataset
 from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
@@ -27,7 +27,7 @@ def train(objective: str, batches: Iterator[Batch]) -> None:
 
 def annotated(teacher: UNet) -> list[Batch]:
     """The batches of seed 0 with the teacher's answers."""
-    stream = Stream(load("digits").train, Schedule(), teacher.null_label)
+    stream = Stream(load_dataset("digits").train, Schedule(), teacher.null_label)
     return list(islice(with_teacher(stream, teacher), STEPS))
 
 

@@ -97,15 +97,15 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
     model.load_state_dict({k: v.float() for k, v in tensors.items()})
 
 
-def save(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
+def save_model(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
     """Write ``stem.safetensors`` (weights) and ``stem.json`` (configuration, lambda if any)."""
     write_atomically(Path(f"{stem}.safetensors"), pack(model.state_dict()))
     sidecar = {"unet": asdict(model.cfg), "lambda": None if lam is None else lam.tolist()}
     write_atomically(Path(f"{stem}.json"), json.dumps(sidecar).encode())
 
 
-def load(stem: Path) -> tuple[UNet, Tensor | None]:
-    """Read what :func:`save` wrote: the model in evaluation mode and lambda ``(T,)`` or None."""
+def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
+    """What :func:`save_model` wrote: the model in evaluation mode, lambda ``(T,)`` or None."""
     path = Path(f"{stem}.json")
     try:
         sidecar = json.loads(path.read_text())

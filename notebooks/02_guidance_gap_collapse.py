@@ -124,7 +124,7 @@ explorer(blind_line, scale)
 
 # %%
 W, teacher = 4.0, results.load("digits/teacher-tirt").model()
-digits, schedule = datasets.load("digits"), Schedule()
+digits, schedule = datasets.load_dataset("digits"), Schedule()
 generator = torch.Generator().manual_seed(0)
 x0, y = digits.test.x, digits.test.y
 t = torch.randint(1000, (len(y),), generator=generator)

@@ -97,7 +97,7 @@ from dashlib.weighting import Uniform
 # %%
 TEACHER = results.load("digits/teacher-tirt")
 teacher = TEACHER.model()
-digits, schedule = datasets.load("digits"), Schedule()
+digits, schedule = datasets.load_dataset("digits"), Schedule()
 
 
 def stream(images, batch_size, seed):

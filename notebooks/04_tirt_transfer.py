@@ -72,7 +72,7 @@ from dashlib.losses import mse
 from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT, MinSNR, Uniform
 
-schedule, digits = Schedule(), datasets.load("digits").test
+schedule, digits = Schedule(), datasets.load_dataset("digits").test
 teacher = results.load("digits/teacher-tirt")
 
 # %% [markdown]

@@ -97,7 +97,7 @@ explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 # To put numbers to it we need the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$, which the sections below use as well.
 
 # %%
-schedule, digits = Schedule(), datasets.load("digits").test
+schedule, digits = Schedule(), datasets.load_dataset("digits").test
 teacher, rows = results.load("digits/teacher-tirt"), []
 samples = tirt.losses(teacher.model(), digits, schedule)
 loss_t = samples.mean(1)

@@ -271,7 +271,7 @@ explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 
 run_of = {
     row: results.load(f"digits/{row}-transfer-s0") for row in ("cond_only", "composite", "dash")
 }
-noisy = noisy_pairs(datasets.load("digits").test, Schedule(), pairs=500, seed=1)
+noisy = noisy_pairs(datasets.load_dataset("digits").test, Schedule(), pairs=500, seed=1)
 truth = predict(results.load("digits/teacher-tirt").model(), noisy)
 clouds = {row: geometry.errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
 show(geometry.clouds(clouds, {row: FORMS[row].null for row in clouds}))

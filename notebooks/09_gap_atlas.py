@@ -89,7 +89,7 @@ from dashlib.weighting import MinSNR, Uniform
 entries = atlas.stored()
 RUNS, teacher = atlas.runs(entries), results.load("digits/teacher-tirt")
 schedule = Schedule()
-noisy = noisy_pairs(datasets.load("digits").test, schedule)
+noisy = noisy_pairs(datasets.load_dataset("digits").test, schedule)
 answers = predict(teacher.model(), noisy)
 stats = {row: pair_stats(predict(runs[0].model(), noisy), answers) for row, runs in RUNS.items()}
 maps = {row: atlas.gap_maps(of, noisy) for row, of in stats.items()}

@@ -73,7 +73,7 @@ def schedule() -> Schedule:
 
 @pytest.fixture(scope="session")
 def digits() -> data.Dataset:
-    return datasets.load("digits")
+    return datasets.load_dataset("digits")
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ def equal(a, b):
 
 @pytest.mark.parametrize("lam", [None, torch.randn(1000)], ids=["plain", "lambda"])
 def test_a_model_comes_back(model, tmp_path, lam):
-    checkpoints.save(tmp_path / "m", model.train(), lam)
-    again, lam_again = checkpoints.load(tmp_path / "m")
+    checkpoints.save_model(tmp_path / "m", model.train(), lam)
+    again, lam_again = checkpoints.load_model(tmp_path / "m")
     assert again.cfg == model.cfg
     assert equal(again, model)
     assert not again.training
@@ -42,7 +42,7 @@ def test_a_model_comes_back(model, tmp_path, lam):
 
 def test_a_dot_in_the_name_is_part_of_it(model, tmp_path):
     for name in ("lr0.1", "lr0.2"):
-        checkpoints.save(tmp_path / name, model)
+        checkpoints.save_model(tmp_path / name, model)
     assert {p.name for p in tmp_path.iterdir()} == {
         f"lr0.{i}.{kind}" for i in (1, 2) for kind in ("json", "safetensors")
     }
@@ -50,28 +50,28 @@ def test_a_dot_in_the_name_is_part_of_it(model, tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_a_truncated_file_is_an_error(model, tmp_path, keep):
-    checkpoints.save(tmp_path / "m", model)
+    checkpoints.save_model(tmp_path / "m", model)
     path = tmp_path / "m.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match=r"m\.safetensors is not a whole.*git checkout"):
-        checkpoints.load(tmp_path / "m")
+        checkpoints.load_model(tmp_path / "m")
 
 
 def test_a_missing_file_is_an_error(model, tmp_path):
     with pytest.raises(CheckpointError, match=r"m\.json"):
-        checkpoints.load(tmp_path / "m")
-    checkpoints.save(tmp_path / "m", model)
+        checkpoints.load_model(tmp_path / "m")
+    checkpoints.save_model(tmp_path / "m", model)
     (tmp_path / "m.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"m\.safetensors does not exist"):
-        checkpoints.load(tmp_path / "m")
+        checkpoints.load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"unet": {"chh": 3}, "lambda": null}'])
 def test_a_damaged_configuration_is_an_error(model, tmp_path, text):
-    checkpoints.save(tmp_path / "m", model)
+    checkpoints.save_model(tmp_path / "m", model)
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"m\.json is not the configuration"):
-        checkpoints.load(tmp_path / "m")
+        checkpoints.load_model(tmp_path / "m")
 
 
 def test_another_architecture_is_an_error_that_names_the_parameters(model, tiny):
@@ -170,7 +170,7 @@ def test_the_command_line_converts_an_official_checkpoint(official, tmp_path):
     result = CliRunner().invoke(main, ["convert", str(official), str(tmp_path / "student")])
     assert result.exit_code == 0, result.output
     assert "with TIRT lambda" in result.output
-    model, lam = checkpoints.load(tmp_path / "student")
+    model, lam = checkpoints.load_model(tmp_path / "student")
     want_model, want_lam = checkpoints.load_official(official)
     assert equal(model, want_model)
     torch.testing.assert_close(lam, want_lam)
@@ -288,5 +288,5 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, how):
 
 def test_nan_is_not_lost(model, tmp_path):
     model.conv_in.bias.data[0] = math.nan
-    checkpoints.save(tmp_path / "m", model)
-    assert checkpoints.load(tmp_path / "m")[0].conv_in.bias[0].isnan()
+    checkpoints.save_model(tmp_path / "m", model)
+    assert checkpoints.load_model(tmp_path / "m")[0].conv_in.bias[0].isnan()

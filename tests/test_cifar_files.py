@@ -108,7 +108,7 @@ def put(layout, name, root):
 def fault(root, name="cifar10", **options):
     """The one line that loading fails with."""
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load(name, root, **options)
+        datasets.load_dataset(name, root, **options)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -125,7 +125,7 @@ def is_the_small_set(found, name="cifar10"):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_set_is_read_from_each_layout(tmp_path, layout, name):
     put(layout, name, tmp_path)
-    floats, held = (datasets.load(name, tmp_path, dtype=d) for d in ("float32", "uint8"))
+    floats, held = (datasets.load_dataset(name, tmp_path, dtype=d) for d in ("float32", "uint8"))
     assert is_the_small_set(floats, name)
     assert is_the_small_set(held, name)
     assert (held.name, held.num_classes) == (name, len(cifar_files.CLASS_NAMES[name]))
@@ -140,7 +140,7 @@ def test_a_set_is_read_from_each_layout(tmp_path, layout, name):
 @pytest.mark.parametrize("encode", [webp, encoded])
 def test_rows_of_parquet_keep_their_order_whatever_their_format(tmp_path, encode):
     put_parquet("cifar10", tmp_path, encode=encode)
-    found = datasets.load("cifar10", tmp_path, dtype="uint8")
+    found = datasets.load_dataset("cifar10", tmp_path, dtype="uint8")
     for part in COUNTS:
         assert torch.equal(getattr(found, part).x, expected("cifar10", part).x)
         assert torch.equal(getattr(found, part).y, expected("cifar10", part).y)
@@ -153,7 +153,7 @@ def test_several_parquet_files_are_read_in_the_order_of_their_names(tmp_path):
         part = slice(4 * i, 4 * i + 4)
         contents = [webp(p) for p in pixels[part]]
         write_rows(tmp_path / f"train-{i:05}-of-00003.parquet", contents, labels[part])
-    found = datasets.load("cifar10", tmp_path, dtype="uint8").train
+    found = datasets.load_dataset("cifar10", tmp_path, dtype="uint8").train
     assert torch.equal(found.x, expected("cifar10", "train").x)
     (tmp_path / "train-00001-of-00003.parquet").unlink()
     message = fault(tmp_path)
@@ -165,13 +165,13 @@ def test_several_parquet_files_are_read_in_the_order_of_their_names(tmp_path):
 @pytest.mark.parametrize("place", ["cifar10", "", "data", "plain_text"])
 def test_parquet_files_are_found_where_people_have_them(tmp_path, place):
     put_parquet("cifar10", tmp_path / place)
-    assert is_the_small_set(datasets.load("cifar10", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize("place", ["cifar10", ""])
 def test_folders_are_found_where_people_have_them(tmp_path, place):
     put_folder("cifar10", tmp_path / place)
-    assert is_the_small_set(datasets.load("cifar10", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_folders_are_found_where_people_have_them(tmp_path, place):
 )
 def test_zips_are_found_by_name_or_alone(tmp_path, file, inside):
     put_zip("cifar10", tmp_path / file, inside)
-    assert is_the_small_set(datasets.load("cifar10", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("cifar10", tmp_path))
 
 
 def test_of_several_zips_the_one_of_that_name_is_read(tmp_path):
     put_zip("cifar10", tmp_path / "images.zip")
     put_zip("cifar100", tmp_path / "cifar100.zip")
     assert "cifar10 is not (whole) under" in fault(tmp_path)
-    assert is_the_small_set(datasets.load("cifar100", tmp_path), "cifar100")
+    assert is_the_small_set(datasets.load_dataset("cifar100", tmp_path), "cifar100")
 
 
 def test_a_zip_of_something_else_is_no_layout(tmp_path):
@@ -201,7 +201,7 @@ def test_the_order_in_which_folders_are_made_does_not_matter(tmp_path):
         for path in order:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(files[path])
-    a, b = (datasets.load("cifar10", tmp_path / r, dtype="uint8") for r in "ab")
+    a, b = (datasets.load_dataset("cifar10", tmp_path / r, dtype="uint8") for r in "ab")
     for part in COUNTS:
         assert torch.equal(getattr(a, part).x, getattr(b, part).x)
         assert torch.equal(getattr(a, part).y, getattr(b, part).y)
@@ -214,7 +214,7 @@ def test_the_first_images_of_a_folder_are_not_all_of_one_class(tmp_path):
             (tmp_path / part / folder).mkdir(parents=True)
             for i in range(20):
                 (tmp_path / part / folder / f"{i}.png").write_bytes(content)
-    found = datasets.load("cifar10", tmp_path)
+    found = datasets.load_dataset("cifar10", tmp_path)
     assert found.train.y[:10].unique().tolist() == [0, 9]
 
 
@@ -225,7 +225,7 @@ def test_hidden_files_and_other_files_are_no_images(tmp_path):
     others = ("bird/.DS_Store", "bird/._1.png", "bird/notes.txt", ".ipynb_checkpoints/1.png")
     for other in (*others, "labels.txt", "1.png"):
         (tmp_path / "train" / other).write_bytes(b"no image")
-    assert is_the_small_set(datasets.load("cifar10", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("cifar10", tmp_path))
 
 
 def test_the_classes_are_cifars_own():
@@ -260,21 +260,21 @@ def test_torchvisions_files_come_first_then_parquet_then_folders(tmp_path, origi
     (tmp_path / "test/bird").mkdir(parents=True)
     for path in ("train/bird/1.png", "test/bird/1.png"):
         (tmp_path / path).write_bytes(encoded(np.zeros((32, 32, 3), np.uint8)))
-    assert len(datasets.load("cifar10", tmp_path).train) == 1
+    assert len(datasets.load_dataset("cifar10", tmp_path).train) == 1
     put_parquet("cifar10", tmp_path)
-    assert len(datasets.load("cifar10", tmp_path).train) == COUNTS["train"]
+    assert len(datasets.load_dataset("cifar10", tmp_path).train) == COUNTS["train"]
     (tmp_path / original.file).write_bytes(original.content)
-    assert len(datasets.load("cifar10", tmp_path).train) == original.n
+    assert len(datasets.load_dataset("cifar10", tmp_path).train) == original.n
     with tarfile.open(tmp_path / original.file) as packed:
         packed.extractall(tmp_path, filter="data")  # as torchvision unpacks it
     (tmp_path / original.file).unlink()
-    assert len(datasets.load("cifar10", tmp_path).train) == original.n
+    assert len(datasets.load_dataset("cifar10", tmp_path).train) == original.n
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nothing_is_downloaded_where_a_layout_is_read(tmp_path, layout, original):
     put(layout, "cifar10", tmp_path)  # no server is there to ask
-    assert is_the_small_set(datasets.load("cifar10", tmp_path, download=True))
+    assert is_the_small_set(datasets.load_dataset("cifar10", tmp_path, download=True))
 
 
 def test_files_that_cannot_be_read_are_an_error_even_if_a_download_is_allowed(tmp_path, original):
@@ -313,7 +313,7 @@ def test_without_pyarrow_the_message_says_what_to_install(tmp_path, monkeypatch)
     with pytest.raises(
         ModuleNotFoundError, match=r"pyarrow is not .*`pip install 'dashlib\[parquet\]"
     ):
-        datasets.load("cifar10", tmp_path)
+        datasets.load_dataset("cifar10", tmp_path)
 
 
 def test_the_columns_of_another_set_are_named(tmp_path):

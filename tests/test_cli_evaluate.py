@@ -17,13 +17,13 @@ from dashlib import checkpoints, classifier, datasets, results
 from dashlib.__main__ import main
 from dashlib.cli.evaluate import evaluate_command as evaluate
 from dashlib.cli.sample import sample_command as sample
-from dashlib.cli.sample import sampler_of
+from dashlib.cli.sample import sampling_of
 from dashlib.guidance import TAG, Constant, Interval
-from dashlib.scale import evaluation, features, presets, reference
+from dashlib.scale import features, presets, reference
 from dashlib.scale.distributed import lone_process, make_accelerator
-from dashlib.scale.evaluation import Store, summary
+from dashlib.scale.evaluation import Judge, Store, summary
 from dashlib.scale.presets import PRESETS
-from dashlib.scale.sampling import Cell, Named, Sampler, find, label, noise, numbered_images
+from dashlib.scale.sampling import Named, Samples, find, label, noise, numbered_images
 from dashlib.unet import UNet, UNetConfig
 
 FEW = ["--steps", "2", "--device", "cpu"]
@@ -32,7 +32,7 @@ FEW = ["--steps", "2", "--device", "cpu"]
 @pytest.fixture
 def world(model, digits, run_folder):
     """A folder with the checkpoint ``tiny`` and a stored, barely trained digits classifier."""
-    checkpoints.save(run_folder / "tiny", model)
+    checkpoints.save_model(run_folder / "tiny", model)
     judge = classifier.fit(digits.train, epochs=1)
     run = results.Run("digits/classifier", {"epochs": 1}, 0, {}, 0.0, 297, {})
     results.store(run, weights=judge.state_dict())
@@ -72,7 +72,7 @@ def test_noise_belongs_to_the_image_not_to_the_process():
 def images_of(model, w, n, batch=500, **how):
     """Images of a model in this process, as integers."""
     place = make_accelerator(device="cpu")
-    made = numbered_images(Cell(Named("any", model, ""), w, 0), n, Sampler(**how), place, batch)
+    made = numbered_images(Samples(Named("any", model, ""), w, 0, n, **how), place, batch)
     return torch.cat([x for x, _ in made]).int()
 
 
@@ -130,7 +130,7 @@ def test_an_interval_needs_its_schedule(world):
 
 
 def test_models_are_found_by_name_file_and_folder(world, model):
-    checkpoints.save(world / "job" / "model", model)
+    checkpoints.save_model(world / "job" / "model", model)
     spec = {"unet": {**vars(model.cfg)}}
     run = results.Run("digits/mine", spec, 0, {}, 0.0, 0, {})
     results.store(run, weights=model.state_dict())
@@ -229,7 +229,7 @@ def test_images_are_downloaded_when_asked_only(tmp_path, digits, monkeypatch):
         asked.append((name, download))
         return digits
 
-    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(datasets, "load_dataset", load)
     assert "--download" in call(evaluate, "--help")
     for download in (False, True):
         reference.real_images(
@@ -240,13 +240,13 @@ def test_images_are_downloaded_when_asked_only(tmp_path, digits, monkeypatch):
 
 def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatch):
     out, made = world / "scores.json", []
-    genuine = evaluation.score_cell
+    genuine = Judge.score
 
-    def counted(cell, *rest):
+    def counted(judge, cell, *rest):
         made.append((label(cell.w), cell.seed))
-        return genuine(cell, *rest)
+        return genuine(judge, cell, *rest)
 
-    monkeypatch.setattr(evaluation, "score_cell", counted)
+    monkeypatch.setattr(Judge, "score", counted)
     score(world, "--w", 1, "--seeds", 1, "--metrics", "fid", "--out", out)
     first = json.loads(out.read_text())["scores"]
     score(world, "--w", 1, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
@@ -267,17 +267,17 @@ def test_stored_scores_are_kept_and_only_missing_ones_computed(world, monkeypatc
 
 def test_a_killed_sweep_has_stored_what_it_had(world, monkeypatch):
     out = world / "scores.json"
-    genuine = evaluation.score_cell
+    genuine = Judge.score
 
-    def dying(cell, *rest):
+    def dying(judge, cell, *rest):
         if cell.seed == 2:
             raise KeyboardInterrupt
-        return genuine(cell, *rest)
+        return genuine(judge, cell, *rest)
 
-    monkeypatch.setattr(evaluation, "score_cell", dying)
+    monkeypatch.setattr(Judge, "score", dying)
     with pytest.raises(AssertionError):
         score(world, "--seeds", 1, "--seeds", 2, "--metrics", "fid", "--out", out)
-    assert [r["seed"] for r in Store(out).records] == [1]
+    assert [r["seed"] for r in Store(out).records.values()] == [1]
 
 
 def test_a_file_that_is_not_scores_is_left_alone(world):
@@ -321,7 +321,7 @@ def sampled_as(world, *options):
 @pytest.fixture
 def odd_preset(monkeypatch):
     """The digits preset, sampled in three steps as the release does."""
-    released = replace(presets.RELEASED_SAMPLING, steps=3)
+    released = replace(presets.preset("cifar10/released").sampling, steps=3)
     monkeypatch.setitem(PRESETS, "digits", replace(PRESETS["digits"], sampling=released))
     return ["--preset", "digits", "--device", "cpu"]
 
@@ -372,9 +372,11 @@ def test_evaluate_by_a_preset_needs_no_more(world, odd_preset):
 
 
 def test_the_published_presets_sample_as_documented():
-    assert sampler_of(None, "fp32", steps=None, spacing=None, clamp=None) == Sampler()
-    found = sampler_of("cifar10/released", "bf16", steps=None, spacing=None, clamp=None)
-    assert found == Sampler(50, "leading", "clamp", "bf16")
+    unsaid = {"steps": None, "spacing": None, "clamp": None, "precision": "bf16"}
+    usual = {"steps": 50, "spacing": "linspace", "clamp": "recompute", "precision": "bf16"}
+    assert sampling_of(None, **unsaid) == usual
+    released = usual | {"spacing": "leading", "clamp": "clamp"}
+    assert sampling_of("cifar10/released", **unsaid) == released
 
 
 def test_a_preset_of_other_images_is_refused(world):
@@ -399,15 +401,14 @@ def test_imagenet_64_is_evaluated_from_its_batch_files(world, monkeypatch):
         image_size=64, num_classes=1000, ch=8, mults=(1, 2), blocks=1, attn_resolutions=(),
         groups=4, patch_size=4,
     )  # fmt: skip
-    checkpoints.save(world / "big", UNet(unet))
+    checkpoints.save_model(world / "big", UNet(unet))
 
     def pixels(images):
-        flat = images.float().flatten(1)
-        return features.Features(flat[:, :8], flat[:, :4])
+        return images.float().flatten(1)[:, :8]
 
     weights = world / "weights.pth"
     weights.touch()
-    stand_in = features.Extractor(pixels, "0" * 64, "a stand-in", "{} (stand-in)")
+    stand_in = features.Extractor(pixels, None, "0" * 64, "a stand-in", "{} (stand-in)")
     monkeypatch.setattr(features, "inception", lambda *_, **__: stand_in)
     text = call(
         evaluate, world / "big", "--preset", "imagenet64/paper_v2", "--root", world / "files",
@@ -419,7 +420,7 @@ def test_imagenet_64_is_evaluated_from_its_batch_files(world, monkeypatch):
 
 
 def test_a_lone_process_of_several_is_warned_of(monkeypatch):
-    for name in ("WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU"):
+    for name in ("WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert lone_process() is None
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
@@ -435,41 +436,8 @@ def test_a_lone_process_of_several_is_warned_of(monkeypatch):
 def test_models_of_other_images_are_refused(world, model):
     from dataclasses import replace
 
-    checkpoints.save(world / "tiny", UNet(replace(model.cfg, num_classes=7)))
+    checkpoints.save_model(world / "tiny", UNet(replace(model.cfg, num_classes=7)))
     assert "7 classes" in score(world, ok=False)
-
-
-def test_cross_check_needs_inception(world):
-    assert "leave --features out" in score(world, "--cross-check", ok=False)
-
-
-def test_cross_check_scores_the_same_images_by_a_second_network(world, monkeypatch):
-    seen = {"one": [], "two": []}
-
-    def network(name):
-        def pixels(images):
-            seen[name].append(images)
-            flat = images.float().flatten(1)
-            return features.Features(flat[:, :4], flat[:, 4:8])
-
-        return pixels
-
-    first = features.Extractor(network("one"), "0" * 64, "one 1", "{} (unverified)")
-    second = replace(first, network=network("two"), sha="1", library="two 2", title="other {}")
-    monkeypatch.setattr(features, "inception", lambda *_, **__: first)
-    monkeypatch.setattr(features, "fidelity", lambda *_: second)
-    (world / "weights.pth").touch()
-    options = ["--data", "digits", "--root", world, "--inception", world / "weights.pth"]
-    options += ["--n", 20, "--seeds", 1, "--out", world / "scores.json", "--cross-check", *FEW]
-    call(evaluate, world / "tiny", *options)
-    (record,) = json.loads((world / "scores.json").read_text())["scores"]
-    ours, theirs = ("Frechet distance (unverified)", "other Frechet distance")
-    assert record["scores"][ours] == record["scores"][theirs]
-    assert record["library"] == "one 1 and two 2"
-    assert not [name for name in record["scores"] if "FID" in name]
-    assert all(map(torch.equal, seen["one"], seen["two"]))
-    call(evaluate, world / "tiny", *options)  # both are stored
-    assert len(seen["one"]) == len(seen["two"]) == 3 + 1  # of the real images, and the samples
 
 
 def test_two_processes_sample_and_score_like_one(world):

@@ -40,7 +40,7 @@ def test_a_dry_sweep_is_small(monkeypatch):
     [
         (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING with one of"),
         (["--rows", "dash"], "row 'dash': ROW-WEIGHTING"),
-        (["--device", "gpu"], "device 'gpu': cpu or cuda"),
+        (["--device", "gpu"], "device 'gpu': one of cpu, cuda"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options, message):

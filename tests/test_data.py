@@ -43,13 +43,13 @@ def test_the_split_of_digits_is_stratified(digits):
 
 @pytest.mark.parametrize("part", SPLIT)
 def test_the_split_of_digits_is_fixed(part):
-    digits = datasets.load("digits")
+    digits = datasets.load_dataset("digits")
     assert hashlib.sha256(content(getattr(digits, part))).hexdigest() == SPLIT[part]
 
 
 def test_an_unknown_dataset_lists_the_names():
     with pytest.raises(ValueError, match=f"'mnist': one of {', '.join(DATASETS)}"):
-        datasets.load("mnist")
+        datasets.load_dataset("mnist")
 
 
 def test_images_and_sets_move_to_a_device(digits):
@@ -135,12 +135,12 @@ def test_images_that_bytes_would_change_are_refused(digits, photographs):
         with pytest.raises(ValueError, match="not 256 levels"):
             data.fingerprint(images)
     with pytest.raises(ValueError, match="digits has 17 grey levels"):
-        datasets.load("digits", dtype="uint8")
+        datasets.load_dataset("digits", dtype="uint8")
 
 
 def test_an_unknown_dtype_lists_the_choices():
     with pytest.raises(ValueError, match="'bytes': one of float32, uint8"):
-        datasets.load("digits", dtype="bytes")
+        datasets.load_dataset("digits", dtype="bytes")
 
 
 def same(a, b):

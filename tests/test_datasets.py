@@ -114,7 +114,7 @@ def is_the_small_set(fashion):
 
 def test_fashion_mnist_is_padded_to_32(tmp_path):
     unpack(tmp_path)
-    fashion = datasets.load("fashion_mnist", tmp_path)
+    fashion = datasets.load_dataset("fashion_mnist", tmp_path)
     assert (fashion.name, fashion.num_classes) == ("fashion_mnist", 10)
     assert fashion.train.x.shape == (12, 1, 32, 32)
     assert fashion.test.x.shape == (3, 1, 32, 32)
@@ -132,7 +132,7 @@ def test_fashion_mnist_is_padded_to_32(tmp_path):
 @pytest.mark.parametrize("place", ["", "fashion-mnist", "no-package"])
 def test_packed_files_are_read_where_they_are(tmp_path, place):
     pack(tmp_path / place)
-    assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("fashion_mnist", tmp_path))
     assert not list(tmp_path.glob("FashionMNIST/*"))
 
 
@@ -141,7 +141,7 @@ def test_unpacked_files_are_taken_first_and_the_missing_ones_from_packed(tmp_pat
     raw = unpack(tmp_path)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"damaged, but not needed")
     (raw / "t10k-labels-idx1-ubyte").unlink()
-    assert is_the_small_set(datasets.load("fashion_mnist", tmp_path))
+    assert is_the_small_set(datasets.load_dataset("fashion_mnist", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_damaged_archive_says_what_to_do(tmp_path, damage):
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load("fashion_mnist", tmp_path)
+        datasets.load_dataset("fashion_mnist", tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{path} is damaged (")
     assert (
@@ -173,14 +173,14 @@ def test_a_damaged_archive_says_what_to_do(tmp_path, damage):
 @pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
 def test_missing_files_say_what_to_do(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=rf"{name} is not .*{tmp_path}.*download=True"):
-        datasets.load(name, tmp_path)
+        datasets.load_dataset(name, tmp_path)
 
 
 def test_missing_fashion_mnist_names_the_package_the_files_and_the_mirrors(tmp_path):
     pack(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()  # three of four will not do
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load("fashion_mnist", tmp_path)
+        datasets.load_dataset("fashion_mnist", tmp_path)
     message = str(caught.value)
     assert "`apt-get install dataset-fashion-mnist`" in message
     assert f"into {tmp_path};" in message
@@ -193,7 +193,7 @@ def test_a_truncated_file_says_what_to_do(tmp_path, size):
     images = unpack(tmp_path) / "t10k-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:size])
     with pytest.raises(FileNotFoundError, match=r"t10k-images-idx3-ubyte is damaged.*Delete it"):
-        datasets.load("fashion_mnist", tmp_path)
+        datasets.load_dataset("fashion_mnist", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, monkeypatch, name, erro
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load(name, tmp_path, download=True)
+        datasets.load_dataset(name, tmp_path, download=True)
     words = (
         rf"{name} is not .* under {tmp_path}.*could not be downloaded.*no network.*By hand: put "
     )
@@ -223,10 +223,10 @@ def test_fashion_mnist_is_downloaded_when_asked_only(tmp_path, site, monkeypatch
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", packed)
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [f"{site.base}/"])
     with pytest.raises(FileNotFoundError):
-        datasets.load("fashion_mnist", tmp_path)
+        datasets.load_dataset("fashion_mnist", tmp_path)
     assert not site.asked
     for _ in range(2):
-        assert is_the_small_set(datasets.load("fashion_mnist", tmp_path, download=True))
+        assert is_the_small_set(datasets.load_dataset("fashion_mnist", tmp_path, download=True))
     assert sorted(site.asked) == sorted(f"/{name}" for name, _ in packed)
 
 
@@ -248,7 +248,7 @@ def test_the_whole_of_fashion_mnist_if_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.undo()
     if not originals.DEBIAN.exists():
         pytest.skip("apt-get install dataset-fashion-mnist")
-    fashion = datasets.load("fashion_mnist", tmp_path)
+    fashion = datasets.load_dataset("fashion_mnist", tmp_path)
     assert fashion.train.x.shape == (60_000, 1, 32, 32)
     assert fashion.train.y.bincount().tolist() == [6000] * 10
     assert fashion.test.y.bincount().tolist() == [1000] * 10
@@ -259,11 +259,11 @@ def test_cifar_is_downloaded_verified_unpacked_and_loaded(tmp_path, cifar, site,
     cifar.put(site.folder)
     monkeypatch.setattr(cifar.kind, "url", f"{site.base}/{cifar.kind.filename}")
     with pytest.raises(FileNotFoundError):
-        datasets.load(cifar.name, tmp_path)
+        datasets.load_dataset(cifar.name, tmp_path)
     assert not site.asked
     for _ in range(2):
-        assert is_the_small_cifar(datasets.load(cifar.name, tmp_path, download=True), cifar)
-    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
+        assert is_the_small_cifar(datasets.load_dataset(cifar.name, tmp_path, download=True), cifar)
+    assert is_the_small_cifar(datasets.load_dataset(cifar.name, tmp_path), cifar)
     assert site.asked == [f"/{cifar.kind.filename}"]
 
 
@@ -276,7 +276,7 @@ def test_mirrors_of_the_user_are_asked_first(tmp_path, cifar, site, monkeypatch,
     if given == "environment":
         monkeypatch.setenv("DASH_MIRRORS", ",".join(mirrors))
     options = {"mirrors": mirrors} if given == "argument" else {}
-    found = datasets.load(cifar.name, tmp_path, download=True, **options)
+    found = datasets.load_dataset(cifar.name, tmp_path, download=True, **options)
     assert is_the_small_cifar(found, cifar)
     assert site.asked == [f"/{place}/{cifar.kind.filename}" for place in ("nothing", "deep")]
 
@@ -284,7 +284,9 @@ def test_mirrors_of_the_user_are_asked_first(tmp_path, cifar, site, monkeypatch,
 def test_an_archive_of_cifar_is_taken_as_it_is(tmp_path, cifar):
     cifar.put(tmp_path)
     for download in (False, True):  # no server is there to ask
-        assert is_the_small_cifar(datasets.load(cifar.name, tmp_path, download=download), cifar)
+        assert is_the_small_cifar(
+            datasets.load_dataset(cifar.name, tmp_path, download=download), cifar
+        )
     assert [p.name for p in tmp_path.iterdir()] == [
         cifar.kind.filename
     ]  # nothing is unpacked there
@@ -292,7 +294,9 @@ def test_an_archive_of_cifar_is_taken_as_it_is(tmp_path, cifar):
 
 def test_cifar_is_held_as_bytes_when_asked(tmp_path, cifar):
     cifar.put(tmp_path)
-    floats, held = (datasets.load(cifar.name, tmp_path, dtype=d) for d in ("float32", "uint8"))
+    floats, held = (
+        datasets.load_dataset(cifar.name, tmp_path, dtype=d) for d in ("float32", "uint8")
+    )
     for part in ("train", "test"):
         assert getattr(held, part).x.dtype == torch.uint8
         assert torch.equal(getattr(held, part).pixels(), getattr(floats, part).x)
@@ -302,29 +306,32 @@ def test_the_archive_is_read_where_an_unpacked_file_is_damaged(tmp_path, cifar):
     cifar.put(tmp_path)
     with tarfile.open(tmp_path / cifar.kind.filename) as packed:
         packed.extractall(tmp_path, filter="data")
-    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
+    assert is_the_small_cifar(datasets.load_dataset(cifar.name, tmp_path), cifar)
     (tmp_path / cifar.kind.base_folder / cifar.kind.test_list[0][0]).write_bytes(b"damaged")
-    assert is_the_small_cifar(datasets.load(cifar.name, tmp_path), cifar)
+    assert is_the_small_cifar(datasets.load_dataset(cifar.name, tmp_path), cifar)
 
 
 def test_a_damaged_archive_of_cifar_says_what_to_do(tmp_path, cifar, site):
     (tmp_path / cifar.kind.filename).write_bytes(b"<html>moved</html>")
     found = hashlib.md5(b"<html>moved</html>").hexdigest()
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load(cifar.name, tmp_path)
+        datasets.load_dataset(cifar.name, tmp_path)
     message = str(caught.value)
     assert (
         f"{cifar.kind.filename} is damaged (MD5 {found}, should be {cifar.kind.tgz_md5})" in message
     )
-    assert f"replace it by {cifar.kind.url}, or call datasets.load with download=True" in message
+    assert (
+        f"replace it by {cifar.kind.url}, or call datasets.load_dataset with download=True"
+        in message
+    )
     cifar.put(site.folder)
-    replaced = datasets.load(cifar.name, tmp_path, download=True, mirrors=[site.base])
+    replaced = datasets.load_dataset(cifar.name, tmp_path, download=True, mirrors=[site.base])
     assert is_the_small_cifar(replaced, cifar)
 
 
 def test_missing_cifar_says_where_its_archive_goes(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        datasets.load("cifar10", tmp_path)
+        datasets.load_dataset("cifar10", tmp_path)
     message = str(caught.value)
     assert "put cifar-10-python.tar.gz (MD5 c58f30108f718f92721af3b95e74349a) from " in message
     assert f"https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz into {tmp_path}; or" in message

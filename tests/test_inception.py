@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 
 from dashlib.checkpoints import CheckpointError
+from dashlib.cli.evaluate import evaluate_command
 from dashlib.data import to_bytes
 from dashlib.metrics import frechet
 from dashlib.scale import features
 from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.features import inception, locate
-from dashlib.scale.scores import Extraction
+from dashlib.scale.scores import extract
 
 fid_inception = pytest.importorskip("pytorch_fid.inception")
 CPU = torch.device("cpu")
@@ -66,7 +67,7 @@ def test_features_equal_those_of_png_files(trusted, theirs, tmp_path, channels):
 
     files = pngs(tmp_path / "png", images := to_bytes(torch.randn(3, channels, 32, 32)))
     wanted = fid_score.get_activations(files, theirs, batch_size=2, num_workers=0)
-    found = torch.cat([trusted(part).pool for part in images.split(2)])
+    found = torch.cat([trusted(part) for part in images.split(2)])
     assert np.abs(found.numpy() - wanted).max() < 1e-6
     assert found.std(0).mean() > 1e-3  # not the same feature for every image
 
@@ -80,12 +81,10 @@ def test_statistics_equal_those_of_png_files_and_the_distance_its_closed_form(
     memory, centred, means = [], [], []
     for name, spread in (("a", 1.0), ("b", 0.3)):
         files = pngs(tmp_path / name, images := to_bytes(spread * torch.randn(4, 3, 32, 32)))
-        extraction = Extraction(4, trusted, make_accelerator(device="cpu"))
-        for part in images.split(3):
-            extraction.add(part)
-        moments, pool, logits = extraction.united()
+        place = make_accelerator(device="cpu")
+        moments, pool, logits = extract(images.split(3), 4, trusted, place)
         found = pool.double()
-        assert logits.shape == (0, 1008)
+        assert len(logits) == 0  # not asked for
         means.append(found.mean(0))
         centred.append((found - means[-1]) / 3**0.5)
         memory.append(moments)
@@ -104,7 +103,7 @@ def test_statistics_equal_those_of_png_files_and_the_distance_its_closed_form(
 
 def test_logits_have_no_bias(trusted, random_weights):
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    pool, logits = trusted(images)
+    logits = trusted.head(pool := trusted(images))
     assert logits.shape == (2, 1008)
     torch.testing.assert_close(logits, pool @ torch.load(random_weights)["fc.weight"].T)
 
@@ -141,19 +140,21 @@ def test_other_files_are_named(tmp_path, content):
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
     if content:
         path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"other\.pth does not hold pytorch-fid's network"):
+    with pytest.raises(CheckpointError, match=r"other\.pth does not hold the Inception network"):
         inception(path, CPU, unverified=True)
 
 
 def test_weights_are_looked_for_in_order(empty_hub, tmp_path, monkeypatch):
-    places = [tmp_path / "option.pth", tmp_path / "variable.pth", features.cached()]
-    places[2].parent.mkdir(parents=True)
+    places = [tmp_path / "option.pth", features.cached(), tmp_path / "variable.pth"]
+    places[1].parent.mkdir(parents=True)
     for place in places:
         place.touch()
-    assert locate() == places[2]
-    monkeypatch.setenv("DASH_INCEPTION", str(places[1]))
     assert locate() == places[1]
     assert locate(places[0]) == places[0]
+    monkeypatch.setenv("DASH_INCEPTION", str(places[2]))
+    for options, place in (([], places[2]), (["--inception", str(places[0])], places[0])):
+        context = evaluate_command.make_context("evaluate", ["any", *options])
+        assert context.params["weights"] == place
 
 
 def test_missing_weights_are_never_fetched_unasked(empty_hub, monkeypatch):
@@ -185,26 +186,23 @@ def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):
 
     features.cached().unlink()
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ConnectionError, match=r"no network.*by hand"):
+    with pytest.raises(FileNotFoundError, match=r"download failed: no network.*Put https://"):
         locate(download=True)
 
 
-def test_the_cross_check_is_torch_fidelitys_network_with_the_same_weights(trusted, random_weights):
-    pytest.importorskip("torch_fidelity")
-    other = features.fidelity(random_weights, trusted)
-    assert (other.name("fid"), other.library[:14]) == ("torch-fidelity FID", "torch-fidelity")
-    assert other.name("is, std over splits") == "torch-fidelity Inception Score, std over splits"
-    assert other.sha != trusted.sha
-    grey = to_bytes(torch.randn(2, 1, 299, 299))  # of the size that both resize to
-    for ours, found in zip(trusted(grey), other(grey), strict=True):
-        assert (ours - found).abs().max() < 0.02 * ours.abs().max()
-    assert (trusted(grey).pool - other(grey).pool).abs().max() > 0
+def test_torch_fidelitys_own_resizing_moves_features_little(trusted, random_weights):
+    """It resizes as TensorFlow did in 2015, which is the same where there is nothing to resize."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Theirs
+
+    how = {"feature_extractor_weights_path": str(random_weights)}
+    net = Theirs("theirs", ["2048", "logits_unbiased"], **how)
+    grey = to_bytes(torch.randn(2, 1, 299, 299))
+    ours = trusted(grey), trusted.head(trusted(grey))
+    for found, want in zip(ours, net(grey.expand(-1, 3, -1, -1)), strict=True):
+        assert (found - want).abs().max() < 0.02 * want.abs().max()
 
 
-def test_missing_packages_are_named_with_the_remedy(random_weights, trusted, monkeypatch):
+def test_missing_packages_are_named_with_the_remedy(random_weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
-        features.fidelity(random_weights, trusted)
-    monkeypatch.setitem(sys.modules, "pytorch_fid.inception", None)
-    with pytest.raises(ImportError, match=r"pytorch_fid .*pip install 'dashlib\[fid\]'"):
         inception(random_weights, CPU, unverified=True)

@@ -75,8 +75,8 @@ def test_both_branches_and_a_patched_network(tiny, inputs):
 
 def test_a_checkpoint_keeps_what_the_network_predicts(tiny, inputs, tmp_path):
     _, net = pair(tiny)
-    checkpoints.save(tmp_path / "net", net)
-    again, _ = checkpoints.load(tmp_path / "net")
+    checkpoints.save_model(tmp_path / "net", net)
+    again, _ = checkpoints.load_model(tmp_path / "net")
     assert again.cfg == net.cfg
     assert torch.equal(again(*inputs), net(*inputs))
 

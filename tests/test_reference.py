@@ -9,7 +9,7 @@ from dashlib import data
 from dashlib.datasets import originals
 from dashlib.scale import reference, scores
 from dashlib.scale.distributed import make_accelerator
-from dashlib.scale.features import Extractor, Features
+from dashlib.scale.features import Extractor
 from dashlib.scale.reference import RealImages
 
 
@@ -21,22 +21,24 @@ class Counting:
 
     def __call__(self, images):
         self.seen += len(images)
-        flat = images.flatten(1).float()
-        return Features(flat[:, :6], flat[:, :3])
+        return images.flatten(1).float()[:, :6]
+
+    @property
+    def extractor(self):
+        return Extractor(self, None, "0" * 64, "counting")
 
 
 def test_reference_is_kept_and_made_again_if_anything_changed(digits, tmp_path):
     network = Counting()
-    extractor = Extractor(network, "0" * 64, "counting")
 
-    def made(images=digits.train, how=extractor, name="digits"):
+    def made(images=digits.train, how=network.extractor, name="digits"):
         before = network.seen
         real = RealImages(name, "train", images, 10)
         found = reference.reference(real, how, make_accelerator(device="cpu"), tmp_path)
         return found, network.seen - before
 
     first, count = made()
-    assert count == len(digits.train) == first.key["n"]
+    assert count == len(digits.train)
     again, count = made()
     assert count == 0
     torch.testing.assert_close(again.gaussian, first.gaussian)
@@ -48,7 +50,7 @@ def test_reference_is_kept_and_made_again_if_anything_changed(digits, tmp_path):
         assert made()[1] == len(digits.train)
         assert file.read_bytes() == whole
     assert made(data.Images(-digits.train.x, digits.train.y))[1] > 0  # other pixels
-    assert made(how=Extractor(network, "1" * 64, "counting"))[1] > 0  # other weights
+    assert made(how=Extractor(network, None, "1" * 64, "counting"))[1] > 0  # other weights
     assert made(digits.test)[1] == len(digits.test)
 
 
@@ -61,11 +63,11 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
         monkeypatch.setattr(originals.torchvision_class(name), attribute, value)
     (tmp_path / originals.torchvision_class(name).filename).write_bytes(small_cifar.archive(name))
     network = Counting()
-    extractor = Extractor(network, "0" * 64, "counting")
+    extractor = network.extractor
     place = make_accelerator(device="cpu")
     real = reference.real_images(name, tmp_path, place)
     first, again = (reference.reference(real, extractor, place, tmp_path) for _ in range(2))
-    assert (real.form, network.seen) == ((3, 32, classes), 20)
+    assert (*real[[0]].shape[1:3], real.classes, network.seen) == (3, 32, classes, 20)
     want = torch.cov(real.images.x.flatten(1)[:, :6].double().T)
     for kept in (first, again):
         torch.testing.assert_close(kept.gaussian[1], want)
@@ -83,18 +85,17 @@ def test_features_that_are_kept_are_spread_over_the_classes():
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path, capsys):
     (tmp_path / "reference").touch()  # a file where the folder should be
-    extractor = Extractor(Counting(), "0" * 64, "counting")
+    extractor = Counting().extractor
     real = RealImages("digits", "test", digits.test, 10)
     found = reference.reference(real, extractor, make_accelerator(device="cpu"), tmp_path)
-    assert found.key["n"] == len(digits.test)
+    assert len(found.pool) == len(digits.test)
     assert "could not be kept" in capsys.readouterr().out
 
 
 def test_bytes_and_floats_are_the_same_reference(digits):
-    extractor = Extractor(Counting(), "0" * 64, "counting")
     held = data.Images(reference.to_bytes(digits.train.x), digits.train.y)
     sets = [RealImages("digits", "train", images, 10) for images in (digits.train, held)]
-    one, other = (reference.key_of(real, extractor) for real in sets)
+    one, other = (real.key("0" * 64) for real in sets)
     assert one == other
 
 
@@ -106,10 +107,11 @@ def test_imagenet64_is_read_in_slices(monkeypatch, tmp_path):
     files.labels = np.arange(12)
     monkeypatch.setattr(ImageNet64, "_pixels", lambda _: images)
     real = RealImages("imagenet64", "train", files, 1000)
-    assert real.pixels(range(4, 7)).tolist() == images[4:7].tolist()
-    extractor = Extractor(Counting(), "0" * 64, "counting")
+    assert real[range(4, 7)].tolist() == images[4:7].tolist()
+    extractor = Counting().extractor
     place = make_accelerator(device="cpu")
     found = reference.reference(real, extractor, place, tmp_path, batch=5)
     first = torch.from_numpy(images).flatten(1)[:, :6].double()
     torch.testing.assert_close(found.gaussian[0], first.mean(0))
-    assert (found.key["n"], found.key["size"], found.key["channels"]) == (12, 64, 3)
+    key = real.key(extractor.sha)
+    assert (key["n"], key["size"], key["channels"]) == (12, 64, 3)

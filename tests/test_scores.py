@@ -11,16 +11,44 @@ from torch import multiprocessing as mp
 from dashlib.metrics import frechet, gaussian
 from dashlib.scale import scores
 from dashlib.scale.distributed import gather_rows, make_accelerator, share
-from dashlib.scale.features import Features
+from dashlib.scale.scores import Extracted
 
 
 def moments_and_rows(data, sizes, place):
     """What is known of this process's share of the data, in batches: each row is an image."""
-    found = scores.Extraction(len(data), lambda x: Features(x, x[:, :2]), place)
     own = share(len(data), place)
-    for part in data[own.start : own.stop].split(sizes):
-        found.add(part, logits=True)
-    return found.united()
+    parts = data[own.start : own.stop].split(sizes)
+    return scores.extract(parts, len(data), Same(), place, logits=True)
+
+
+class Same:
+    """Stands in for a network: the images are their features, the first two of them logits."""
+
+    def __call__(self, images):
+        return images
+
+    def head(self, pool):
+        return pool[:, :2]
+
+
+def known(pool, logits=None):
+    """Features, where moments are of no interest."""
+    return Extracted((pool, pool), pool, pool if logits is None else logits)
+
+
+def inception_score(logits):
+    found = scores.compute(known(torch.zeros(0, 1), logits), known(torch.zeros(0, 1)), ["is"])
+    return found["is"], found["is, std over splits"]
+
+
+def kernel_distance(x, y):
+    found = scores.compute(known(x), known(y), ["kid"])
+    return found["kid"], found["kid, std over subsets"]
+
+
+def precision_recall(fake, real):
+    found = scores.compute(known(fake), known(real), ["pr"])
+    return found["precision"], found["recall"]
 
 
 @pytest.fixture
@@ -49,7 +77,7 @@ def test_frechet_distance_is_that_of_metrics_and_of_torch_fidelity(features, pla
 
     other = features * 1.1 + 3
     pair = [moments_and_rows(x, [7, 53], place) for x in (features, other)]
-    found = scores.compute(pair[0], pair[1].gaussian, pair[1].pool, ("fid",))
+    found = scores.compute(*pair, ("fid",))
     assert found["fid"] == pytest.approx(frechet(gaussian(features), gaussian(other)), rel=1e-6)
     theirs = [fid_features_to_statistics(x.double()) for x in (features, other)]
     (value,) = fid_statistics_to_metric(*theirs, verbose=False).values()
@@ -59,19 +87,19 @@ def test_frechet_distance_is_that_of_metrics_and_of_torch_fidelity(features, pla
 
 def test_inception_score_of_sure_answers_is_the_number_of_classes():
     logits = 1000.0 * torch.eye(4).repeat(10, 1)  # every split sees all four classes alike
-    assert scores.inception_score(logits) == (pytest.approx(4), pytest.approx(0, abs=1e-9))
+    assert inception_score(logits) == (pytest.approx(4), pytest.approx(0, abs=1e-9))
 
 
 def test_inception_score_of_equal_answers_is_one():
-    assert scores.inception_score(torch.ones(20, 4))[0] == pytest.approx(1)
-    assert scores.inception_score(torch.ones(3, 4))[0] == pytest.approx(1)  # fewer than splits
+    assert inception_score(torch.ones(20, 4))[0] == pytest.approx(1)
+    assert inception_score(torch.ones(3, 4))[0] == pytest.approx(1)  # fewer than splits
 
 
 def test_inception_score_by_its_definition():
     logits = torch.randn(40, 6, dtype=torch.float64)
     parts = logits.softmax(1).split(4)
     want = torch.tensor([math.exp((q * (q / q.mean(0)).log()).sum(1).mean()) for q in parts])
-    mean, spread = scores.inception_score(logits)
+    mean, spread = inception_score(logits)
     assert mean == pytest.approx(want.mean().item())
     assert spread == pytest.approx(want.std(correction=0).item())
 
@@ -90,13 +118,13 @@ def squared_mmd(x, y):
 
 def test_kernel_distance_of_whole_sets_is_their_squared_mmd():
     x, y = torch.randn(7, 3).double(), torch.randn(7, 3).double() + 0.5
-    mean, spread = scores.kernel_distance(x, y)
+    mean, spread = kernel_distance(x, y)
     assert mean == pytest.approx(squared_mmd(x, y), rel=1e-12)
     assert spread == pytest.approx(0, abs=1e-12)
 
 
 def test_kernel_distance_is_unbiased():
-    values = torch.tensor([scores.kernel_distance(*torch.randn(2, 20, 4))[0] for _ in range(100)])
+    values = torch.tensor([kernel_distance(*torch.randn(2, 20, 4))[0] for _ in range(100)])
     assert values.min() < 0
     assert abs(values.mean()) < 4 * values.std() / 100**0.5  # one distribution: 0
 
@@ -104,7 +132,7 @@ def test_kernel_distance_is_unbiased():
 def test_kernel_distance_averages_over_different_subsets(monkeypatch):
     x, y = torch.randn(60, 4), torch.randn(60, 4) + 1
     monkeypatch.setattr(scores, "SUBSET_SIZE", 30)
-    mean, spread = scores.kernel_distance(x, y)
+    mean, spread = kernel_distance(x, y)
     assert spread > 0.05
     assert mean == pytest.approx(squared_mmd(x, y), abs=4 * spread / 100**0.5)
 
@@ -114,22 +142,22 @@ def test_precision_and_recall_of_known_points():
     fake = torch.tensor([[0.4, 0.5], [0.5, 0.4], [0.6, 0.5], [0.5, 0.6], [20, 0], [0, 20]])
     # four of six samples lie among the first four real points; the other two are outliers, whose
     # balls (k = 3) reach the samples at 19.5, and so the real points (1, 0), (1, 1) and (0, 1)
-    assert scores.precision_recall(fake, real) == (pytest.approx(4 / 6), pytest.approx(3 / 8))
-    assert scores.precision_recall(real, real) == (1, 1)
-    assert scores.precision_recall(fake + 1000, real) == (0, 0)
+    assert precision_recall(fake, real) == (pytest.approx(4 / 6), pytest.approx(3 / 8))
+    assert precision_recall(real, real) == (1, 1)
+    assert precision_recall(fake + 1000, real) == (0, 0)
 
 
 def test_scores_refuse_too_few_points():
-    with pytest.raises(ValueError, match="1 and 5 feature vectors"):
-        scores.kernel_distance(torch.ones(1, 2), torch.ones(5, 2))
+    with pytest.raises(ValueError, match=r"1 feature vector\(s\): a kernel distance needs 2"):
+        kernel_distance(torch.ones(1, 2), torch.ones(5, 2))
     with pytest.raises(ValueError, match="3 feature vectors"):
-        scores.precision_recall(torch.zeros(3, 2), torch.zeros(9, 2))
+        precision_recall(torch.zeros(3, 2), torch.zeros(9, 2))
 
 
 def test_what_torch_fidelity_computes_says_so_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.metric_kid", None)
     with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
-        scores.kernel_distance(torch.ones(9, 2), torch.ones(9, 2))
+        kernel_distance(torch.ones(9, 2), torch.ones(9, 2))
 
 
 class Rank:

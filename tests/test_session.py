@@ -293,7 +293,7 @@ def test_a_student_learns_from_a_folder_a_stem_or_a_file(straight, tmp_path):
         ok(*DISTILL, "--steps", "2", "--teacher", path, "--out", tmp_path / str(i))
     assert log(tmp_path / "0") == log(tmp_path / "1") == log(tmp_path / "2")
     assert set(log(tmp_path / "0")[0]["terms"]) == {"imitation", "unconditional", "anchor"}
-    model, lam = checkpoints.load(tmp_path / "0/model")
+    model, lam = checkpoints.load_model(tmp_path / "0/model")
     assert model.cfg == preset("digits").student.unet
     assert torch.equal(lam, find(str(straight)).lam)  # transferred, frozen
 
@@ -333,7 +333,7 @@ def small_cifar(monkeypatch):
     x = torch.randint(256, (20, 3, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
     images = Images(x, torch.arange(20) % 10)
     monkeypatch.setattr(
-        building.datasets, "load", lambda *a, **k: Dataset("cifar10", 10, images, images)
+        building.datasets, "load_dataset", lambda *a, **k: Dataset("cifar10", 10, images, images)
     )
     for name in ("cifar10/paper_v2", "cifar10/released"):
         whole = preset(name)
@@ -353,7 +353,7 @@ def test_a_student_learns_from_the_authors_checkpoint(
     ok("distill", name, *options, "--teacher", path)
     (record,) = log(tmp_path / "run")
     assert math.isfinite(record["loss"])
-    assert torch.equal(checkpoints.load(tmp_path / "run/model")[1], lam)
+    assert torch.equal(checkpoints.load_model(tmp_path / "run/model")[1], lam)
     assert (
         json.loads((tmp_path / "run/run.json").read_text())["settings"]["recipe"]["normalize"]
         == normalize
@@ -396,7 +396,7 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
     message = refused("distill", "cifar10/paper_v2", *SMALL, *out, "--teacher", straight)
     assert "has image_channels 1, the student 3" in message
     assert "no.pth" in refused(*DISTILL, *out, "--teacher", tmp_path / "no.pth")
-    checkpoints.save(tmp_path / "plain", UNet(preset("digits").student.unet))
+    checkpoints.save_model(tmp_path / "plain", UNet(preset("digits").student.unet))
     message = refused(*DISTILL, *out, "--teacher", tmp_path / "plain")
     assert "no learned lambda (TIRT) to transfer: choose another --weighting" in message
     assert not (tmp_path / "run").exists()

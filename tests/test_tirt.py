@@ -97,7 +97,7 @@ def test_shares_of_the_timesteps():
 
 def test_losses_of_a_model_that_always_answers_nothing(fixed, schedule):
     nothing = fixed(torch.zeros(1, 8, 8), torch.ones(1, 8, 8))
-    digits = datasets.load("digits").test
+    digits = datasets.load_dataset("digits").test
     found = tirt.losses(nothing, digits, schedule, each=2)
     assert found.shape == (1000, 2)
     assert found.dtype == torch.float64
@@ -109,7 +109,7 @@ def test_losses_ask_for_the_timestep_of_the_noise(schedule):
     def exact_without_image(x_t, t, y):
         return x_t / (1 - schedule.alpha_bar(t).float()).sqrt()[:, None, None, None]
 
-    images = datasets.load("digits").test
+    images = datasets.load_dataset("digits").test
     blank = data.Images(0 * images.pixels(), images.y)
     assert tirt.losses(exact_without_image, blank, schedule, each=1).max() < 1e-6
 

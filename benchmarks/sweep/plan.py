@@ -87,7 +87,7 @@ class Plan:
 
     def dataset(self) -> Dataset:
         """The images as bytes, on the device."""
-        found = datasets.load("cifar10", self.data, dtype="uint8")
+        found = datasets.load_dataset("cifar10", self.data, dtype="uint8")
         if self.dry:
             parts = (Images(p.x[:300], p.y[:300]) for p in (found.train, found.test))
             found = Dataset(found.name, found.num_classes, *parts)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.colours import image_errors, spreads
+from benchmarks.sweep.judge import Judge
 from benchmarks.sweep.plan import SAMPLERS, Plan, until, wait_for
 from benchmarks.sweep.students import teacher_weights, wait_for_images
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
@@ -19,7 +20,6 @@ from dashlib.guidance import Branches, Guided
 from dashlib.metrics import NoisyPairs, compare, noisy_pairs, predict
 from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.scale.captured import fast
-from dashlib.scale.lite0 import Judge
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 

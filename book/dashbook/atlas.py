@@ -169,7 +169,9 @@ def made_with(name: str) -> dict[str, str]:
 def measure(name: str) -> Entry:
     """Fit the repairs of one student and score its samples under every schedule."""
     run, digests, clock = results.load(name), made_with(name), Clock()
-    noisy = noisy_pairs(datasets.load("digits").test, Schedule(), pairs=PAIRS, seed=FIT_SEED)
+    noisy = noisy_pairs(
+        datasets.load_dataset("digits").test, Schedule(), pairs=PAIRS, seed=FIT_SEED
+    )
     model, teacher = run.model(), results.load(run.config["teacher"]).model()
     answers = predict(model, noisy), predict(teacher, noisy)
     one, binned = (fit(*answers, noisy.t, bins=bins) for bins in (1, BINS))

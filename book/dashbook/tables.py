@@ -1,6 +1,7 @@
 """Stored runs as numbers and as Markdown: ours and the paper's in separate, labelled columns."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from operator import itemgetter
 from typing import Any
 
@@ -36,14 +37,9 @@ WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
 
 def metric(*path: str) -> Measure:
     """The metric of a run at a path of keys, or None."""
-
-    def of(run: Any) -> Any:
-        found = run.metrics
-        for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
-
-    return of
+    return lambda run: reduce(
+        lambda found, key: found.get(key) if isinstance(found, dict) else None, path, run.metrics
+    )
 
 
 def gap(key: str) -> Measure:

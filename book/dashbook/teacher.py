@@ -9,7 +9,6 @@ from torch import Tensor
 from dashbook import plots
 from dashlib.guidance import Interval
 from dashlib.sampling import Iterate
-from dashlib.schedule import Schedule
 
 
 def over_signal(images: Tensor, alpha_bar: Tensor, t: int, title: str) -> Figure:
@@ -51,12 +50,6 @@ def within_interval(
     return figure
 
 
-def unexplained(step: Iterate, schedule: Schedule) -> Tensor:
-    """What image and noise of a step leave of its ``x_t``: zero unless the rule is ``clamp``."""
-    t = torch.full((len(step.x_t),), step.t, device=step.x_t.device)
-    return step.x_t - schedule.add_noise(step.x0, step.eps, t)
-
-
 def two_rules(kept: Iterate, redone: Iterate, unexplained: Sequence[float]) -> Figure:
     """One step under *clamp* and *recompute*: images, and what is ``unexplained`` of x_t."""
     rows: dict[str, Tensor] = {}
@@ -71,11 +64,7 @@ def two_rules(kept: Iterate, redone: Iterate, unexplained: Sequence[float]) -> F
 def noise_sizes(
     t: Sequence[int], sizes: Mapping[tuple[str, str, int], Sequence[float]], teachers: Sequence[str]
 ) -> Figure:
-    """Size of the noise that each step used, against its timestep: a panel a teacher.
-
-    ``sizes[teacher, rule, w]``, as long as ``t``; drawn are *clamp* at w = 4 and (dotted) w = 1,
-    and *recompute* at w = 4.
-    """
+    """The noise that each step used, ``sizes[teacher, rule, w]``, at t: a panel a teacher."""
     figure, grid = plots.axes(1, len(teachers), size=(7.6, 3.2))
     styles = {("clamp", 4): "-", ("clamp", 1): ":", ("recompute", 4): "-"}
     for ax, name in zip(grid[0], teachers, strict=True):

@@ -1,7 +1,6 @@
 """The command ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``."""
 
 import json
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from accelerate import Accelerator
 from dashlib.cli import sample
 from dashlib.cli.sample import ALIAS, FILE, PATH, SHARED, option
 from dashlib.scale import evaluation, features, reference
-from dashlib.scale.evaluation import METRICS
 from dashlib.scale.presets import preset
-from dashlib.scale.sampling import Cell, label
+from dashlib.scale.sampling import Samples, label
+from dashlib.scale.scores import METRICS
 
 
 def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -43,22 +42,24 @@ _OPTIONS = (
     option("--seeds", multiple=True, default=PAPERS, type=int, help="Of the noise, repeatable."),
     option("--metrics", default="fid,is", callback=_metrics, help=SCORES),
     option("--features", "kind", type=NETWORKS, default="inception", help=NETWORK),
-    option("--inception", "weights", type=FILE, help=WEIGHTS),
+    option("--inception", "weights", type=FILE, envvar="DASH_INCEPTION", help=WEIGHTS),
     option("--download", is_flag=True, help=DOWNLOAD),
     option("--unverified", is_flag=True, help="Allow other weights; scores are then named so."),
-    option("--cross-check", is_flag=True, help="Score by torch-fidelity's network as well."),
     option("--out", type=FILE, help="JSON of the scores; those in it are not computed again."),
 )
 
 
-def _inception(
-    place: Accelerator, weights: Path | None, *, download: bool, unverified: bool, check: bool
-) -> list[features.Extractor]:
-    """The Inception network, and the one that checks it."""
+def _extractor(
+    kind: str, dataset: str, place: Accelerator, weights: Path | None, unverified: bool,
+    download: bool,
+) -> features.Extractor:  # fmt: skip
+    if kind == "lite0":
+        return features.lite0(place.device)
+    if kind == "classifier":
+        return features.classifier(dataset, place.device)
     with place.main_process_first():
         path = features.locate(weights, download=download and place.is_main_process)
-    first = features.inception(path, place.device, unverified=unverified)
-    return [first, features.fidelity(path, first)] if check else [first]
+    return features.inception(path, place.device, unverified=unverified)
 
 
 @click.command("evaluate")
@@ -67,7 +68,7 @@ def evaluate_command(
     models: tuple[str, ...], data: str | None, root: Path, n: int, ws: tuple[float, ...], tag: bool,
     seeds: tuple[int, ...], metrics: tuple[str, ...], kind: str, download: bool, out: Path | None,
     name: str | None, interval: tuple[int, int] | None, batch: int, device: str,
-    weights: Path | None, unverified: bool, cross_check: bool, **how: Any,
+    weights: Path | None, unverified: bool, **how: Any,
 ) -> None:  # fmt: skip
     """Score MODELS over guidance scales and sampling seeds: FID, IS, KID, precision and recall.
 
@@ -77,29 +78,22 @@ def evaluate_command(
         if not data and not name:
             raise ValueError("no real images to compare with: give --data, or --preset for it")
         dataset = data or preset(name or "").dataset
-        scales, sampler = sample.guidances(name, ws, tag, interval), sample.sampler_of(name, **how)
+        scales, how = sample.guidances(name, ws, tag, interval), sample.sampling_of(name, **how)
         store, found = evaluation.Store(out), sample.found_models(models, name)
-        if cross_check and kind != "inception":
-            raise ValueError("--cross-check compares Inception features: leave --features out")
-        if kind == "inception":
-            files = {"download": download, "unverified": unverified}
-            extractors = _inception(place, weights, check=cross_check, **files)
-        elif kind == "lite0":
-            extractors = [features.lite0(place.device)]
-        else:
-            extractors = [features.classifier(dataset, place.device)]
+        extractor = _extractor(kind, dataset, place, weights, unverified, download)
         real = reference.real_images(dataset, root, place, download=download)
-        evaluation.check(found, real.form)
+        for named in found:
+            named.check((*real[[0]].shape[1:3], real.classes))
         whole = not {*metrics} <= {"fid", "is"}  # for which moments are enough
-        known = partial(reference.reference, real, place=place, root=root, batch=batch, whole=whole)
-        judges = [(extractor, known(extractor)) for extractor in extractors]
-        sweep = evaluation.Sweep(n, metrics, judges, sampler, batch)
-        grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds}
-        about = {**grid, "metrics": metrics, **sweep.circumstances()}
+        known = reference.reference(real, extractor, place, root, batch=batch, whole=whole)
+        judge = evaluation.Judge(extractor, real.key(extractor.sha), known, metrics)
+        grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
+        about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells, records = [Cell(*cell) for cell in product(found, scales, seeds)], []
-        for record in evaluation.run_sweep(cells, sweep, place, store):
+        cells = [Samples(*cell, n, **how) for cell in product(found, scales, seeds)]
+        records = []
+        for record in evaluation.evaluate(cells, judge, place, store, batch):
             records.append(record)
-            place.print(evaluation.describe(record))
-        for row in evaluation.summary(records):
+            place.print(evaluation.describe(*evaluation.summary([record])))
+        for row in evaluation.summary(records) if len(seeds) > 1 else ():
             place.print(evaluation.describe(row))

@@ -5,13 +5,18 @@ from importlib import import_module
 import click
 
 from dashlib import __version__
-from dashlib.cli import evaluate, runs, sample, statistics, train
-from dashlib.scale.distributed import lone_process, name_place_for_torch
+from dashlib.cli import evaluate, runs, sample, train
+from dashlib.scale.distributed import lone_process
 
 MOVED = {  # commands that are no longer the library's: where each lies, and how it is called now
     "claims": ("dashbook.__main__", "claims", "python -m dashbook claims"),
     "repair": ("dashbook.atlas", "repair", "python -m dashbook repair"),
     "bench": ("benchmarks.bench", "main", "python -m benchmarks.bench"),
+    "statistics": (
+        "benchmarks.reference_statistics",
+        "main",
+        "python -m benchmarks.reference_statistics",
+    ),
     "sweep": ("benchmarks.sweep.__main__", "sweep_runs", "python -m benchmarks.sweep"),
 }
 
@@ -38,12 +43,11 @@ class WithFormerCommands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
-    name_place_for_torch()
     if message := lone_process():
         click.echo(f"warning: {message}", err=True)
 
 
-for found in (runs, train, sample, evaluate, statistics):
+for found in (runs, train, sample, evaluate):
     for command in vars(found).values():
         if isinstance(command, click.Command):
             main.add_command(command)

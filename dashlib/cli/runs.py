@@ -126,6 +126,6 @@ def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
     with plain_errors():
         model, lam = checkpoints.load_official(checkpoint)
-        checkpoints.save(out, model, lam)
+        checkpoints.save_model(out, model, lam)
     kept = "with TIRT lambda" if lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")

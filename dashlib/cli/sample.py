@@ -7,25 +7,28 @@ command line says itself comes first.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
-from dashlib.checkpoints import write_atomically
+from dashlib import results
+from dashlib.checkpoints import replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale import sampling
 from dashlib.scale.checkpointing import TrainingStopped
 from dashlib.scale.distributed import gather_rows, make_accelerator, share
-from dashlib.scale.evaluation import check, made_by
 from dashlib.scale.precision import PRECISIONS
-from dashlib.scale.presets import PRESETS, preset
-from dashlib.scale.sampling import Cell, Named, Sampler
+from dashlib.scale.presets import PRESETS, Sampling, preset
+from dashlib.scale.sampling import Named, Samples
 
 DEFAULT_W = 1.5
 ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
@@ -86,11 +89,10 @@ def started(device: str) -> Iterator[Accelerator]:
         place.end_training()
 
 
-def sampler_of(name: str | None, precision: Any, **given: Any) -> Sampler:
+def sampling_of(name: str | None, **given: Any) -> dict[str, Any]:
     """The preset's steps, spacing and clamp (or the usual ones), but for those ``given``."""
-    usual = preset(name).sampling if name else Sampler()
-    chosen = {k: getattr(usual, k) if v is None else v for k, v in given.items()}
-    return Sampler(**chosen, precision=precision)
+    usual = preset(name).sampling if name else Sampling()
+    return {k: getattr(usual, k) if v is None else v for k, v in given.items()}
 
 
 def guidances(
@@ -121,10 +123,20 @@ def _guidance(
 def found_models(names: tuple[str, ...], preset_name: str | None) -> list[Named]:
     """The models by name; ``ValueError`` for one that makes other images than the preset's."""
     found = [sampling.find(name) for name in names]
-    if preset_name:
-        cfg = preset(preset_name).teacher.unet
-        check(found, (cfg.image_channels, cfg.image_size, cfg.num_classes))
+    for named in found if preset_name else ():
+        cfg = preset(preset_name or "").teacher.unet
+        named.check((cfg.image_channels, cfg.image_size, cfg.num_classes))
     return found
+
+
+def _write_all(out: Path, images: Tensor, labels: Tensor) -> None:
+    """A grid of images (``.png``), or what guided-diffusion's evaluator reads (``.npz``)."""
+    with replacing(out) as file:
+        if out.suffix == ".npz":
+            np.savez(file, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
+        else:
+            grid = make_grid(images, nrow=round(len(images) ** 0.5), padding=1)
+            to_pil_image(grid).save(file, "PNG")
 
 
 @click.command("sample")
@@ -135,17 +147,20 @@ def sample_command(
 ) -> None:  # fmt: skip
     """Sample images from MODEL: a stored run, the stem of a checkpoint, or an authors' .pth."""
     with started(device) as place:
-        guidance, sampler = _guidance(name, kind, w, interval), sampler_of(name, **how)
-        cell = Cell(found_models((model,), name)[0], guidance, seed)
-        about = cell.about() | {"sampling": asdict(sampler), "n": n, "preset": name, **made_by()}
-        place.print(text := json.dumps(about, indent=1))
-        made = sampling.numbered_images(cell, n, sampler, place, batch)
+        guidance, how = _guidance(name, kind, w, interval), sampling_of(name, **how)
+        wanted = Samples(found_models((model,), name)[0], guidance, seed, n, **how)
+        about = wanted.about() | {"preset": name, "torch": torch.__version__}
+        place.print(text := json.dumps(about | results.provenance(), indent=1))
+        made = sampling.numbered_images(wanted, place, batch)
         if out.suffix in (".png", ".npz"):
             images, labels = (gather_rows(torch.cat(parts)) for parts in zip(*made, strict=True))
             if place.is_main_process:
-                sampling.write_images(images, labels, out)
+                _write_all(out, images, labels)
         else:
-            sampling.write_folder(made, out, share(n, place).start)
+            pictures = (image for images, _ in made for image in images)
+            for number, image in enumerate(pictures, start=share(n, place).start):
+                with replacing(out / f"{number:06d}.png") as file:
+                    to_pil_image(image).save(file, "PNG")
         place.wait_for_everyone()
         if place.is_main_process:
             write_atomically(Path(f"{out}.json"), f"{text}\n".encode())

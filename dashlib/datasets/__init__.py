@@ -1,4 +1,4 @@
-"""The image sets by name, ``load("digits")``, and ImageNet at 64x64 (:mod:`.imagenet64`)."""
+"""Image sets by name, ``load_dataset("digits")``, and ImageNet at 64x64 (:mod:`.imagenet64`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ CIFAR_PRINTS = {  # fingerprints of the original images and labels
 }
 
 
-def load(
+def load_dataset(
     name: str,
     root: str | Path = "data",
     *,
@@ -74,8 +74,9 @@ def _advice(name: str, root: Path, error: OSError) -> str:
     if name == "fashion_mnist":
         other = "on Debian and Ubuntu, `apt-get install dataset-fashion-mnist`"
     return (
-        f"{name} is not (whole) under {root}: {error}. With a network: datasets.load('{name}', "
-        f"'{root}', download=True). By hand: put {', '.join(files)} into {root}; or {other}"
+        f"{name} is not (whole) under {root}: {error}. With a network: "
+        f"datasets.load_dataset('{name}', '{root}', download=True). By hand: put "
+        f"{', '.join(files)} into {root}; or {other}"
     )
 
 

@@ -120,7 +120,7 @@ def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts
         elif (found := _sum(path.read_bytes())) != want:
             raise FileNotFoundError(
                 f"{path} is damaged (MD5 {found}, should be {want}): replace it by "
-                f"{' or '.join(known)}, or call datasets.load with download=True"
+                f"{' or '.join(known)}, or call datasets.load_dataset with download=True"
             )
 
     return _fashion_mnist(root, get) if name == "fashion_mnist" else _cifar(name, root, get)

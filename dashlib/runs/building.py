@@ -51,7 +51,7 @@ def stream(
 
         return LoadedStream(ImageNet64(root), device=device, workers=workers, **drawn(recipe))
     held: Any = "float32" if recipe.dataset == "digits" else "uint8"  # where that loses nothing
-    train = datasets.load(recipe.dataset, root, download=download, dtype=held).train
+    train = datasets.load_dataset(recipe.dataset, root, download=download, dtype=held).train
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
 
 

@@ -131,7 +131,7 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
 
 def _make_classifier() -> results.Run:
     """Train and store the classifier that scores samples."""
-    digits, clock = datasets.load("digits"), Clock()
+    digits, clock = datasets.load_dataset("digits"), Clock()
     model = classifier.fit(digits.train)
     clock.lap("train")
     parts = {"train": digits.train, "test": digits.test}

@@ -35,7 +35,7 @@ def scores_of(samples: Tensor) -> dict[str, float]:
     """Class accuracy and Frechet distance to the training images, by the stored classifier."""
     judge = results.load(DIGITS.classifier).classifier()
     labelled = data.Images(samples, balanced_labels(len(samples)))
-    real = gaussian(judge.features(datasets.load("digits").train.x))
+    real = gaussian(judge.features(datasets.load_dataset("digits").train.x))
     return {
         "accuracy": classifier.accuracy(judge, labelled),
         "frechet": frechet(gaussian(judge.features(samples)), real),
@@ -46,7 +46,7 @@ def scores_of(samples: Tensor) -> dict[str, float]:
 @lru_cache(maxsize=1)
 def _held_out(teacher: str, digest: str) -> tuple[NoisyPairs, Branches]:
     """Noisy held-out images and the branches of the teacher whose weights have this digest."""
-    noisy = noisy_pairs(datasets.load("digits").test, Schedule())
+    noisy = noisy_pairs(datasets.load_dataset("digits").test, Schedule())
     return noisy, predict(results.load(teacher).model(), noisy)
 
 

@@ -141,7 +141,7 @@ class Session:
         if ended is None and self.main:  # the averaged network, with the lambda of TIRT
             learned = self.trainer.weighting
             lam = learned.lam.detach().cpu() if isinstance(learned, TIRT) else None
-            checkpoints.save(self.job.out / "model", self.trainer.ema, lam)
+            checkpoints.save_model(self.job.out / "model", self.trainer.ema, lam)
         return ended or "finished"
 
     def _cut_log(self) -> None:

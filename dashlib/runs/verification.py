@@ -29,7 +29,7 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
     for part in run.files:
         run.tensors(part)
     if name == DIGITS.classifier:
-        again = classifier.accuracy(run.classifier(), datasets.load("digits").test)
+        again = classifier.accuracy(run.classifier(), datasets.load_dataset("digits").test)
         return _differ("accuracy_test", again, run.metrics["accuracy_test"])
     if "weights" not in run.files:
         return []

@@ -5,48 +5,24 @@ images; in a plain ``python`` there is one process and nothing is sent.
 """
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object, parse_flag_from_env
+from accelerate.utils.environment import get_cpu_distributed_information
 from torch import Tensor
 from tqdm import tqdm
 
 from dashlib.progress import refresh_seconds
 from dashlib.scale.precision import AUTOCAST, Precision, check_arithmetic
 
-MPI = (  # where MPI's launchers leave the number of processes, the rank and the rank on the machine
-    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),  # Open MPI
-    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),  # Intel MPI, MPICH
-)
-
-
-def name_place_for_torch() -> None:
-    """Give a process that MPI started the variables that torch's own launcher would have set.
-
-    ``accelerate launch --cpu --num_processes N --mpirun_hostfile FILE`` starts its N processes by
-    ``mpirun``, and torch reads ``$WORLD_SIZE``, ``$RANK`` and ``$LOCAL_RANK``.
-    """
-    for names in MPI:
-        if "WORLD_SIZE" not in os.environ and all(name in os.environ for name in names):
-            found = (os.environ[name] for name in names)
-            os.environ |= dict(zip(("WORLD_SIZE", "RANK", "LOCAL_RANK"), found, strict=True))
-
-
-def _launched_for_cpus() -> bool:
-    return parse_flag_from_env("ACCELERATE_USE_CPU")
-
 
 def lone_process() -> str | None:
-    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one.
-
-    It leaves the address where they should have met, and no number of processes.
-    """
-    several = _launched_for_cpus() and "MASTER_ADDR" in os.environ
-    if not several or "WORLD_SIZE" in os.environ:
+    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one."""
+    several = parse_flag_from_env("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ
+    if not several or get_cpu_distributed_information().world_size > 1:
         return None
     return (
         "this is the only process: `accelerate launch --cpu` starts several through MPI only. For "
@@ -64,7 +40,8 @@ def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> Acc
     """
     if device == "cuda":
         check_arithmetic(device, precision)
-    gpus = 0 if device == "cpu" or _launched_for_cpus() else torch.cuda.device_count()
+    cpus = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
+    gpus = 0 if cpus else torch.cuda.device_count()
     if precision == "fp16" and not gpus:
         raise ValueError("precision fp16 needs a CUDA GPU: use bf16 or fp32 on the CPU")
     if gpus and (local := int(os.environ.get("LOCAL_RANK", 0))) >= gpus:
@@ -83,12 +60,14 @@ def share(n: int, place: Accelerator) -> range:
         return range(own[0], own[-1] + 1)
 
 
+def batches(n: int, size: int, what: str, place: Accelerator) -> Iterator[range]:
+    """This process's share of [0, n) by batches; ``what`` names the first process's bar."""
+    own, hidden = share(n, place), not place.is_main_process
+    starts = range(0, len(own), size)
+    for start in tqdm(starts, what, mininterval=refresh_seconds(), leave=False, disable=hidden):
+        yield own[start : start + size]
+
+
 def gather_rows(own: Tensor) -> Tensor:
     """The rows of all processes (each has as many as it has) in order of rank, on the CPU."""
     return torch.cat(gather_object([own.cpu()]))
-
-
-def bar(batches: Iterable[Any], what: str, total: int, place: Accelerator) -> Iterable[Any]:
-    """The batches, with a progress bar in the first process."""
-    hidden, every = not place.is_main_process, refresh_seconds()
-    return tqdm(batches, what, total, mininterval=every, leave=False, disable=hidden)

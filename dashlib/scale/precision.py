@@ -10,6 +10,8 @@ from typing import Literal
 
 import torch
 
+from dashlib.checks import check_choice
+
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("fp32", "tf32", *AUTOCAST)
@@ -17,15 +19,13 @@ PRECISIONS = ("fp32", "tf32", *AUTOCAST)
 
 def check_arithmetic(device: str, precision: str) -> None:
     """``ValueError`` for a device or a precision that this machine cannot compute with."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device {device!r}: cpu or cuda")
+    check_choice("device", device, ("cpu", "cuda"))
+    check_choice("precision", precision, PRECISIONS)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "torch sees no CUDA device: use --device cpu, or run this on a machine with an "
             "NVIDIA GPU and a CUDA build of torch"
         )
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r}: one of {', '.join(PRECISIONS)}")
     if precision == "tf32" and device == "cpu":
         raise ValueError("precision tf32 needs --device cuda: use fp32 or bf16 on the CPU")
 
@@ -34,9 +34,6 @@ def check_arithmetic(device: str, precision: str) -> None:
 def numerics(device: str, precision: Precision = "fp32") -> Iterator[None]:
     """Float32 arithmetic as the precision says, cuDNN choosing by timing; undone at the end."""
     check_arithmetic(device, precision)
-    if device == "cpu":
-        yield
-        return
     cudnn, tf32 = torch.backends.cudnn, precision == "tf32"
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

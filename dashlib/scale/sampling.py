@@ -5,9 +5,8 @@ counter-based generator (Philox: Salmon et al. 2011) whose key is ``(seed, i)``.
 """
 
 import hashlib
-import io
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from dashlib import checkpoints, results
 from dashlib.data import to_bytes
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
-from dashlib.scale.distributed import bar, share
+from dashlib.scale.distributed import batches
 from dashlib.scale.precision import AUTOCAST, Precision, numerics
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
@@ -37,32 +34,40 @@ class Named:
     sha: str
     lam: Tensor | None = None  # (T,)
 
+    def check(self, wanted: tuple[int, int, int]) -> None:
+        """``ValueError`` if its images are others than these channels, size and classes."""
+        cfg = self.model.cfg
+        have = (cfg.image_channels, cfg.image_size, cfg.num_classes)
+        if have != wanted:
+            what = "{1}x{1} images of {0} channel(s) and {2} classes"
+            raise ValueError(
+                f"{self.name} makes {what.format(*have)}, the data set has "
+                f"{what.format(*wanted)}: choose another --data or --preset"
+            )
+
 
 def find(name: str) -> Named:
     """A model by name: a stored run, a training's folder or checkpoint, an authors' ``.pth``.
 
     Raises ``FileNotFoundError`` if it is none of them, ``CheckpointError`` if it is damaged.
     """
-    model, lam = _find(name)
+    path, lam = Path(name), None
+    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
+    made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
+    if path.suffix in (".pth", ".pt") and path.is_file():
+        model, lam = checkpoints.load_official(path)
+    elif made:
+        model, lam = checkpoints.load_model(made[0])
+    elif (results.root() / name / "run.json").is_file():
+        model = results.load(name).model()
+    else:
+        raise FileNotFoundError(
+            f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib "
+            f"list`), nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of "
+            "`train --out`, nor an authors' .pth file"
+        )
     digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
     return Named(name, model.eval().requires_grad_(False), digest, lam)
-
-
-def _find(name: str) -> tuple[UNet, Tensor | None]:
-    path = Path(name)
-    if path.suffix in (".pth", ".pt") and path.is_file():
-        return checkpoints.load_official(path)
-    stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
-    for candidate in (stem, path / "model"):
-        if Path(f"{candidate}.json").is_file():
-            return checkpoints.load(candidate)
-    if (results.root() / name / "run.json").is_file():
-        return results.load(name).model(), None
-    raise FileNotFoundError(
-        f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib list`), "
-        f"nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of `train --out`, "
-        "nor an authors' .pth file"
-    )
 
 
 def label(w: GuidanceSchedule) -> str:
@@ -77,27 +82,23 @@ def label(w: GuidanceSchedule) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What is sampled: a model under one guidance, from the noise of one seed."""
+class Samples:
+    """So many images of a model, and everything that they depend on."""
 
     model: Named
     w: GuidanceSchedule
-    seed: int
-
-    def about(self) -> dict[str, Any]:
-        """The same, ready for JSON."""
-        model = {"model": self.model.name, "weights": self.model.sha}
-        return model | {"guidance": label(self.w), "seed": self.seed}
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """How samples are made, beside guidance and seed."""
-
+    seed: int  # of the noise they start from
+    n: int
     steps: int = 50  # of DDIM, eta = 0
     spacing: Spacing = "linspace"
     clamp: Clamp = "recompute"
     precision: Precision = "fp32"
+
+    def about(self) -> dict[str, Any]:
+        """The same, ready for JSON."""
+        sampling = {k: getattr(self, k) for k in ("steps", "spacing", "clamp", "precision")}
+        cell = {"guidance": label(self.w), "seed": self.seed, "n": self.n, "sampling": sampling}
+        return {"model": self.model.name, "weights": self.model.sha} | cell
 
 
 def noise(seed: int, numbers: range, shape: tuple[int, ...]) -> Tensor:
@@ -108,47 +109,17 @@ def noise(seed: int, numbers: range, shape: tuple[int, ...]) -> Tensor:
 
 
 def numbered_images(
-    cell: Cell, n: int, sampler: Sampler, place: Accelerator, batch: int = 500
+    wanted: Samples, place: Accelerator, batch: int = 500
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's share of n images: uint8 ``(B, C, H, W)``, labels ``(B,)``, by batches."""
-    how, own = asdict(sampler), share(n, place)
-    precision, device = how.pop("precision"), place.device
-    lower = AUTOCAST.get(precision)
-    model = cell.model.model.to(device)
-    cfg = model.cfg
-    starts, what = range(0, len(own), batch), f"{cell.model.name} {label(cell.w)} seed {cell.seed}"
-    for start in bar(starts, what, len(starts), place):
-        part = own[start : start + batch]
+    """This process's share of the images: uint8 ``(B, C, H, W)``, labels ``(B,)``, by batches."""
+    model, device = wanted.model.model.to(place.device), place.device
+    cfg, lower = model.cfg, AUTOCAST.get(wanted.precision)
+    how = {"steps": wanted.steps, "spacing": wanted.spacing, "clamp": wanted.clamp}
+    what = f"{wanted.model.name} {label(wanted.w)} seed {wanted.seed}"
+    for part in batches(wanted.n, batch, what, place):
         y = torch.tensor(part, device=device) % cfg.num_classes
-        shape = (cfg.image_channels, cfg.image_size, cfg.image_size)
-        x_T = noise(cell.seed, part, shape).to(device)
+        x_T = noise(wanted.seed, part, (cfg.image_channels, cfg.image_size, cfg.image_size))
         cast = torch.autocast(device.type, lower, enabled=lower is not None)
-        with torch.inference_mode(), numerics(device.type, precision), cast:
-            images = sample(Guided(model, y, cell.w), x_T, Schedule(), **how)
+        with torch.inference_mode(), numerics(device.type, wanted.precision), cast:
+            images = sample(Guided(model, y, wanted.w), x_T.to(device), Schedule(), **how)
         yield to_bytes(images), y
-
-
-def _png(image: Tensor) -> bytes:
-    content = io.BytesIO()
-    to_pil_image(image).save(content, "PNG")
-    return content.getvalue()
-
-
-def write_images(images: Tensor, labels: Tensor, out: Path) -> None:
-    """All images in one file: a grid (``.png``), or arrays ``arr_0`` (NHWC), ``arr_1`` (labels).
-
-    The latter is the ``.npz`` that guided-diffusion's evaluator reads.
-    """
-    if out.suffix == ".png":
-        grid = make_grid(images, nrow=round(len(images) ** 0.5), padding=1)
-        return checkpoints.write_atomically(out, _png(grid))
-    content = io.BytesIO()
-    np.savez(content, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
-    return checkpoints.write_atomically(out, content.getvalue())
-
-
-def write_folder(batches: Iterable[tuple[Tensor, Tensor]], folder: Path, first: int) -> None:
-    """Write ``000000.png``, ``000001.png``, ..., starting from the number ``first``."""
-    pictures = (image for images, _ in batches for image in images.cpu())
-    for number, image in enumerate(pictures, start=first):
-        checkpoints.write_atomically(folder / f"{number:06d}.png", _png(image))

@@ -2,31 +2,41 @@ r"""Features of many images, over batches and processes, and the scores computed
 
 Beside the Frechet distance of :func:`dashlib.metrics.frechet`, by torch-fidelity and in float64:
 
-* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`.
-  Salimans et al. 2016.
+* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`, over
+  ten parts of the samples, in order.  Salimans et al. 2016.
 * Kernel distance (KID): unbiased squared maximum mean discrepancy with the kernel
-  :math:`(a.b/D + 1)^3` of D-dimensional features.  Binkowski et al. 2018.
-* Improved precision and recall: the share of samples inside the manifold of the real images, and
-  the reverse.  Kynkaanniemi et al. 2019.
-
-Which network the features come from decides what a score may be called: see ``features``.
+  :math:`(a.b/D + 1)^3` of D-dimensional features, over 100 random subsets of 1,000 (or as many as
+  the smaller set has); may be negative.  Binkowski et al. 2018.
+* Improved precision and recall: the share of samples on the manifold of the real images, and the
+  reverse.  A set's manifold is the union of balls around its features, each reaching to the 3rd
+  nearest of the others; it depends on how many there are.  Kynkaanniemi et al. 2019.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from dashlib.extras import what_to_install
 from dashlib.metrics import frechet
 from dashlib.scale.distributed import gather_rows, share
-from dashlib.scale.features import Extractor, needed
+from dashlib.scale.features import Extractor
 
 POOL_SIZE = 10_000  # features kept whole of any set of images, for KID, precision and recall
 SPLITS = 10  # of the samples, for the Inception Score
 SUBSET_SIZE = 1000  # of the 100 subsets of KID
 NEIGHBOURS = 3  # k of precision and recall
+METRICS = {  # the scores of each, and what torch-fidelity calls them
+    "fid": {"fid": "fid"},
+    "is": {"is": "inception_score_mean", "is, std over splits": "inception_score_std"},
+    "kid": {
+        "kid": "kernel_inception_distance_mean",
+        "kid, std over subsets": "kernel_inception_distance_std",
+    },
+    "pr": {"precision": "precision", "recall": "recall"},
+}
 
 
 class Extracted(NamedTuple):
@@ -39,87 +49,59 @@ class Extracted(NamedTuple):
 
 def kept(n: int) -> Tensor:
     """Which of n images' features are kept, ``(n,)``: :data:`POOL_SIZE`, always the same ones."""
-    chosen = torch.zeros(n, dtype=torch.bool)
-    chosen[torch.randperm(n, generator=torch.Generator().manual_seed(0))[:POOL_SIZE]] = True
-    return chosen
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0)) < POOL_SIZE
 
 
-class Extraction:
-    """Features of n images (2 or more), of which each process adds the batches of its share."""
+def extract(
+    parts: Iterable[Tensor], n: int, extractor: Extractor, place: Accelerator, *,
+    logits: bool = False,
+) -> Extracted:  # fmt: skip
+    """Of n images (2 or more); ``parts``: this process's share, uint8 ``(B, C, H, W)``.
 
-    def __init__(self, n: int, extractor: Extractor, place: Accelerator) -> None:
-        self.n, self.extractor, self.place = n, extractor, place
-        self.keep = kept(n)[share(n, place).start :]
-        self.sums: list[Tensor] = []  # of the features and of their outer products, float64
-        self.pools, self.logits = list[Tensor](), list[Tensor]()
-
-    def add(self, images: Tensor, *, logits: bool = False) -> None:
-        """Uint8 images ``(B, C, H, W)``; their logits are kept if asked."""
-        found = self.extractor(images)
-        x = found.pool.double()
-        sums = [x.sum(0), x.T @ x]
-        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)] if self.sums else sums
-        keep, self.keep = self.keep.tensor_split([len(x)])
-        self.pools.append(found.pool.float().cpu()[keep])
-        self.logits.append(found.logits[: len(x) * logits].float().cpu())
-
-    def united(self) -> Extracted:
-        """Of all processes' images: moments, and in the images' order what was kept, on the CPU."""
-        total, outer = (self.place.reduce(s.to(self.place.device), "sum").cpu() for s in self.sums)
-        mean = total / self.n
-        covariance = (outer - self.n * mean.outer(mean)) / (self.n - 1)
-        pool, logits = (gather_rows(torch.cat(parts)) for parts in (self.pools, self.logits))
-        return Extracted((mean, covariance), pool, logits)
-
-
-def inception_score(logits: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation over ten parts of logits ``(N, K)``, in order; in [1, K]."""
-    library = needed("torch_fidelity.metric_isc", "fid")
-    splits = min(SPLITS, len(logits))
-    found = library.isc_features_to_metric(logits, splits, shuffle=False)
-    return found["inception_score_mean"], found["inception_score_std"]
-
-
-def kernel_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """KID of features ``(M, D)``, ``(N, D)``: mean and standard deviation over random subsets.
-
-    Each has 1,000 vectors of either set (as many as the smaller set, if it has less), without
-    replacement.  May be negative.  Raises ``ValueError`` for fewer than 2 of either.
+    Features, and logits if asked, are in the images' order.
     """
-    if (size := min(SUBSET_SIZE, len(x), len(y))) < 2:
-        raise ValueError(f"{len(x)} and {len(y)} feature vectors: a kernel distance needs 2 each")
-    library, how = needed("torch_fidelity.metric_kid", "fid"), {"kid_subset_size": size}
-    found = library.kid_features_to_metric(x.double(), y.double(), **how, verbose=False)
-    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
+    keep, pools, answers = kept(n)[share(n, place).start :], list[Tensor](), list[Tensor]()
+    total = outer = torch.zeros((), dtype=torch.float64)
+    for images in parts:
+        found = extractor(images)
+        x = found.double()
+        total, outer = total + x.sum(0), outer + x.T @ x
+        chosen, keep = keep.tensor_split([len(x)])
+        pools.append(found.float().cpu()[chosen])
+        answers.append((extractor.head(found) if logits else found[:0]).float().cpu())
+    total, outer = (place.reduce(s.to(place.device)).cpu() for s in (total, outer))
+    mean = total / n
+    covariance = (outer - n * mean.outer(mean)) / (n - 1)
+    return Extracted((mean, covariance), *(gather_rows(torch.cat(s)) for s in (pools, answers)))
 
 
-def precision_recall(fake: Tensor, real: Tensor) -> tuple[float, float]:
-    """Improved precision and recall of features, in [0, 1]; both depend on how many there are.
+@what_to_install()
+def compute(made: Extracted, real: Extracted, metrics: Collection[str]) -> dict[str, float]:
+    """Scores of made images against real ones, with their spread over parts.
 
-    The manifold of a set is the union of balls around its vectors, each reaching to the vector's
-    3rd nearest neighbour in the set.  Precision: share of ``fake`` on the manifold of ``real``;
-    recall: the reverse.  Raises ``ValueError`` for sets of 3 or fewer.
+    ``ValueError`` for fewer features of either than KID (2), precision and recall (4) need.
     """
-    if (fewest := min(len(fake), len(real))) <= NEIGHBOURS:
-        raise ValueError(f"{fewest} feature vectors: {NEIGHBOURS} neighbours need more")
-    library = needed("torch_fidelity.metric_prc", "fid")
-    how = {"prc_neighborhood": NEIGHBOURS, "prc_batch_size": 1000, "save_cpu_ram": True}
-    found = library.prc_features_to_metric(fake.double(), real.double(), **how, verbose=False)
-    return found["precision"], found["recall"]
-
-
-def compute(
-    found: Extracted, gaussian: tuple[Tensor, Tensor], pool: Tensor, metrics: Sequence[str]
-) -> dict[str, float]:
-    """Scores against real images' moments and features; some with their spread over parts."""
-    values: dict[str, float] = {}
+    fewest, found = min(len(made.pool), len(real.pool)), dict[str, float]()
+    pools = made.pool.double(), real.pool.double()
     if "fid" in metrics:
-        values["fid"] = frechet(found.gaussian, gaussian)
+        found["fid"] = frechet(made.gaussian, real.gaussian)
     if "is" in metrics:
-        values["is"], values["is, std over splits"] = inception_score(found.logits)
+        from torch_fidelity.metric_isc import isc_features_to_metric
+
+        splits = min(SPLITS, len(made.logits))
+        found |= isc_features_to_metric(made.logits, splits, shuffle=False)
     if "kid" in metrics:
-        distance = kernel_distance(found.pool, pool)
-        values["kid"], values["kid, std over subsets"] = distance
+        from torch_fidelity.metric_kid import kid_features_to_metric
+
+        if fewest < 2:
+            raise ValueError(f"{fewest} feature vector(s): a kernel distance needs 2 of each")
+        size = min(SUBSET_SIZE, fewest)
+        found |= kid_features_to_metric(*pools, kid_subset_size=size, verbose=False)
     if "pr" in metrics:
-        values["precision"], values["recall"] = precision_recall(found.pool, pool)
-    return values
+        from torch_fidelity.metric_prc import prc_features_to_metric
+
+        if fewest <= NEIGHBOURS:
+            raise ValueError(f"{fewest} feature vectors: {NEIGHBOURS} neighbours need more")
+        how = {"prc_neighborhood": NEIGHBOURS, "prc_batch_size": 1000, "save_cpu_ram": True}
+        found |= prc_features_to_metric(*pools, **how, verbose=False)
+    return {name: found[theirs] for m in metrics for name, theirs in METRICS[m].items()}

