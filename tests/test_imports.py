@@ -88,7 +88,7 @@ def test_the_rooms_that_need_an_extra_name_it():
     for name, extra in (("digits", "data"), ("cifar10", "data")):
         load = f"""
 try:
-    import_module("dashlib.datasets").load("{name}", "nowhere")
+    import_module("dashlib.datasets").load_dataset("{name}", "nowhere")
 except ModuleNotFoundError as error:
     sys.exit(f"error: {{error}}")
 """
