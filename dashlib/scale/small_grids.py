@@ -1,7 +1,6 @@
 """Convolutions of small grids as matrix products: for networks of digits on a CPU, and opt-in.
 
-A grid of 2x2 or 4x4 has so few positions that a 3x3 convolution, resampling included, is faster as
-one product ``(B, c_in H W) @ (c_in H W, c_out H' W')``.  Elsewhere the layers convolve as ever.
+On grids up to 4x4 a product ``(B, c_in H W) @ (c_in H W, c_out H' W')`` is faster than convolving.
 """
 
 from functools import cache
@@ -35,6 +34,7 @@ def taps(kind: type[nn.Module], height: int, width: int) -> Tensor:
 
 class _Product(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
+        """``(B, c_in, H, W)`` -> ``(B, c_out, H', W')``; larger grids are convolved as ever."""
         conv: Any = getattr(self, "conv", self)
         height, width = x.shape[-2:]
         grid = height * width
