@@ -60,8 +60,8 @@ class Timing:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device, self.n = plan, plan.device, 2 if plan.dry else 200
-        spec = plan.recipe("dash-uniform")
-        self.stream = stream_of(noise_images(plan), plan)
+        spec = plan.recipe("dash-uniform-s0")
+        self.stream = stream_of(noise_images(plan), spec)
         self.plain_teacher = UNet(plan.teacher).to(self.device).eval().requires_grad_(False)
         self.plain_student = UNet(spec.unet).to(self.device)
         self.teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), self.device)

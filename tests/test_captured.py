@@ -1,7 +1,6 @@
 """Co-training: the step of the Trainer, shared batches, time-budgeted annealing, sound losses."""
 
 import itertools
-import time
 from dataclasses import replace
 
 import pytest
@@ -158,7 +157,7 @@ def test_compiling_moves_nothing(tiny, images):
 def test_training_ends_by_the_clock_and_is_annealed(tiny, images):
     training = co(tiny, images, dash=trainer_of(tiny))
     clock = itertools.count()
-    seen = list(training.run(lambda: (next(clock), 2 * SOUND + 20.0)))
+    seen = list(training.run(lambda done: next(clock) / (2 * SOUND + 20)))
     assert [s.done for s in seen] == [SOUND, 2 * SOUND, 2 * SOUND + 20]
     assert training.trainers["dash"].optimizer.param_groups[0]["lr"].item() < 1e-3 * 1e-3, (
         "almost none is left"
@@ -167,9 +166,8 @@ def test_training_ends_by_the_clock_and_is_annealed(tiny, images):
 
 
 def test_the_end_may_be_moved_while_it_trains(tiny, images):
-    training, start = co(tiny, images, dash=trainer_of(tiny)), time.perf_counter()
-    ends = iter([100.0] * 5 + [0.0] * 5)
-    seen = list(training.run(lambda: (time.perf_counter() - start, next(ends))))
+    training, ends = co(tiny, images, dash=trainer_of(tiny)), iter([100] * 5 + [5] * 5)
+    seen = list(training.run(lambda done: done / next(ends)))
     assert [s.done for s in seen] == [5]
 
 
@@ -180,7 +178,22 @@ def test_a_loss_that_is_not_finite_names_its_student(tiny, images):
     training = co(tiny, images, good=trainer_of(tiny), broken=broken)
     clock = itertools.count()
     with pytest.raises(FloatingPointError, match="loss of broken is not finite: lower"):
-        list(training.run(lambda: (next(clock), 3.0)))
+        list(training.run(lambda done: next(clock) / 3))
+
+
+def test_a_round_that_cannot_be_captured_runs_as_it_is(tiny, images, monkeypatch):
+    training = co(tiny, images, dash=trainer_of(tiny))
+    before = weights(training.trainers["dash"].model)
+    monkeypatch.setattr(training, "capture", True)
+
+    def captured():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(training, "_captured", captured)
+    with pytest.warns(UserWarning, match="runs uncaptured, slower: operation not permitted"):
+        training.round(0.5)
+    training.round(0.6)
+    assert not torch.equal(before, weights(training.trainers["dash"].model))
 
 
 def test_half_is_the_network_itself_on_a_cpu(tiny):

@@ -18,7 +18,8 @@ from dashlib import results
 from dashlib.checkpoints import CheckpointError, pack
 from dashlib.unet import UNet
 
-ROWS = ("dash_v-high_noise", "dash_sampled-uniform")
+ROWS = ("dash_v-high_noise-s0", "dash_sampled-uniform-s0", "dash-transfer-s1")
+GIVEN = "dash-uniform-s0"
 
 
 def parquet(path, n):
@@ -41,8 +42,8 @@ def plan(tmp_path_factory):
     """Return a dry plan whose data and weights lie ready."""
     base = tmp_path_factory.mktemp("sweep")
     made = Plan(
-        base / "work", base / "data", base / "weights", rows=ROWS, given=("dash-uniform",),
-        device="cpu", pairs=20, chunk=4, steps=2, pictures=2, dry=True,
+        base / "work", base / "data", base / "weights", rows=ROWS, given=(GIVEN,),
+        device="cpu", rounds=3, pairs=20, chunk=4, steps=2, pictures=2, dry=True,
     )  # fmt: skip
     made.data.mkdir()
     made.weights.mkdir()
@@ -54,13 +55,16 @@ def plan(tmp_path_factory):
     for i, part in enumerate((names[:100], names[100:])):
         path = made.weights / f"teacher-0000{i + 1}-of-00002.safetensors"
         path.write_bytes(pack({k: teacher[k] for k in part}))
-    for row in ("dash-uniform", ROWS[1]):
+    (made.weights / "importance.safetensors").write_bytes(pack({"lambda": torch.randn(1000)}))
+    for row in (GIVEN, ROWS[1]):
         net = UNet(made.recipe(row).unet)
-        path = made.weights / f"{row}-s0.safetensors"
+        path = made.weights / f"{row}.safetensors"
         path.write_bytes(pack({k: v.half() for k, v in net.state_dict().items()}))
     before = {"source": "before", "steps": 7, "seconds": 1.0}
-    for stem in ("teacher", "dash-uniform-s0", f"{ROWS[1]}-s0"):
-        (made.weights / f"{stem}.json").write_text(json.dumps({"stages": [before]}))
+    scored = {"guidance": "1.5", "sampler": "970, eta 0.5", "n": 4, "seconds": 1.0, "fd": 50.0}
+    for stem in ("teacher", GIVEN, ROWS[1]):
+        note = {"stages": [before], "scores": [scored] * (stem == "teacher")}
+        (made.weights / f"{stem}.json").write_text(json.dumps(note))
     return made
 
 
@@ -79,10 +83,10 @@ def report(swept):
 
 
 def test_students_are_stored_with_the_chain_of_their_stages(swept):
-    notes = {
-        row: json.loads((swept.work / "students" / f"{row}-s0.json").read_text()) for row in ROWS
-    }
-    first, second = (notes[row]["stages"] for row in ROWS)
+    notes = {row: json.loads((swept.work / "students" / f"{row}.json").read_text()) for row in ROWS}
+    first, second, other = (notes[row]["stages"] for row in ROWS)
+    assert [stages[-1]["beside"] for stages in (first, second, other)] == [2, 2, 1]
+    assert first[0]["steps"] == other[0]["steps"] == 3
     assert [s.get("source") for s in second] == ["before", None], "goes on from stored weights"
     assert len(first) == 1
     assert second[1]["steps"] == 2 * first[0]["steps"], "one pass a step: two steps a round"
@@ -90,20 +94,21 @@ def test_students_are_stored_with_the_chain_of_their_stages(swept):
         assert {"images", "seconds", "data", "commit", "hardware", "captured"} <= stage.keys()
         assert len(stage["data"]) == 64
         assert stage["images"] == 4 * stage["steps"]
-    assert not list((swept.work / "students").glob("dash-uniform*")), "it is only scored"
+    assert not list((swept.work / "students").glob(f"{GIVEN}*")), "it is only scored"
 
 
 def test_everything_is_scored_under_two_samplers(swept, report):
-    assert set(report["models"]) == {"teacher", "dash-uniform", *ROWS}
-    for entry in report["models"].values():
+    assert set(report["models"]) == {"teacher", GIVEN, *ROWS}
+    for row, entry in report["models"].items():
         asked = [(s["guidance"], s["sampler"]) for s in entry["scores"]]
-        assert asked == [(w, s) for w, s, _ in swept.wanted()]
+        known = row == "teacher"  # one of its scores came with the weights
+        assert asked == [(w, s) for w, s, _ in swept.wanted()][known:]
         assert {s for _, s in asked} == {"970, eta 0.5", "999, eta 0"}
         assert all(np.isfinite([s["fd"], s["kid"], s["accuracy"]]).all() for s in entry["scores"])
         assert entry["scores"][0]["spreads"].keys() == {"luminance", "red_green", "blue_yellow"}
     gaps = {row for row, entry in report["models"].items() if "gap" in entry}
-    assert gaps == {"dash-uniform", *ROWS}
-    errors = report["models"]["dash-uniform"]["image_errors"]
+    assert gaps == {GIVEN, *ROWS}
+    errors = report["models"][GIVEN]["image_errors"]
     assert len(errors) == 20
     assert [f["n"] for f in report["floor"]] == [30, 30], "no more than there are"
 
@@ -111,7 +116,7 @@ def test_everything_is_scored_under_two_samplers(swept, report):
 def test_models_draw_from_one_noise(swept):
     pictures = results.read_tensors(swept.work / "pictures.safetensors")
     assert all(v.shape == (2, 3, 32, 32) and v.dtype == torch.uint8 for v in pictures.values())
-    assert len(pictures) == 4 * len(swept.wanted())
+    assert len(pictures) == 5 * len(swept.wanted()) - 1
 
 
 def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
@@ -122,8 +127,7 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
     )
     names = stored.collect(swept)
     assert names == [
-        "cifar10/teacher-uniform", "cifar10/dash_v-high_noise-s0",
-        "cifar10/dash_sampled-uniform-s0", "cifar10/dash-uniform-s0",
+        "cifar10/teacher-uniform", *(f"cifar10/{row}" for row in ROWS), f"cifar10/{GIVEN}",
     ]  # fmt: skip
     shipped = results.load("cifar10/dash_v-high_noise-s0")
     assert shipped.model().cfg.prediction == "v"
@@ -136,16 +140,21 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
     teacher = results.load(names[0])
     assert teacher.metrics["probe_accuracy"] <= 1
     assert teacher.samples == 4
+    assert stored.collect(swept) == names, "what was given gets more scores"
+    again = results.load(names[0])
+    assert again.metrics["scores"] == teacher.metrics["scores"] * 2
+    assert again.trace.keys() == teacher.trace.keys()
+    assert again.metrics["stages"] == teacher.metrics["stages"]
 
 
 def test_a_row_that_there_is_not_lists_the_rows():
-    with pytest.raises(ValueError, match=r"row 'dahs-uniform': ROW-WEIGHTING with one of .*dash"):
-        Plan(plans.Path(), plans.Path(), plans.Path(), rows=("dahs-uniform",)).recipes()
+    with pytest.raises(ValueError, match=r"row 'dahs-uniform-s0': ROW-WEIGHTING-sSEED with .*dash"):
+        Plan(plans.Path(), plans.Path(), plans.Path(), rows=("dahs-uniform-s0",)).recipes()
 
 
 def test_every_row_costs_two_passes_a_round(plan):
-    assert plan.share("dash_v-high_noise") == plan.share("composite-uniform") == 1
-    assert plan.share("cond_only_dropout_v-uniform") == plan.share("scratch-uniform") == 2
+    assert plan.share("dash_v-high_noise-s0") == plan.share("composite-uniform-s1") == 1
+    assert plan.share("cond_only_dropout_v-uniform-s0") == plan.share("scratch-uniform-s0") == 2
 
 
 def test_parts_are_whole_when_all_are_there(tmp_path):
@@ -183,4 +192,4 @@ def test_a_gpu_compiles_each_kind_of_step_once():
     plan = Plan(plans.Path(), plans.Path(), plans.Path())
     names = stages.stages(plan)
     assert names[-2:] == ["students", "scoring"]
-    assert len(names) == 2 + 3, "eps and v with both branches, v with one"
+    assert len(names) == 2 + 2, "v with both branches, v with one"

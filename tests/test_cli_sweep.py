@@ -15,7 +15,7 @@ def test_it_fails_if_a_process_does(monkeypatch, code):
     planned = []
     codes = {"students": 0, "scoring": code}
     monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or codes)
-    arguments = ["cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform"]
+    arguments = ["cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform-s0"]
     found = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
     assert found.exit_code == code
     ended = "failed, w/scoring.log says why" if code else "done"
@@ -23,7 +23,7 @@ def test_it_fails_if_a_process_does(monkeypatch, code):
     assert "w/*.log" in found.output
     (wanted,) = planned
     assert (wanted.work, wanted.data, wanted.weights) == (Path("w"), Path("data"), Path("weights"))
-    assert (wanted.rows, wanted.minutes, wanted.dry) == (("dash-uniform",), 2.0, False)
+    assert (wanted.rows, wanted.minutes, wanted.dry) == (("dash-uniform-s0",), 2.0, False)
 
 
 def test_a_dry_sweep_is_small(monkeypatch):
@@ -38,8 +38,8 @@ def test_a_dry_sweep_is_small(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING with one of"),
-        (["--rows", "dash"], "row 'dash': ROW-WEIGHTING"),
+        (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING-sSEED with one of"),
+        (["--rows", "dash"], "row 'dash': ROW-WEIGHTING-sSEED"),
         (["--device", "gpu"], "device 'gpu': one of cpu, cuda"),
     ],
 )
@@ -52,13 +52,13 @@ def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options
 
 
 def test_collecting_stores_what_the_plan_of_the_work_folder_names(monkeypatch, tmp_path):
-    plan.Plan(tmp_path, Path("d"), Path("elsewhere"), rows=("dash-uniform",)).write()
+    plan.Plan(tmp_path, Path("d"), Path("elsewhere"), rows=("dash-uniform-s0",)).write()
     seen = []
     monkeypatch.setattr(stored, "collect", lambda made: seen.append(made) or ["cifar10/a"])
     arguments = ["cifar10", "--collect", "--work", str(tmp_path), "--weights", "here"]
     found = CliRunner().invoke(main, arguments)
     assert (found.exit_code, found.output) == (0, "stored cifar10/a\n")
-    assert (seen[0].rows, seen[0].weights) == (("dash-uniform",), Path("here"))
+    assert (seen[0].rows, seen[0].weights) == (("dash-uniform-s0",), Path("here"))
     missing = CliRunner().invoke(main, ["cifar10", "--collect", "--work", "nowhere"])
     assert missing.exit_code == 1
     assert "nowhere/plan.json" in missing.output

@@ -28,8 +28,9 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
     "--rows",
     default=",".join(plan.DEFAULT),
     show_default=True,
-    help="Students: ROW-WEIGHTING, with commas between.",
+    help="Students: ROW-WEIGHTING-sSEED, with commas between.",
 )
+@click.option("--given", default="", help="Students to score as they lie in --weights, as --rows.")
 @click.option(
     "--device",
     default="cuda" if torch.cuda.is_available() else "cpu",
@@ -39,8 +40,8 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
 @click.option("--dry", is_flag=True, help="Narrow networks, few images, on the CPU.")
 @click.option("--collect", is_flag=True, help="Only store what a sweep left in --work as runs.")
 def sweep_runs(
-    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, device: str,
-    dry: bool, collect: bool,
+    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, given: str,
+    device: str, dry: bool, collect: bool,
 ) -> None:  # fmt: skip
     """Train and score students of SCALE side by side; waits for files that are on their way."""
     if collect:
@@ -48,11 +49,14 @@ def sweep_runs(
             made = replace(plan.read(work)[0], work=work, weights=weights, device="cpu")
             click.echo("\n".join(f"stored {name}" for name in stored.collect(made)))
         return
-    wanted = plan.Plan(work, data, weights, tuple(rows.split(",")), minutes=minutes, device=device)
+    lists = [tuple(filter(None, names.split(","))) for names in (rows, given)]
+    wanted = plan.Plan(work, data, weights, *lists, minutes=minutes, device=device)
     if dry:
-        wanted = replace(wanted, dry=True, device="cpu", pairs=20, chunk=4, steps=2, pictures=4)
+        small = {"rounds": 3, "pairs": 20, "chunk": 4, "steps": 2, "pictures": 4}
+        wanted = replace(wanted, dry=True, device="cpu", **small)
     with plain_errors():
-        wanted.recipes()  # every row is one that there is
+        for row in (*wanted.rows, *wanted.given):
+            wanted.recipe(row)  # is one that there is
         check_arithmetic(wanted.device, "fp32")
     click.echo(f"{wanted.minutes:g} minutes; what each process does is in {work}/*.log")
     codes = stages.run(wanted)

@@ -1,6 +1,7 @@
 """What a sweep of CIFAR-10 makes, where, and until when."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -13,11 +14,14 @@ from dashlib.guidance import GuidanceSchedule
 from dashlib.recipes import CIFAR10, ONE_PASS, Recipe
 from dashlib.unet import UNetConfig
 
-DEFAULT = (  # does v, or the weighting, mend the colours? which objective leads at equal cost?
-    "dash-high_noise",
-    "dash_v-high_noise",
-    "cond_only_dropout_v-high_noise",
-    "dash_sampled_v-high_noise",
+DEFAULT = (  # which objective leads at equal cost, over seeds?  which weighting serves DASH?
+    *(
+        f"{row}-high_noise-s{seed}"
+        for seed in (1, 2)
+        for row in ("dash_v", "cond_only_dropout_v", "dash_sampled_v")
+    ),
+    "dash_v-transfer-s1",
+    "dash_v-uniform-s1",
 )
 SAMPLERS = {  # start and eta of DDIM, 50 steps; the first is the default
     "970, eta 0.5": (970, 0.5),
@@ -45,7 +49,8 @@ class Plan:
     given: tuple[str, ...] = ()  # students that are scored as they lie in ``weights``
     minutes: float = 13.0
     device: str = "cuda"
-    train: float = 0.75  # of the minutes, from the start: until then students train
+    train: float = 0.83  # of the minutes, from the start: until then students train
+    rounds: int = 2696  # the longest training of a seed's students
     pairs: int = 10_000  # for the gap
     chunk: int = 500  # images sampled at a time
     pictures: int = 100  # kept a model, guidance and sampler
@@ -56,12 +61,13 @@ class Plan:
         """The students by row; ``ValueError`` for a row that there is not."""
         return {row: self.recipe(row) for row in self.rows}
 
-    def recipe(self, row: str, seed: int = 0) -> Recipe:
-        """The student of ``ROW-WEIGHTING``."""
-        name, _, weighting = row.partition("-")
-        if name not in CIFAR10.rows or not weighting:
-            raise ValueError(f"row {row!r}: ROW-WEIGHTING with one of {', '.join(CIFAR10.rows)}")
-        found = CIFAR10.of(name, weighting, seed)
+    def recipe(self, row: str) -> Recipe:
+        """The student of ``ROW-WEIGHTING-sSEED``."""
+        parts = re.fullmatch(r"(\w+)-(\w+)-s(\d+)", row)
+        if parts is None or parts[1] not in CIFAR10.rows:
+            known = ", ".join(CIFAR10.rows)
+            raise ValueError(f"row {row!r}: ROW-WEIGHTING-sSEED with one of {known}")
+        found = CIFAR10.of(parts[1], parts[2], int(parts[3]))
         return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
 
     @property
@@ -81,9 +87,16 @@ class Plan:
         """The guidance of a label."""
         return CIFAR10.guidance[label]
 
+    def seeds(self) -> dict[int, dict[str, Recipe]]:
+        """The students that train side by side, by seed: one start and one stream of batches."""
+        found: dict[int, dict[str, Recipe]] = {}
+        for row, recipe in self.recipes().items():
+            found.setdefault(recipe.seed, {})[row] = recipe
+        return found
+
     def share(self, row: str) -> int:
         """How many of a round's two batches a student takes: all cost two passes a round."""
-        return 2 if CIFAR10.rows[row.partition("-")[0]].objective in ONE_PASS else 1
+        return 2 if self.recipe(row).objective in ONE_PASS else 1
 
     def dataset(self) -> Dataset:
         """The images as bytes, on the device."""

@@ -22,8 +22,9 @@ REDRAWN = 1  # pictures at each guidance scale that a CPU can draw again from th
 def collect(plan: Plan) -> list[str]:
     """Store the teacher and every student of the sweep; the runs' names.
 
-    ``plan.weights`` holds ``teacher.json`` and, for given students, ``ROW-s0.json``: the stages of
-    training that made them.  Weights of other runs than ``CIFAR10_SHIPPED`` are not kept.
+    ``plan.weights`` holds ``teacher.json`` and, for given students, ``ROW.json``: the stages of
+    training that made them.  What is stored of these stays, scores of theirs are added.  Weights
+    of other runs than ``CIFAR10_SHIPPED`` are not kept.
     """
     report = json.loads((plan.work / "report.json").read_text())
     pictures = read_tensors(plan.work / "pictures.safetensors")
@@ -31,17 +32,31 @@ def collect(plan: Plan) -> list[str]:
     names = []
     for row in ("teacher", *plan.rows, *plan.given):
         given = row == "teacher" or row in plan.given
-        stem = "teacher" if row == "teacher" else f"{row}-s0"
         folder = plan.weights if given else plan.work / "students"
-        note = json.loads((folder / f"{stem}.json").read_text())
+        note = json.loads((folder / f"{row}.json").read_text())
         drawn = {k: v for k, v in pictures.items() if k.startswith(f"{row}|")}
-        entry = report["models"][row] | (shared if row == "teacher" else {})
-        names.append(_store(plan, row, note, entry, drawn))
+        trace = {"|".join(k.split("|")[1:]): v for k, v in drawn.items()}
+        entry = report["models"].get(row, {}) | (shared if row == "teacher" else {})
+        name = (CIFAR10.learner if row == "teacher" else plan.recipe(row)).name
+        known = given and name in results.names(CIFAR10.name)
+        names.append(_add(name, entry, trace) if known else _store(plan, row, note, entry, trace))
     return names
 
 
+def _add(name: str, entry: dict[str, Any], trace: dict[str, Tensor]) -> str:
+    """Add new scores and pictures to a stored run; returns its name."""
+    run = results.load(name)
+    scores = [*run.metrics["scores"], *entry.get("scores", [])]
+    parts = {part: run.tensors(part) for part in run.files}
+    parts["trace"] = {**parts["trace"], **trace}
+    seconds = {**run.seconds, "score": round(sum(s["seconds"] for s in scores), 1)}
+    metrics = {**entry, **run.metrics, "scores": scores}
+    results.store(replace(run, metrics=metrics, seconds=seconds), **parts)
+    return name
+
+
 def _store(
-    plan: Plan, row: str, note: dict[str, Any], entry: dict[str, Any], drawn: dict[str, Tensor]
+    plan: Plan, row: str, note: dict[str, Any], entry: dict[str, Any], trace: dict[str, Tensor]
 ) -> str:
     """Store one run; returns its name."""
     teacher = replace(CIFAR10.learner, unet=plan.teacher)
@@ -50,12 +65,11 @@ def _store(
     spec = replace(spec, train=replace(spec.train, steps=steps))
     model = UNet(spec.unet)
     metrics = {"parameters": count_parameters(model), "stages": stages, **entry}
-    trace = {"|".join(k.split("|")[1:]): v for k, v in drawn.items()}
     parts: dict[str, dict[str, Tensor]] = {"trace": trace}
     if "losses" in note:
         trace["curve.rounds|seconds|loss"] = torch.tensor(note["losses"])
     if spec.name in CIFAR10_SHIPPED:
-        path = plan.work / "students" / f"{row}-s0.safetensors"
+        path = plan.work / "students" / f"{row}.safetensors"
         load_into(model, read_tensors(path), str(path))
         half(model)
         scales = CIFAR10.guidance.values()

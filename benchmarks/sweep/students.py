@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +38,27 @@ def stages_of(start: Path | None) -> list[dict[str, Any]]:
     return list(json.loads(note.read_text())["stages"])
 
 
-def trainers(plan: Plan, starts: dict[str, Path | None]) -> dict[str, Trainer]:
-    """An untrained trainer a row, compiled on a GPU."""
-    found = {}
-    for row, spec in plan.recipes().items():
-        model = student(spec, starts[row]).to(plan.device)
-        if plan.device == "cuda":
-            model = model.to(memory_format=torch.channels_last)
-        found[row] = Trainer(model, objective(spec, None), weighting(spec), spec.train)
-        fast(model, plan.device)
-    return found
+def importance(plan: Plan) -> Tensor | None:
+    """The lambda that was learned beside the teacher, if it came with the weights."""
+    path = plan.weights / "importance.safetensors"
+    return read_tensors(path)["lambda"] if path.exists() else None
 
 
-def stream_of(images: data.Images, plan: Plan) -> data.Stream:
-    """The batches that all students see."""
-    return data.Stream(images, **drawn(plan.recipe(plan.rows[0])))
+def trainer(plan: Plan, row: str, start: Path | None) -> Trainer:
+    """The untrained trainer of a row, compiled on a GPU."""
+    spec = plan.recipe(row)
+    model = student(spec, start).to(plan.device)
+    if plan.device == "cuda":
+        model = model.to(memory_format=torch.channels_last)
+    weights = weighting(spec, importance(plan))
+    made = Trainer(model, objective(spec, None), weights, spec.train)
+    fast(model, plan.device)
+    return made
+
+
+def stream_of(images: data.Images, recipe: Recipe) -> data.Stream:
+    """The batches that all students of a seed see."""
+    return data.Stream(images, **drawn(recipe))
 
 
 def noise_images(plan: Plan) -> data.Images:
@@ -65,11 +70,10 @@ def noise_images(plan: Plan) -> data.Images:
 
 def compile_row(plan: Plan, row: str) -> None:
     """Compile one student's step into the cache that the other processes read."""
-    found = trainers(plan, dict.fromkeys(plan.rows))[row]
-    teacher = UNet(plan.recipe(row).unet).to(plan.device)  # any network: it is not compiled
-    shares = {row: plan.share(row)}
-    training = CoTraining({row: found}, shares, stream_of(noise_images(plan), plan), teacher)
-    training.compute(update=False)
+    found, spec = trainer(plan, row, None), plan.recipe(row)
+    teacher = UNet(spec.unet).to(plan.device)  # any network: it is not compiled
+    stream = stream_of(noise_images(plan), spec)
+    CoTraining({row: found}, {row: plan.share(row)}, stream, teacher).compute(update=False)
 
 
 def teacher_weights(plan: Plan, deadline: float) -> dict[str, Tensor]:
@@ -86,70 +90,77 @@ def wait_for_images(plan: Plan, deadline: float) -> None:
         wait_for(lambda part=part: whole(plan.data, part), what, deadline)  # type: ignore[misc]
 
 
+def start_of(plan: Plan, row: str) -> Path | None:
+    """The stored weights that a row goes on from, if it has some."""
+    path = plan.weights / f"{row}.safetensors"
+    return path if path.exists() else None
+
+
 def train(plan: Plan) -> None:
-    """Train all students until their part of the minutes is over, and save them."""
+    """Train the students of one seed after the other, until their part of the minutes is over."""
     deadline = until(plan.work, plan.train)
-    starts: dict[str, Path | None] = {}
-    for row in plan.rows:
-        path = plan.weights / f"{row}-s0.safetensors"
-        starts[row] = path if path.exists() else None
     teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), plan.device)
-    found = trainers(plan, starts)
-    shares = {row: plan.share(row) for row in plan.rows}
-    training = CoTraining(found, shares, stream_of(noise_images(plan), plan), teacher)
-    training.compute(update=False)
-    print(f"{len(found)} students compiled", flush=True)
+    trainings = []
+    for rows in plan.seeds().values():
+        found = {row: trainer(plan, row, start_of(plan, row)) for row in rows}
+        stream = stream_of(noise_images(plan), next(iter(rows.values())))
+        shares = {row: plan.share(row) for row in rows}
+        trainings.append(CoTraining(found, shares, stream, teacher))
+        trainings[-1].compute(update=False)
+        print(f"{', '.join(rows)}: compiled", flush=True)
     wait_for_images(plan, deadline)
     images = plan.dataset().train
     load_into(teacher, teacher_weights(plan, deadline), "the teacher")
-    training.stream = stream_of(images, plan)
-    trace = list(_followed(training, plan))
-    _save(plan, training, trace, starts, data.fingerprint(images))
+    for i, training in enumerate(trainings):
+        training.stream = stream_of(images, plan.recipe(next(iter(training.trainers))))
+        trace = list(_followed(training, plan, _costs(trainings[i:])))
+        _save(plan, training, trace, data.fingerprint(images))
+        training.graph = None  # its memory is another seed's
+    (plan.work / "trained").touch()
 
 
-def _followed(training: CoTraining, plan: Plan) -> Iterator[Rounds]:
-    """Train, printing now and then."""
-    started, rounds = time.time(), count()
+def _costs(trainings: list[CoTraining]) -> float:
+    """The first one's part of the time of all: a student costs as much as half of the teacher."""
+    costs = [len(training.trainers) + 2 for training in trainings]
+    return costs[0] / sum(costs)
 
-    def left() -> tuple[float, float]:
-        if plan.dry:
-            return next(rounds), 2.0
-        return time.time() - started, until(plan.work, plan.train) - started
 
-    for seen in training.run(left):
+def _followed(training: CoTraining, plan: Plan, part: float) -> Iterator[Rounds]:
+    """Train for a part of the time that is left, printing now and then."""
+    started = time.time()
+
+    def progress(done: int) -> float:
+        end = started + part * (until(plan.work, plan.train) - started)
+        gone = 0.0 if plan.dry else (time.time() - started) / (end - started)
+        return max(gone, done / plan.rounds)
+
+    for seen in training.run(progress):
         if seen.done % 500 == 0 or plan.dry:
             losses = {row: round(loss, 5) for row, loss in seen.losses.items()}
             print(f"{seen.done} rounds in {seen.seconds:.1f} s: {losses}", flush=True)
         yield seen
 
 
-def _save(
-    plan: Plan,
-    training: CoTraining,
-    trace: list[Rounds],
-    starts: dict[str, Path | None],
-    fingerprint: str,
-) -> None:
+def _save(plan: Plan, training: CoTraining, trace: list[Rounds], fingerprint: str) -> None:
     """Write the averaged weights in fp16, each with the stages that made it."""
     last, batch = trace[-1], training.stream.batch_size
-    for row, spec in plan.recipes().items():
-        steps, average = training.trainers[row].step, training.trainers[row].averaged
+    for row, made in training.trainers.items():
+        spec, steps, average = plan.recipe(row), made.step, made.averaged
         stage = {
             "steps": steps, "batch_size": batch, "images": steps * batch, "lr": spec.train.lr,
-            "seconds": round(last.seconds, 1), "beside": len(plan.rows),
+            "seconds": round(last.seconds, 1), "beside": len(training.trainers),
             "captured": training.graph is not None, "ema_last": 1 - float(average.rate),
             "data": fingerprint, "commit": results.commit(), "hardware": results.hardware(),
             "versions": results.versions(),
         }  # fmt: skip
         model = half(average.model.to("cpu"))
-        stem = plan.work / "students" / f"{row}-s{spec.seed}"
+        stem = plan.work / "students" / row
         weights = pack({k: v.half() for k, v in model.state_dict().items()})
         write_atomically(Path(f"{stem}.safetensors"), weights)
         losses = [(r.done, r.seconds, r.losses[row]) for r in trace]
         note = {
             "spec": asdict(spec), "parameters": count_parameters(model),
-            "stages": [*stages_of(starts[row]), stage], "losses": losses,
+            "stages": [*stages_of(start_of(plan, row)), stage], "losses": losses,
         }  # fmt: skip
         write_atomically(Path(f"{stem}.json"), json.dumps(note).encode())
-    (plan.work / "trained").touch()
     print(f"trained: {last.done} rounds in {last.seconds:.1f} s", flush=True)

@@ -7,6 +7,8 @@ within a round; its learning rates are tensors that are set before it.
 """
 
 import math
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -95,7 +97,11 @@ class CoTraining:
         """Draw batches and make a round; ``progress`` in [0, 1] sets the learning rate."""
         self.feed()
         if self.capture and self.graph is None:
-            self.graph = self._captured()
+            try:
+                self.graph = self._captured()
+            except RuntimeError as error:
+                warnings.warn(f"the round runs uncaptured, slower: {error}", stacklevel=2)
+                self.capture = False
         for name, trainer in self.trainers.items():
             trainer.prepare(trainer.cfg.rate(progress), self.shares[name])
         make = self.compute if self.graph is None else self.graph.replay
@@ -120,23 +126,22 @@ class CoTraining:
             total.zero_()
         return graph
 
-    def run(self, left: Callable[[], tuple[float, float]]) -> Iterator[Rounds]:
+    def run(self, progress: Callable[[int], float]) -> Iterator[Rounds]:
         """Train by the clock, yielding every 50 rounds and at the end.
 
-        ``left()`` is asked before each round and answers with the seconds since the start and the
-        seconds in all, which may change: the learning rate always ends where it should.  Raises
-        ``FloatingPointError``, naming the students, once a loss is not finite.
+        ``progress(rounds)`` is asked before each round for the part of the training that is over,
+        from 0 to 1: the learning rate always ends where it should.  Raises ``FloatingPointError``,
+        naming the students, once a loss is not finite.
         """
-        done, looked = 0, 0
+        started, done, looked = time.perf_counter(), 0, 0
         while True:
-            gone, total = left()
-            over = gone >= total
-            if (over or done - looked == SOUND) and done > looked:
+            part = progress(done)
+            if (part >= 1 or done - looked == SOUND) and done > looked:
                 losses, looked = self._losses(done - looked), done
-                yield Rounds(done, gone, losses)
-            if over:
+                yield Rounds(done, time.perf_counter() - started, losses)
+            if part >= 1:
                 return
-            self.round(gone / total)
+            self.round(part)
             done += 1
 
     def _losses(self, rounds: int) -> dict[str, float]:
