@@ -30,6 +30,7 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
     show_default=True,
     help="Students: ROW-WEIGHTING-sSEED, with commas between.",
 )
+@click.option("--rounds", default=2696, show_default=True, help="Most rounds of a seed's students.")
 @click.option("--given", default="", help="Students to score as they lie in --weights, as --rows.")
 @click.option(
     "--device",
@@ -40,8 +41,8 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
 @click.option("--dry", is_flag=True, help="Narrow networks, few images, on the CPU.")
 @click.option("--collect", is_flag=True, help="Only store what a sweep left in --work as runs.")
 def sweep_runs(
-    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, given: str,
-    device: str, dry: bool, collect: bool,
+    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, rounds: int,
+    given: str, device: str, dry: bool, collect: bool,
 ) -> None:  # fmt: skip
     """Train and score students of SCALE side by side; waits for files that are on their way."""
     if collect:
@@ -50,7 +51,7 @@ def sweep_runs(
             click.echo("\n".join(f"stored {name}" for name in stored.collect(made)))
         return
     lists = [tuple(filter(None, names.split(","))) for names in (rows, given)]
-    wanted = plan.Plan(work, data, weights, *lists, minutes=minutes, device=device)
+    wanted = plan.Plan(work, data, weights, *lists, minutes=minutes, device=device, rounds=rounds)
     if dry:
         small = {"rounds": 3, "pairs": 20, "chunk": 4, "steps": 2, "pictures": 4}
         wanted = replace(wanted, dry=True, device="cpu", **small)
