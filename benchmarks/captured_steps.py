@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.captured import CoTraining, fast
 from benchmarks.sweep.plan import Plan
 from benchmarks.sweep.scoring import Half
 from benchmarks.sweep.students import noise_images, stream_of
@@ -25,7 +26,6 @@ from dashlib import results
 from dashlib.data import with_teacher
 from dashlib.losses import Scratch, make_objective, mse
 from dashlib.recipes import CIFAR10
-from dashlib.scale.captured import CoTraining, fast
 from dashlib.scale.precision import numerics
 from dashlib.schedule import Schedule
 from dashlib.training import Trainer

@@ -18,12 +18,13 @@
 # ## Overview
 #
 # Digits of eight by eight pixels show a mechanism; whether it matters is decided on the data that the paper used {cite}`shafi2026dash`: CIFAR-10 {cite}`krizhevsky2009learning`, with its
-# teacher of 35.8 million parameters and its student of 6.1 million. A GPU was lent for a quarter of an hour. In this chapter you will
+# teacher of 35.8 million parameters and its student of 6.1 million. A GPU was lent twice, for a quarter of an hour each. In this chapter you will
 #
 # - see how good the teacher is, and where the floor lies that no sampler can go below;
 # - look at the error that one *sees* in the first students, a cast of colour, and find it where no gap metric looks: at high noise, in the mean of an image;
 # - mend it twice, by weights of the timesteps and by a network that predicts $v$ {cite}`salimans2022progressive`;
-# - compare DASH with its rivals at equal **cost**, two passes of the student a round for everyone;
+# - compare DASH with its rivals at equal **cost**, two passes of the student a round for everyone, over three training seeds;
+# - see what TIRT Transfer does here: better objects, and pictures without light and shade;
 # - draw a picture of your own with a student of this repository.
 #
 # Claims tested here: DASH's students give the best samples; supervising both branches is what does it. **Before you read on, guess**: DASH passes both branches of a student in each step; label dropout passes one, and may make twice the
@@ -70,36 +71,35 @@ from dashlib.recipes import STUDENT_CIFAR10
 from dashlib.sampling import ddim, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
-from dashlib.weighting import TIRT, HighNoise
+from dashlib.weighting import TIRT, HighNoise, transfer
 
 # %% [markdown]
 # ## What was run
 #
-# Two runs feed this chapter. **Ours** trained four students side by side from one start and one stream of batches, a round of all of them captured as one CUDA graph, and scored them, the teacher and one student more. **The shared run** came with the images: it is
-# where the teacher is from, the weights of the first student, and the rows that ours doesn't repeat. It was not made by the code of this repository, and it stands apart below.
+# **Our runs** trained the students of a seed side by side, from one start and one stream of batches, a round of all of them captured as one CUDA graph, and scored them. **The shared run** came with the images: it is where the teacher is from, the weights of the first
+# student, and the rows that ours don't repeat. It was not made by the code of this repository, and it stands apart below.
 
 # %%
 RUNS = cifar10.runs()
 SHARED = cifar10.shared()
 lines = []
-for row, run in RUNS.items():
-    stage = run.metrics["stages"][-1]
-    name = cifar10.STUDENTS.get(row, "teacher")
-    made = stage.get("source", f"ours, {stage.get('commit')}").split(" (")[0]
-    cost = f"{stage['steps']:,} × {stage['batch_size']} | {stage['seconds']:.0f}"
-    lines.append(f"| {name} | {run.metrics['parameters']:,} | {cost} | {made} |")
-device = RUNS["dash_v-high_noise"].hardware
-rows = "\n".join(lines)
-Markdown(f"""
-| | parameters | steps × images | seconds | made by |
-| :-- | --: | --: | --: | :-- |
-{rows}
+for row in RUNS:
+    for run in cifar10.seeds(row):
+        stage = run.metrics["stages"][-1]
+        name = f"{cifar10.STUDENTS.get(row, 'teacher')}, seed {run.seed}"
+        made = stage.get("source", f"ours, {stage.get('commit')}").split(" (")[0]
+        cost = f"{stage['steps']:,} × {stage['batch_size']}"
+        count = f"{run.metrics['parameters']:,}"
+        lines.append([name, count, cost, f"{stage['seconds']:.0f}", made])
+table = tables.markdown(["", "parameters", "steps × images", "seconds", "made by"], lines)
+Markdown(f"""{table}
 
-One {device}; one training seed. Seconds are of all students that trained side by side.
+One {RUNS["dash_v-high_noise"].hardware}. Seconds are of all students that trained side by side.
 """)
 
 # %% [markdown]
-# Each student's line has the same learning rate ($10^{-3}$, a cosine down to zero *by the clock*), batch and average. The students that pass one branch a step took two steps in a round, the others one. The data are the original pixels: their fingerprint is kept with every run.
+# Every student has the same learning rate ($10^{-3}$, a cosine down to zero at the end of its time), batch and average. The students that pass one branch a step took two steps in a round, the others one. The seeds 1 and 2 had 2,400 rounds, seed 0 had 2,696: compare
+# within a seed. The data are the original pixels: their fingerprint is kept with every run.
 #
 # ## The floor, and the teacher
 #
@@ -108,11 +108,11 @@ One {device}; one training seed. Seconds are of all students that trained side b
 
 # %%
 teacher, floor = RUNS["teacher"], RUNS["teacher"].metrics["floor"]
-fd = {w: cifar10.score(teacher, w)["fd"] for w in ("1.5", "TAG")}
+at = {w: cifar10.score(teacher, w)["fd"] for w in ("1.5", "TAG")}
 assert floor[1]["fd"] < 3 < 11 < floor[0]["fd"] < 12, "most of it is bias of the small sample"
-assert floor[0]["fd"] < fd["TAG"] < fd["1.5"] < 2 * floor[0]["fd"], "a good teacher"
+assert floor[0]["fd"] < at["TAG"] < at["1.5"] < 2 * floor[0]["fd"], "a good teacher"
 Markdown(f"""
-Real, held-out images have FD **{floor[0]["fd"]:.1f}** at n = {floor[0]["n"]:,} and {floor[1]["fd"]:.1f} at n = {floor[1]["n"]:,}; the regression is right on {teacher.metrics["probe_accuracy"]:.1%} of them. The teacher, 2,000 samples: FD {fd["1.5"]:.1f} at w = 1.5, {fd["TAG"]:.1f} under
+Real, held-out images have FD **{floor[0]["fd"]:.1f}** at n = {floor[0]["n"]:,} and {floor[1]["fd"]:.1f} at n = {floor[1]["n"]:,}; the regression is right on {teacher.metrics["probe_accuracy"]:.1%} of them. The teacher, 2,000 samples: FD {at["1.5"]:.1f} at w = 1.5, {at["TAG"]:.1f} under
 TAG, with {cifar10.score(teacher, "TAG")["accuracy"]:.0%} of the samples taken for what they should be.
 """)
 
@@ -142,9 +142,9 @@ Markdown(f"""
 #
 # Here is the first student, DASH's objective with uniform weights, under its teacher, from the same noise, and what became of it.
 
-# %% mystnb={"image": {"alt": "Pictures of teacher and four students from one starting noise"}, "figure": {"caption": "From one noise, w = 1.5: the teacher, DASH as an eps network with uniform weights, and the mended students of this chapter.", "name": "fig-cifar-cast"}}
+# %% mystnb={"image": {"alt": "Pictures of teacher and five students from one starting noise"}, "figure": {"caption": "From one noise, w = 1.5: the teacher, DASH as an eps network with uniform weights, and the mended students of this chapter.", "name": "fig-cifar-cast"}}
 shown = {"teacher": "teacher", "dash-uniform": "DASH, uniform", "dash-high_noise": "high noise"}
-shown |= {"dash_v-high_noise": "v, high noise"}
+shown |= {"dash_v-high_noise": "v, high noise", "dash_v-transfer": "v, TIRT"}
 shown |= {"cond_only_dropout_v-high_noise": "label dropout"}
 drawn = {name: cifar10.pictures(RUNS[row], "1.5") for row, name in shown.items()}
 show(cifar10.side_by_side(drawn))
@@ -156,7 +156,7 @@ show(cifar10.side_by_side(drawn))
 # Where does it come from? An error $e$ of the predicted noise moves the predicted image by $e\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$. {numref}`fig-cifar-errors` has errors in these units: of the gap, of the conditional branch, and of the part of the latter that is the same for
 # all pixels of a colour channel.
 
-# %% mystnb={"image": {"alt": "Errors in the predicted image against timestep for five students: gap, branch, mean colour"}, "figure": {"caption": "Root-mean-square errors in the predicted image (pixels in [-1, 1]) against the timestep, 10,000 noisy held-out images. Left: of the guidance gap. Middle: of the conditional branch. Right: its part in the mean of each colour channel.", "name": "fig-cifar-errors"}}
+# %% mystnb={"image": {"alt": "Errors in the predicted image against timestep for six students: gap, branch, mean colour"}, "figure": {"caption": "Root-mean-square errors in the predicted image (pixels in [-1, 1]) against the timestep, 10,000 noisy held-out images; the first seed of each student. Left: of the guidance gap. Middle: of the conditional branch. Right: its part in the mean of each colour channel.", "name": "fig-cifar-errors"}}
 show(cifar10.errors(RUNS))
 
 # %%
@@ -170,18 +170,18 @@ At t = 950 to 970 the first student's predicted image is off by {first["cond"]["
 """)
 
 # %% [markdown]
-# So the student knows next to nothing of the colours at the moment when they are decided. A uniform loss on the noise doesn't mind: there a network gets everything right by copying its input but for a thousandth, and the published importance of
-# timesteps minds even less. Both remedies ask for that thousandth.
+# So the student knows next to nothing of the colours at the moment when they are decided. A uniform loss on the noise doesn't mind: there a network gets everything right by copying its input but for a thousandth. The published importance of timesteps
+# minds even less, also as it was learned beside this teacher. Two remedies ask for that thousandth.
 
 # %%
-schedule = Schedule()
-t = torch.tensor([300, 700, 950])
-signal = schedule.alpha_bar(t).sqrt()
+schedule, t = Schedule(), torch.tensor([300, 700, 950])
 weights = {"uniform": torch.ones(3), "TIRT, at the start": TIRT(schedule).importance()[t]}
+weights["TIRT, learned"] = learned = transfer(teacher.trace["lambda"][0], schedule).importance()[t]
 weights["high noise"] = omega = HighNoise(schedule).importance()[t]
-assert torch.allclose(omega / omega[0], (signal[0] / signal).float())  # as 1 / sqrt(alpha_bar)
+signal = schedule.alpha_bar(t).sqrt()
+assert torch.allclose(omega / omega[0], (signal[0] / signal).float()) and learned[2] < 0.01
 for name, of in weights.items():
-    print(f"{name:20}", *(f"{v:.2f}" for v in of.tolist()))
+    print(f"{name:20}", *(f"{v:.3f}" for v in of.tolist()))
 
 # %% [markdown]
 # *High noise* weights a timestep by $1/\sqrt{\bar\alpha_t}$, bounded by 20. The other remedy changes what the network's body is asked for. With
@@ -205,37 +205,53 @@ assert torch.allclose(eps, (1 - alpha_bar).sqrt() * x_t + alpha_bar.sqrt() * v, 
 # %% [markdown]
 # ## Students side by side
 #
-# Spread of colours: of the mean $R - G$ / of the mean $B - (R+G)/2$. A dash: the time on the device was over.
+# Mean over training seeds, FD with its standard deviation. Spread of colours, over images: of the mean brightness / of the mean $R - G$ / of the mean $B - (R+G)/2$.
 
 # %%
-Markdown(cifar10.scores_table(RUNS, ("1.5", "TAG")))
+Markdown(cifar10.scores_table(list(RUNS), ("1.5", "TAG")))
 
 # %%
-fd = {row: cifar10.score(run, "1.5")["fd"] for row, run in RUNS.items()}
-tag = {row: cifar10.score(run, "TAG")["fd"] for row, run in RUNS.items()}
-one_pass = ("dash_sampled_v-high_noise", "cond_only_dropout_v-high_noise")
-assert fd["dash-high_noise"] < 0.5 * fd["dash-uniform"], "less than half"
-assert 0.9 < fd["dash_v-high_noise"] / fd["dash-high_noise"] < 1, "v: a little more"
-assert all(of[row] < 0.75 * of["dash_v-high_noise"] for of in (fd, tag) for row in one_pass)
-near = max(of[row] / of["teacher"] for of in (fd, tag) for row in one_pass)
-assert min(fd[row] / fd["teacher"] for row in one_pass) < 1.5
-spreads = {row: cifar10.score(run, "1.5")["spreads"] for row, run in RUNS.items()}
+MENDED = "dash_v-high_noise"
+ONE_PASS = ("dash_sampled_v-high_noise", "cond_only_dropout_v-high_noise")
+by_seed = {row: {run.seed: run for run in cifar10.seeds(row)} for row in RUNS}
+
+
+def fd(run, w="1.5"):
+    return cifar10.score(run, w)["fd"]
+
+
+def ratios(row, over=MENDED):  # of FDs of the same seed, two guidances each
+    both = sorted(by_seed[row].keys() & by_seed[over].keys())
+    pairs = [(by_seed[row][seed], by_seed[over][seed]) for seed in both]
+    return [fd(a, w) / fd(b, w) for a, b in pairs for w in ("1.5", "TAG")]
+
+
+assert all(max(ratios(row)) < 0.75 for row in ONE_PASS), "in every seed"
+assert min(ratios("dash_v-transfer")) > 0.8 and max(ratios("dash_v-transfer")) < 0.9
+assert ratios("dash-high_noise", "dash-uniform")[0] < 0.5, "less than half"
+assert 0.9 < ratios(MENDED, "dash-high_noise")[0] < 1, "v: a little more"
 data = teacher.metrics["data_spreads"]
-off = {r: max(abs(s[k] / data[k] - 1) for k in data) for r, s in spreads.items()}
-assert off["dash_v-high_noise"] < 0.15 < off["dash-high_noise"] < off["dash-uniform"]
-assert all(off[row] < 0.15 for row in one_pass)
+spread = {r: [cifar10.score(run, "1.5")["spreads"] for run in cifar10.seeds(r)] for r in RUNS}
+off = {r: max(abs(s[k] / data[k] - 1) for s in of for k in data) for r, of in spread.items()}
+assert max(off[row] for row in (MENDED, *ONE_PASS)) < 0.15 < off["dash-high_noise"]
+light = spread["dash_v-transfer"][0]["luminance"] / data["luminance"]
+assert light < 0.5 and off["dash-high_noise"] < off["dash-uniform"]
 
 # %% [markdown]
-# Three findings, each of one training seed.
+# Four findings. The first, second and fourth rest on one seed each; the third on three.
 #
-# **The weights of the timesteps moved DASH further than its rivals are ahead of it.** The same network and objective, about the same number of steps: FD falls to less than half once high noise counts. (The uniform student is the shared run's, from another
-# start and with 9 % fewer steps, so the comparison is not as clean as the others.) The published importance, which points at low noise, was not tried at this scale.
+# **The weights of the timesteps move DASH as far as any objective does.** The same network and objective, about the same number of steps: FD falls to less than half once high noise counts. (The uniform student is the shared run's, from another start and with 9 % fewer
+# steps, so the comparison is not as clean as the others.)
 #
-# **$v$ mends the colours, and little else.** With high-noise weights the eps network still has a quarter too much spread; the $v$ network is within 15 % of the data. FD gains a few units more.
+# **$v$ mends the colours, and little else.** With high-noise weights the eps network still has a quarter too much spread; the $v$ network is within 15 % of the data in every seed. FD gains a few units more.
 #
-# **At equal cost DASH doesn't lead.** Both objectives that pass one branch a step are far ahead of it, on FD and on accuracy, at both guidance settings. In the shared run, at equal *steps*, DASH led label dropout; it had paid for twice the passes.
+# **At equal cost DASH doesn't lead.** Both objectives that pass one branch a step are ahead of it in each of three seeds, on FD, on accuracy, at both guidance settings, by far more than seeds differ. In the shared run, at equal *steps*, DASH led label dropout; it had paid for twice
+# the passes.
 #
-# **Try:** walk through the students at $w = 1.5$, then under TAG. **See:** casts of colour vanish with the second student; the last two draw the teacher's objects.
+# **TIRT Transfer has better objects and loses the light.** The teacher's importance, frozen, on a $v$ network: FD is about a sixth below that of high-noise weights from the same start and batches, and accuracy is higher. But its pictures all have nearly the same brightness: their spread is less than
+# half of the data's, since this importance leaves the highest noise untrained. The features that FD is taken in hardly see that. Look at the row "v, TIRT" of {numref}`fig-cifar-cast`.
+#
+# **Try:** walk through the students at $w = 1.5$, then under TAG. **See:** casts of colour vanish with the second student; under TIRT Transfer everything is equally bright; the last two draw the teacher's objects.
 
 # %% mystnb={"image": {"alt": "Ten CIFAR-10 pictures of the teacher over those of a student, from the same noise"}}
 
@@ -255,18 +271,21 @@ explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 # ## And the gap?
 
 # %%
-gap = {row: tables.metric("gap", "overall")(RUNS[row]) for row in cifar10.STUDENTS}
-ours = gap["dash_v-high_noise"]
-assert all(gap[r]["gap_mse"] < 0.8 * ours["gap_mse"] for r in one_pass)
-assert all(gap[r]["cos"] > ours["cos"] + 0.05 for r in one_pass)
-assert gap["dash-uniform"]["gap_mse"] < gap["dash-high_noise"]["gap_mse"]
-named = {name: [RUNS[row]] for row, name in cifar10.STUDENTS.items()}
+gap = {
+    row: {seed: tables.metric("gap", "overall")(run) for seed, run in by_seed[row].items()}
+    for row in cifar10.STUDENTS
+}
+pairs = [(gap[row][seed], ours) for row in ONE_PASS for seed, ours in gap[MENDED].items()]
+assert all(rival["gap_mse"] < 0.8 * ours["gap_mse"] for rival, ours in pairs)
+assert all(rival["cos"] > ours["cos"] + 0.05 for rival, ours in pairs)
+assert gap["dash-uniform"][0]["gap_mse"] < gap["dash-high_noise"][0]["gap_mse"]
+named = {name: cifar10.seeds(row) for row, name in cifar10.STUDENTS.items()}
 columns = {"ρ": (tables.gap("rho"), 2), "cos": (tables.gap("cos"), 2)}
-keys = {"gap MSE": "gap_mse", "$e_c^2$": "cond_mse", "$e_u^2$": "uncond_mse"}
-columns |= {title: (tables.gap(key), 5) for title, key in keys.items()}
+columns |= {"gap MSE": (tables.gap("gap_mse"), 6), "$e_c^2$": (tables.gap("cond_mse"), 5)}
+columns |= {"$e_u^2$": (tables.gap("uncond_mse"), 5)}
 Markdown(tables.spreads("", named, columns))
 
-# %% mystnb={"image": {"alt": "Direction of the guidance gap against timestep for five students"}, "figure": {"caption": "Cosine of the student's gap with the teacher's against the timestep.", "name": "fig-cifar-cos"}}
+# %% mystnb={"image": {"alt": "Direction of the guidance gap against timestep for six students"}, "figure": {"caption": "Cosine of the student's gap with the teacher's against the timestep; the first seed of each student.", "name": "fig-cifar-cos"}}
 binned = {row: tables.per_timestep([RUNS[row]], "cos")[0] for row in cifar10.STUDENTS}
 curves = {cifar10.STUDENTS[k]: (plots.middles(len(v)), v) for k, v in binned.items()}
 colors = {cifar10.STUDENTS[row]: shade for row, shade in cifar10.SHADES.items()}
@@ -274,7 +293,7 @@ what = {"xlabel": "timestep t", "ylabel": "", "title": "cos: direction of the ga
 show(plots.lines(curves, colors=colors, size=(7.0, 4.0), **what))
 
 # %% [markdown]
-# The half-cost objectives have the better gap as well, with twice the updates for their passes. And the gap doesn't tell the first two lines of the table apart as the eye does: by gap MSE the student with the cast is the *better* one. Guidance was kept, in the paper's sense,
+# The half-cost objectives have the better gap as well, in every seed, with twice the updates for their passes. And the gap doesn't tell the first two lines of the table apart as the eye does: by gap MSE the student with the cast is the *better* one. Guidance was kept, in the paper's sense,
 # in pictures that nobody would keep.
 #
 # ## The rows of the shared run
@@ -290,9 +309,8 @@ assert all(at_w["dash"][w] < at_w["cond_only_dropout"][w] for w in ("1.5", "TAG"
 lines = []
 for row in [row for row in SHARED["models"] if row != "teacher" and row in NAMES]:
     found, lengths = SHARED["models"][row]["w"], [f"{of[row][key]:.2f}" for key in ("rho", "cos")]
-    lines.append(
-        [NAMES[row], *(cifar10.judged(found[w], 0) for w in ("1.5", "TAG", "4")), *lengths]
-    )
+    judged = [f"{found[w]['fd']:.0f} / {found[w]['accuracy']:.2f}" for w in ("1.5", "TAG", "4")]
+    lines.append([NAMES[row], *judged, *lengths])
 Markdown(tables.markdown(["", "w = 1.5", "TAG", "w = 4", "ρ", "cos"], lines))
 
 # %% [markdown]
@@ -337,22 +355,25 @@ network is less well compressed in time than in arithmetic.
 # %% [markdown]
 # ## What this chapter can't tell
 #
-# - *One training seed, one sampling seed.* The small difference between the two half-cost objectives means nothing yet. They are a third below DASH; on digits DASH's FD at $w = 1.5$ varies by a sixth from seed to seed, so this needs to be repeated before it is called settled.
-# - *A short training.* Students saw 7 to 14 epochs. Every loss was still falling, so rankings at the end of a long training may be others.
-# - *Half of the plan.* The quarter of an hour ended before $w = 4$, a second sampler and 10,000 samples were scored for all; what is missing is left blank.
+# - *One sampling seed, and one training seed for all but three rows.* Three seeds settle that the half-cost objectives are ahead of DASH here. They don't settle which of the two is better.
+# - *A short training.* Students saw 6 to 14 epochs. Every loss was still falling, so rankings at the end of a long training may be others.
+# - *Part of the plan.* The device's time ended before $w = 4$, a second sampler and 10,000 samples were scored.
 # - *Not the paper's metric.* FID needs Inception's weights, which could not be had.
 #
 # ## What we found
 
 # %%
-best = min(one_pass, key=fd.get)
+mean = {row: sum(map(fd, by_seed[row].values())) / 3 for row in (*ONE_PASS, MENDED)}
+best = min(mean, key=mean.get)
+assert mean[best] < 1.5 * fd(teacher)
+accuracy = {row: cifar10.score(RUNS[row], "1.5")["accuracy"] for row in (best, "teacher")}
 Markdown(f"""
-CIFAR-10, students 5.9 times smaller than their teacher, FD in EfficientNet-Lite0's features at n = 2,000 (teacher {fd["teacher"]:.1f}, held-out images {floor[0]["fd"]:.1f}), w = 1.5, one training seed.
+CIFAR-10, students 5.9 times smaller than their teacher, FD in EfficientNet-Lite0's features at n = 2,000 (teacher {fd(teacher):.1f}, held-out images {floor[0]["fd"]:.1f}), w = 1.5.
 
-- **Weights that count high noise** took DASH from FD {fd["dash-uniform"]:.0f} to {fd["dash-high_noise"]:.0f}; the published importance, not tried here, points the other way.
-- **A network that predicts v** has the data's colours (spread within {off["dash_v-high_noise"]:.0%}; with eps {off["dash-high_noise"]:.0%} off) and FD {fd["dash_v-high_noise"]:.0f}.
-- **At equal passes DASH does not lead**: label dropout has FD {fd[one_pass[1]]:.1f} and gap MSE {gap[one_pass[1]]["gap_mse"]:.5f}, one branch an image {fd[one_pass[0]]:.1f} and {gap[one_pass[0]]["gap_mse"]:.5f}, DASH {fd["dash_v-high_noise"]:.1f} and {ours["gap_mse"]:.5f}.
-- **The best student is at {fd[best] / fd["teacher"]:.2f} times its teacher's FD** after {RUNS[best].metrics["stages"][-1]["seconds"]:.0f} seconds beside three others; its guided accuracy, {cifar10.score(RUNS[best], "1.5")["accuracy"]:.2f}, is still below the teacher's {cifar10.score(teacher, "1.5")["accuracy"]:.2f}.
+- **At equal passes DASH does not lead** (three seeds, means): label dropout has FD {mean[ONE_PASS[1]]:.1f}, one branch an image {mean[ONE_PASS[0]]:.1f}, DASH {mean[MENDED]:.1f}; no seed of theirs is above {max(max(ratios(row)) for row in ONE_PASS):.2f} times DASH's. Their gaps are better as well.
+- **Weights that count high noise** took DASH from FD {fd(RUNS["dash-uniform"]):.0f} to {fd(RUNS["dash-high_noise"]):.0f}, **a network that predicts v** to {fd(RUNS[MENDED]):.0f}, with the data's colours (spread within {off[MENDED]:.0%}; with eps {off["dash-high_noise"]:.0%} off).
+- **TIRT Transfer** has FD {fd(RUNS["dash_v-transfer"]):.0f} on the v network, {1 - ratios("dash_v-transfer")[0]:.0%} below high-noise weights, and {light:.0%} of the data's spread of brightness.
+- **The best student is at {mean[best] / fd(teacher):.2f} times its teacher's FD** after {RUNS[best].metrics["stages"][-1]["seconds"]:.0f} seconds beside others; its guided accuracy, {accuracy[best]:.2f}, is still below the teacher's {accuracy["teacher"]:.2f}.
 """)
 
 # %% [markdown]

@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks.sweep.scoring import Half
-from dashlib import data
-from dashlib.data import with_teacher
-from dashlib.losses import make_objective
-from dashlib.scale.captured import (
+from benchmarks.sweep.captured import (
     SOUND,
     CoTraining,
     fast,
 )
+from benchmarks.sweep.scoring import Half
+from dashlib import data
+from dashlib.data import with_teacher
+from dashlib.losses import make_objective
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet

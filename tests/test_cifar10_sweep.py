@@ -140,6 +140,7 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
     teacher = results.load(names[0])
     assert teacher.metrics["probe_accuracy"] <= 1
     assert teacher.samples == 4
+    assert teacher.trace["lambda"].shape == (1, 1000), "what was learned beside the teacher"
     assert stored.collect(swept) == names, "what was given gets more scores"
     again = results.load(names[0])
     assert again.metrics["scores"] == teacher.metrics["scores"] * 2

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.captured import fast
 from benchmarks.sweep.colours import image_errors, spreads
 from benchmarks.sweep.judge import Judge
 from benchmarks.sweep.plan import SAMPLERS, Plan, until, wait_for
@@ -20,7 +21,6 @@ from dashlib.data import as_floats, to_bytes
 from dashlib.guidance import Branches, Guided
 from dashlib.metrics import NoisyPairs, compare, noisy_pairs, predict
 from dashlib.sampling import balanced_labels, sample, starting_noise
-from dashlib.scale.captured import fast
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.students import importance
 from dashlib import results
 from dashlib.checkpoints import load_into, read_tensors
 from dashlib.data import to_bytes
@@ -36,6 +37,8 @@ def collect(plan: Plan) -> list[str]:
         note = json.loads((folder / f"{row}.json").read_text())
         drawn = {k: v for k, v in pictures.items() if k.startswith(f"{row}|")}
         trace = {"|".join(k.split("|")[1:]): v for k, v in drawn.items()}
+        if row == "teacher" and (lam := importance(plan)) is not None:
+            trace["lambda"] = lam[None]
         entry = report["models"].get(row, {}) | (shared if row == "teacher" else {})
         name = (CIFAR10.learner if row == "teacher" else plan.recipe(row)).name
         known = given and name in results.names(CIFAR10.name)

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.sweep.captured import CoTraining, Rounds, fast
 from benchmarks.sweep.plan import Plan, until, wait_for, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.recipes import Recipe
 from dashlib.runs.building import drawn, objective, weighting
 from dashlib.runs.making import half
-from dashlib.scale.captured import CoTraining, Rounds, fast
 from dashlib.training import Trainer
 from dashlib.unet import UNet, count_parameters
 

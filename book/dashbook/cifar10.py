@@ -2,33 +2,41 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dashbook import plots
-from dashbook.tables import DASHES, markdown
+from dashbook import plots, tables
 from dashlib import results
 from dashlib.checkpoints import read_tensors
-from dashlib.recipes import CIFAR10, ONE_PASS
+from dashlib.recipes import ONE_PASS
 from dashlib.results import Run
 
 STUDENTS = {  # what differs: objective, what the network predicts, weights of the timesteps
     "dash-uniform": "DASH, eps, uniform",
     "dash-high_noise": "DASH, eps, high noise",
+    "dash_v-transfer": "DASH, v, TIRT Transfer",
     "dash_v-high_noise": "DASH, v, high noise",
     "dash_sampled_v-high_noise": "One branch an image, v, high noise",
     "cond_only_dropout_v-high_noise": "Label dropout, v, high noise",
 }
-SHADES = dict(zip(STUDENTS, ("#8A8A8A", "#56B4E9", "#0072B2", "#E69F00", "#009E73"), strict=True))
+SHADES = dict(zip(STUDENTS, plots.CYCLE, strict=False))
 DEFAULT = "970, eta 0.5"  # the sampler
 
 
 def runs() -> dict[str, Run]:
-    """The stored runs: ``teacher``, then the students by row."""
-    found = {"teacher": results.load("cifar10/teacher-uniform")}
-    return found | {row: results.load(f"cifar10/{row}-s0") for row in STUDENTS}
+    """The stored runs: ``teacher``, then the first seed of the students by row."""
+    return {row: seeds(row)[0] for row in ("teacher", *STUDENTS)}
+
+
+def seeds(row: str) -> list[Run]:
+    """All stored seeds of a row, in order; of the teacher its only one."""
+    if row == "teacher":
+        return [results.load("cifar10/teacher-uniform")]
+    objective, weighting = row.split("-")
+    return results.select(objective, weighting, "cifar10")
 
 
 def shared() -> dict[str, Any]:
@@ -52,35 +60,30 @@ def score(run: Run, label: str) -> dict[str, Any] | None:
     return found.get((label, DEFAULT))
 
 
-def passes(row: str, steps: int) -> int:
+def passes(run: Run) -> int:
     """Forward passes of the student in all its steps, in batches."""
-    return steps if CIFAR10.rows[row.partition("-")[0]].objective in ONE_PASS else 2 * steps
+    steps = sum(stage["steps"] for stage in run.metrics["stages"])
+    return steps if run.config["objective"] in ONE_PASS else 2 * steps
 
 
-def judged(of: Mapping[str, float] | None, digits: int = 1) -> str:
-    """FD / accuracy of some scores, or a dash."""
-    return f"{of['fd']:.{digits}f} / {of['accuracy']:.2f}" if of else DASHES
+def _cell(runs: Sequence[Run], key: str, label: str, digits: int = 2) -> str:
+    of = [found | found["spreads"] for run in runs if (found := score(run, label))]
+    return tables.spread(of, itemgetter(key), digits)
 
 
-def _colours(spreads: Mapping[str, float]) -> str:
-    return f"{spreads['red_green']:.2f} / {spreads['blue_yellow']:.2f}"
-
-
-def scores_table(found: Mapping[str, Run], labels: Sequence[str]) -> str:
-    """FD and accuracy, the spread of colours, and what was spent; a line a run."""
-    lines = []
-    for row, run in found.items():
-        of = [score(run, label) for label in labels]
-        steps = sum(stage["steps"] for stage in run.metrics["stages"])
-        spent = "" if row == "teacher" else f"{passes(row, steps):,}"
-        assert of[0] is not None
-        cells = [*map(judged, of), _colours(of[0]["spreads"])]
-        lines.append([STUDENTS.get(row, "*teacher*"), spent, *cells])
-    of_data = found["teacher"].metrics
-    rest = [judged(of_data["floor"][0]), *[""] * (len(labels) - 1)]
-    lines.append(["*held-out images*", "", *rest, _colours(of_data["data_spreads"])])
+def scores_table(rows: Sequence[str], labels: Sequence[str]) -> str:
+    """Passes, FD (± over seeds) and accuracy, the spread of colours; a line a row of runs."""
+    lines, data = [], seeds("teacher")[0].metrics
+    for row, runs in zip(rows, map(seeds, rows), strict=True):
+        spent = "" if row == "teacher" else f"{min(map(passes, runs)):,}"
+        cells = [f"{_cell(runs, 'fd', w, 1)} / {_cell(runs, 'accuracy', w)[:4]}" for w in labels]
+        colours = " / ".join(_cell(runs, key, labels[0])[:4] for key in data["data_spreads"])
+        lines.append([STUDENTS.get(row, "*teacher*"), str(len(runs)), spent, *cells, colours])
+    held = "{fd:.1f} / {accuracy:.2f}".format_map(data["floor"][0])
+    colours = " / ".join(f"{spread:.2f}" for spread in data["data_spreads"].values())
+    lines.append(["*held-out images*", "", "", held, *[""] * (len(labels) - 1), colours])
     heads = [f"FD / accuracy, {'TAG' if w == 'TAG' else f'w = {w}'}" for w in labels]
-    return markdown(["", "student's passes", *heads, "spread of colours"], lines)
+    return tables.markdown(["", "seeds", "passes, at least", *heads, "spread of colours"], lines)
 
 
 def side_by_side(rows: Mapping[str, Tensor], title: str = "") -> Figure:
@@ -96,15 +99,13 @@ def errors(found: Mapping[str, Run]) -> Figure:
 
     Root mean squares of pixels in [-1, 1], over pairs up to t = 970, where sampling starts.
     """
-    figure, grid = plots.axes(1, 3, size=(8.6, 4.6))
-    panels = {"gap": ("gap", "image"), "a branch": ("cond", "image")}
-    panels |= {"its mean colour": ("cond", "dc")}
-    for ax, (title, (part, key)) in zip(grid[0], panels.items(), strict=True):
-        for row, name in STUDENTS.items():
-            of = {int(t): v[part][key] for t, v in found[row].metrics["image_errors"].items()}
-            x = sorted(of)
-            ax.plot([t + 25 for t in x], [of[t] for t in x], color=SHADES[row], label=name)
-        ax.set(yscale="log", title=title, xlabel="timestep t", ylim=(0.001, 1))
-        ax.set(xticks=(0, 500, 1000), xlim=(0, 1000))
+    parts = ("gap", "gap", "image"), ("a branch", "cond", "image"), ("mean colour", "cond", "dc")
+    of = {name: found[row].metrics["image_errors"].values() for row, name in STUDENTS.items()}
+    means = {
+        title: {name: [v[part][key] for v in values] for name, values in of.items()}
+        for title, part, key in parts
+    }
+    figure = plots.panels(means, 50, "timestep t", log=True, size=(8.6, 4.6))
+    figure.axes[0].legend().remove()
     plots.legend_below(figure, 2, fontsize=10)
     return figure

@@ -76,12 +76,13 @@ def measured() -> str:
     found = cifar10.runs()
     steps = [stage["seconds"] for stage in found["dash_v-high_noise"].metrics["stages"]]
     return f"""\
-**CIFAR-10**, the paper's networks (35.8M and 6.1M), students of one seed trained side by side for
-{sum(steps):.0f} seconds of one H100; Fréchet distance (FD) in EfficientNet-Lite0's features on
-2,000 samples, DDIM of 50 steps from 970, eta 0.5. The first student and the teacher are from a run
-that came with the images ([chapter 5](notebooks/05_cifar10.ipynb)):
+**CIFAR-10**, the paper's networks (35.8M and 6.1M), the students of a seed trained side by side for
+about {sum(steps):.0f} seconds of one H100; mean over seeds; Fréchet distance (FD) in
+EfficientNet-Lite0's features on 2,000 samples, DDIM of 50 steps from 970, eta 0.5. The first
+student and the teacher are from a run that came with the images
+([chapter 5](notebooks/05_cifar10.ipynb)):
 
-{cifar10.scores_table(found, ("1.5", "TAG"))}
+{cifar10.scores_table(list(found), ("1.5", "TAG"))}
 
 **Digits**: scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over
 3 training seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is
