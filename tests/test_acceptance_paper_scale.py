@@ -48,6 +48,11 @@ MPI_SETTINGS = {  # Open MPI refuses root, and two processes on one core
 HAS_MPI = which("mpirun", path=PATH) is not None
 
 
+def cached():
+    """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
+
+
 @pytest.fixture
 def place(tmp_path, random_inception, monkeypatch):
     """A folder with the archive and a torch hub cache, known to this and to other processes.
@@ -62,8 +67,8 @@ def place(tmp_path, random_inception, monkeypatch):
     monkeypatch.delenv("DASH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
-    features.cached().parent.mkdir(parents=True)
-    features.cached().symlink_to(random_inception)
+    cached().parent.mkdir(parents=True)
+    cached().symlink_to(random_inception)
     yield tmp_path
     shutil.rmtree(tmp_path)
 
@@ -157,8 +162,8 @@ def test_from_images_to_scores_in_one_process(place):
     # scores: refused with these weights, and never called FID
     options = [*scoring(place, student), "--n", 4, "--out", place / "scores.json"]
     output = refused(*options)
-    sha = hashlib.sha256(features.cached().read_bytes()).hexdigest()[:8]
-    assert f"{features.cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
+    sha = hashlib.sha256(cached().read_bytes()).hexdigest()[:8]
+    assert f"{cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
     assert not (place / "scores.json").exists()
     output = ok(*options, "--unverified")
     assert f"Frechet distance {UNVERIFIED}" in output

@@ -16,7 +16,7 @@ from dashlib.recipes import Recipe
 from dashlib.scale.small_grids import with_products
 from dashlib.schedule import Schedule
 from dashlib.training import Source, Trainer
-from dashlib.unet import UNet, UNetConfig
+from dashlib.unet import UNet
 from dashlib.weighting import Weighting, make_weighting, transfer
 
 
@@ -53,22 +53,6 @@ def stream(
     held: Any = "float32" if recipe.dataset == "digits" else "uint8"  # where that loses nothing
     train = datasets.load_dataset(recipe.dataset, root, download=download, dtype=held).train
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
-
-
-def check_teacher(teacher: UNetConfig, lam: Tensor | None, recipe: Recipe) -> None:
-    """``ValueError`` unless both networks take the same images and labels, and lambda is known."""
-    for name in ("image_channels", "image_size", "num_classes"):
-        theirs, mine = getattr(teacher, name), getattr(recipe.unet, name)
-        if theirs != mine:
-            raise ValueError(
-                f"the teacher {recipe.teacher} has {name} {theirs}, the student {mine}: choose the "
-                "preset of the teacher's dataset"
-            )
-    if lam is None and recipe.weighting == "transfer":
-        raise ValueError(
-            f"the teacher {recipe.teacher} has no learned lambda (TIRT) to transfer: choose "
-            "another --weighting, for example uniform or min_snr"
-        )
 
 
 def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:

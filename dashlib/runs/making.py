@@ -15,6 +15,8 @@ from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, stream
 from dashlib.runs.scoring import SAMPLES, measure
+from dashlib.scale.distributed import make_accelerator
+from dashlib.scale.engine import Parallel
 from dashlib.scale.small_grids import with_products
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
@@ -25,7 +27,7 @@ SNAPSHOTS = 60  # of the importance, over training
 def half(model: UNet) -> UNet:
     """Round the weights to half precision, as they are stored: what is stored is what is scored."""
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
-    return model.eval().requires_grad_(False)
+    return model.cpu().eval().requires_grad_(False)
 
 
 class Clock:
@@ -71,21 +73,23 @@ class Trace:
         return found
 
 
-def answered_batches(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
-    """The batches of a recipe, with the answers of its teacher if it has one."""
-    batches = stream(recipe, torch.device("cpu"), Path("data"))
+def answered_batches(recipe: Recipe, teacher: UNet | None, device: str) -> Iterator[Batch]:
+    """The batches of a recipe on a device, with the answers of its teacher if it has one."""
+    batches = stream(recipe, torch.device(device), Path("data"))
     return batches if teacher is None else with_teacher(batches, teacher)
 
 
 def train_together(
-    recipes: Sequence[Recipe], progress: Progress = silent
+    recipes: Sequence[Recipe], progress: Progress = silent, device: str = "cpu"
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
-    first = recipes[0]
+    first, place = recipes[0], None if device == "cpu" else make_accelerator("fp32", device)
+    where = str(place.device) if place else device
     teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
-    trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
+    teacher = teacher and teacher.to(where)
+    trainers = {r.name: build(r, teacher, execution=place and Parallel(place)) for r in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
-    for records in side_by_side(trainers, answered_batches(first, teacher)):
+    for records in side_by_side(trainers, answered_batches(first, teacher, where)):
         for name, record in records.items():
             traces[name].add(record)
         others = f" and {len(recipes) - 1} more" if len(recipes) > 1 else ""
@@ -101,11 +105,13 @@ def check_names(names: Sequence[str]) -> None:
             raise ValueError(f"unknown run {name!r}: one of {', '.join(known)}")
 
 
-def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.Run]:
+def make(
+    names: Sequence[str], progress: Progress = silent, device: str = "cpu"
+) -> Iterator[results.Run]:
     """Make digits runs of one seed and teacher from scratch, and store them; yields each.
 
-    ``ValueError`` for a name that is not one of the book's runs, ``MissingRun`` for a teacher that
-    is not stored.
+    Networks are trained on the device, ``cpu`` or ``cuda``; the CPU scores.  ``ValueError`` for a
+    name that is not one of the book's runs, or no GPU, ``MissingRun`` for a teacher not stored.
     """
     check_names(names)
     if DIGITS.classifier in names:
@@ -114,7 +120,7 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
     if not recipes:
         return
     clock = Clock()
-    trainers, traces = train_together(recipes, progress)
+    trainers, traces = train_together(recipes, progress, device)
     clock.lap("train")
     train, cpu = clock.seconds["train"] / len(recipes), clock.cpu() / len(recipes)
     for recipe in recipes:

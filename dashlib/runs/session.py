@@ -16,16 +16,15 @@ from typing import Any
 
 import accelerate
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, set_seed
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
 from dashlib.recipes import Recipe
-from dashlib.runs.building import build, check_teacher, stream
+from dashlib.runs.building import build, stream
 from dashlib.scale import checkpointing
 from dashlib.scale.distributed import make_accelerator
-from dashlib.scale.engine import Numerics, Parallel, seed_process
-from dashlib.scale.precision import cuda_peak
+from dashlib.scale.engine import Numerics, Parallel
 from dashlib.scale.presets import preset
 from dashlib.scale.sampling import find
 from dashlib.training import StepRecord, Trainer
@@ -109,15 +108,20 @@ class Session:
         teacher, lam = None, None
         if recipe.teacher is not None:
             found = find(recipe.teacher)
+            found.check(recipe.unet.images)
             teacher, lam = found.model, found.lam
-            check_teacher(teacher.cfg, lam, recipe)
+            if lam is None and recipe.weighting == "transfer":
+                raise ValueError(
+                    f"the teacher {found.name} has no learned lambda (TIRT) to transfer: choose "
+                    "another --weighting, for example uniform or min_snr"
+                )
         where = place.device, job.data
         with place.main_process_first():  # the others find what it downloaded
             self.stream = stream(recipe, *where, download=job.download, workers=job.workers)
         asked = None if recipe.objective == "scratch" else teacher
         execution = Parallel(place, job.numerics, asked)
         trainer = build(recipe, teacher, lam=lam, execution=execution)
-        seed_process(recipe.seed, place.process_index)
+        set_seed(recipe.seed, device_specific=True)
         return trainer
 
     def _train(self, stop: checkpointing.Stop) -> str:
@@ -213,7 +217,7 @@ class Session:
             "ended": self.ended,
             "seconds": round(seconds, 1),
             "images_per_s": round(images / seconds, 1) if images and seconds else None,
-            "peak_mib": round(cuda_peak(), 1) if place.device.type == "cuda" else None,
+            "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) or None,  # of a GPU
             "processes": place.num_processes,
             "device": str(place.device),
             "precision": self.job.numerics.precision,

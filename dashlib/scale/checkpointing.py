@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Self
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
 
@@ -34,11 +35,7 @@ class Checkpoints:
     """The newest ``keep`` checkpoints of a run, in a folder of their own."""
 
     folder: Path
-    keep: int = 3
-
-    def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise ValueError(f"keep={self.keep}: at least one checkpoint must be kept")
+    keep: int = 3  # 1 or more
 
     def all(self) -> list[Path]:
         """Every checkpoint, newest first, whole or not."""
@@ -139,7 +136,7 @@ def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iter
                 f"disk full{where}, {progress()}. {last_good()} Free space (or lower --keep), then "
                 "give the same command again"
             )
-        elif not isinstance(error, OSError) and _out_of_memory(error):
+        elif isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             message = (
                 f"out of memory, {progress()} ({reason}). {last_good()} Use more --accumulate (the "
@@ -149,9 +146,3 @@ def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iter
         else:
             raise
         raise TrainingStopped(message) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a GPU or the CPU (where torch raises ``RuntimeError``)."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)

@@ -23,8 +23,7 @@ from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomi
 from dashlib.data import Images, to_bytes
 from dashlib.datasets.imagenet64 import CLASSES, ImageNet64
 from dashlib.scale.distributed import batches
-from dashlib.scale.features import Extractor
-from dashlib.scale.scores import Extracted, extract
+from dashlib.scale.features import Extracted, Extractor, extract
 
 REFERENCE_SETS = (*datasets.DATASETS, "imagenet64")
 

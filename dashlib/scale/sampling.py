@@ -19,8 +19,7 @@ from dashlib import checkpoints, results
 from dashlib.data import to_bytes
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
-from dashlib.scale.distributed import batches
-from dashlib.scale.precision import AUTOCAST, Precision, numerics
+from dashlib.scale.distributed import AUTOCAST, Precision, batches, numerics
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
@@ -35,14 +34,13 @@ class Named:
     lam: Tensor | None = None  # (T,)
 
     def check(self, wanted: tuple[int, int, int]) -> None:
-        """``ValueError`` if its images are others than these channels, size and classes."""
-        cfg = self.model.cfg
-        have = (cfg.image_channels, cfg.image_size, cfg.num_classes)
-        if have != wanted:
-            what = "{1}x{1} images of {0} channel(s) and {2} classes"
+        """``ValueError`` unless its images have these channels, pixels a side and classes."""
+        what = "{1}x{1} images of {0} channel(s) and {2} classes"
+        have, want = what.format(*self.model.cfg.images), what.format(*wanted)
+        if have != want:
             raise ValueError(
-                f"{self.name} makes {what.format(*have)}, the data set has "
-                f"{what.format(*wanted)}: choose another --data or --preset"
+                f"{self.name} makes {have}, not {want}: choose a model, --data or --preset of the "
+                "other's images"
             )
 
 
