@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dashlib.checkpoints import replacing
-from dashlib.data import Batch, Stream, as_floats, drop_labels
+from dashlib.data import Batch, Stream, as_floats
 
 CLASSES = 1000
 FILES = [f"train_data_batch_{i}" for i in range(1, 11)]
@@ -167,17 +167,8 @@ class LoadedStream(Stream):
 
     def __next__(self) -> Batch:
         x, y = (part.to(self.device, non_blocking=True) for part in next(self._loaded))
-        g, x0 = _seeded(self.device, self.seed, 1, self.step), as_floats(x)
-        heads = torch.rand(len(y), 1, 1, 1, generator=g, device=x.device) < 0.5
-        if self.flip:
-            x0 = torch.where(heads, x0.flip(-1), x0)
-        t = torch.randint(self.schedule.T, y.shape, generator=g, device=x.device)
-        eps = torch.randn(x0.shape, generator=g, device=x.device)
-        dropped = drop_labels(
-            y, self.null_label, self.label_dropout, per=self.dropout_per, generator=g
-        )
         self.step += 1
-        return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped, eps)
+        return self.noisy(as_floats(x), y, _seeded(self.device, self.seed, 1, self.step - 1))
 
     def get_state(self) -> Tensor:
         """The step, and what must agree to go on: seed, batch size, number of images."""

@@ -76,7 +76,7 @@ class Session:
         ``FileNotFoundError`` (no such data).
         """
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
-        with checkpointing.Stop() as stop, checkpointing.explained(self._how_far, self._last_good):
+        with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):
             self.trainer = self._built()
             self._resume()
             first, began = self.step, time.perf_counter()
@@ -93,14 +93,10 @@ class Session:
         where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"
         return f"{self.ended}: saved {where}; the same command goes on"
 
-    def _how_far(self) -> str:
+    def _so_far(self) -> str:
         made = f"after step {self.step} of {self.recipe.train.steps}"
-        return made if self.step else "before the first step"
-
-    def _last_good(self) -> str:
-        if self.last is None:
-            return "No checkpoint was made yet."
-        return f"The last good checkpoint is {self.last}."
+        kept = f"The last good checkpoint is {self.last}" if self.last else "No checkpoint was made"
+        return f"{made if self.step else 'before the first step'}. {kept}."
 
     def _built(self) -> Trainer:
         """The untrained job on this process's device; its batches are ``self.stream``."""
@@ -115,12 +111,11 @@ class Session:
                     f"the teacher {found.name} has no learned lambda (TIRT) to transfer: choose "
                     "another --weighting, for example uniform or min_snr"
                 )
-        where = place.device, job.data
+        how: Any = {"download": job.download, "workers": job.workers}
         with place.main_process_first():  # the others find what it downloaded
-            self.stream = stream(recipe, *where, download=job.download, workers=job.workers)
+            self.stream = stream(recipe, place.device, job.data, **how)
         asked = None if recipe.objective == "scratch" else teacher
-        execution = Parallel(place, job.numerics, asked)
-        trainer = build(recipe, teacher, lam=lam, execution=execution)
+        trainer = build(recipe, teacher, lam=lam, execution=Parallel(place, job.numerics, asked))
         set_seed(recipe.seed, device_specific=True)
         return trainer
 
@@ -237,10 +232,8 @@ class Session:
 def _former_sessions(out: Path) -> list[dict[str, Any]]:
     """The sessions in a job's ``run.json``; ``CheckpointError`` if that is damaged."""
     path = out / "run.json"
-    if not path.exists():
-        return []
     try:
-        return list(json.loads(path.read_text())["sessions"])
+        return list(json.loads(path.read_text())["sessions"]) if path.exists() else []
     except (ValueError, KeyError, TypeError) as error:
         raise checkpoints.CheckpointError(
             f"{path} is not a job's ({error}): choose another --out, or delete the file"

@@ -120,28 +120,25 @@ class Stop:
 
 
 @contextmanager
-def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iterator[None]:
+def explained(so_far: Callable[[], str]) -> Iterator[None]:
     """Turn what ends a training run into a :class:`TrainingStopped` that says what to do.
 
-    ``progress()`` says how far it came, ``last_good()`` where the last checkpoint is.
+    ``so_far()`` says how far it came, and where the last checkpoint is, in sentences.
     """
     try:
         yield
     except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:
         if isinstance(error, FloatingPointError):
-            message = f"{error}. {last_good()}"
+            message = f"{error}, {so_far()}"
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
-            message = (
-                f"disk full{where}, {progress()}. {last_good()} Free space (or lower --keep), then "
-                "give the same command again"
-            )
+            how = "Free space (or lower --keep), then give the same command again"
+            message = f"disk full{where}, {so_far()} {how}"
         elif isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             message = (
-                f"out of memory, {progress()} ({reason}). {last_good()} Use more --accumulate (the "
-                "same batch in smaller pieces), --precision bf16, more processes or a smaller "
-                "--batch"
+                f"out of memory, {so_far()} Use more --accumulate (the same batch in smaller "
+                f"pieces), --precision bf16, more processes or a smaller --batch ({reason})"
             )
         else:
             raise
