@@ -1,7 +1,6 @@
 """The commands ``sample`` and ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``.
 
-A preset names how its models are sampled from (steps, timesteps, clamp, guidance); what the
-command line says itself comes first.
+A preset names how its models are sampled from; what the command line says itself comes first.
 """
 
 import json

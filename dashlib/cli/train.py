@@ -1,7 +1,6 @@
 """The commands ``train`` and ``distill``, alone or under ``torchrun`` / ``accelerate launch``.
 
-An option bears the name of what it changes: a field of ``Job``, ``Recipe``, ``TrainConfig`` or
-``Numerics``.
+An option bears the name of a field: of ``Job``, ``Recipe``, ``TrainConfig`` or ``Numerics``.
 """
 
 import sys

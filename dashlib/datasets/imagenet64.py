@@ -45,10 +45,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels, uint8 ``(N, 12288)``, and labels, int64 ``(N,)`` in [0, 1000), of a file.
-
-    Code in it is never executed.  Raises ``ValueError`` for a file that has any, or is not a batch.
-    """
+    """Pixels, uint8 ``(N, 12288)``, and labels in [0, 1000) of a file; else ``ValueError``."""
     with path.open("rb") as file:
         try:
             content = _PlainUnpickler(file, encoding="latin1").load()
@@ -121,10 +118,7 @@ def _seeded(device: torch.device | str, *numbers: int) -> torch.Generator:
 
 
 def batches_of(n: int, batch_size: int, *, seed: int, first: int = 0) -> Iterator[list[int]]:
-    """Which of ``n`` images make up each batch, from batch ``first`` on, for ever.
-
-    Epoch e is a permutation seeded by ``(seed, e)``, whose incomplete last batch is dropped.
-    """
+    """Which of ``n`` images make up each batch, for ever; epoch e is permuted by ``(seed, e)``."""
     epoch, skipped = divmod(first, n // batch_size)
     for e in count(epoch):
         order = torch.randperm(n, generator=_seeded("cpu", seed, 0, e))

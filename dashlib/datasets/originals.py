@@ -106,10 +106,7 @@ def _receive(url: str, path: Path, want: str) -> None:
 
 
 def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts:
-    """Both parts of a set; what is missing is downloaded, unless ``mirrors`` is None.
-
-    Raises ``FileNotFoundError`` for a damaged file, another ``OSError`` for one that is missing.
-    """
+    """Both parts (None: no download); ``FileNotFoundError`` if damaged, ``OSError`` if missing."""
 
     def get(path: Path) -> None:
         want, known = archives(name)[path.name]

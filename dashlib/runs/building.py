@@ -82,10 +82,7 @@ def build(
     lam: Tensor | None = None,
     execution: Execution | None = None,
 ) -> Trainer:
-    """The untrained run: its network, seeded or pruned from the teacher, on the CPU unless placed.
-
-    ``lam``: the importance to transfer, where the teacher is not a stored run.
-    """
+    """The untrained run, on the CPU unless placed; ``lam``: what to transfer, if not stored."""
     torch.manual_seed(recipe.seed)
     if recipe.init == "pruned":
         assert teacher is not None, "there is a teacher to prune"

@@ -150,11 +150,9 @@ def _make_classifier() -> results.Run:
 
 
 def run_name(row: str, seed: int = 0) -> str:
-    """The stored run of a row and training seed: ``digits/fitnets``, 1 -> its name.
+    """The run of a row (``digits/fitnets``: under TIRT Transfer; ``digits/dash-uniform``) and seed.
 
-    That is the row under TIRT Transfer; ``digits/dash-uniform`` names its weighting.  A whole name,
-    ``digits/fitnets-transfer-s1``, stands for itself.  ``ValueError`` for a row that is not one of
-    the book's, or a seed that it has not.
+    A run's whole name stands for itself.  ``ValueError`` for an unknown row, or a seed it has not.
     """
     if row in (DIGITS.classifier, *RECIPES):
         return row

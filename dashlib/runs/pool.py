@@ -1,7 +1,4 @@
-"""Processes that make stored runs side by side, each on one thread.
-
-On few cores, several processes of one thread each are faster than one of several threads.
-"""
+"""Processes that make stored runs side by side, each on one thread: the fastest on few cores."""
 
 import json
 import os
@@ -93,9 +90,3 @@ def note_sweep(entry: Mapping[str, Any]) -> None:
     former = path.read_text() if path.exists() else ""
     line = {**entry, "commit": results.commit(), "hardware": results.hardware()}
     write_atomically(path, (former + json.dumps(line) + "\n").encode())
-
-
-def sweeps() -> list[dict[str, Any]]:
-    """What former sweeps took, oldest first."""
-    path = results.root() / "campaigns.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -71,9 +71,8 @@ class Session:
     def run(self) -> str:
         """Train to the end, or as far as the job or a signal allows; returns how it ended.
 
-        Raises :class:`.checkpointing.TrainingStopped`, ``ValueError`` (settings that do not go
-        together, or differ from those of the checkpoint), ``CheckpointError`` or
-        ``FileNotFoundError`` (no such data).
+        Raises ``TrainingStopped``, ``CheckpointError``, ``FileNotFoundError`` (no such data) or
+        ``ValueError`` (settings that do not go together, or differ from the checkpoint's).
         """
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
         with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):

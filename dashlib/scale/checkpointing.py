@@ -42,10 +42,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write a checkpoint, then delete the ones that are too old.
-
-        A failure (``OSError``) or a kill at any point leaves the former ones as they were.
-        """
+        """Write a checkpoint, delete old ones; failing or killed, it leaves all former ones."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
@@ -59,10 +56,7 @@ class Checkpoints:
         return path
 
     def newest(self, warn: Callable[[str], object] = warnings.warn) -> Path | None:
-        """The newest whole checkpoint, or None if there is none at all.
-
-        Each damaged one is warned of and passed over.  ``CheckpointError`` if all are damaged.
-        """
+        """The newest whole one, or None; warns of damaged ones, ``CheckpointError`` if all are."""
         found = self.all()
         for path in found:
             if (fault := damage(path)) is None:
@@ -92,8 +86,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state in a checkpoint; ``CheckpointError`` if it is not whole."""
     if fault := damage(path):
         raise CheckpointError(f"{path} is not a whole checkpoint ({fault}): resume an older one")
-    state: dict[str, Any] = read_pickled(path)
-    return state
+    return read_pickled(path)
 
 
 class Stop:
@@ -121,10 +114,7 @@ class Stop:
 
 @contextmanager
 def explained(so_far: Callable[[], str]) -> Iterator[None]:
-    """Turn what ends a training run into a :class:`TrainingStopped` that says what to do.
-
-    ``so_far()`` says how far it came, and where the last checkpoint is, in sentences.
-    """
+    """Turn what ends training into a :class:`TrainingStopped`; ``so_far()``: how far it came."""
     try:
         yield
     except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:

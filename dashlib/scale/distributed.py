@@ -2,7 +2,6 @@
 
 Under ``torchrun``, ``accelerate launch`` or ``mpirun`` each process takes a share of numbered
 images; in a plain ``python`` there is one process and nothing is sent.
-
 ``fp32`` is IEEE float32, ``tf32`` lets a GPU round the factors of products and convolutions to
 TensorFloat-32, ``bf16`` and ``fp16`` autocast the forward pass.
 """
@@ -70,10 +69,9 @@ def lone_process() -> str | None:
 
 
 def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> Accelerator:
-    """This process's place among those that were started.
+    """This process's place among those that were started, on ``cpu``, ``cuda`` or the better.
 
-    ``device``: ``cpu``, ``cuda`` or ``auto`` (a GPU if there is one).  ``ValueError`` for a GPU, or
-    a precision, that this process cannot have.
+    ``ValueError`` for a device or a precision that it cannot have.
     """
     cpus = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     gpus = 0 if cpus else torch.cuda.device_count()

@@ -76,10 +76,7 @@ class Share:
 
 
 class _SharedLoss(nn.Module):
-    """A part's share of the loss, as the one module whose gradients are averaged.
-
-    Holds all that learns: the network, the weighting and what the objective trains.
-    """
+    """A part's share of the loss, and all that learns: the module whose gradients are averaged."""
 
     def __init__(self, network: UNet, objective: Objective, weighting: Weighting) -> None:
         super().__init__()
@@ -95,10 +92,7 @@ class _SharedLoss(nn.Module):
 
 
 class Parallel(Execution):
-    """Steps computed by all processes of an accelerator: records and weights are alike in each.
-
-    ``teacher``: asked for its two branches, for this process's part only.
-    """
+    """Steps by all processes, alike in each; ``teacher``: asked for this process's part only."""
 
     def __init__(
         self, accelerator: Accelerator, numerics: Numerics = Numerics(), teacher: UNet | None = None
@@ -127,8 +121,7 @@ class Parallel(Execution):
         super().attach(model, objective, weighting, optimizer, cfg)
         self._compile(model)
         self.net = self.accelerator.prepare_model(_SharedLoss(model, objective, weighting))
-        prepared: Optimizer = self.accelerator.prepare_optimizer(optimizer)
-        return prepared
+        return self.accelerator.prepare_optimizer(optimizer)
 
     def _part(self, share: Share, batch: Batch) -> Batch:
         """A part of a global batch, with the teacher's answers."""
@@ -154,8 +147,7 @@ class Parallel(Execution):
 
     def clip(self, trained: Sequence[Tensor]) -> Tensor:
         """Clip the gradients; their norm before."""
-        norm: Tensor = self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
-        return norm
+        return self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
 
     def sound(self, loss: float, norm: float) -> bool:
         """Under fp16 a gradient may overflow: that step is skipped and the loss scale halved."""

@@ -47,10 +47,7 @@ Record = dict[str, Any]
 
 @what_to_install()
 def compute(made: Extracted, real: Extracted, metrics: Collection[str]) -> dict[str, float]:
-    """Scores of made images against real ones, with their spread over parts.
-
-    ``ValueError`` for fewer features of either than KID (2), precision and recall (4) need.
-    """
+    """Scores of made images against real ones, and their spread; ``ValueError`` for too few."""
     pools, found = (made.pool.double(), real.pool.double()), dict[str, float]()
     fewest = min(map(len, pools))
     for metric, need in {"kid": 2, "pr": NEIGHBOURS + 1}.items():
@@ -126,10 +123,7 @@ def circumstances(record: Record, but: str = "") -> str:
 
 
 class Store:
-    """A file of scores: ``{"scores": [records], "summary": [mean and std over seeds]}``.
-
-    Written whole after every score.  ``ValueError`` for a file that is something else.
-    """
+    """A file of scores and their summary, written whole after each; ``ValueError`` for another."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

@@ -58,10 +58,7 @@ class Extractor:
 
 
 def locate(named: Path | None = None, *, download: bool = False) -> Path:
-    """The file of the Inception weights: the one named, or torch hub's, fetched if asked.
-
-    ``FileNotFoundError``, saying what to do, if there is none.
-    """
+    """The Inception weights: named, or torch hub's, fetched if asked; ``FileNotFoundError``."""
     path, failure = named or Path(torch.hub.get_dir(), "checkpoints", INCEPTION), ""
     if download and not named and not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,8 +106,7 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
 
     def features(images: Tensor) -> Tensor:
         x = images.expand(-1, 3, -1, -1).float() / 255
-        pool: Tensor = trunk(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
-        return pool
+        return trunk(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
 
     names = INCEPTION_NAMES if verified else FULL_NAMES
     title = "{}" if verified else "{} (unverified Inception weights)"
@@ -184,10 +180,7 @@ def extract(
     parts: Iterable[Tensor], n: int, extractor: Extractor, place: Accelerator, *,
     logits: bool = False,
 ) -> Extracted:  # fmt: skip
-    """Of n images (2 or more); ``parts``: this process's share, uint8 ``(B, C, H, W)``.
-
-    Features, and logits if asked, are in the images' order.
-    """
+    """Of n >= 2 images, in order; ``parts``: this process's share, uint8 ``(B, C, H, W)``."""
     keep, pools, answers = kept(n)[share(n, place).start :], list[Tensor](), list[Tensor]()
     total = outer = torch.zeros((), dtype=torch.float64)
     for images in parts:

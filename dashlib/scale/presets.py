@@ -1,32 +1,19 @@
 """Presets: the experiments of the paper by name, each number with its source.
 
-A preset is two recipes, a teacher's and its student's, and how their models are sampled from.  The
-paper's README and the authors' released configurations disagree, so CIFAR-10 and CIFAR-100 come as
-``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on any CPU.  Sources
-in :attr:`Preset.notes`:
-
-``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]`` derived
-from those, ``[ours]`` our choice, where no source says.
+The paper's README and the authors' released configurations disagree, so CIFAR-10 and CIFAR-100
+come as ``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on any CPU.
+Sources: ``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]``
+derived from those, ``[ours]`` our choice, where no source says.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dashlib import unet
 from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, GuidanceSchedule
 from dashlib.recipes import DIGITS, Recipe
 from dashlib.sampling import Clamp, Spacing
-from dashlib.unet import (
-    STUDENT_CIFAR10,
-    STUDENT_CIFAR100,
-    STUDENT_IMAGENET64,
-    TEACHER_CIFAR10,
-    TEACHER_CIFAR100,
-    TEACHER_IMAGENET64,
-    UNetConfig,
-)
-
-SOURCES = ("[R]", "[C]", "[D]", "[ours]")
 
 
 @dataclass(frozen=True)
@@ -116,7 +103,7 @@ _TEACHING = TrainConfig(steps=391_000, lr=2e-4, ema=0.9999)
 _LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 
-def _paper(dataset: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
+def _paper(dataset: str, teacher: unet.UNetConfig, student: unet.UNetConfig) -> Preset:
     """The README's settings, on CIFAR."""
     name = f"{dataset}/paper_v2"
     both: Any = {"batch_size": 64, "flip": True}
@@ -138,7 +125,7 @@ def _released(paper: Preset) -> Preset:
 
 
 def _imagenet64() -> Preset:
-    paper = _paper("imagenet64", TEACHER_IMAGENET64, STUDENT_IMAGENET64)
+    paper = _paper("imagenet64", unet.TEACHER_IMAGENET64, unet.STUDENT_IMAGENET64)
     batch, steps = 2048, round(130 * 1_281_167 / 2048)
     teaching, learning = (replace(of, steps=steps, lr=2e-4) for of in (_TEACHING, _LEARNING))
     teacher = replace(paper.teacher, train=teaching, batch_size=batch)
@@ -146,8 +133,8 @@ def _imagenet64() -> Preset:
     return Preset(paper.name, teacher, student, _IMAGENET_NOTES)
 
 
-_CIFAR10 = _paper("cifar10", TEACHER_CIFAR10, STUDENT_CIFAR10)
-_CIFAR100 = _paper("cifar100", TEACHER_CIFAR100, STUDENT_CIFAR100)
+_CIFAR10 = _paper("cifar10", unet.TEACHER_CIFAR10, unet.STUDENT_CIFAR10)
+_CIFAR100 = _paper("cifar100", unet.TEACHER_CIFAR100, unet.STUDENT_CIFAR100)
 _CIFAR = (_CIFAR10, _released(_CIFAR10), _CIFAR100, _released(_CIFAR100))
 _BOOK = Preset("digits", DIGITS.learner, DIGITS.of("dash", "transfer"), _BOOK_NOTES)
 PRESETS = {made.name: made for made in (*_CIFAR, _imagenet64(), _BOOK)}

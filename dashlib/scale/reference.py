@@ -66,10 +66,7 @@ class RealImages:
 def real_images(
     name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
 ) -> RealImages:
-    """A data set's images, unpacked, or downloaded if asked, by the first process alone.
-
-    Errors: :func:`dashlib.datasets.load_dataset`, :class:`dashlib.datasets.imagenet64.ImageNet64`.
-    """
+    """A data set's images, unpacked, or downloaded if asked, by the first process alone."""
     with place.main_process_first():
         if name == "imagenet64":
             return RealImages(name, part, ImageNet64(root), CLASSES)
@@ -107,10 +104,7 @@ def read_statistics(stem: Path) -> Extracted:
 
 
 def published(real: RealImages, features: str) -> Extracted | None:
-    """The statistics stored with the results, if any are of these images and features' SHA-256.
-
-    ``CheckpointError`` for a file that is damaged.
-    """
+    """The moments stored for these images and features' SHA-256; ``CheckpointError`` if damaged."""
     for path in (results.root() / "reference").glob(f"*-{real.name}.json"):
         about = json.loads(path.read_text())
         same = (about["n"], about["weights"]) == (len(real), features)
@@ -123,10 +117,7 @@ def reference(
     real: RealImages, extractor: Extractor, place: Accelerator, root: Path, *,
     batch: int = 500, whole: bool = True,
 ) -> Extracted:  # fmt: skip
-    """The features of real images: read if every process has them, else made and kept.
-
-    The published statistics, without features, serve unless ``whole``.
-    """
+    """Features of real images, kept; published moments, without features, serve unless whole."""
     if not whole and (stored := published(real, extractor.sha)):
         return stored
     key, what = real.key(extractor.sha), f"{real.name}-{real.part}-{len(real)}"

@@ -45,10 +45,7 @@ class Named:
 
 
 def find(name: str) -> Named:
-    """A model by name: a stored run, a training's folder or checkpoint, an authors' ``.pth``.
-
-    Raises ``FileNotFoundError`` if it is none of them, ``CheckpointError`` if it is damaged.
-    """
+    """A run, training or file by name; ``FileNotFoundError``, ``CheckpointError`` if damaged."""
     path, lam = Path(name), None
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
