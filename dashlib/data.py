@@ -1,7 +1,6 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-A set is held whole on a device; what is drawn from it lives there, too, so that no data loader is
-needed.  :mod:`dashlib.datasets` reads them.
+A set is held whole on a device; what is drawn from it lives there, too, without a data loader.
 """
 
 import hashlib

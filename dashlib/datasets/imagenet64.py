@@ -1,9 +1,9 @@
 """ImageNet at 64x64 (downsampled ImageNet): its files, a dataset, and a stream of noisy batches.
 
 The batch files are pickles of ``{"data": uint8 (N, 12288), "labels": N numbers from 1 to 1000}``, a
-row the red, green and blue plane of an image.  They are read once, without executing what is in
-them, and kept as one file of pixels (15.7 GB), which is mapped into memory.  Classes are numbered
-as in the files, less one: their order is not that of the sorted WordNet identifiers.
+row the red, green and blue plane of an image.  They are read once, without executing their code,
+and kept as one file of pixels (15.7 GB), mapped into memory.  Classes are numbered as in the files,
+less one: their order is not that of the sorted WordNet identifiers.
 Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 

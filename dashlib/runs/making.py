@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dashlib import classifier, datasets, results
+from dashlib.checks import check_choice
 from dashlib.data import Batch, with_teacher
 from dashlib.metrics import frechet, gaussian
 from dashlib.progress import Progress, silent
@@ -99,10 +100,8 @@ def train_together(
 
 def check_names(names: Sequence[str]) -> None:
     """``ValueError`` for a name that is not one of the book's runs."""
-    known = (DIGITS.classifier, *RECIPES)
     for name in names:
-        if name not in known:
-            raise ValueError(f"unknown run {name!r}: one of {', '.join(known)}")
+        check_choice("unknown run", name, (DIGITS.classifier, *RECIPES))
 
 
 def make(

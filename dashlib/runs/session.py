@@ -106,10 +106,8 @@ class Session:
             found.check(recipe.unet.images)
             teacher, lam = found.model, found.lam
             if lam is None and recipe.weighting == "transfer":
-                raise ValueError(
-                    f"the teacher {found.name} has no learned lambda (TIRT) to transfer: choose "
-                    "another --weighting, for example uniform or min_snr"
-                )
+                fault = "has no learned lambda (TIRT) to transfer: choose another --weighting"
+                raise ValueError(f"the teacher {found.name} {fault}, for example min_snr")
         how: Any = {"download": job.download, "workers": job.workers}
         with place.main_process_first():  # the others find what it downloaded
             self.stream = stream(recipe, place.device, job.data, **how)

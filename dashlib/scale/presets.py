@@ -60,20 +60,17 @@ _PAPER_NOTES = {
     "student.lr, ema, steps": "[R] 1e-4, 0.9990, 234K (~300 epochs)",
     "student.weight_decay": "[ours] the teacher's 0.01; the README gives none for the student",
     "weighting": "[R] TIRT normalised by the mean over all timesteps; transferred to the student",
-    "student.label_dropout": "[R] none for DASH, which takes both branches of every image; 0.1 is "
-    "what scratch and cond_only_dropout use [R]",
+    "student.label_dropout": "[R] none for DASH; 0.1 is what scratch and cond_only_dropout use",
     "dropout_per": "[ours] one coin a sample; the release tosses one a batch",
     "split": "[D] all 50,000 images: 782 steps of 64 an epoch",
-    "sampling.spacing, clamp": "[ours] from T - 1, noise recomputed from the clamped image: the "
-    "text does not say; the release's rules are in `released`",
+    "sampling.spacing, clamp": "[ours] from T - 1, noise recomputed: the text does not say",
 }
 _RELEASED_NOTES = {
     "teacher.steps": "[D] 500 epochs of 704 steps (the README's 391K would be 555 of them)",
     "student.lr, ema, weight_decay": "[C] 2e-4, 0.9995, 0.001",
     "student.steps": "[D] 270 epochs [C] of 704 steps",
     "weighting": "[C] TIRT normalised by the mean over the batch; transferred to the student",
-    "student.label_dropout": "[C] 0.1, bypassed by a flag: DASH takes both branches anyway; used "
-    "here by scratch and cond_only_dropout only",
+    "student.label_dropout": "[C] 0.1, bypassed by a flag: DASH takes both branches anyway",
     "dropout_per": "[C] one coin a batch",
     "split": "[C] 90/10: 704 steps of 64 an epoch; which images is not stated [ours]: seed 0",
     "sampling.spacing, clamp": "[C] 0, 20, ..., 980; image clamped, noise not recomputed",

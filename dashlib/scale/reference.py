@@ -52,10 +52,9 @@ class RealImages:
     def key(self, features: str) -> dict[str, Any]:
         """All that a reference depends on; ``pixels``: SHA-256 of 64 images, spread evenly."""
         some = self[torch.linspace(0, len(self) - 1, min(64, len(self))).long().tolist()].cpu()
-        _, channels, size, _ = some.shape
-        key = {"dataset": self.name, "split": self.part, "n": len(self), "size": size}
+        key = {"dataset": self.name, "split": self.part, "n": len(self), "size": some.shape[2]}
         pixels = _digest(some.contiguous().numpy().tobytes())
-        return key | {"channels": channels, "pixels": pixels, "features": features}
+        return key | {"channels": some.shape[1], "pixels": pixels, "features": features}
 
     def contents(self) -> str:
         """SHA-256 of the images as a set: the same in whatever order they come."""
@@ -71,9 +70,8 @@ def real_images(
         if name == "imagenet64":
             return RealImages(name, part, ImageNet64(root), CLASSES)
         how: Any = {"dtype": "float32" if name == "digits" else "uint8"}
-        found = datasets.load_dataset(
-            name, root, download=download and place.is_main_process, **how
-        )
+        how["download"] = download and place.is_main_process
+        found = datasets.load_dataset(name, root, **how)
         return RealImages(name, part, getattr(found, part), found.num_classes)
 
 

@@ -38,10 +38,7 @@ class Named:
         what = "{1}x{1} images of {0} channel(s) and {2} classes"
         have, want = what.format(*self.model.cfg.images), what.format(*wanted)
         if have != want:
-            raise ValueError(
-                f"{self.name} makes {have}, not {want}: choose a model, --data or --preset of the "
-                "other's images"
-            )
+            raise ValueError(f"{self.name} makes {have}, not {want}: choose other --data, --preset")
 
 
 def find(name: str) -> Named:
