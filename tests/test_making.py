@@ -16,7 +16,7 @@ from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, RECIPES, SEEDS, TA
 from dashlib.results import MissingRun
 from dashlib.runs import building, making, scoring, verification
 from dashlib.runs.making import make, train_together
-from dashlib.scale.distributed import make_accelerator
+from dashlib.scale import distributed
 from dashlib.unet import UNet
 
 CLASSIFIER = DIGITS.classifier
@@ -428,13 +428,13 @@ def trained_on(device, *names):
 
 def test_make_on_a_device_trains_as_train_does(lab, monkeypatch):
     """By the engine, on the accelerator's device: here the CPU stands in for a GPU."""
-    devices = []
+    devices, make_accelerator = [], distributed.make_accelerator
 
     def stand_in(precision, device):
         devices.append((precision, device))
         return make_accelerator(precision, "cpu")
 
-    monkeypatch.setattr(making, "make_accelerator", stand_in)
+    monkeypatch.setattr(distributed, "make_accelerator", stand_in)
     before = results.load(STUDENT).tensors("weights")
     after = trained_on("cuda", STUDENT).tensors("weights")
     assert devices == [("fp32", "cuda")]

@@ -14,6 +14,6 @@ class Bars(tqdm):
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` steps of ``what`` are done."""
         if what != self.desc:
+            self.set_description_str(what, refresh=False)
             self.reset(total)
-            self.set_description_str(what)
         self.update(done - self.n)

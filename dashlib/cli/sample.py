@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from click import Choice, Option
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import save_image
 
 from dashlib import results
 from dashlib.checkpoints import replacing, write_atomically
@@ -95,6 +93,9 @@ def guidances(
 
 def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: Accelerator) -> None:
     """A grid (``.png``), what guided-diffusion's evaluator reads (``.npz``), or files by number."""
+    from torchvision.transforms.functional import to_pil_image  # 7 seconds, for pictures only
+    from torchvision.utils import save_image
+
     if out.suffix not in (".png", ".npz"):
         pictures = (image for images, _ in made for image in images)
         for number, image in enumerate(pictures, start=share(n, place).start):

@@ -11,13 +11,12 @@ from torch import Tensor
 from dashlib import classifier, datasets, results
 from dashlib.checks import check_choice
 from dashlib.data import Batch, with_teacher
+from dashlib.execution import Execution
 from dashlib.metrics import frechet, gaussian
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, stream
 from dashlib.runs.scoring import SAMPLES, measure
-from dashlib.scale.distributed import make_accelerator
-from dashlib.scale.engine import Parallel
 from dashlib.scale.small_grids import with_products
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
@@ -84,13 +83,17 @@ def train_together(
     recipes: Sequence[Recipe], progress: Progress = silent, device: str = "cpu"
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
-    first, place = recipes[0], None if device == "cpu" else make_accelerator("fp32", device)
-    where = str(place.device) if place else device
+    first, executions = recipes[0], dict[str, Execution]()
     teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
-    teacher = teacher and teacher.to(where)
-    trainers = {r.name: build(r, teacher, execution=place and Parallel(place)) for r in recipes}
+    if device != "cpu":
+        from dashlib.scale import distributed, engine  # which need Accelerate
+
+        place = distributed.make_accelerator("fp32", device)
+        device, teacher = str(place.device), teacher and teacher.to(place.device)
+        executions = {recipe.name: engine.Parallel(place) for recipe in recipes}
+    trainers = {r.name: build(r, teacher, execution=executions.get(r.name)) for r in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
-    for records in side_by_side(trainers, answered_batches(first, teacher, where)):
+    for records in side_by_side(trainers, answered_batches(first, teacher, device)):
         for name, record in records.items():
             traces[name].add(record)
         others = f" and {len(recipes) - 1} more" if len(recipes) > 1 else ""
