@@ -66,10 +66,7 @@ class EMA:
 
 
 class Trainer:
-    """A model in training: ``for record in trainer.run(stream): ...`` makes ``trainer.ema``.
-
-    All numbers that change from step to step are tensors on the model's device, the stream's.
-    """
+    """A model in training, by :meth:`run`; what changes from step to step is on its device."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ BOOK_ONLY = {"matplotlib", "IPython", "ipywidgets", "traitlets", "jupytext", "nb
 BOOK_ONLY |= {"ipykernel", "jupyterlab", "jupyter_book", "dashbook", "benchmarks"}
 
 # What is still larger than its budget, and how large: it may only shrink.
-TODAY = {"scale": 1415, "dashlib": 5944}
+TODAY = {"scale": 1414, "dashlib": 5937}
 TWICE: set[str] = set()
 
 

@@ -30,10 +30,9 @@ def load_dataset(
     """A dataset by name; Fashion-MNIST's 28x28 images are padded to 32x32.
 
     ``root`` is where the files are (or go, with ``download=True``): torchvision's, packed or not,
-    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as are
-    those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds images as bytes.
-    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes,
-    ``FileNotFoundError`` saying what to do for files that are missing or damaged.
+    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as in
+    ``$DASH_MIRRORS``.  ``dtype="uint8"`` holds images, but not digits, as bytes: ``ValueError``.
+    ``FileNotFoundError`` says what to do for files that are missing or damaged.
     """
     check_choice("unknown dataset", name, DATASETS)
     check_choice("dtype", dtype, get_args(Pixels))

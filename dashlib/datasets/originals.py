@@ -67,10 +67,9 @@ def _sum(content: bytes) -> str:
 def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = ()) -> None:
     """Get the file with the MD5 sum ``want`` from the first address that has it.
 
-    Those are ``<base>/<filename>`` for the base addresses ``mirrors`` and those of the environment
-    variable ``DASH_MIRRORS`` (separated by spaces or commas), then the ``known`` ones.  A file is
-    replaced in one step, unless it has that sum already.  A server is given up that is silent for
-    half a minute.  Raises ``OSError`` that lists each address with its failure, and what to do.
+    Those are ``<base>/<filename>`` for the bases ``mirrors`` and those of ``$DASH_MIRRORS``
+    (separated by spaces or commas), then the ``known`` ones; a server silent for half a minute is
+    given up.  Raises ``OSError`` that lists each address with its failure, and what to do.
     """
     if path.is_file() and _sum(path.read_bytes()) == want:
         return

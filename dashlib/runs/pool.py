@@ -62,9 +62,8 @@ def reproduce(
 ) -> Iterator[results.Run]:
     """Make runs from scratch on several one-threaded processes, yielding each as it is stored.
 
-    A group starts as soon as a process is free and what it needs is made.  ``progress()`` is called
-    in each process to make its reporter (so it must be picklable).  A run that fails ends the sweep
-    once those beside it are stored.
+    A group starts once a process is free and what it needs is made.  ``progress()`` makes each
+    process's reporter (picklable).  A run that fails ends the sweep once those beside it are done.
     """
     check_names(chosen)
     waiting, running = groups(chosen), dict[Future[list[results.Run]], tuple[str, ...]]()
