@@ -1,6 +1,6 @@
 """Samples of any model by number: image i is the same, however many processes share the work.
 
-Image ``i`` has label ``i mod classes``, and noise by Philox (Salmon et al. 2011), key ``(seed, i)``.
+Image ``i`` has label ``i mod classes`` and noise by Philox (Salmon et al. 2011), key ``(seed, i)``.
 """
 
 import hashlib
