@@ -31,7 +31,7 @@ from dashlib import results
 from dashlib.checkpoints import write_atomically
 from dashlib.data import Batch, Images, Stream, with_teacher
 from dashlib.losses import Dash, Scratch
-from dashlib.scale.precision import PRECISIONS, cuda_peak
+from dashlib.scale.distributed import PRECISIONS
 from dashlib.schedule import Schedule
 from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNetConfig
@@ -99,7 +99,7 @@ def training_speed(role: str, teacher: UNetConfig, student: UNetConfig, settings
             "images_per_s": settings.batch / step,
             "ms_per_step": 1000 * step,
             "warmup_s": warm - clock,
-            "peak_mib": cuda_peak() if settings.device == "cuda" else None,
+            "peak_mib": torch.cuda.max_memory_allocated() / 2**20 or None,
         }
 
     return freeing(measure, settings.device)

@@ -26,7 +26,7 @@ from dashlib import results
 from dashlib.data import with_teacher
 from dashlib.losses import Scratch, make_objective, mse
 from dashlib.recipes import CIFAR10
-from dashlib.scale.precision import numerics
+from dashlib.scale.distributed import numerics
 from dashlib.schedule import Schedule
 from dashlib.training import Trainer
 from dashlib.unet import UNet

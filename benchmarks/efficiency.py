@@ -29,7 +29,7 @@ from torch import Tensor
 from dashbook.cost import forward_flops
 from dashlib.guidance import Guided
 from dashlib.sampling import sample
-from dashlib.scale.precision import AUTOCAST, Precision, check_arithmetic, cuda_peak, numerics
+from dashlib.scale.distributed import AUTOCAST, Precision, check_arithmetic, numerics
 from dashlib.schedule import Schedule
 from dashlib.unet import (
     STUDENT_CIFAR10,
@@ -156,7 +156,7 @@ def _timed_sampling(cfg: UNetConfig, settings: Settings) -> Row:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         times = [_seconds(lambda: run(settings.steps), device) for _ in range(settings.repeats)]
-        peak = cuda_peak() if device == "cuda" else None
+        peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
     latency = 1000 * statistics.median(times)
     return {
         "latency_ms": latency,

@@ -14,12 +14,11 @@ import click
 import torch
 
 from dashlib import datasets, results
-from dashlib.cli.sample import PATH, POSITIVE, option, started
+from dashlib.cli.sample import PATH, POSITIVE, started
 from dashlib.metrics import frechet, gaussian
 from dashlib.scale import features
-from dashlib.scale.features import Extractor
+from dashlib.scale.features import Extracted, Extractor
 from dashlib.scale.reference import RealImages, real_images, reference, write_statistics
-from dashlib.scale.scores import Extracted
 
 FLOORS = (2_000, 10_000)  # held-out images
 
@@ -49,12 +48,12 @@ def publish(
     return about
 
 
-@click.command("statistics")
+@click.command("statistics", context_settings={"show_default": True})
 @click.argument("dataset", type=click.Choice(datasets.DATASETS))
-@option("--root", default=Path("data"), type=PATH, help="Of the images, and what is computed.")
-@option("--download", is_flag=True, help="Fetch the images if they are missing.")
-@option("--batch", type=POSITIVE, default=500, help="Images at a time.")
-@option("--device", default="auto", help="cpu, cuda or auto.")
+@click.option("--root", default=Path("data"), type=PATH, help="Of the images and statistics.")
+@click.option("--download", is_flag=True, help="Fetch the images if they are missing.")
+@click.option("--batch", type=POSITIVE, default=500, help="Images at a time.")
+@click.option("--device", default="auto", help="cpu, cuda or auto.")
 def main(dataset: str, root: Path, download: bool, batch: int, device: str) -> None:
     """Store mean and covariance of DATASET's EfficientNet-Lite0 features in results/reference.
 

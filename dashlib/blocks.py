@@ -61,6 +61,11 @@ class UNetConfig:
         return self.num_classes
 
     @property
+    def images(self) -> tuple[int, int, int]:
+        """Channels, pixels a side, and classes of the images."""
+        return self.image_channels, self.image_size, self.num_classes
+
+    @property
     def grids(self) -> list[int]:
         """Positions a side of every level."""
         return [self.image_size // self.patch_size // 2**i for i in range(len(self.mults))]

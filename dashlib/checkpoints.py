@@ -118,10 +118,7 @@ def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
 
 
 def load_official(path: Path) -> tuple[UNet, Tensor | None]:
-    """Read an authors' ``.pth``: the averaged model in evaluation mode and lambda ``(1000,)``.
-
-    Its shapes tell which of the four released architectures it is; ``CheckpointError`` if none.
-    """
+    """An authors' ``.pth``: averaged model, lambda ``(1000,)``; ``CheckpointError`` if none."""
     content = read_pickled(path)
     try:
         shadow = dict(content["ema_state_dict"]["shadow"])

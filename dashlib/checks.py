@@ -12,10 +12,7 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 
 
 def check_range(what: str, values: Tensor, last: float, known: str) -> None:
-    """``ValueError`` unless all values are from 0 to ``last``; ``known`` says what is.
-
-    Nothing is read back from an accelerator, which would stall: it raises an error of its own.
-    """
+    """``ValueError`` unless all are in 0..``last`` (on the CPU: reading stalls an accelerator)."""
     if values.device.type == "cpu" and values.numel():
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > last:

@@ -1,7 +1,6 @@
 """A small classifier of digits: its features measure Frechet distances, its answers accuracy.
 
-It plays the part that the Inception network plays for photographs, and is trained here from
-scratch: distances from it compare models in this book with each other, nothing else.
+It is the book's Inception network: distances by it compare models in this book, nothing else.
 """
 
 import torch

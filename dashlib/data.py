@@ -1,13 +1,12 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-A set is held whole on a device; what is drawn from it lives there, too, so that no data loader is
-needed.  :mod:`dashlib.datasets` reads them.
+A set is held whole on a device; what is drawn from it lives there, too, without a data loader.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Generator, Tensor
@@ -122,24 +121,23 @@ class Stream:
     def __post_init__(self) -> None:
         self.generator = Generator(self.images.x.device).manual_seed(self.seed)
 
-    def _random(self, draw: Callable[..., Tensor], *args: object) -> Tensor:
-        return draw(*args, generator=self.generator, device=self.images.x.device)
-
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        n = self.batch_size
-        index = self._random(torch.randint, len(self.images), (n,))
-        x0, y = self.images.pixels(index), self.images.y[index]
-        if self.flip:
-            heads = self._random(torch.rand, (n, 1, 1, 1)) < 0.5
-            x0 = torch.where(heads, x0.flip(-1), x0)
-        t = self._random(torch.randint, self.schedule.T, (n,))
-        eps = self._random(torch.randn, x0.shape)
-        dropped = drop_labels(
-            y, self.null_label, self.label_dropout, per=self.dropout_per, generator=self.generator
-        )
+        x, shape = self.images.x, (self.batch_size,)
+        index = torch.randint(len(x), shape, generator=self.generator, device=x.device)
+        return self.noisy(self.images.pixels(index), self.images.y[index], self.generator)
+
+    def noisy(self, x0: Tensor, y: Tensor, generator: Generator) -> Batch:
+        """A batch of these images in [-1, 1] and labels: t, eps, dropout and flips are drawn."""
+        own: Any = {"generator": generator, "device": y.device}
+        t = torch.randint(self.schedule.T, y.shape, **own)
+        eps = torch.randn(x0.shape, **own)
+        how = (self.null_label, self.label_dropout)
+        dropped = drop_labels(y, *how, per=self.dropout_per, generator=generator)
+        if self.flip:  # last: the other draws are the same without it
+            x0 = torch.where(torch.rand(len(y), 1, 1, 1, **own) < 0.5, x0.flip(-1), x0)
         return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped, eps)
 
 

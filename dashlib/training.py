@@ -66,10 +66,7 @@ class EMA:
 
 
 class Trainer:
-    """A model in training: ``for record in trainer.run(stream): ...`` makes ``trainer.ema``.
-
-    All numbers that change from step to step are tensors on the model's device, the stream's.
-    """
+    """A model in training, by :meth:`run`; what changes from step to step is on its device."""
 
     def __init__(
         self,
@@ -198,10 +195,7 @@ class Trainer:
 def side_by_side(
     trainers: Mapping[str, Trainer], batches: Iterator[Batch]
 ) -> Iterator[dict[str, StepRecord]]:
-    """Train several on the same batches, a step of each in turn, to the end of the shortest.
-
-    On the CPU each draws from the global generator what it would draw alone.
-    """
+    """Train several on the same batches, a step each in turn; the CPU's draws are as if alone."""
     copies = zip(trainers.items(), tee(batches, len(trainers)), strict=True)
     runs = {name: trainer.run(own) for (name, trainer), own in copies}
     draws = {name: trainer.draws for name, trainer in trainers.items()}

@@ -82,13 +82,10 @@ class UNet(nn.Module):
             self.class_embed.weight.mul_(cfg.embed_std)
         reset_null_row(self, cfg.null_init)
         if cfg.prediction == "v":
-            self._learn_what_v_means(schedule or Schedule())
-
-    def _learn_what_v_means(self, schedule: Schedule) -> None:
-        """Keep sqrt(alpha_bar) and sqrt(1 - alpha_bar) of all timesteps, ``(T, 1, 1, 1)``."""
-        both = schedule.coefficients(torch.arange(schedule.T), torch.empty(1, 1, 1, 1))
-        for name, values in zip(("signal", "noise"), both, strict=True):
-            self.register_buffer(name, values, persistent=False)
+            schedule = schedule or Schedule()
+            both = schedule.coefficients(torch.arange(schedule.T), torch.empty(1, 1, 1, 1))
+            for name, values in zip(("signal", "noise"), both, strict=True):  # of all timesteps
+                self.register_buffer(name, values, persistent=False)
 
     def _build_down(self, widths: list[int]) -> list[int]:
         """Make ``self.down``; return the channels of every skip connection, in order."""

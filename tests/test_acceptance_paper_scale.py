@@ -48,6 +48,11 @@ MPI_SETTINGS = {  # Open MPI refuses root, and two processes on one core
 HAS_MPI = which("mpirun", path=PATH) is not None
 
 
+def cached():
+    """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
+
+
 @pytest.fixture
 def place(tmp_path, random_inception, monkeypatch):
     """A folder with the archive and a torch hub cache, known to this and to other processes.
@@ -62,8 +67,8 @@ def place(tmp_path, random_inception, monkeypatch):
     monkeypatch.delenv("DASH_INCEPTION", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
-    features.cached().parent.mkdir(parents=True)
-    features.cached().symlink_to(random_inception)
+    cached().parent.mkdir(parents=True)
+    cached().symlink_to(random_inception)
     yield tmp_path
     shutil.rmtree(tmp_path)
 
@@ -157,8 +162,8 @@ def test_from_images_to_scores_in_one_process(place):
     # scores: refused with these weights, and never called FID
     options = [*scoring(place, student), "--n", 4, "--out", place / "scores.json"]
     output = refused(*options)
-    sha = hashlib.sha256(features.cached().read_bytes()).hexdigest()[:8]
-    assert f"{features.cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
+    sha = hashlib.sha256(cached().read_bytes()).hexdigest()[:8]
+    assert f"{cached()} has SHA-256 {sha}..., the Inception weights have 6726" in output
     assert not (place / "scores.json").exists()
     output = ok(*options, "--unverified")
     assert f"Frechet distance {UNVERIFIED}" in output
@@ -248,27 +253,27 @@ def test_from_images_to_scores_in_two_processes(place):
     assert output.count(f"seed 42: Frechet distance {UNVERIFIED}") == 1
 
 
-def session_of(out):
-    """The only session of a run of the paper's teacher that was stopped after one step."""
+def started(out, *how):
+    """Two processes are asked to train the digits teacher for a step: what they print, and note."""
+    options = ("--batch", 2, "--device", "cpu", "--stop-after", 1, "--out", out)
+    output = launch("train", "digits", *options, how=how)
     run = json.loads((out / "run.json").read_text())
     (session,) = run["sessions"]
-    assert (run["parameters"], run["step"], session["ended"]) == (35_751_939, 1, "stopped")
+    assert (run["parameters"], run["step"], session["ended"]) == (942_468, 1, "stopped")
     assert session["device"].startswith("cpu")
-    return session
+    return output, session["processes"]
 
 
 def test_accelerate_with_cpu_alone_starts_one_process_and_says_so(place):
     """Should a later accelerate start two without MPI, the warning goes."""
-    out = place / "run"
-    output = launch(*training(place, "--out", out, "--stop-after", 1), how=("--cpu",))
-    assert ("this is the only process" in output) == (session_of(out)["processes"] == 1)
+    output, processes = started(place / "run", "--cpu")
+    assert ("this is the only process" in output) == (processes == 1)
 
 
 def test_torchs_launcher_starts_two_processes(place):
-    out = place / "run"
-    output = launch(*training(place, "--out", out, "--stop-after", 1))
+    output, processes = started(place / "run", "--multi_gpu")
     assert "this is the only process" not in output
-    assert session_of(out)["processes"] == 2
+    assert processes == 2
 
 
 # --- the chapter ----------------------------------------------------------------------------------

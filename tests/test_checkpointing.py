@@ -46,8 +46,6 @@ def test_the_newest_are_kept_and_leftovers_go(saved):
     (saved.folder / ".step-000000099-0.pt.x").touch()  # of a process killed while it saved
     saved.save(10, STATE)
     assert steps(saved) == [2, 3, 10]
-    with pytest.raises(ValueError, match="keep=0"):
-        Checkpoints(saved.folder, keep=0)
 
 
 def test_saving_a_step_again_replaces_it(saved):
@@ -141,7 +139,7 @@ OUT_OF_MEMORY = [
     MemoryError(),
 ]
 ERRORS = [
-    *((error, r"out of memory, after step 5 \(") for error in OUT_OF_MEMORY),
+    *((error, "out of memory, after step 5") for error in OUT_OF_MEMORY),
     (OSError(errno.ENOSPC, "No space left", "/x/log"), "disk full writing /x/log, after step 5"),
     (FloatingPointError("step 6: loss nan"), "step 6: loss nan"),
 ]
@@ -151,7 +149,7 @@ ERRORS = [
 def test_errors_name_the_last_good_checkpoint(error, message):
     with (
         pytest.raises(TrainingStopped, match=rf"(?s){message}.*Kept in C\.") as raised,
-        explained(lambda: "after step 5", lambda: "Kept in C."),
+        explained(lambda: "after step 5. Kept in C."),
     ):
         raise error
     assert raised.value.__cause__ is error
@@ -160,13 +158,13 @@ def test_errors_name_the_last_good_checkpoint(error, message):
 def test_a_real_allocation_that_fails_is_recognised():
     with (
         pytest.raises(TrainingStopped, match="out of memory"),
-        explained(lambda: "at the start", lambda: ""),
+        explained(lambda: "at the start."),
     ):
         torch.empty(1 << 50)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), PermissionError("no"), ValueError("no")])
 def test_other_errors_stay_what_they_are(error):
-    with pytest.raises(type(error)) as raised, explained(str, str):
+    with pytest.raises(type(error)) as raised, explained(str):
         raise error
     assert raised.value is error

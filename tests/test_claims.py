@@ -14,8 +14,8 @@ from dashbook.__main__ import main
 from dashbook.claims import MEASURED, NOT_TESTED, Judgement
 from dashbook.measurements import Estimate, Part
 from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
+from dashlib.__main__ import MOVED
 from dashlib.__main__ import main as library
-from dashlib.cli.main import MOVED
 from dashlib.recipes import SCALES
 
 TEXT = claims.path().read_text()
@@ -273,7 +273,7 @@ def test_the_librarys_former_command_still_works_and_says_where_it_is_now():
 
 
 def test_a_former_command_that_is_not_installed_says_so(monkeypatch):
-    monkeypatch.setitem(MOVED, "bench", ("elsewhere.bench", "main", "python -m elsewhere.bench"))
+    monkeypatch.setitem(MOVED, "bench", "elsewhere.bench:main")
     result = CliRunner().invoke(library, ["bench"])
     assert result.exit_code == 2
-    assert "`bench` is now `python -m elsewhere.bench`, which is not installed" in result.output
+    assert "`bench` is now `python -m elsewhere.bench`, but No module named" in result.output

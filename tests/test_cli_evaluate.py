@@ -15,7 +15,7 @@ from test_imagenet64 import write as write_imagenet
 
 from dashlib import checkpoints, classifier, datasets, results
 from dashlib.__main__ import main
-from dashlib.cli.evaluate import evaluate_command as evaluate
+from dashlib.cli.sample import evaluate_command as evaluate
 from dashlib.cli.sample import sample_command as sample
 from dashlib.cli.sample import sampling_of
 from dashlib.guidance import TAG, Constant, Interval
@@ -174,7 +174,7 @@ def test_classifier_scores_are_named_so_and_carry_their_circumstances(world):
     ):
         assert part in text
     assert record["sampling"]["steps"] == 2
-    assert set(record) >= {"commit", "hardware", "torch", "seconds", "weights", "library"}
+    assert set(record) >= {"commit", "hardware", "versions", "seconds", "weights", "library"}
 
 
 def test_the_frechet_distance_is_that_of_the_samples(world, digits):
@@ -334,7 +334,7 @@ def test_sample_writes_how_beside_the_images(world):
     }  # fmt: skip
     assert (about["seed"], about["n"], about["preset"]) == (3, 2, None)
     assert about["weights"] == find(str(world / "tiny")).sha
-    assert {"commit", "torch", "hardware"} <= about.keys()
+    assert {"commit", "versions", "hardware"} <= about.keys()
 
 
 def test_a_preset_says_how_to_sample_and_options_override_it(world, odd_preset):

@@ -10,16 +10,20 @@ import torch
 from PIL import Image
 
 from dashlib.checkpoints import CheckpointError
-from dashlib.cli.evaluate import evaluate_command
+from dashlib.cli.sample import evaluate_command
 from dashlib.data import to_bytes
 from dashlib.metrics import frechet
 from dashlib.scale import features
 from dashlib.scale.distributed import make_accelerator
-from dashlib.scale.features import inception, locate
-from dashlib.scale.scores import extract
+from dashlib.scale.features import extract, inception, locate
 
 fid_inception = pytest.importorskip("pytorch_fid.inception")
 CPU = torch.device("cpu")
+
+
+def cached():
+    """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +149,7 @@ def test_other_files_are_named(tmp_path, content):
 
 
 def test_weights_are_looked_for_in_order(empty_hub, tmp_path, monkeypatch):
-    places = [tmp_path / "option.pth", features.cached(), tmp_path / "variable.pth"]
+    places = [tmp_path / "option.pth", cached(), tmp_path / "variable.pth"]
     places[1].parent.mkdir(parents=True)
     for place in places:
         place.touch()
@@ -164,7 +168,7 @@ def test_missing_weights_are_never_fetched_unasked(empty_hub, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(FileNotFoundError) as caught:
         locate()
-    for part in (str(features.cached()), fid_inception.FID_WEIGHTS_URL, "--download"):
+    for part in (str(cached()), fid_inception.FID_WEIGHTS_URL, "--download"):
         assert part in str(caught.value)
     with pytest.raises(FileNotFoundError, match=r"no Inception weights at here\.pth"):
         locate(Path("here.pth"), download=True)  # a named file is not fetched, either
@@ -178,13 +182,13 @@ def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):
         Path(destination).touch()
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
-    assert locate(download=True) == features.cached()
+    assert locate(download=True) == cached()
     assert asked == {"url": fid_inception.FID_WEIGHTS_URL, "hash_prefix": "6726825d"}
 
     def offline(*_, **__):
         raise OSError("no network")
 
-    features.cached().unlink()
+    cached().unlink()
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(FileNotFoundError, match=r"download failed: no network.*Put https://"):
         locate(download=True)

@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from dashlib import datasets, results
+from dashlib.__main__ import main
 from dashlib.checkpoints import CheckpointError, save_model
-from dashlib.cli.main import main
 from dashlib.data import Dataset, Images
 from dashlib.metrics import frechet, gaussian
 from dashlib.scale import features, reference

@@ -16,6 +16,7 @@ from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, RECIPES, SEEDS, TA
 from dashlib.results import MissingRun
 from dashlib.runs import building, making, scoring, verification
 from dashlib.runs.making import make, train_together
+from dashlib.scale import distributed
 from dashlib.unet import UNet
 
 CLASSIFIER = DIGITS.classifier
@@ -203,7 +204,9 @@ def test_curves_are_means_over_ten_steps(small):
     trace = traces[TEACHER].tensors()
     assert trace["curve.loss"].shape == trace["curve.denoising"].shape == (2,)
     assert seen == [(TEACHER, i, 25) for i in range(1, 26)]
-    losses = [r.loss for r in building.build(recipe).run(making.answered_batches(recipe, None))]
+    losses = [
+        r.loss for r in building.build(recipe).run(making.answered_batches(recipe, None, "cpu"))
+    ]
     want = torch.tensor(losses)[:20].reshape(2, 10).mean(1)
     torch.testing.assert_close(trace["curve.loss"], want)
 
@@ -227,7 +230,7 @@ def test_students_side_by_side_are_each_as_if_alone(lab, small):
 def test_a_run_sees_the_batches_of_its_seed(small, model):
     for teacher in (None, model):
         one, again, other = (
-            next(making.answered_batches(replace(small[STUDENT], seed=seed), teacher))
+            next(making.answered_batches(replace(small[STUDENT], seed=seed), teacher, "cpu"))
             for seed in (1, 1, 2)
         )
         assert (one.teacher is None) == (teacher is None)
@@ -415,3 +418,42 @@ def test_the_command_line_explains_what_it_cannot_do(run_folder, arguments, mess
 
 def test_the_command_line_tells_its_version():
     assert __version__ in invoke("--version").output
+
+
+def trained_on(device, *names):
+    """What ``make NAME --device`` does; the runs by name."""
+    assert invoke("make", *names, "--device", device).exit_code == 0
+    return results.load(names[0])
+
+
+def test_make_on_a_device_trains_as_train_does(lab, monkeypatch):
+    """By the engine, on the accelerator's device: here the CPU stands in for a GPU."""
+    devices, make_accelerator = [], distributed.make_accelerator
+
+    def stand_in(precision, device):
+        devices.append((precision, device))
+        return make_accelerator(precision, "cpu")
+
+    monkeypatch.setattr(distributed, "make_accelerator", stand_in)
+    before = results.load(STUDENT).tensors("weights")
+    after = trained_on("cuda", STUDENT).tensors("weights")
+    assert devices == [("fp32", "cuda")]
+    start = building.build(replace(making.RECIPES[STUDENT], weighting="uniform")).model
+    moved = [(before[k].float() - v).abs().max() for k, v in start.state_dict().items()]
+    for value, (name, weight) in zip(moved, after.items(), strict=True):
+        assert (weight - before[name]).abs().max() <= 0.1 * value + 1e-4, name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_make_on_a_gpu_that_is_not_there_says_so(lab):
+    result = invoke("make", STUDENT, "--device", "cuda")
+    assert result.exit_code == 1
+    assert "torch sees no CUDA device: use --device cpu" in result.output
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", [TEACHER, STUDENT])
+def test_a_run_made_on_a_gpu_verifies(lab, name):
+    run = trained_on("cuda", name)
+    assert run.hardware == torch.cuda.get_device_name()
+    assert verification.verify(name) == []

@@ -9,10 +9,11 @@ from dashlib.guidance import TAG
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import RECIPES
 from dashlib.sampling import CLAMPS, SPACINGS
-from dashlib.scale.presets import PRESETS, SOURCES, preset
+from dashlib.scale.presets import PRESETS, preset
 from dashlib.unet import UNet, count_parameters
 from dashlib.weighting import WEIGHTINGS
 
+SOURCES = ("[R]", "[C]", "[D]", "[ours]")
 CIFAR = ("cifar10", "cifar100")
 
 

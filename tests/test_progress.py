@@ -1,21 +1,19 @@
 """Progress bars: one a stage, and usable from a spawned process."""
 
 import pickle
+from contextlib import closing
 
 from dashlib.cli.bars import Bars
 
 
-def test_a_stage_has_one_bar():
-    bars = Bars()
-    bars("train", 1, 3)
-    first = bars.bar
-    bars("train", 3, 3)
-    assert bars.bar is first
-    assert (first.n, first.total) == (3, 3)
-    bars("samples", 2, 6)
-    assert bars.bar is not first
-    assert (bars.bar.n, bars.bar.total, bars.bar.desc) == (2, 6, "samples")
-    bars.bar.close()
+def test_every_stage_begins_the_bar_anew(capfd):
+    with closing(Bars()) as bars:
+        assert not capfd.readouterr().err  # nothing to show yet
+        for done in (1, 3):
+            bars("train", done, 3)
+            assert (bars.n, bars.total, bars.desc) == (done, 3, "train")
+        bars("samples", 2, 6)
+        assert (bars.n, bars.total, bars.desc) == (2, 6, "samples")
 
 
 def test_a_worker_process_can_make_one():

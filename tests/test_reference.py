@@ -7,7 +7,7 @@ import torch
 
 from dashlib import data
 from dashlib.datasets import originals
-from dashlib.scale import reference, scores
+from dashlib.scale import features, reference
 from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.features import Extractor
 from dashlib.scale.reference import RealImages
@@ -76,11 +76,11 @@ def test_statistics_of_cifar_are_made_from_its_archive_and_kept(
 
 
 def test_features_that_are_kept_are_spread_over_the_classes():
-    chosen = scores.kept(50_000)
-    assert int(chosen.sum()) == scores.POOL_SIZE
-    share = torch.bincount(chosen.nonzero()[:, 0] % 10) / scores.POOL_SIZE
+    chosen = features.kept(50_000)
+    assert int(chosen.sum()) == features.POOL_SIZE
+    share = torch.bincount(chosen.nonzero()[:, 0] % 10) / features.POOL_SIZE
     assert (share - 0.1).abs().max() < 0.02
-    assert scores.kept(7).all()
+    assert features.kept(7).all()
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(digits, tmp_path, capsys):

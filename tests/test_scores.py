@@ -9,16 +9,16 @@ import torch
 from torch import multiprocessing as mp
 
 from dashlib.metrics import frechet, gaussian
-from dashlib.scale import scores
+from dashlib.scale import evaluation
 from dashlib.scale.distributed import gather_rows, make_accelerator, share
-from dashlib.scale.scores import Extracted
+from dashlib.scale.features import Extracted, extract
 
 
 def moments_and_rows(data, sizes, place):
     """What is known of this process's share of the data, in batches: each row is an image."""
     own = share(len(data), place)
     parts = data[own.start : own.stop].split(sizes)
-    return scores.extract(parts, len(data), Same(), place, logits=True)
+    return extract(parts, len(data), Same(), place, logits=True)
 
 
 class Same:
@@ -37,17 +37,17 @@ def known(pool, logits=None):
 
 
 def inception_score(logits):
-    found = scores.compute(known(torch.zeros(0, 1), logits), known(torch.zeros(0, 1)), ["is"])
+    found = evaluation.compute(known(torch.zeros(0, 1), logits), known(torch.zeros(0, 1)), ["is"])
     return found["is"], found["is, std over splits"]
 
 
 def kernel_distance(x, y):
-    found = scores.compute(known(x), known(y), ["kid"])
+    found = evaluation.compute(known(x), known(y), ["kid"])
     return found["kid"], found["kid, std over subsets"]
 
 
 def precision_recall(fake, real):
-    found = scores.compute(known(fake), known(real), ["pr"])
+    found = evaluation.compute(known(fake), known(real), ["pr"])
     return found["precision"], found["recall"]
 
 
@@ -77,7 +77,7 @@ def test_frechet_distance_is_that_of_metrics_and_of_torch_fidelity(features, pla
 
     other = features * 1.1 + 3
     pair = [moments_and_rows(x, [7, 53], place) for x in (features, other)]
-    found = scores.compute(*pair, ("fid",))
+    found = evaluation.compute(*pair, ("fid",))
     assert found["fid"] == pytest.approx(frechet(gaussian(features), gaussian(other)), rel=1e-6)
     theirs = [fid_features_to_statistics(x.double()) for x in (features, other)]
     (value,) = fid_statistics_to_metric(*theirs, verbose=False).values()
@@ -131,7 +131,7 @@ def test_kernel_distance_is_unbiased():
 
 def test_kernel_distance_averages_over_different_subsets(monkeypatch):
     x, y = torch.randn(60, 4), torch.randn(60, 4) + 1
-    monkeypatch.setattr(scores, "SUBSET_SIZE", 30)
+    monkeypatch.setattr(evaluation, "SUBSET_SIZE", 30)
     mean, spread = kernel_distance(x, y)
     assert spread > 0.05
     assert mean == pytest.approx(squared_mmd(x, y), abs=4 * spread / 100**0.5)
@@ -148,9 +148,9 @@ def test_precision_and_recall_of_known_points():
 
 
 def test_scores_refuse_too_few_points():
-    with pytest.raises(ValueError, match=r"1 feature vector\(s\): a kernel distance needs 2"):
+    with pytest.raises(ValueError, match=r"1 feature vector\(s\): kid needs 2"):
         kernel_distance(torch.ones(1, 2), torch.ones(5, 2))
-    with pytest.raises(ValueError, match="3 feature vectors"):
+    with pytest.raises(ValueError, match=r"3 feature vector\(s\): pr needs 4"):
         precision_recall(torch.zeros(3, 2), torch.zeros(9, 2))
 
 

@@ -199,8 +199,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_checkpoint(tmp_pa
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "out of memory, after step 3 of 6"),
-        (RuntimeError("can't allocate memory: you tried"), "out of memory, after step 3 of 6"),
+        (
+            torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "out of memory, after step 3 of 6",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "out of memory, after step 3 of 6",
+        ),
     ],
 )
 def test_out_of_memory_says_what_to_do(tmp_path, monkeypatch, error, message):
@@ -394,7 +400,7 @@ def test_imagenet_is_read_from_its_files_and_resumed(tmp_path):
 def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
     out = ("--out", tmp_path / "run")
     message = refused("distill", "cifar10/paper_v2", *SMALL, *out, "--teacher", straight)
-    assert "has image_channels 1, the student 3" in message
+    assert "makes 8x8 images of 1 channel(s) and 10 classes, not 32x32 images of 3" in message
     assert "no.pth" in refused(*DISTILL, *out, "--teacher", tmp_path / "no.pth")
     checkpoints.save_model(tmp_path / "plain", UNet(preset("digits").student.unet))
     message = refused(*DISTILL, *out, "--teacher", tmp_path / "plain")
@@ -419,7 +425,7 @@ def test_settings_that_cannot_be_are_errors(tmp_path, args, message):
     assert message in refused(*args, "--out", tmp_path / "run")
 
 
-@pytest.mark.parametrize("option", ["--stop-after", "--save-every"])
+@pytest.mark.parametrize("option", ["--stop-after", "--save-every", "--keep", "--accumulate"])
 def test_steps_are_counted_from_one(option):
     result = invoke(*TRAIN, option, "0", "--out", "nowhere")
     assert result.exit_code == 2

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.sweep import plan, stages, stored
 from dashlib.cli.sample import plain_errors
-from dashlib.scale.precision import check_arithmetic
+from dashlib.scale.distributed import check_arithmetic
 
 
 def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]], Any]:

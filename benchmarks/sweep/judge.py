@@ -18,8 +18,8 @@ from torch.nn.functional import one_hot, pad
 
 from dashlib.data import Images, to_bytes
 from dashlib.metrics import gaussian
-from dashlib.scale.features import LITE0, Extractor, lite0
-from dashlib.scale.scores import Extracted, compute
+from dashlib.scale.evaluation import compute
+from dashlib.scale.features import LITE0, Extracted, Extractor, lite0
 
 RIDGE, MANIFOLD = 10.0, 2000  # MANIFOLD: images for precision and recall
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.sweep import plan as plans
 from benchmarks.sweep.plan import Plan
-from dashlib.scale.precision import numerics
+from dashlib.scale.distributed import numerics
 
 
 def _stage(name: str, work: Path) -> None:

@@ -3,6 +3,7 @@
 python book/scripts/readme.py
 """
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from dashbook import atlas, cifar10, plots, tables
 from dashlib import results
 from dashlib.recipes import DIGITS, PARTS
-from dashlib.runs import pool, scoring
+from dashlib.runs import scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
@@ -37,7 +38,9 @@ def cpu_minutes(runs: Iterable[results.Run]) -> float:
 
 def campaign(part: str) -> str:
     """Say what a part took when it was last trained in one go, if that was noted."""
-    for entry in reversed(pool.sweeps()):
+    path = results.root() / "campaigns.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    for entry in map(json.loads, reversed(lines)):
         if entry["part"] == part and not entry["only"]:
             cpu = f", {entry['cpu_minutes']:.0f} of CPU time" if "cpu_minutes" in entry else ""
             where = f"{entry['hardware'].split(',')[0]}, commit {entry['commit'][:7]}"

@@ -49,10 +49,7 @@ def default_layers(teacher: UNetConfig, student: UNetConfig) -> Layers:
 
 
 def make_regressors(teacher: UNetConfig, student: UNetConfig, layers: Layers) -> nn.ModuleList:
-    """A 1x1 convolution for each pair of layers; ``ValueError`` if the pair's grids differ.
-
-    The global random generator stays as it was, so that students start as without regressors.
-    """
+    """A 1x1 convolution for each pair of layers; ``ValueError`` if the pair's grids differ."""
     mine = feature_shapes(student, [s for s, _ in layers])
     theirs = feature_shapes(teacher, [t for _, t in layers])
     for pair, s, t in zip(layers, mine, theirs, strict=True):
@@ -61,7 +58,7 @@ def make_regressors(teacher: UNetConfig, student: UNetConfig, layers: Layers) ->
                 f"layers {pair}: the student's grid is {tuple(s[1:])} and the teacher's "
                 f"{tuple(t[1:])}: name layers of the same resolution"
             )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # students start as without regressors
         return nn.ModuleList(nn.Conv2d(s[0], t[0], 1) for s, t in zip(mine, theirs, strict=True))
 
 

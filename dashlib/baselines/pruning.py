@@ -27,10 +27,7 @@ EVERYTHING: Space = ()  # pixels and classes: never pruned
 
 @dataclass
 class Spaces:
-    """For each layer with weights, the space of its output channels and that of its inputs.
-
-    A normalisation has no filters: ``reads`` is None.
-    """
+    """For each layer, the space of its outputs and of its inputs (None: it has no filters)."""
 
     writes: dict[str, Space] = field(default_factory=dict)
     reads: dict[str, Space | None] = field(default_factory=dict)

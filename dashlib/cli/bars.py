@@ -5,19 +5,15 @@ from tqdm import tqdm
 from dashlib.progress import refresh_seconds
 
 
-class Bars:
-    """A progress reporter that shows one bar a process, renewed for each stage of a run."""
+class Bars(tqdm):
+    """A progress reporter that shows one bar a process, begun anew for each stage of a run."""
 
-    bar: tqdm | None = None
+    def __init__(self) -> None:
+        super().__init__(mininterval=refresh_seconds(), leave=False, delay=0.01)  # none at once
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` steps of ``what`` are done."""
-        if self.bar is None or what != self.bar.desc:
-            self.close()
-            self.bar = tqdm(total=total, desc=what, mininterval=refresh_seconds(), leave=False)
-        self.bar.update(done - self.bar.n)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
+        if what != self.desc:
+            self.set_description_str(what, refresh=False)
+            self.reset(total)
+        self.update(done - self.n)

@@ -4,36 +4,37 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 
 from dashlib import checkpoints, results
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import PATH, POSITIVE, option, plain_errors
+from dashlib.cli.sample import PATH, POSITIVE, plain_errors
 from dashlib.recipes import DIGITS, PARTS, SHIPPED
 from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
 from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
-PROCESSES = option("--processes", default=2, type=POSITIVE, help="Side by side.")
+PROCESSES = click.option("--processes", default=2, type=POSITIVE, help="Side by side.")
 SCALE = click.argument("scale", type=click.Choice(["digits"]))
+DEVICES = click.Choice(["cpu", "cuda"])
 WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, or the studies."
 
 
 @click.command("make")
 @click.argument("name")
-@option("--seed", default=0, help="Training seed, for the name of a row.")
-def make_command(name: str, seed: int) -> None:
+@click.option("--seed", default=0, help="Training seed, for the name of a row.")
+@click.option("--device", type=DEVICES, default="cpu", help="That trains; the CPU scores.")
+def make_command(name: str, seed: int, device: str) -> None:
     """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
 
     A row is trained under TIRT Transfer, or as its name says (digits/dash-uniform).
     """
     torch.set_num_threads(1)
     with plain_errors(), closing(Bars()) as bars:
-        (run,) = make([run_name(name, seed)], bars)
+        (run,) = make([run_name(name, seed)], bars, device)
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
 
 
@@ -46,7 +47,7 @@ def _matching(names: Iterable[str], only: str) -> list[str]:
 
 @click.command("reproduce")
 @SCALE
-@option("--part", type=WHICH, default="all", help=PART)
+@click.option("--part", type=WHICH, default="all", help=PART)
 @PROCESSES
 @ONLY
 def reproduce_command(scale: str, part: str, processes: int, only: str) -> None:
@@ -60,53 +61,46 @@ def reproduce_command(scale: str, part: str, processes: int, only: str) -> None:
     parts = {name: [*runs] for name, runs in PARTS.items() if part in ("all", name)}
     if "core" in parts:
         parts["core"].insert(0, DIGITS.classifier)
-    chosen = _matching((run for runs in parts.values() for run in runs), only)
+    _matching((run for runs in parts.values() for run in runs), only)
     for name, runs in parts.items():
-        if names := [run for run in runs if run in chosen]:
+        names, began, cpu, minutes = [r for r in runs if only in r], time.perf_counter(), 0.0, 0.0
+        made = pool.reproduce(names, workers=processes, progress=Bars)
+        for done, run in enumerate(made, start=1):
+            cpu, minutes = cpu + run.cpu_seconds / 60, (time.perf_counter() - began) / 60
+            click.echo(f"[{name} {done}/{len(names)}] {minutes:5.1f} min  {run.name}")
+        if names:
             noted = {"scale": scale, "part": name, "only": only, "runs": len(names)}
-            _reproduce(names, noted | {"processes": processes})
-
-
-def _reproduce(names: list[str], noted: dict[str, Any]) -> None:
-    """Retrain one part and note what it took."""
-    began, cpu, minutes = time.perf_counter(), 0.0, 0.0
-    made = pool.reproduce(names, workers=noted["processes"], progress=Bars)
-    for done, run in enumerate(made, start=1):
-        cpu, minutes = cpu + run.cpu_seconds / 60, (time.perf_counter() - began) / 60
-        click.echo(f"[{noted['part']} {done}/{len(names)}] {minutes:5.1f} min  {run.name}")
-    pool.note_sweep(noted | {"minutes": round(minutes, 1), "cpu_minutes": round(cpu, 1)})
-    click.echo(f"{len(names)} runs of {noted['scale']} ({noted['part']}) in {minutes:.1f} minutes")
+            noted |= {"processes": processes, "minutes": round(minutes, 1)}
+            pool.note_sweep(noted | {"cpu_minutes": round(cpu, 1)})
+            click.echo(f"{len(names)} runs of {scale} ({name}) in {minutes:.1f} minutes")
 
 
 @click.command("verify")
-@option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
+@click.option("--thorough", is_flag=True, help="Compute the gap metrics again, too (minutes).")
 @ONLY
 @PROCESSES
 def verify_command(thorough: bool, only: str, processes: int) -> None:
     """Check every stored run against its weights; fails if one is missing, damaged or differs."""
     torch.set_num_threads(1)
-    wanted, failed = _matching(expected(), only), False
+    wanted, faults = _matching(expected(), only), list[str]()
     checked = verify_all(wanted, thorough=thorough, workers=processes)
     with closing(Bars()) as bars:
-        for done, (name, faults) in enumerate(checked, start=1):
+        for done, (name, found) in enumerate(checked, start=1):
             bars("verifying stored runs", done, len(wanted))
-            for fault in faults:
-                failed = True
-                click.echo(f"{name}: {fault}", err=True)
-    if failed:
-        raise click.ClickException("stored runs do not verify")
+            faults += [f"{name}: {fault}" for fault in found]
+    if faults:
+        raise click.ClickException("\n".join(["stored runs do not verify", *faults]))
     click.echo(f"{len(wanted)} stored runs verify against their weights")
 
 
 @click.command("list")
 def list_command() -> None:
     """List the stored runs with seed, seconds, commit and headline metrics."""
-    for name in results.names():
-        run = results.load(name)
+    for run in map(results.load, results.names()):
         gap = run.metrics.get("gap", {}).get("overall")
         rho = f"rho {gap['rho']:.2f} cos {gap['cos']:.2f}" if gap else ""
         seconds = sum(run.seconds.values())
-        click.echo(f"{name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
+        click.echo(f"{run.name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
 
 
 @click.command("ship")

@@ -1,13 +1,12 @@
-"""The command ``sample``, and what it shares with ``evaluate``.
+"""The commands ``sample`` and ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``.
 
-A preset names how its models are sampled from (steps, timesteps, clamp, guidance); what the
-command line says itself comes first.
+A preset names how its models are sampled from; what the command line says itself comes first.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial, reduce
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +14,41 @@ import click
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
+from click import Choice, Option
 
 from dashlib import results
 from dashlib.checkpoints import replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
-from dashlib.scale import sampling
+from dashlib.scale import evaluation, features, reference
 from dashlib.scale.checkpointing import TrainingStopped
-from dashlib.scale.distributed import gather_rows, make_accelerator, share
-from dashlib.scale.precision import PRECISIONS
+from dashlib.scale.distributed import PRECISIONS, gather_rows, make_accelerator, share
+from dashlib.scale.evaluation import METRICS
 from dashlib.scale.presets import PRESETS, Sampling, preset
-from dashlib.scale.sampling import Named, Samples
+from dashlib.scale.sampling import Samples, find, label, numbered_images
 
-DEFAULT_W = 1.5
-ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
 PATH, FILE = click.Path(path_type=Path), click.Path(dir_okay=False, path_type=Path)
-POSITIVE = click.IntRange(min=1)
-option = partial(click.option, show_default=True)
+POSITIVE, MANY, STEPS = click.IntRange(min=1), click.IntRange(min=2), click.IntRange(1, 1000)
+PRESET, SETS = Choice([*PRESETS]), Choice(reference.REFERENCE_SETS)
+KINDS = Choice(["constant", "tag", "interval"])
+NETWORKS = Choice(["inception", "lite0", "classifier"])
+NUMBER = ["--n", "--samples", "n"]
+ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
+OUT = "FILE.png: a grid; FILE.npz: NHWC and labels; else a folder of PNG.  OUT.json says how."
 SPACING = "Of the timesteps; leading is the DASH release's.  [preset's, or linspace]"
-CLAMP = """Of the predicted image; clamp keeps eps as it is, as the DASH release does.
-[preset's, or recompute]"""
-PRECISION = "Of the sampled network; features are always fp32."
-STYLE = "Sample as this preset does: steps, timesteps, clamp and guidance."
-SHARED = (
-    option("--preset", "name", type=click.Choice(list(PRESETS)), help=STYLE),
-    option("--steps", type=click.IntRange(1, 1000), help="DDIM steps.  [preset's, or 50]"),
-    option("--spacing", type=click.Choice(SPACINGS), help=SPACING),
-    option("--clamp", type=click.Choice(CLAMPS), help=CLAMP),
-    option("--precision", type=click.Choice(PRECISIONS), default="fp32", help=PRECISION),
-    option("--batch", type=POSITIVE, default=500, help="Images at a time, a process."),
-    option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="To use."),
-    option("--interval", type=(int, int), help="LOW HIGH: guide only at LOW <= t < HIGH."),
-)
-KINDS = click.Choice(["constant", "tag", "interval"])
-OUT = """FILE.png: a grid; FILE.npz: uint8 images (NHWC) and labels; else a folder of PNG.  How they
-were made is written beside it, as OUT.json."""
-_OPTIONS = (
-    click.argument("model"),
-    option("--out", required=True, type=PATH, help=OUT),
-    option("--n", "--samples", "n", type=POSITIVE, default=100, help=f"Images. {ALIAS}"),
-    option("--w", type=float, help="Guidance scale (1: none); largest of tag.  [preset's; 1.5; 4]"),
-    option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]"),
-    option("--seed", default=0, help="Of the starting noise."),
-)
-
-
-def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Add arguments and options to a command, in this order."""
-    return lambda command: reduce(lambda made, add: add(made), reversed(options), command)
+NETWORK = "lite0: EfficientNet-Lite0, of the extra `lite`; classifier: the book's own, for digits."
+WEIGHTS = "File of the Inception weights.  [$DASH_INCEPTION, or torch hub's cache]"
+SCORES = f"Some of {','.join(METRICS)} (pr: precision and recall)."
+SHARED = [
+    Option(["--preset", "name"], type=PRESET, help="Whose steps, timesteps, clamp and guidance."),
+    Option(["--steps"], type=STEPS, help="DDIM steps.  [preset's, or 50]"),
+    Option(["--spacing"], type=Choice(SPACINGS), help=SPACING),
+    Option(["--clamp"], type=Choice(CLAMPS), help="Of predicted images.  [preset's, or recompute]"),
+    Option(["--precision"], type=Choice(PRECISIONS), default="fp32", help="Features: fp32 always."),
+    Option(["--batch"], type=POSITIVE, default=500, help="Images at a time, a process."),
+    Option(["--device"], type=Choice(["auto", "cpu", "cuda"]), default="auto", help="To use."),
+    Option(["--interval"], type=(int, int), help="LOW HIGH: guide only at LOW <= t < HIGH."),
+]
 
 
 @contextmanager
@@ -76,8 +59,7 @@ def plain_errors() -> Iterator[None]:
     except (ValueError, OSError, ImportError, TrainingStopped) as error:
         raise click.ClickException(str(error)) from error
     except torch.cuda.OutOfMemoryError as error:
-        message = f"the GPU's memory is full ({error}): use a smaller --batch"
-        raise click.ClickException(message) from error
+        raise click.ClickException(f"{error} Use a smaller --batch.") from error
 
 
 @contextmanager
@@ -104,64 +86,118 @@ def guidances(
     low, high = interval or (0, 1)
     if not 0 <= low < high:
         raise ValueError(f"--interval {low} {high}: two timesteps, 0 <= LOW < HIGH")
-    ws = ws or (() if tag else (DEFAULT_W,))
+    ws = ws or (() if tag else (1.5,))
     scales = [Interval(w, low, high) if interval else Constant(w) for w in ws]
     return [*scales, *([TAG()] if tag else [])]
 
 
-def _guidance(
-    name: str | None, kind: str | None, w: float | None, interval: tuple[int, int] | None
-) -> GuidanceSchedule:
-    """The guidance that the options ask for; ``ValueError`` if they contradict each other."""
-    if (kind == "interval") != (interval is not None):
-        raise ValueError("--schedule interval and --interval LOW HIGH go together: give both")
-    if kind == "tag":
-        return TAG() if w is None else TAG(w_max=w)
-    return guidances(None if kind else name, () if w is None else (w,), False, interval)[0]
+def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: Accelerator) -> None:
+    """A grid (``.png``), what guided-diffusion's evaluator reads (``.npz``), or files by number."""
+    from torchvision.transforms.functional import to_pil_image  # 7 seconds, for pictures only
+    from torchvision.utils import save_image
 
-
-def found_models(names: tuple[str, ...], preset_name: str | None) -> list[Named]:
-    """The models by name; ``ValueError`` for one that makes other images than the preset's."""
-    found = [sampling.find(name) for name in names]
-    for named in found if preset_name else ():
-        cfg = preset(preset_name or "").teacher.unet
-        named.check((cfg.image_channels, cfg.image_size, cfg.num_classes))
-    return found
-
-
-def _write_all(out: Path, images: Tensor, labels: Tensor) -> None:
-    """A grid of images (``.png``), or what guided-diffusion's evaluator reads (``.npz``)."""
+    if out.suffix not in (".png", ".npz"):
+        pictures = (image for images, _ in made for image in images)
+        for number, image in enumerate(pictures, start=share(n, place).start):
+            with replacing(out / f"{number:06d}.png") as file:
+                to_pil_image(image).save(file, "PNG")
+        return
+    images, labels = (gather_rows(torch.cat(parts)) for parts in zip(*made, strict=True))
+    if not place.is_main_process:
+        return
     with replacing(out) as file:
         if out.suffix == ".npz":
             np.savez(file, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
         else:
-            grid = make_grid(images, nrow=round(len(images) ** 0.5), padding=1)
-            to_pil_image(grid).save(file, "PNG")
+            save_image(images / 255, file, "PNG", nrow=round(n**0.5), padding=1)
 
 
-@click.command("sample")
-@with_options(*_OPTIONS, *SHARED)
+@click.command("sample", params=[*SHARED])
+@click.argument("model")
+@click.option("--out", required=True, type=PATH, help=OUT)
+@click.option(*NUMBER, type=POSITIVE, default=100, help=f"Images. {ALIAS}")
+@click.option("--w", type=float, help="Guidance scale (1: none).  [preset's; 1.5; of tag 4]")
+@click.option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]")
+@click.option("--seed", default=0, help="Of the starting noise.")
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
     interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
 ) -> None:  # fmt: skip
     """Sample images from MODEL: a stored run, the stem of a checkpoint, or an authors' .pth."""
     with started(device) as place:
-        guidance, how = _guidance(name, kind, w, interval), sampling_of(name, **how)
-        wanted = Samples(found_models((model,), name)[0], guidance, seed, n, **how)
-        about = wanted.about() | {"preset": name, "torch": torch.__version__}
-        place.print(text := json.dumps(about | results.provenance(), indent=1))
-        made = sampling.numbered_images(wanted, place, batch)
-        if out.suffix in (".png", ".npz"):
-            images, labels = (gather_rows(torch.cat(parts)) for parts in zip(*made, strict=True))
-            if place.is_main_process:
-                _write_all(out, images, labels)
-        else:
-            pictures = (image for images, _ in made for image in images)
-            for number, image in enumerate(pictures, start=share(n, place).start):
-                with replacing(out / f"{number:06d}.png") as file:
-                    to_pil_image(image).save(file, "PNG")
+        if (kind == "interval") != (interval is not None):
+            raise ValueError("--schedule interval and --interval LOW HIGH go together: give both")
+        ws = () if w is None else (w,)
+        guidance = guidances(None if kind else name, ws, kind == "tag", interval)[-1]
+        if kind == "tag" and w is not None:
+            guidance = TAG(w_max=w)
+        wanted = Samples(find(model), guidance, seed, n, **sampling_of(name, **how))
+        if name:
+            wanted.model.check(preset(name).teacher.unet.images)
+        about = wanted.about() | {"preset": name} | results.provenance()
+        place.print(text := json.dumps(about, indent=1))
+        _write(out, numbered_images(wanted, place, batch), n, place)
         place.wait_for_everyone()
         if place.is_main_process:
             write_atomically(Path(f"{out}.json"), f"{text}\n".encode())
         place.print(f"wrote {n} images to {out}")
+
+
+def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    wanted = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not wanted or not {*wanted} <= METRICS.keys():
+        raise click.BadParameter(f"{value!r}: some of {','.join(METRICS)}")
+    return wanted
+
+
+@click.command("evaluate", params=[*SHARED])
+@click.argument("models", nargs=-1, required=True)
+@click.option("--data", type=SETS, help="Its training images are the reference set.  [preset's]")
+@click.option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics.")
+@click.option(*NUMBER, type=MANY, default=50_000, help=f"Samples. {ALIAS}")
+@click.option("--w", "ws", type=float, multiple=True, help="Guidance scale.  [preset's, or 1.5]")
+@click.option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4.")
+@click.option("--seeds", multiple=True, default=(42, 123, 456), type=int, help="Of the noise.")
+@click.option("--metrics", default="fid,is", callback=_metrics, help=SCORES)
+@click.option("--features", "kind", type=NETWORKS, default="inception", help=NETWORK)
+@click.option("--inception", "weights", type=FILE, envvar="DASH_INCEPTION", help=WEIGHTS)
+@click.option("--download", is_flag=True, help="Fetch missing weights and images.  [$DASH_MIRRORS]")
+@click.option("--unverified", is_flag=True, help="Allow other weights; scores are then named so.")
+@click.option("--out", type=FILE, help="JSON of the scores; those in it are not computed again.")
+def evaluate_command(
+    models: tuple[str, ...], data: str | None, root: Path, n: int, ws: tuple[float, ...], tag: bool,
+    seeds: tuple[int, ...], metrics: tuple[str, ...], kind: str, download: bool, out: Path | None,
+    name: str | None, interval: tuple[int, int] | None, batch: int, device: str,
+    weights: Path | None, unverified: bool, **how: Any,
+) -> None:  # fmt: skip
+    """Score MODELS over guidance scales and sampling seeds: FID, IS, KID, precision and recall.
+
+    A model is a stored run, the stem of a checkpoint, or an authors' .pth file.
+    """
+    with started(device) as place:
+        if not data and not name:
+            raise ValueError("no real images to compare with: give --data, or --preset for it")
+        dataset = data or preset(name or "").dataset
+        scales, how = guidances(name, ws, tag, interval), sampling_of(name, **how)
+        store, found = evaluation.Store(out), [find(model) for model in models]
+        if kind == "inception":
+            with place.main_process_first():
+                path = features.locate(weights, download=download and place.is_main_process)
+            extractor = features.inception(path, place.device, unverified=unverified)
+        elif kind == "lite0":
+            extractor = features.lite0(place.device)
+        else:
+            extractor = features.classifier(dataset, place.device)
+        real = reference.real_images(dataset, root, place, download=download)
+        wanted = [preset(name).teacher.unet.images] if name else []
+        for named, images in product(found, [*wanted, (*real[[0]].shape[1:3], real.classes)]):
+            named.check(images)
+        whole = not {*metrics} <= {"fid", "is"}  # for which moments are enough
+        known = reference.reference(real, extractor, place, root, batch=batch, whole=whole)
+        judge = evaluation.Judge(extractor, real.key(extractor.sha), known, metrics)
+        grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
+        about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
+        place.print(json.dumps(about, indent=1))
+        cells = [Samples(*cell, n, **how) for cell in product(found, scales, seeds)]
+        for line in evaluation.evaluate(cells, judge, place, store, batch):
+            place.print(line)

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from dashlib.checks import check_choice
 from dashlib.data import Dataset, Images, as_floats, fingerprint
 from dashlib.datasets.originals import TORCHVISION, archives, read_original
 from dashlib.extras import what_to_install
@@ -29,15 +30,12 @@ def load_dataset(
     """A dataset by name; Fashion-MNIST's 28x28 images are padded to 32x32.
 
     ``root`` is where the files are (or go, with ``download=True``): torchvision's, packed or not,
-    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as are
-    those of the environment variable ``DASH_MIRRORS``.  ``dtype="uint8"`` holds images as bytes.
-    Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes,
-    ``FileNotFoundError`` saying what to do for files that are missing or damaged.
+    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as in
+    ``$DASH_MIRRORS``.  ``dtype="uint8"`` holds images, but not digits, as bytes: ``ValueError``.
+    ``FileNotFoundError`` says what to do for files that are missing or damaged.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
-    if dtype not in get_args(Pixels):
-        raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
+    check_choice("unknown dataset", name, DATASETS)
+    check_choice("dtype", dtype, get_args(Pixels))
     if name == "digits" and dtype == "uint8":
         raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
     if name == "digits":
@@ -88,11 +86,7 @@ def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
 
 
 def which(name: str, part: Literal["train", "test"], images: Images) -> str:
-    """Whether these are the original images of that part, in any order, as a phrase.
-
-    Says "original pixels" (and labels), "not the original: ..." (of a subset, too), or
-    "unknown: ..." where no fingerprint is kept.
-    """
+    """In words, whether these are the original images of a part, in any order, where we know."""
     if (name, part) not in CIFAR_PRINTS:
         return f"unknown: no fingerprint of {name}, {part}, is kept"
     if fingerprint(images) == CIFAR_PRINTS[name, part]:

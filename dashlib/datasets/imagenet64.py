@@ -1,9 +1,9 @@
 """ImageNet at 64x64 (downsampled ImageNet): its files, a dataset, and a stream of noisy batches.
 
 The batch files are pickles of ``{"data": uint8 (N, 12288), "labels": N numbers from 1 to 1000}``, a
-row the red, green and blue plane of an image.  They are read once, without executing what is in
-them, and kept as one file of pixels (15.7 GB), which is mapped into memory.  Classes are numbered
-as in the files, less one: their order is not that of the sorted WordNet identifiers.
+row the red, green and blue plane of an image.  They are read once, without executing their code,
+and kept as one file of pixels (15.7 GB), mapped into memory.  Classes are numbered as in the files,
+less one: their order is not that of the sorted WordNet identifiers.
 Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dashlib.checkpoints import replacing
-from dashlib.data import Batch, Stream, as_floats, drop_labels
+from dashlib.data import Batch, Stream, as_floats
 
 CLASSES = 1000
 FILES = [f"train_data_batch_{i}" for i in range(1, 11)]
@@ -45,10 +45,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels, uint8 ``(N, 12288)``, and labels, int64 ``(N,)`` in [0, 1000), of a file.
-
-    Code in it is never executed.  Raises ``ValueError`` for a file that has any, or is not a batch.
-    """
+    """Pixels, uint8 ``(N, 12288)``, and labels in [0, 1000) of a file; else ``ValueError``."""
     with path.open("rb") as file:
         try:
             content = _PlainUnpickler(file, encoding="latin1").load()
@@ -121,10 +118,7 @@ def _seeded(device: torch.device | str, *numbers: int) -> torch.Generator:
 
 
 def batches_of(n: int, batch_size: int, *, seed: int, first: int = 0) -> Iterator[list[int]]:
-    """Which of ``n`` images make up each batch, from batch ``first`` on, for ever.
-
-    Epoch e is a permutation seeded by ``(seed, e)``, whose incomplete last batch is dropped.
-    """
+    """Which of ``n`` images make up each batch, for ever; epoch e is permuted by ``(seed, e)``."""
     epoch, skipped = divmod(first, n // batch_size)
     for e in count(epoch):
         order = torch.randperm(n, generator=_seeded("cpu", seed, 0, e))
@@ -167,17 +161,8 @@ class LoadedStream(Stream):
 
     def __next__(self) -> Batch:
         x, y = (part.to(self.device, non_blocking=True) for part in next(self._loaded))
-        g, x0 = _seeded(self.device, self.seed, 1, self.step), as_floats(x)
-        heads = torch.rand(len(y), 1, 1, 1, generator=g, device=x.device) < 0.5
-        if self.flip:
-            x0 = torch.where(heads, x0.flip(-1), x0)
-        t = torch.randint(self.schedule.T, y.shape, generator=g, device=x.device)
-        eps = torch.randn(x0.shape, generator=g, device=x.device)
-        dropped = drop_labels(
-            y, self.null_label, self.label_dropout, per=self.dropout_per, generator=g
-        )
         self.step += 1
-        return Batch(self.schedule.add_noise(x0, eps, t), t, y, dropped, eps)
+        return self.noisy(as_floats(x), y, _seeded(self.device, self.seed, 1, self.step - 1))
 
     def get_state(self) -> Tensor:
         """The step, and what must agree to go on: seed, batch size, number of images."""

@@ -67,10 +67,9 @@ def _sum(content: bytes) -> str:
 def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = ()) -> None:
     """Get the file with the MD5 sum ``want`` from the first address that has it.
 
-    Those are ``<base>/<filename>`` for the base addresses ``mirrors`` and those of the environment
-    variable ``DASH_MIRRORS`` (separated by spaces or commas), then the ``known`` ones.  A file is
-    replaced in one step, unless it has that sum already.  A server is given up that is silent for
-    half a minute.  Raises ``OSError`` that lists each address with its failure, and what to do.
+    Those are ``<base>/<filename>`` for the bases ``mirrors`` and those of ``$DASH_MIRRORS``
+    (separated by spaces or commas), then the ``known`` ones; a server silent for half a minute is
+    given up.  Raises ``OSError`` that lists each address with its failure, and what to do.
     """
     if path.is_file() and _sum(path.read_bytes()) == want:
         return
@@ -106,10 +105,7 @@ def _receive(url: str, path: Path, want: str) -> None:
 
 
 def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts:
-    """Both parts of a set; what is missing is downloaded, unless ``mirrors`` is None.
-
-    Raises ``FileNotFoundError`` for a damaged file, another ``OSError`` for one that is missing.
-    """
+    """Both parts (None: no download); ``FileNotFoundError`` if damaged, ``OSError`` if missing."""
 
     def get(path: Path) -> None:
         want, known = archives(name)[path.name]

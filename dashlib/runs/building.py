@@ -16,7 +16,7 @@ from dashlib.recipes import Recipe
 from dashlib.scale.small_grids import with_products
 from dashlib.schedule import Schedule
 from dashlib.training import Source, Trainer
-from dashlib.unet import UNet, UNetConfig
+from dashlib.unet import UNet
 from dashlib.weighting import Weighting, make_weighting, transfer
 
 
@@ -31,15 +31,9 @@ def part_of(images: Images, split: float) -> Images:
 
 def drawn(recipe: Recipe) -> dict[str, Any]:
     """What a stream of batches is told, beside its images."""
-    return {
-        "schedule": Schedule(),
-        "null_label": recipe.unet.null_label,
-        "batch_size": recipe.batch_size,
-        "label_dropout": recipe.label_dropout,
-        "dropout_per": recipe.dropout_per,
-        "seed": recipe.seed,
-        "flip": recipe.flip,
-    }
+    same = ("batch_size", "label_dropout", "dropout_per", "seed", "flip")
+    given = {name: getattr(recipe, name) for name in same}
+    return {"schedule": Schedule(), "null_label": recipe.unet.null_label, **given}
 
 
 def stream(
@@ -53,22 +47,6 @@ def stream(
     held: Any = "float32" if recipe.dataset == "digits" else "uint8"  # where that loses nothing
     train = datasets.load_dataset(recipe.dataset, root, download=download, dtype=held).train
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))
-
-
-def check_teacher(teacher: UNetConfig, lam: Tensor | None, recipe: Recipe) -> None:
-    """``ValueError`` unless both networks take the same images and labels, and lambda is known."""
-    for name in ("image_channels", "image_size", "num_classes"):
-        theirs, mine = getattr(teacher, name), getattr(recipe.unet, name)
-        if theirs != mine:
-            raise ValueError(
-                f"the teacher {recipe.teacher} has {name} {theirs}, the student {mine}: choose the "
-                "preset of the teacher's dataset"
-            )
-    if lam is None and recipe.weighting == "transfer":
-        raise ValueError(
-            f"the teacher {recipe.teacher} has no learned lambda (TIRT) to transfer: choose "
-            "another --weighting, for example uniform or min_snr"
-        )
 
 
 def weighting(recipe: Recipe, lam: Tensor | None = None) -> Weighting:
@@ -98,10 +76,7 @@ def build(
     lam: Tensor | None = None,
     execution: Execution | None = None,
 ) -> Trainer:
-    """The untrained run: its network, seeded or pruned from the teacher, on the CPU unless placed.
-
-    ``lam``: the importance to transfer, where the teacher is not a stored run.
-    """
+    """The untrained run, on the CPU unless placed; ``lam``: what to transfer, if not stored."""
     torch.manual_seed(recipe.seed)
     if recipe.init == "pruned":
         assert teacher is not None, "there is a teacher to prune"

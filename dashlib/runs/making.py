@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dashlib import classifier, datasets, results
+from dashlib.checks import check_choice
 from dashlib.data import Batch, with_teacher
+from dashlib.execution import Execution
 from dashlib.metrics import frechet, gaussian
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
@@ -25,7 +27,7 @@ SNAPSHOTS = 60  # of the importance, over training
 def half(model: UNet) -> UNet:
     """Round the weights to half precision, as they are stored: what is stored is what is scored."""
     model.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
-    return model.eval().requires_grad_(False)
+    return model.cpu().eval().requires_grad_(False)
 
 
 class Clock:
@@ -71,21 +73,27 @@ class Trace:
         return found
 
 
-def answered_batches(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
-    """The batches of a recipe, with the answers of its teacher if it has one."""
-    batches = stream(recipe, torch.device("cpu"), Path("data"))
+def answered_batches(recipe: Recipe, teacher: UNet | None, device: str) -> Iterator[Batch]:
+    """The batches of a recipe on a device, with the answers of its teacher if it has one."""
+    batches = stream(recipe, torch.device(device), Path("data"))
     return batches if teacher is None else with_teacher(batches, teacher)
 
 
 def train_together(
-    recipes: Sequence[Recipe], progress: Progress = silent
+    recipes: Sequence[Recipe], progress: Progress = silent, device: str = "cpu"
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
-    first = recipes[0]
+    first, executions = recipes[0], dict[str, Execution]()
     teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
-    trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
+    if device != "cpu":
+        from dashlib.scale import distributed, engine  # which need Accelerate
+
+        place = distributed.make_accelerator("fp32", device)
+        device, teacher = str(place.device), teacher and teacher.to(place.device)
+        executions = {recipe.name: engine.Parallel(place) for recipe in recipes}
+    trainers = {r.name: build(r, teacher, execution=executions.get(r.name)) for r in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
-    for records in side_by_side(trainers, answered_batches(first, teacher)):
+    for records in side_by_side(trainers, answered_batches(first, teacher, device)):
         for name, record in records.items():
             traces[name].add(record)
         others = f" and {len(recipes) - 1} more" if len(recipes) > 1 else ""
@@ -95,17 +103,17 @@ def train_together(
 
 def check_names(names: Sequence[str]) -> None:
     """``ValueError`` for a name that is not one of the book's runs."""
-    known = (DIGITS.classifier, *RECIPES)
     for name in names:
-        if name not in known:
-            raise ValueError(f"unknown run {name!r}: one of {', '.join(known)}")
+        check_choice("unknown run", name, (DIGITS.classifier, *RECIPES))
 
 
-def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.Run]:
+def make(
+    names: Sequence[str], progress: Progress = silent, device: str = "cpu"
+) -> Iterator[results.Run]:
     """Make digits runs of one seed and teacher from scratch, and store them; yields each.
 
-    ``ValueError`` for a name that is not one of the book's runs, ``MissingRun`` for a teacher that
-    is not stored.
+    Networks are trained on the device, ``cpu`` or ``cuda``; the CPU scores.  ``ValueError`` for a
+    name that is not one of the book's runs, or no GPU, ``MissingRun`` for a teacher not stored.
     """
     check_names(names)
     if DIGITS.classifier in names:
@@ -114,7 +122,7 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
     if not recipes:
         return
     clock = Clock()
-    trainers, traces = train_together(recipes, progress)
+    trainers, traces = train_together(recipes, progress, device)
     clock.lap("train")
     train, cpu = clock.seconds["train"] / len(recipes), clock.cpu() / len(recipes)
     for recipe in recipes:
@@ -144,11 +152,9 @@ def _make_classifier() -> results.Run:
 
 
 def run_name(row: str, seed: int = 0) -> str:
-    """The stored run of a row and training seed: ``digits/fitnets``, 1 -> its name.
+    """The run of a row (``digits/fitnets``: under TIRT Transfer; ``digits/dash-uniform``) and seed.
 
-    That is the row under TIRT Transfer; ``digits/dash-uniform`` names its weighting.  A whole name,
-    ``digits/fitnets-transfer-s1``, stands for itself.  ``ValueError`` for a row that is not one of
-    the book's, or a seed that it has not.
+    A run's whole name stands for itself.  ``ValueError`` for an unknown row, or a seed it has not.
     """
     if row in (DIGITS.classifier, *RECIPES):
         return row

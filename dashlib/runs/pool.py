@@ -1,7 +1,4 @@
-"""Processes that make stored runs side by side, each on one thread.
-
-On few cores, several processes of one thread each are faster than one of several threads.
-"""
+"""Processes that make stored runs side by side, each on one thread: the fastest on few cores."""
 
 import json
 import os
@@ -65,9 +62,8 @@ def reproduce(
 ) -> Iterator[results.Run]:
     """Make runs from scratch on several one-threaded processes, yielding each as it is stored.
 
-    A group starts as soon as a process is free and what it needs is made.  ``progress()`` is called
-    in each process to make its reporter (so it must be picklable).  A run that fails ends the sweep
-    once those beside it are stored.
+    A group starts once a process is free and what it needs is made.  ``progress()`` makes each
+    process's reporter (picklable).  A run that fails ends the sweep once those beside it are done.
     """
     check_names(chosen)
     waiting, running = groups(chosen), dict[Future[list[results.Run]], tuple[str, ...]]()
@@ -93,9 +89,3 @@ def note_sweep(entry: Mapping[str, Any]) -> None:
     former = path.read_text() if path.exists() else ""
     line = {**entry, "commit": results.commit(), "hardware": results.hardware()}
     write_atomically(path, (former + json.dumps(line) + "\n").encode())
-
-
-def sweeps() -> list[dict[str, Any]]:
-    """What former sweeps took, oldest first."""
-    path = results.root() / "campaigns.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

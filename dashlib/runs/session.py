@@ -16,16 +16,15 @@ from typing import Any
 
 import accelerate
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, set_seed
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
 from dashlib.recipes import Recipe
-from dashlib.runs.building import build, check_teacher, stream
+from dashlib.runs.building import build, stream
 from dashlib.scale import checkpointing
 from dashlib.scale.distributed import make_accelerator
-from dashlib.scale.engine import Numerics, Parallel, seed_process
-from dashlib.scale.precision import cuda_peak
+from dashlib.scale.engine import Numerics, Parallel
 from dashlib.scale.presets import preset
 from dashlib.scale.sampling import find
 from dashlib.training import StepRecord, Trainer
@@ -72,12 +71,11 @@ class Session:
     def run(self) -> str:
         """Train to the end, or as far as the job or a signal allows; returns how it ended.
 
-        Raises :class:`.checkpointing.TrainingStopped`, ``ValueError`` (settings that do not go
-        together, or differ from those of the checkpoint), ``CheckpointError`` or
-        ``FileNotFoundError`` (no such data).
+        Raises ``TrainingStopped``, ``CheckpointError``, ``FileNotFoundError`` (no such data) or
+        ``ValueError`` (settings that do not go together, or differ from the checkpoint's).
         """
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
-        with checkpointing.Stop() as stop, checkpointing.explained(self._how_far, self._last_good):
+        with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):
             self.trainer = self._built()
             self._resume()
             first, began = self.step, time.perf_counter()
@@ -94,14 +92,10 @@ class Session:
         where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"
         return f"{self.ended}: saved {where}; the same command goes on"
 
-    def _how_far(self) -> str:
+    def _so_far(self) -> str:
         made = f"after step {self.step} of {self.recipe.train.steps}"
-        return made if self.step else "before the first step"
-
-    def _last_good(self) -> str:
-        if self.last is None:
-            return "No checkpoint was made yet."
-        return f"The last good checkpoint is {self.last}."
+        kept = f"The last good checkpoint is {self.last}" if self.last else "No checkpoint was made"
+        return f"{made if self.step else 'before the first step'}. {kept}."
 
     def _built(self) -> Trainer:
         """The untrained job on this process's device; its batches are ``self.stream``."""
@@ -109,15 +103,17 @@ class Session:
         teacher, lam = None, None
         if recipe.teacher is not None:
             found = find(recipe.teacher)
+            found.check(recipe.unet.images)
             teacher, lam = found.model, found.lam
-            check_teacher(teacher.cfg, lam, recipe)
-        where = place.device, job.data
+            if lam is None and recipe.weighting == "transfer":
+                fault = "has no learned lambda (TIRT) to transfer: choose another --weighting"
+                raise ValueError(f"the teacher {found.name} {fault}, for example min_snr")
+        how: Any = {"download": job.download, "workers": job.workers}
         with place.main_process_first():  # the others find what it downloaded
-            self.stream = stream(recipe, *where, download=job.download, workers=job.workers)
+            self.stream = stream(recipe, place.device, job.data, **how)
         asked = None if recipe.objective == "scratch" else teacher
-        execution = Parallel(place, job.numerics, asked)
-        trainer = build(recipe, teacher, lam=lam, execution=execution)
-        seed_process(recipe.seed, place.process_index)
+        trainer = build(recipe, teacher, lam=lam, execution=Parallel(place, job.numerics, asked))
+        set_seed(recipe.seed, device_specific=True)
         return trainer
 
     def _train(self, stop: checkpointing.Stop) -> str:
@@ -213,7 +209,7 @@ class Session:
             "ended": self.ended,
             "seconds": round(seconds, 1),
             "images_per_s": round(images / seconds, 1) if images and seconds else None,
-            "peak_mib": round(cuda_peak(), 1) if place.device.type == "cuda" else None,
+            "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) or None,  # of a GPU
             "processes": place.num_processes,
             "device": str(place.device),
             "precision": self.job.numerics.precision,
@@ -233,10 +229,8 @@ class Session:
 def _former_sessions(out: Path) -> list[dict[str, Any]]:
     """The sessions in a job's ``run.json``; ``CheckpointError`` if that is damaged."""
     path = out / "run.json"
-    if not path.exists():
-        return []
     try:
-        return list(json.loads(path.read_text())["sessions"])
+        return list(json.loads(path.read_text())["sessions"]) if path.exists() else []
     except (ValueError, KeyError, TypeError) as error:
         raise checkpoints.CheckpointError(
             f"{path} is not a job's ({error}): choose another --out, or delete the file"

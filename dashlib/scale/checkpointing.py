@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any, Self
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
 
@@ -34,21 +35,14 @@ class Checkpoints:
     """The newest ``keep`` checkpoints of a run, in a folder of their own."""
 
     folder: Path
-    keep: int = 3
-
-    def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise ValueError(f"keep={self.keep}: at least one checkpoint must be kept")
+    keep: int = 3  # 1 or more
 
     def all(self) -> list[Path]:
         """Every checkpoint, newest first, whole or not."""
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
-        """Write a checkpoint, then delete the ones that are too old.
-
-        A failure (``OSError``) or a kill at any point leaves the former ones as they were.
-        """
+        """Write a checkpoint, delete old ones; failing or killed, it leaves all former ones."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
@@ -62,10 +56,7 @@ class Checkpoints:
         return path
 
     def newest(self, warn: Callable[[str], object] = warnings.warn) -> Path | None:
-        """The newest whole checkpoint, or None if there is none at all.
-
-        Each damaged one is warned of and passed over.  ``CheckpointError`` if all are damaged.
-        """
+        """The newest whole one, or None; warns of damaged ones, ``CheckpointError`` if all are."""
         found = self.all()
         for path in found:
             if (fault := damage(path)) is None:
@@ -95,8 +86,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state in a checkpoint; ``CheckpointError`` if it is not whole."""
     if fault := damage(path):
         raise CheckpointError(f"{path} is not a whole checkpoint ({fault}): resume an older one")
-    state: dict[str, Any] = read_pickled(path)
-    return state
+    return read_pickled(path)
 
 
 class Stop:
@@ -123,35 +113,23 @@ class Stop:
 
 
 @contextmanager
-def explained(progress: Callable[[], str], last_good: Callable[[], str]) -> Iterator[None]:
-    """Turn what ends a training run into a :class:`TrainingStopped` that says what to do.
-
-    ``progress()`` says how far it came, ``last_good()`` where the last checkpoint is.
-    """
+def explained(so_far: Callable[[], str]) -> Iterator[None]:
+    """Turn what ends training into a :class:`TrainingStopped`; ``so_far()``: how far it came."""
     try:
         yield
     except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:
         if isinstance(error, FloatingPointError):
-            message = f"{error}. {last_good()}"
+            message = f"{error}, {so_far()}"
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
-            message = (
-                f"disk full{where}, {progress()}. {last_good()} Free space (or lower --keep), then "
-                "give the same command again"
-            )
-        elif not isinstance(error, OSError) and _out_of_memory(error):
+            how = "Free space (or lower --keep), then give the same command again"
+            message = f"disk full{where}, {so_far()} {how}"
+        elif isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             message = (
-                f"out of memory, {progress()} ({reason}). {last_good()} Use more --accumulate (the "
-                "same batch in smaller pieces), --precision bf16, more processes or a smaller "
-                "--batch"
+                f"out of memory, {so_far()} Use more --accumulate (the same batch in smaller "
+                f"pieces), --precision bf16, more processes or a smaller --batch ({reason})"
             )
         else:
             raise
         raise TrainingStopped(message) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a GPU or the CPU (where torch raises ``RuntimeError``)."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError) or any(w in str(error).lower() for w in words)

@@ -1,11 +1,15 @@
-"""This process's place among those that share the work, by Hugging Face Accelerate.
+"""This process's place among those that share the work, by Accelerate, and its precision.
 
 Under ``torchrun``, ``accelerate launch`` or ``mpirun`` each process takes a share of numbered
 images; in a plain ``python`` there is one process and nothing is sent.
+``fp32`` is IEEE float32, ``tf32`` lets a GPU round the factors of products and convolutions to
+TensorFloat-32, ``bf16`` and ``fp16`` autocast the forward pass.
 """
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -15,8 +19,40 @@ from accelerate.utils.environment import get_cpu_distributed_information
 from torch import Tensor
 from tqdm import tqdm
 
+from dashlib.checks import check_choice
 from dashlib.progress import refresh_seconds
-from dashlib.scale.precision import AUTOCAST, Precision, check_arithmetic
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("fp32", "tf32", *AUTOCAST)
+
+
+def check_arithmetic(device: str, precision: str) -> None:
+    """``ValueError`` for a device or a precision that this machine cannot compute with."""
+    check_choice("device", device, ("cpu", "cuda"))
+    check_choice("precision", precision, PRECISIONS)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "torch sees no CUDA device: use --device cpu, or run this on a machine with an "
+            "NVIDIA GPU and a CUDA build of torch"
+        )
+    if precision == "tf32" and device == "cpu":
+        raise ValueError("precision tf32 needs --device cuda: use fp32 or bf16 on the CPU")
+
+
+@contextmanager
+def numerics(device: str, precision: Precision = "fp32") -> Iterator[None]:
+    """Float32 arithmetic as the precision says, cuDNN choosing by timing; undone at the end."""
+    check_arithmetic(device, precision)
+    cudnn, tf32 = torch.backends.cudnn, precision == "tf32"
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32, cudnn.benchmark
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    cudnn.allow_tf32, cudnn.benchmark = tf32, True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        cudnn.allow_tf32, cudnn.benchmark = before[1:]
 
 
 def lone_process() -> str | None:
@@ -33,15 +69,13 @@ def lone_process() -> str | None:
 
 
 def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> Accelerator:
-    """This process's place among those that were started.
+    """This process's place among those that were started, on ``cpu``, ``cuda`` or the better.
 
-    ``device``: ``cpu``, ``cuda`` or ``auto`` (a GPU if there is one).  ``ValueError`` for a GPU, or
-    fp16, where there is none for this process.
+    ``ValueError`` for a device or a precision that it cannot have.
     """
-    if device == "cuda":
-        check_arithmetic(device, precision)
     cpus = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     gpus = 0 if cpus else torch.cuda.device_count()
+    check_arithmetic("cuda" if device == "cuda" or gpus else "cpu", precision)
     if precision == "fp16" and not gpus:
         raise ValueError("precision fp16 needs a CUDA GPU: use bf16 or fp32 on the CPU")
     if gpus and (local := int(os.environ.get("LOCAL_RANK", 0))) >= gpus:

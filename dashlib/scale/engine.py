@@ -21,10 +21,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -32,7 +31,7 @@ from dashlib.checkpoints import pack
 from dashlib.data import Batch, with_teacher
 from dashlib.execution import Execution, TrainConfig
 from dashlib.losses import Objective, Terms
-from dashlib.scale.precision import AUTOCAST, Precision
+from dashlib.scale.distributed import Precision
 from dashlib.unet import UNet
 from dashlib.weighting import Weighting
 
@@ -47,20 +46,7 @@ class Numerics:
     compile: bool = False  # torch.compile the networks
     backend: str = "inductor"  # of torch.compile
     channels_last: bool = False  # weights and images with the channels innermost
-    accumulate: int = 1  # pieces that each process computes its share of a batch in
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", *AUTOCAST):
-            raise ValueError(f"precision {self.precision!r}: fp32, {' or '.join(AUTOCAST)}")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate={self.accumulate}: 1 or more pieces")
-
-
-def best_precision(device: str = "auto") -> Precision:
-    """bf16 on a GPU (``auto``, if there is one) that does not only emulate it, else fp32."""
-    on_gpu = device == "auto" and torch.cuda.is_available()
-    computes = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16" if computes else "fp32"
+    accumulate: int = 1  # pieces, 1 or more, that each process computes its share of a batch in
 
 
 @dataclass(frozen=True)
@@ -83,8 +69,6 @@ class Share:
 
     def loss(self, weighting: Weighting, losses: Tensor, t: Tensor) -> Tensor:
         """``L(l_j) - (1 - 1/n) L(0)``: losses ``(B/n,)`` of a part, t ``(B,)`` of the batch."""
-        if self.count == 1:
-            return weighting.reduce(losses, t)
         zeros = losses.new_zeros(len(t))
         own = torch.arange(self.index, len(t), self.count, device=t.device)
         padded = zeros.index_put((own,), losses)
@@ -92,10 +76,7 @@ class Share:
 
 
 class _SharedLoss(nn.Module):
-    """A part's share of the loss, as the one module whose gradients are averaged.
-
-    Holds all that learns: the network, the weighting and what the objective trains.
-    """
+    """A part's share of the loss, and all that learns: the module whose gradients are averaged."""
 
     def __init__(self, network: UNet, objective: Objective, weighting: Weighting) -> None:
         super().__init__()
@@ -111,10 +92,7 @@ class _SharedLoss(nn.Module):
 
 
 class Parallel(Execution):
-    """Steps computed by all processes of an accelerator: records and weights are alike in each.
-
-    ``teacher``: asked for its two branches, for this process's part only.
-    """
+    """Steps by all processes, alike in each; ``teacher``: asked for this process's part only."""
 
     def __init__(
         self, accelerator: Accelerator, numerics: Numerics = Numerics(), teacher: UNet | None = None
@@ -143,14 +121,11 @@ class Parallel(Execution):
         super().attach(model, objective, weighting, optimizer, cfg)
         self._compile(model)
         self.net = self.accelerator.prepare_model(_SharedLoss(model, objective, weighting))
-        prepared: Optimizer = self.accelerator.prepare_optimizer(optimizer)
-        return prepared
+        return self.accelerator.prepare_optimizer(optimizer)
 
     def _part(self, share: Share, batch: Batch) -> Batch:
         """A part of a global batch, with the teacher's answers."""
         own = share.of(batch)
-        if self.numerics.channels_last:
-            own = replace(own, x_t=own.x_t.contiguous(memory_format=torch.channels_last))
         if self.teacher is None:
             return own
         with self.accelerator.autocast():
@@ -172,8 +147,7 @@ class Parallel(Execution):
 
     def clip(self, trained: Sequence[Tensor]) -> Tensor:
         """Clip the gradients; their norm before."""
-        norm: Tensor = self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
-        return norm
+        return self.accelerator.clip_grad_norm_(trained, self.cfg.clip)
 
     def sound(self, loss: float, norm: float) -> bool:
         """Under fp16 a gradient may overflow: that step is skipped and the loss scale halved."""
@@ -198,7 +172,7 @@ class Parallel(Execution):
         if len(processes) == place.num_processes:
             super().set_random_states(processes[place.process_index], step)
         else:
-            seed_process(step, place.process_index)
+            set_seed(step, device_specific=True)
             warnings.warn(
                 f"saved by {len(processes)} process(es), resumed by {place.num_processes}: dropout "
                 "masks are drawn anew; batches go on as they were",
@@ -206,8 +180,3 @@ class Parallel(Execution):
             )
         if place.scaler is not None and states["scaler"]:
             place.scaler.load_state_dict(states["scaler"])
-
-
-def seed_process(seed: int, rank: int) -> None:
-    """Seed torch's global generators, differently in every process."""
-    torch.manual_seed(int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]))

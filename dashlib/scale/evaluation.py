@@ -1,28 +1,76 @@
-"""Scores of models over guidance scales and sampling seeds, stored one by one.
+r"""Scores of models over guidance scales and sampling seeds, stored one by one.
 
 A score is stored with what it depends on (:data:`KEY`), and not computed again for the same.
+Beside the Frechet distance of :func:`dashlib.metrics.frechet`, by torch-fidelity and in float64:
+
+* Inception Score: :math:`\exp E_x KL(p(y|x) \| p(y))` with class probabilities :math:`p(y|x)`, over
+  ten parts of the samples, in order.  Salimans et al. 2016.
+* Kernel distance (KID): unbiased squared maximum mean discrepancy with the kernel
+  :math:`(a.b/D + 1)^3` of D-dimensional features, over 100 random subsets of 1,000 (or as many as
+  the smaller set has); may be negative.  Binkowski et al. 2018.
+* Improved precision and recall: the share of samples on the manifold of the real images, and the
+  reverse.  A set's manifold is the union of balls around its features, each reaching to the 3rd
+  nearest of the others; it depends on how many there are.  Kynkaanniemi et al. 2019.
 """
 
 import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from dashlib import results
 from dashlib.checkpoints import write_atomically
-from dashlib.scale.features import Extractor
+from dashlib.extras import what_to_install
+from dashlib.metrics import frechet
+from dashlib.scale.features import Extracted, Extractor, extract
 from dashlib.scale.sampling import Samples, numbered_images
-from dashlib.scale.scores import METRICS, Extracted, compute, extract
 
+SPLITS = 10  # of the samples, for the Inception Score
+SUBSET_SIZE = 1000  # of the 100 subsets of KID
+NEIGHBOURS = 3  # k of precision and recall
+_KID = "kernel_inception_distance"
+METRICS = {  # the scores of each, and what torch-fidelity calls them
+    "fid": {"fid": "fid"},
+    "is": {"is": "inception_score_mean", "is, std over splits": "inception_score_std"},
+    "kid": {"kid": f"{_KID}_mean", "kid, std over subsets": f"{_KID}_std"},
+    "pr": {"precision": "precision", "recall": "recall"},
+}
 KEY = ("model", "weights", "guidance", "seed", "n", "sampling", "features", "reference")
 Record = dict[str, Any]
+
+
+@what_to_install()
+def compute(made: Extracted, real: Extracted, metrics: Collection[str]) -> dict[str, float]:
+    """Scores of made images against real ones, and their spread; ``ValueError`` for too few."""
+    pools, found = (made.pool.double(), real.pool.double()), dict[str, float]()
+    fewest = min(map(len, pools))
+    for metric, need in {"kid": 2, "pr": NEIGHBOURS + 1}.items():
+        if metric in metrics and fewest < need:
+            raise ValueError(f"{fewest} feature vector(s): {metric} needs {need} of each")
+    if "fid" in metrics:
+        found["fid"] = frechet(made.gaussian, real.gaussian)
+    if "is" in metrics:
+        from torch_fidelity.metric_isc import isc_features_to_metric
+
+        splits = min(SPLITS, len(made.logits))
+        found |= isc_features_to_metric(made.logits, splits, shuffle=False)
+    if "kid" in metrics:
+        from torch_fidelity.metric_kid import kid_features_to_metric
+
+        size = min(SUBSET_SIZE, fewest)
+        found |= kid_features_to_metric(*pools, kid_subset_size=size, verbose=False)
+    if "pr" in metrics:
+        from torch_fidelity.metric_prc import prc_features_to_metric
+
+        how = {"prc_neighborhood": NEIGHBOURS, "prc_batch_size": 1000, "save_cpu_ram": True}
+        found |= prc_features_to_metric(*pools, **how, verbose=False)
+    return {name: found[theirs] for m in metrics for name, theirs in METRICS[m].items()}
 
 
 @dataclass(frozen=True)
@@ -43,15 +91,13 @@ class Judge:
         """Sample and score; every process takes part, the first one's record is whole."""
         clock, name = time.perf_counter(), self.extractor.name
         images = (images for images, _ in numbered_images(samples, place, batch))
-        logits = "is" in self.metrics
-        made = extract(images, samples.n, self.extractor, place, logits=logits)
+        made = extract(images, samples.n, self.extractor, place, logits="is" in self.metrics)
         values = compute(made, self.real, self.metrics if place.is_main_process else ())
         done = {
             "scores": {name(metric): value for metric, value in values.items()},
             "library": self.extractor.library,
             "seconds": round(time.perf_counter() - clock, 1),
             "processes": place.num_processes,
-            "torch": torch.__version__,
         }
         return samples.about() | self.about() | done | results.provenance()
 
@@ -77,10 +123,7 @@ def circumstances(record: Record, but: str = "") -> str:
 
 
 class Store:
-    """A file of scores: ``{"scores": [records], "summary": [mean and std over seeds]}``.
-
-    Written whole after every score.  ``ValueError`` for a file that is something else.
-    """
+    """A file of scores and their summary, written whole after each; ``ValueError`` for another."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -122,10 +165,11 @@ def summary(records: Iterable[Record]) -> list[Record]:
 
 
 def evaluate(
-    cells: Iterable[Samples], judge: Judge, place: Accelerator, store: Store, batch: int = 500
-) -> Iterator[Record]:
-    """Yield every cell's record: the stored one where its scores are there, else a new one."""
+    cells: Iterable[Samples], judge: Judge, place: Accelerator, store: Store, batch: int
+) -> Iterator[str]:
+    """Score every cell, but for stored scores; yields a line each, then the means over seeds."""
     wanted = {judge.extractor.name(name) for m in judge.metrics for name in METRICS[m]}
+    records = list[Record]()
     for cell in cells:
         former = store.records.get(circumstances(cell.about() | judge.about()))
         done = former is not None and wanted <= former["scores"].keys()
@@ -134,4 +178,6 @@ def evaluate(
             record = judge.score(cell, place, batch)
             if place.is_main_process:
                 store.add(record)
-        yield record
+        records.append(record)
+        yield describe(*summary([record]))
+    yield from (describe(row) for row in summary(records) if len(row["seeds"]) > 1)

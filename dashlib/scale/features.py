@@ -1,4 +1,4 @@
-"""Feature networks, each with the right names for what is computed from its features.
+"""Feature networks, with the right names for what is computed from their features of many images.
 
 Only Inception features with verified weights give an FID, a KID or an Inception Score.  The same
 formulas on other features are called what they are, so no number can pass for another's.
@@ -6,25 +6,28 @@ Szegedy et al. 2016, Heusel et al. 2017; EfficientNet-Lite0: Tan & Le 2019, Liu 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from dashlib import results
 from dashlib.checkpoints import CheckpointError, read_pickled
 from dashlib.extras import what_to_install
-from dashlib.scale.precision import numerics
+from dashlib.scale.distributed import gather_rows, numerics, share
 
 INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA = "6726825d"  # of the SHA-256 of the weights, as the file's name says
 INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION}"
 LITE0 = "EfficientNet-Lite0 (ImageNet), 1280-d, 224 px bicubic"
 LITE0_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the weights
+POOL_SIZE = 10_000  # features kept whole of any set of images, for KID, precision and recall
 FULL_NAMES = {"fid": "Frechet distance", "is": "class score", "kid": "kernel distance"}
 INCEPTION_NAMES = {"fid": "FID", "is": "Inception Score", "kid": "KID"}
 
@@ -54,17 +57,9 @@ class Extractor:
             return self.network(images.to(self.device))
 
 
-def cached() -> Path:
-    """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
-
-
 def locate(named: Path | None = None, *, download: bool = False) -> Path:
-    """The file of the Inception weights: the one named, or :func:`cached`, fetched if asked.
-
-    ``FileNotFoundError``, saying what to do, if there is none.
-    """
-    path, failure = named or cached(), ""
+    """The Inception weights: named, or torch hub's, fetched if asked; ``FileNotFoundError``."""
+    path, failure = named or Path(torch.hub.get_dir(), "checkpoints", INCEPTION), ""
     if download and not named and not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -111,8 +106,7 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
 
     def features(images: Tensor) -> Tensor:
         x = images.expand(-1, 3, -1, -1).float() / 255
-        pool: Tensor = trunk(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
-        return pool
+        return trunk(2 * interpolate(x, (299, 299), mode="bilinear") - 1)
 
     names = INCEPTION_NAMES if verified else FULL_NAMES
     title = "{}" if verified else "{} (unverified Inception weights)"
@@ -167,3 +161,36 @@ def classifier(dataset: str, device: torch.device) -> Extractor:
 
     sha, library = run.files["weights"]["sha256"], f"dashlib {version('dashlib')}"
     return Extractor(features, model.head, sha, library, "{} (classifier features)", device=device)
+
+
+class Extracted(NamedTuple):
+    """Of many images: mean ``(D,)`` and covariance ``(D, D)`` in float64, features and logits."""
+
+    gaussian: tuple[Tensor, Tensor]
+    pool: Tensor
+    logits: Tensor
+
+
+def kept(n: int) -> Tensor:
+    """Which of n images' features are kept, ``(n,)``: :data:`POOL_SIZE`, always the same ones."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0)) < POOL_SIZE
+
+
+def extract(
+    parts: Iterable[Tensor], n: int, extractor: Extractor, place: Accelerator, *,
+    logits: bool = False,
+) -> Extracted:  # fmt: skip
+    """Of n >= 2 images, in order; ``parts``: this process's share, uint8 ``(B, C, H, W)``."""
+    keep, pools, answers = kept(n)[share(n, place).start :], list[Tensor](), list[Tensor]()
+    total = outer = torch.zeros((), dtype=torch.float64)
+    for images in parts:
+        found = extractor(images)
+        x = found.double()
+        total, outer = total + x.sum(0), outer + x.T @ x
+        chosen, keep = keep.tensor_split([len(x)])
+        pools.append(found.float().cpu()[chosen])
+        answers.append((extractor.head(found) if logits else found[:0]).float().cpu())
+    total, outer = (place.reduce(s.to(place.device)).cpu() for s in (total, outer))
+    mean = total / n
+    covariance = (outer - n * mean.outer(mean)) / (n - 1)
+    return Extracted((mean, covariance), *(gather_rows(torch.cat(s)) for s in (pools, answers)))

@@ -1,32 +1,19 @@
 """Presets: the experiments of the paper by name, each number with its source.
 
-A preset is two recipes, a teacher's and its student's, and how their models are sampled from.  The
-paper's README and the authors' released configurations disagree, so CIFAR-10 and CIFAR-100 come as
-``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on any CPU.  Sources
-in :attr:`Preset.notes`:
-
-``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]`` derived
-from those, ``[ours]`` our choice, where no source says.
+The paper's README and the authors' released configurations disagree, so CIFAR-10 and CIFAR-100
+come as ``paper_v2`` and as ``released``; ``digits`` is the scale that this book runs on any CPU.
+Sources: ``[R]`` the authors' README (v2), ``[C]`` their released configurations and code, ``[D]``
+derived from those, ``[ours]`` our choice, where no source says.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dashlib import unet
 from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, GuidanceSchedule
 from dashlib.recipes import DIGITS, Recipe
 from dashlib.sampling import Clamp, Spacing
-from dashlib.unet import (
-    STUDENT_CIFAR10,
-    STUDENT_CIFAR100,
-    STUDENT_IMAGENET64,
-    TEACHER_CIFAR10,
-    TEACHER_CIFAR100,
-    TEACHER_IMAGENET64,
-    UNetConfig,
-)
-
-SOURCES = ("[R]", "[C]", "[D]", "[ours]")
 
 
 @dataclass(frozen=True)
@@ -73,20 +60,17 @@ _PAPER_NOTES = {
     "student.lr, ema, steps": "[R] 1e-4, 0.9990, 234K (~300 epochs)",
     "student.weight_decay": "[ours] the teacher's 0.01; the README gives none for the student",
     "weighting": "[R] TIRT normalised by the mean over all timesteps; transferred to the student",
-    "student.label_dropout": "[R] none for DASH, which takes both branches of every image; 0.1 is "
-    "what scratch and cond_only_dropout use [R]",
+    "student.label_dropout": "[R] none for DASH; 0.1 is what scratch and cond_only_dropout use",
     "dropout_per": "[ours] one coin a sample; the release tosses one a batch",
     "split": "[D] all 50,000 images: 782 steps of 64 an epoch",
-    "sampling.spacing, clamp": "[ours] from T - 1, noise recomputed from the clamped image: the "
-    "text does not say; the release's rules are in `released`",
+    "sampling.spacing, clamp": "[ours] from T - 1, noise recomputed: the text does not say",
 }
 _RELEASED_NOTES = {
     "teacher.steps": "[D] 500 epochs of 704 steps (the README's 391K would be 555 of them)",
     "student.lr, ema, weight_decay": "[C] 2e-4, 0.9995, 0.001",
     "student.steps": "[D] 270 epochs [C] of 704 steps",
     "weighting": "[C] TIRT normalised by the mean over the batch; transferred to the student",
-    "student.label_dropout": "[C] 0.1, bypassed by a flag: DASH takes both branches anyway; used "
-    "here by scratch and cond_only_dropout only",
+    "student.label_dropout": "[C] 0.1, bypassed by a flag: DASH takes both branches anyway",
     "dropout_per": "[C] one coin a batch",
     "split": "[C] 90/10: 704 steps of 64 an epoch; which images is not stated [ours]: seed 0",
     "sampling.spacing, clamp": "[C] 0, 20, ..., 980; image clamped, noise not recomputed",
@@ -116,7 +100,7 @@ _TEACHING = TrainConfig(steps=391_000, lr=2e-4, ema=0.9999)
 _LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 
-def _paper(dataset: str, teacher: UNetConfig, student: UNetConfig) -> Preset:
+def _paper(dataset: str, teacher: unet.UNetConfig, student: unet.UNetConfig) -> Preset:
     """The README's settings, on CIFAR."""
     name = f"{dataset}/paper_v2"
     both: Any = {"batch_size": 64, "flip": True}
@@ -138,7 +122,7 @@ def _released(paper: Preset) -> Preset:
 
 
 def _imagenet64() -> Preset:
-    paper = _paper("imagenet64", TEACHER_IMAGENET64, STUDENT_IMAGENET64)
+    paper = _paper("imagenet64", unet.TEACHER_IMAGENET64, unet.STUDENT_IMAGENET64)
     batch, steps = 2048, round(130 * 1_281_167 / 2048)
     teaching, learning = (replace(of, steps=steps, lr=2e-4) for of in (_TEACHING, _LEARNING))
     teacher = replace(paper.teacher, train=teaching, batch_size=batch)
@@ -146,8 +130,8 @@ def _imagenet64() -> Preset:
     return Preset(paper.name, teacher, student, _IMAGENET_NOTES)
 
 
-_CIFAR10 = _paper("cifar10", TEACHER_CIFAR10, STUDENT_CIFAR10)
-_CIFAR100 = _paper("cifar100", TEACHER_CIFAR100, STUDENT_CIFAR100)
+_CIFAR10 = _paper("cifar10", unet.TEACHER_CIFAR10, unet.STUDENT_CIFAR10)
+_CIFAR100 = _paper("cifar100", unet.TEACHER_CIFAR100, unet.STUDENT_CIFAR100)
 _CIFAR = (_CIFAR10, _released(_CIFAR10), _CIFAR100, _released(_CIFAR100))
 _BOOK = Preset("digits", DIGITS.learner, DIGITS.of("dash", "transfer"), _BOOK_NOTES)
 PRESETS = {made.name: made for made in (*_CIFAR, _imagenet64(), _BOOK)}

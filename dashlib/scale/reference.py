@@ -23,8 +23,7 @@ from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomi
 from dashlib.data import Images, to_bytes
 from dashlib.datasets.imagenet64 import CLASSES, ImageNet64
 from dashlib.scale.distributed import batches
-from dashlib.scale.features import Extractor
-from dashlib.scale.scores import Extracted, extract
+from dashlib.scale.features import Extracted, Extractor, extract
 
 REFERENCE_SETS = (*datasets.DATASETS, "imagenet64")
 
@@ -53,10 +52,9 @@ class RealImages:
     def key(self, features: str) -> dict[str, Any]:
         """All that a reference depends on; ``pixels``: SHA-256 of 64 images, spread evenly."""
         some = self[torch.linspace(0, len(self) - 1, min(64, len(self))).long().tolist()].cpu()
-        _, channels, size, _ = some.shape
-        key = {"dataset": self.name, "split": self.part, "n": len(self), "size": size}
+        key = {"dataset": self.name, "split": self.part, "n": len(self), "size": some.shape[2]}
         pixels = _digest(some.contiguous().numpy().tobytes())
-        return key | {"channels": channels, "pixels": pixels, "features": features}
+        return key | {"channels": some.shape[1], "pixels": pixels, "features": features}
 
     def contents(self) -> str:
         """SHA-256 of the images as a set: the same in whatever order they come."""
@@ -67,17 +65,13 @@ class RealImages:
 def real_images(
     name: str, root: Path, place: Accelerator, *, part: str = "train", download: bool = False
 ) -> RealImages:
-    """A data set's images, unpacked, or downloaded if asked, by the first process alone.
-
-    Errors: :func:`dashlib.datasets.load_dataset`, :class:`dashlib.datasets.imagenet64.ImageNet64`.
-    """
+    """A data set's images, unpacked, or downloaded if asked, by the first process alone."""
     with place.main_process_first():
         if name == "imagenet64":
             return RealImages(name, part, ImageNet64(root), CLASSES)
         how: Any = {"dtype": "float32" if name == "digits" else "uint8"}
-        found = datasets.load_dataset(
-            name, root, download=download and place.is_main_process, **how
-        )
+        how["download"] = download and place.is_main_process
+        found = datasets.load_dataset(name, root, **how)
         return RealImages(name, part, getattr(found, part), found.num_classes)
 
 
@@ -108,10 +102,7 @@ def read_statistics(stem: Path) -> Extracted:
 
 
 def published(real: RealImages, features: str) -> Extracted | None:
-    """The statistics stored with the results, if any are of these images and features' SHA-256.
-
-    ``CheckpointError`` for a file that is damaged.
-    """
+    """The moments stored for these images and features' SHA-256; ``CheckpointError`` if damaged."""
     for path in (results.root() / "reference").glob(f"*-{real.name}.json"):
         about = json.loads(path.read_text())
         same = (about["n"], about["weights"]) == (len(real), features)
@@ -124,10 +115,7 @@ def reference(
     real: RealImages, extractor: Extractor, place: Accelerator, root: Path, *,
     batch: int = 500, whole: bool = True,
 ) -> Extracted:  # fmt: skip
-    """The features of real images: read if every process has them, else made and kept.
-
-    The published statistics, without features, serve unless ``whole``.
-    """
+    """Features of real images, kept; published moments, without features, serve unless whole."""
     if not whole and (stored := published(real, extractor.sha)):
         return stored
     key, what = real.key(extractor.sha), f"{real.name}-{real.part}-{len(real)}"

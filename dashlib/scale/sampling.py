@@ -1,7 +1,6 @@
 """Samples of any model by number: image i is the same, however many processes share the work.
 
-Image ``i`` of a sampling seed has label ``i mod classes`` and starts from noise of its own: a
-counter-based generator (Philox: Salmon et al. 2011) whose key is ``(seed, i)``.
+Image ``i`` has label ``i mod classes`` and noise by Philox (Salmon et al. 2011), key ``(seed, i)``.
 """
 
 import hashlib
@@ -19,8 +18,7 @@ from dashlib import checkpoints, results
 from dashlib.data import to_bytes
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
-from dashlib.scale.distributed import batches
-from dashlib.scale.precision import AUTOCAST, Precision, numerics
+from dashlib.scale.distributed import AUTOCAST, Precision, batches, numerics
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
@@ -35,22 +33,15 @@ class Named:
     lam: Tensor | None = None  # (T,)
 
     def check(self, wanted: tuple[int, int, int]) -> None:
-        """``ValueError`` if its images are others than these channels, size and classes."""
-        cfg = self.model.cfg
-        have = (cfg.image_channels, cfg.image_size, cfg.num_classes)
-        if have != wanted:
-            what = "{1}x{1} images of {0} channel(s) and {2} classes"
-            raise ValueError(
-                f"{self.name} makes {what.format(*have)}, the data set has "
-                f"{what.format(*wanted)}: choose another --data or --preset"
-            )
+        """``ValueError`` unless its images have these channels, pixels a side and classes."""
+        what = "{1}x{1} images of {0} channel(s) and {2} classes"
+        have, want = what.format(*self.model.cfg.images), what.format(*wanted)
+        if have != want:
+            raise ValueError(f"{self.name} makes {have}, not {want}: choose other --data, --preset")
 
 
 def find(name: str) -> Named:
-    """A model by name: a stored run, a training's folder or checkpoint, an authors' ``.pth``.
-
-    Raises ``FileNotFoundError`` if it is none of them, ``CheckpointError`` if it is damaged.
-    """
+    """A run, training or file by name; ``FileNotFoundError``, ``CheckpointError`` if damaged."""
     path, lam = Path(name), None
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
