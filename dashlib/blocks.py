@@ -35,6 +35,7 @@ class UNetConfig:
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
     w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
     prediction: Prediction = "eps"  # what the body gives; the network gives eps in any case
+    shared_masks: bool = False  # of dropout in training: the same for both branches of an image
 
     def __post_init__(self) -> None:
         for name in ("mults", "attn_resolutions"):  # JSON knows lists only

@@ -19,7 +19,7 @@ Sources: DASH (arXiv 2606.00798); Meng et al. 2023 (guidance distillation).
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ def teacher_of(batch: Batch) -> Branches:
 @dataclass(frozen=True)
 class Objective:
     """A loss: named per-sample terms, combined with ``coefficients``."""
+
+    passes: ClassVar[tuple[float, float]] = (1, 1)  # of student and teacher, an image and step
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -74,6 +76,8 @@ class Objective:
 @dataclass(frozen=True)
 class Scratch(Objective):
     """Ordinary diffusion training with label dropout: ``|S(x_t, t, y~) - eps|^2``."""
+
+    passes = (1, 0)
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``denoising``."""
@@ -106,6 +110,7 @@ class CondOnlyDropout(Objective):
 class Composite(Objective):
     """Match the guided output at one fixed scale: ``|S_w - T_w|^2``."""
 
+    passes = (2, 2)
     w: float = 4.0
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -138,6 +143,8 @@ class MultiW(_RandomScale):
     condition number 131: nearly blind to drift of (e_c, e_u) along (0.6, 0.8).
     """
 
+    passes = (2, 2)
+
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``composite``."""
         teacher, w = teacher_of(batch), self.draw(batch)
@@ -149,6 +156,8 @@ class MultiW(_RandomScale):
 class SingleHeadMatch(_RandomScale):
     """Distil guidance, with w as an input: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``."""
 
+    passes = (1, 2)
+
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``guided``."""
         teacher, w = teacher_of(batch), self.draw(batch)
@@ -158,16 +167,24 @@ class SingleHeadMatch(_RandomScale):
 
 @dataclass(frozen=True)
 class GapMatch(Objective):
-    """``|gap_S - gap_T|^2 + imitation |S_cond - T_cond|^2``; by default a common drift is free."""
+    """``gap |gap_S - gap_T|^2 + imitation |e_c|^2 + unconditional |e_u|^2``: any quadratic form.
 
+    By default a common drift is free.  Terms with factor 0 are not computed.
+    """
+
+    passes = (2, 2)
+    gap: float = 1.0
     imitation: float = 0.0
+    unconditional: float = 0.0
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
-        """``gap`` and, if its factor is not 0, ``imitation``."""
+        """``gap``, ``imitation`` and ``unconditional``."""
         student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
         terms = {"gap": mse(student.gap, teacher.gap)}
         if self.imitation:
             terms["imitation"] = mse(student.cond, teacher.cond)
+        if self.unconditional:
+            terms["unconditional"] = mse(student.uncond, teacher.uncond)
         return terms
 
 
@@ -175,6 +192,7 @@ class GapMatch(Objective):
 class Dash(Objective):
     """``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``, scaled."""
 
+    passes = (2, 2)
     imitation: float = 1.0
     unconditional: float = 1.0
     anchor: float = 0.1
@@ -193,21 +211,25 @@ class Dash(Objective):
 class DashSampled(Objective):
     """One branch an image, the null one with probability p: on average p |e_u|^2 + (1 - p) |e_c|^2.
 
-    Half the passes of DASH.  The coins are of the global generator of the batch's device.
+    ``mix``: the null branch's target is T_w at w = mix, from T_uncond (0) to T_cond (1), which is
+    label dropout.  Half the passes of DASH.  Coins are of the batch's device's global generator.
     """
 
     p: float = 0.5
+    mix: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p={self.p}: a probability in [0, 1]")
+        if not (0 <= self.p <= 1 and 0 <= self.mix <= 1):
+            raise ValueError(f"p={self.p}, mix={self.mix}: a probability and a share, in [0, 1]")
+        of_teacher = 1 + self.p * (0 < self.mix < 1)  # a true mixture needs both branches
+        object.__setattr__(self, "passes", (1, of_teacher))
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``sampled``."""
         teacher = teacher_of(batch)
         null = torch.rand(len(batch.t), device=batch.t.device) < self.p
         student = model(batch.x_t, batch.t, torch.where(null, model.null_label, batch.y))
-        target = torch.where(null[:, None, None, None], teacher.uncond, teacher.cond)
+        target = torch.where(null[:, None, None, None], teacher.guided(self.mix), teacher.cond)
         return {"sampled": mse(student, target)}
 
 

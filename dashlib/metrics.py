@@ -11,7 +11,8 @@ Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy i
   closest to the teacher's
 
 The Frechet distance is between Gaussians fitted to features: FID where they are Inception's only.
-Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance.
+Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance;
+Binkowski et al. 2018 for the kernel distance, which unlike it has no bias at finite N.
 """
 
 from dataclasses import dataclass
@@ -114,6 +115,24 @@ def compare(
     return GapReport(summarise(stats), by_t, by_y)
 
 
+@torch.no_grad()
+def error_over_constant(
+    model: Denoiser, images: Images, constants: Tensor, schedule: Schedule, t: int, seed: int = 0
+) -> float:
+    """Mean squared error of ``eps(x_t, t, y)`` over that of a constant image for each class.
+
+    ``constants (classes, C, H, W)``, such as the classes' mean images.  Above 1 the model is worse
+    than the best predictor that does not look at x_t.
+    """
+    generator = torch.Generator(images.x.device).manual_seed(seed)
+    x0, at = images.pixels(), torch.full_like(images.y, t)
+    eps = torch.randn(x0.shape, generator=generator, device=x0.device)
+    x_t = schedule.add_noise(x0, eps, at)
+    constant = schedule.predict_eps(x_t, constants[images.y], at)
+    ours, theirs = ((a - eps).square().mean() for a in (model(x_t, at, images.y), constant))
+    return (ours / theirs).item()
+
+
 def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
     if len(features) < 2:
@@ -133,3 +152,17 @@ def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
     distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
     return max(distance.item(), 0.0)
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Unbiased squared distance of two sets of features, ``(N, D)`` and ``(M, D)``, as KID's.
+
+    Of the kernel ``(x.y/D + 1)^3``, over all pairs: its mean does not depend on N and M.
+    """
+    a, b = a.double(), b.double()
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    own = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (kernel(a, a), kernel(b, b))]
+    return (own[0] + own[1] - 2 * kernel(a, b).mean()).item()

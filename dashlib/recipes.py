@@ -6,6 +6,7 @@ weights (common random numbers).
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from dashlib.blocks import UNetConfig
@@ -93,6 +94,11 @@ class Scale:
             "dash_no_an": row("dash", anchor=0.0),
             **{f"dash_an_{a:g}": row("dash", anchor=a) for a in (0.03, 0.3, 1.0)},
             "dash_sampled": row("dash_sampled"),
+            **{f"dash_sampled_{p:g}": row("dash_sampled", p=p) for p in (0.1, 0.25)},
+            **{f"dash_mixed_{a:g}": row("dash_sampled", mix=a) for a in (0.25, 0.5, 1.0)},
+            **{f"dash_gap_{mu:g}": row("gap_match", gap=mu, imitation=1.0) for mu in (3.0, 10.0)},
+            # TAG's mean form of (e_c, e_u), its lower eigenvalue raised to a tenth of the other
+            "tag_form": row("gap_match", gap=0.747, imitation=0.5868, unconditional=-0.0808),
             **{
                 f"{name}_v": row(name, unet={"prediction": "v"})
                 for name in ("dash", "cond_only_dropout", "dash_sampled")
@@ -109,18 +115,29 @@ class Scale:
         return replace(self.learner, name=f"{self.name}/teacher-{weighting}", weighting=weighting)
 
     def of(
-        self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
-    ) -> Recipe:
-        """A row's student; ``prior``: the weighting of the teacher whose importance it is given."""
-        of = "" if prior == "tirt" else f"_{prior}"
-        changes = "".join(f"-{key}_{value}" for key, value in unet.items())
+        self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt",
+        teacher: str | None = None, longer: int = 1, **unet: Any,
+    ) -> Recipe:  # fmt: skip
+        """A row's student, trained ``longer`` times as many steps.
+
+        ``teacher``: the weighting of its teacher, if not the scale's; ``prior``: that of the
+        teacher whose importance it is given.
+        """
+        student, of = self.rows[row], "" if prior == "tirt" else f"_{prior}"
+        learned_from = f"{self.name}/teacher-{teacher}" if teacher else student.teacher
+        given = f"{self.name}/teacher-{prior}"
+        transferred = weighting == "transfer" and given != learned_from
+        changes = [f"from_{teacher}"] * bool(teacher) + [f"x{longer}"] * (longer > 1)
+        name = "-".join([row, weighting + of, *changes, *(f"{k}_{v}" for k, v in unet.items())])
         return replace(
-            self.rows[row],
-            name=f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
-            unet=replace(self.rows[row].unet, **unet),
+            student,
+            name=f"{self.name}/{name}-s{seed}",
+            unet=replace(student.unet, **unet),
+            train=replace(student.train, steps=longer * student.train.steps),
             weighting=weighting,
             seed=seed,
-            prior=f"{self.name}/teacher-{prior}" if of else None,
+            teacher=learned_from,
+            prior=given if transferred else None,
         )
 
 
@@ -189,5 +206,28 @@ PARTS = {
         DIGITS.of("cond_only", "transfer", embed_std=0.02),
     ),
 }
+FAIR_SEEDS = range(8)
+FAIR = (  # row, weighting, how many times the steps: equal cost is one pass of the student twice
+    *((row, w, 1) for row in ("dash", "cond_only_dropout") for w in ("uniform", "transfer")),
+    *((row, "uniform", 1) for row in ("multi_w", "single_head", "gap_match_cond", "dash_gap_3")),
+    *((row, "uniform", 2) for row in ("dash_sampled", "cond_only_dropout", "dash_mixed_0.5")),
+)
+_fair = partial(DIGITS.of, teacher="uniform")
+_DROPOUT = [{"dropout": 0.1}, {"dropout": 0.1, "shared_masks": True}]
+PARTS["fair"] = _by_name(  # from the teacher without a defect, seed by seed; and one-seed studies
+    *(_fair(row, w, s, longer=n) for s in FAIR_SEEDS for row, w, n in FAIR),
+    *(_fair(row, "uniform") for row in ("dash_gap_10", "cond_only", "tag_form")),
+    *(
+        _fair(row, "uniform", longer=2)
+        for row in (
+            "dash_sampled_0.1",
+            "dash_sampled_0.25",
+            "dash_mixed_0.25",
+            "dash_mixed_1",
+            "single_head",
+        )
+    ),
+    *(_fair(row, "uniform", **masks) for row in ("dash", "composite") for masks in _DROPOUT),
+)
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

@@ -64,6 +64,7 @@ class UNet(nn.Module):
     def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.cfg, self.null_label, self.w_conditioned = cfg, cfg.null_label, cfg.w_conditioned
+        self.shared_masks = cfg.shared_masks and cfg.dropout > 0  # without dropout: one pass
         widths = [cfg.ch * m for m in cfg.mults]
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)

@@ -46,19 +46,45 @@ def test_every_student_learns_from_a_teacher_of_the_same_kind():
     for recipe in map(RECIPES.get, STUDENTS):
         teacher = RECIPES[recipe.teacher]
         assert teacher.teacher is None
-        assert teacher.weighting.startswith("tirt")  # has a lambda to transfer
+        assert (teacher.weighting == "uniform") == (recipe.name in PARTS["fair"])
+        if recipe.weighting == "transfer":
+            assert RECIPES[recipe.prior or recipe.teacher].weighting in LEARNED
         same = ("image_channels", "image_size", "num_classes")
         assert [getattr(recipe.unet, k) for k in same] == [getattr(teacher.unet, k) for k in same]
 
 
 def test_students_differ_in_their_row_seed_weighting_and_class_table_only():
+    """The fair part's, from another teacher, may also train twice as long, or with dropout."""
+
     def common(recipe):
         unet = replace(recipe.unet, null_init="normal", embed_std=1.0, w_conditioned=False)
+        if recipe.name in PARTS["fair"]:
+            unet = replace(unet, dropout=0.0, shared_masks=False)
         if recipe.init == "pruned":
             unet = replace(unet, blocks=DIGITS.student.unet.blocks)
         return recipe.teacher, recipe.train, recipe.batch_size, unet
 
-    assert len({common(RECIPES[name]) for name in STUDENTS}) == 1
+    steps = DIGITS.student.train.steps
+    (usual,) = {common(RECIPES[name]) for name in STUDENTS if name not in PARTS["fair"]}
+    fair = {common(RECIPES[name]) for name in PARTS["fair"]}
+    longer = {replace(usual[1], steps=n * steps) for n in (1, 2)}
+    assert fair == {("digits/teacher-uniform", train, *usual[2:]) for train in longer}
+
+
+def test_twice_the_steps_are_for_rows_of_one_pass_and_make_the_cost_equal():
+    for recipe in PARTS["fair"].values():
+        student, _ = building.objective(recipe, None).passes
+        cost = student * recipe.train.steps / DIGITS.student.train.steps
+        assert cost == 2 or not recipe.name.endswith(f"-x2-s{recipe.seed}"), recipe.name
+
+
+def test_a_fair_run_has_eight_seeds_or_is_a_study_of_one():
+    seeds = {}
+    for recipe in PARTS["fair"].values():
+        seeds.setdefault(recipe.name.rpartition("-s")[0], []).append(recipe.seed)
+    assert {tuple(found) for found in seeds.values()} == {(0,), tuple(range(8))}
+    compared = [name for name, found in seeds.items() if len(found) == 8]
+    assert {f"digits/{row}-uniform-from_uniform" for row in ("dash", "multi_w")} < set(compared)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -11,34 +11,53 @@ from torch import Tensor
 from dashlib import classifier, data, datasets, results
 from dashlib.data import to_bytes
 from dashlib.guidance import Branches, GuidanceSchedule, Guided
-from dashlib.metrics import GapReport, NoisyPairs, compare, frechet, gaussian, noisy_pairs, predict
+from dashlib.metrics import (
+    GapReport,
+    NoisyPairs,
+    compare,
+    error_over_constant,
+    frechet,
+    gaussian,
+    kernel_distance,
+    noisy_pairs,
+    predict,
+)
 from dashlib.progress import Progress
 from dashlib.recipes import DIGITS
-from dashlib.sampling import CLAMPS, balanced_labels, sample, starting_noise
+from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, count_parameters
 
 SAMPLES = 1000  # scored per guidance scale; balanced over the classes
-CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only
+NOISE = 1234, 4321  # seeds of the starting noise, of the two samplers
+OTHER = {"start": 950, "eta": 1.0}  # the second sampler; the first: DDIM from T - 1, eta = 0
+AGAIN = ("1", "1.5", "4", "TAG")  # guidance scales that are scored under the second one, too
+STEPS = range(50, 951, 50)  # timesteps of over_constant()
+CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only, under these rules
+RULES = ("none", "clamp", "recompute")
 KEPT_SAMPLES = 100  # stored for pictures, ten a class
 
 
-def samples_of(model: UNet, w: GuidanceSchedule, n: int, *, clamp: str = "recompute") -> Tensor:
+def samples_of(
+    model: UNet, w: GuidanceSchedule, n: int, *, seed: int = NOISE[0], **options: Any
+) -> Tensor:
     """``n`` images, 50-step DDIM from :func:`starting_noise` with balanced labels."""
-    x_T, y = starting_noise(n, model.cfg), balanced_labels(n, model.cfg.num_classes)
+    x_T, y = starting_noise(n, model.cfg, seed), balanced_labels(n, model.cfg.num_classes)
+    options["generator"] = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        images = sample(Guided(model, y, w), x_T, Schedule(), clamp=clamp)
+        images = sample(Guided(model, y, w), x_T, Schedule(), **options)
     return images.clamp(-1, 1)  # what a pixel can hold
 
 
 def scores_of(samples: Tensor) -> dict[str, float]:
-    """Class accuracy and Frechet distance to the training images, by the stored classifier."""
+    """Class accuracy; Frechet and kernel distance to the training images' features."""
     judge = results.load(DIGITS.classifier).classifier()
     labelled = data.Images(samples, balanced_labels(len(samples)))
-    real = gaussian(judge.features(datasets.load_dataset("digits").train.x))
+    made, real = (judge.features(x) for x in (samples, datasets.load_dataset("digits").train.x))
     return {
         "accuracy": classifier.accuracy(judge, labelled),
-        "frechet": frechet(gaussian(judge.features(samples)), real),
+        "frechet": frechet(gaussian(made), gaussian(real)),
+        "kernel": kernel_distance(made, real),
         "n": len(samples),
     }
 
@@ -56,12 +75,20 @@ def held_out_gap(model: UNet, teacher: str) -> GapReport:
     return compare(predict(model, noisy), answers, noisy, Schedule())
 
 
+def over_constant(model: UNet) -> dict[int, float]:
+    """A teacher's error on held-out images over that of the class means, by timestep."""
+    digits = datasets.load_dataset("digits")
+    means = torch.stack([digits.train.x[digits.train.y == y].mean(0) for y in range(10)])
+    judged = partial(error_over_constant, model, digits.test, means, Schedule())
+    return {t: judged(t) for t in STEPS}
+
+
 def _clamps(model: UNet, samples: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Scores under every clamp rule; ``samples`` were made under "recompute"."""
-    found: dict[str, Any] = {clamp: {} for clamp in CLAMPS}
+    """Scores under the clamp rules; ``samples`` were made under "recompute"."""
+    found: dict[str, Any] = {clamp: {} for clamp in RULES}
     for label in ("1", "1.5", "2", "4"):
         few, w = samples[label][:CLAMP_SAMPLES], DIGITS.guidance[label]
-        for clamp in CLAMPS:
+        for clamp in RULES:
             same = clamp == "recompute"
             made = few if same else samples_of(model, w, len(few), clamp=clamp)
             found[clamp][label] = scores_of(made)
@@ -78,8 +105,12 @@ def measure(
         samples[label] = samples_of(model, w, SAMPLES)
         metrics["guidance"][label] = scores_of(samples[label])
         progress(f"{name} samples", i + 1, len(DIGITS.guidance))
+    other = {
+        w: samples_of(model, DIGITS.guidance[w], SAMPLES, seed=NOISE[1], **OTHER) for w in AGAIN
+    }
+    metrics["resampled"] = {"sampler": OTHER, **{w: scores_of(x) for w, x in other.items()}}
     if teacher is None:
-        metrics["clamp"] = _clamps(model, samples)
+        metrics["clamp"], metrics["over_constant"] = _clamps(model, samples), over_constant(model)
     elif not model.cfg.w_conditioned:  # one branch has no gap
         metrics["gap"] = asdict(held_out_gap(model, teacher))
     return metrics, {"samples": torch.stack([to_bytes(x[:KEPT_SAMPLES]) for x in samples.values()])}

@@ -1,0 +1,106 @@
+"""How the sampler moves the scores of digits: where it starts, its noise, spacing and clamp.
+
+Of models distilled from one teacher, and of that teacher, every setting is scored at several
+guidance scales with two seeds of the starting noise.  ``python -m benchmarks.samplers NAME...
+[--n N] [--out FILE]``; the names are stored runs.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dashlib import datasets, results
+from dashlib.checkpoints import write_atomically
+from dashlib.guidance import Guided
+from dashlib.recipes import DIGITS
+from dashlib.runs.scoring import scores_of
+from dashlib.sampling import balanced_labels, sample, starting_noise
+from dashlib.scale.small_grids import with_products
+from dashlib.schedule import Schedule
+from dashlib.unet import UNet
+
+SCALES = ("1", "1.5", "4", "TAG")
+SEEDS = (1234, 4321)  # of the starting noise; the first is the stored runs'
+STARTS, ETAS = (999, 980, 970, 950, 900), (0.0, 0.5, 1.0)
+PASSED = (1e-3, 1e-2, 3e-2)  # signal-to-noise ratios
+EXTREME = 0.9  # beyond it a value is nearly black or white
+
+
+def start_where(snr: float, schedule: Schedule) -> int:
+    """The last timestep whose signal-to-noise ratio is at least this."""
+    return int((schedule.snr() >= snr).nonzero().max())
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """Options of :func:`dashlib.sampling.ddim` by name: starts by noise, then what else changes."""
+    grid = {
+        f"start {s}, eta {e:g}": {"start": s, "eta": e} for s, e in itertools.product(STARTS, ETAS)
+    }
+    by_snr = {
+        f"SNR {snr:g}, eta 0": {"start": start_where(snr, Schedule()), "eta": 0.0} for snr in PASSED
+    }
+    leading = {f"leading, eta {e:g}": {"spacing": "leading", "eta": e} for e in ETAS}
+    clamps = {
+        f"{clamp}, start {start}, eta {eta:g}": {"clamp": clamp, "start": start, "eta": eta}
+        for clamp, start, eta in itertools.product(("dynamic", "clamp"), (999, 950), (0.0, 1.0))
+    }
+    return grid | by_snr | leading | clamps
+
+
+@torch.inference_mode()
+def drawn(model: UNet, label: str, n: int, seed: int, options: dict[str, Any]) -> Tensor:
+    """``n`` images of a model at a guidance scale, in [-1, 1]."""
+    eps = Guided(model, balanced_labels(n), DIGITS.guidance[label])
+    noise, generator = starting_noise(n, model.cfg, seed), torch.Generator().manual_seed(seed)
+    return sample(eps, noise, Schedule(), generator=generator, **options).clamp(-1, 1)
+
+
+def extremes(x: Tensor) -> dict[str, float]:
+    """Share of values near black (the background) and white, and the standard deviation."""
+    shares = {"white": x > EXTREME, "black": x < -EXTREME}
+    return {k: v.float().mean().item() for k, v in shares.items()} | {"std": x.std().item()}
+
+
+def study(names: Sequence[str], n: int) -> Iterator[dict[str, Any]]:
+    """A record for every run, setting, scale and seed."""
+    for name in names:
+        model = with_products(results.load(name).model())
+        for (setting, options), label, seed in itertools.product(settings().items(), SCALES, SEEDS):
+            images = drawn(model, label, n, seed, options)
+            yield {
+                **{"run": name, "setting": setting, "options": options, "w": label, "seed": seed},
+                **scores_of(images),
+                **extremes(images),
+            }
+
+
+def main() -> None:
+    """Make the study, print a line for each setting of each run, and store it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    train, clock, found = datasets.load_dataset("digits").train, time.perf_counter(), []
+    for record in study(args.names, args.n):
+        found.append(record)
+        if (record["w"], record["seed"]) == (SCALES[-1], SEEDS[-1]):
+            last = found[-len(SCALES) * len(SEEDS) :]
+            fds = " ".join(f"{one['frechet']:6.1f}" for one in last)
+            print(f"{record['run']:36} {record['setting']:28} {fds}", flush=True)
+    about = {"n": args.n, "data": extremes(train.x), "seconds": time.perf_counter() - clock}
+    if args.out:
+        content = json.dumps(results.provenance() | about | {"records": found}, indent=1)
+        write_atomically(args.out, (content + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
