@@ -87,8 +87,6 @@ class GuidanceFree(MultiW):
     Where the label is dropped, w is 1, which trains S_uncond.
     """
 
-    passes = (2, 0)
-
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``denoising``."""
         network, null = cast(ScaledDenoiser, model), torch.full_like(batch.y, model.null_label)

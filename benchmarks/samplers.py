@@ -21,7 +21,7 @@ from dashlib.checkpoints import write_atomically
 from dashlib.guidance import Guided
 from dashlib.recipes import DIGITS
 from dashlib.runs.scoring import scores_of
-from dashlib.sampling import balanced_labels, sample, starting_noise
+from dashlib.sampling import EpsModel, balanced_labels, sample, starting_noise
 from dashlib.scale.small_grids import with_products
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
@@ -54,10 +54,27 @@ def settings() -> dict[str, dict[str, Any]]:
     return grid | by_snr | leading | clamps
 
 
+def dynamic(eps_model: EpsModel, schedule: Schedule, quantile: float = 0.995) -> EpsModel:
+    """A noise predictor whose image is thresholded dynamically, and whose noise agrees with it.
+
+    The predicted image is divided by this quantile of its values' sizes, if that is above 1, and
+    then cut to [-1, 1].  Saharia et al. 2022.
+    """
+
+    def thresholded(x_t: Tensor, t: Tensor) -> Tensor:
+        x0 = schedule.predict_x0(x_t, eps_model(x_t, t), t)
+        size = torch.quantile(x0.abs().flatten(1), quantile, dim=1).clamp(min=1)
+        return schedule.predict_eps(x_t, (x0 / size.view(-1, 1, 1, 1)).clamp(-1, 1), t)
+
+    return thresholded
+
+
 @torch.inference_mode()
 def drawn(model: UNet, label: str, n: int, seed: int, options: dict[str, Any]) -> Tensor:
     """``n`` images of a model at a guidance scale, in [-1, 1]."""
-    eps = Guided(model, balanced_labels(n), DIGITS.guidance[label])
+    eps: EpsModel = Guided(model, balanced_labels(n), DIGITS.guidance[label])
+    if options.get("clamp") == "dynamic":
+        eps, options = dynamic(eps, Schedule()), {**options, "clamp": "none"}
     noise, generator = starting_noise(n, model.cfg, seed), torch.Generator().manual_seed(seed)
     return sample(eps, noise, Schedule(), generator=generator, **options).clamp(-1, 1)
 

@@ -1,25 +1,14 @@
-r"""Training objectives behind one interface: per-sample loss terms, by name.
+"""Training objectives behind one interface: per-sample loss terms, by name.
 
-With the student's branch errors :math:`e_c = S_{cond} - T_{cond}`, :math:`e_u = S_{uncond} -
-T_{uncond}`, the objectives that match a teacher ask for
-
-=================== ======================================== ==================================
-``cond_only``       :math:`|e_c|^2`                          leaves :math:`e_u` free
-``composite``       :math:`|w e_c + (1 - w) e_u|^2`          leaves a line free
-``multi_w``         the same, w ~ U[1, 4] for each image     leaves nothing free
-``gap_match``       :math:`|e_c - e_u|^2`                    leaves a common drift free
-``dash``            :math:`|e_c|^2 + |e_u|^2 + 0.1\,anchor`  leaves nothing free
-``dash_sampled``    :math:`|e_c|^2` or :math:`|e_u|^2`        leaves nothing free, one forward
-=================== ======================================== ==================================
-
-``fitnets`` adds intermediate features to ``cond_only``; the student of ``single_head`` has no
-branches.  Norms are means over the C*H*W elements of an image.
+S is the student and T its teacher, and ``e_c = S_cond - T_cond``, ``e_u = S_uncond - T_uncond``
+are the student's branch errors.  Norms are means over the C*H*W elements of an image.  Only
+multi_w, dash and dash_sampled, and gap_match with further terms, leave no drift of (e_c, e_u) free.
 
 Sources: DASH (arXiv 2606.00798); Meng et al. 2023 (guidance distillation).
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +35,6 @@ def teacher_of(batch: Batch) -> Branches:
 @dataclass(frozen=True)
 class Objective:
     """A loss: named per-sample terms, combined with ``coefficients``."""
-
-    passes: ClassVar[tuple[float, float]] = (1, 1)  # of student and teacher, an image and step
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -76,8 +63,6 @@ class Objective:
 @dataclass(frozen=True)
 class Scratch(Objective):
     """Ordinary diffusion training with label dropout: ``|S(x_t, t, y~) - eps|^2``."""
-
-    passes = (1, 0)
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``denoising``."""
@@ -110,7 +95,6 @@ class CondOnlyDropout(Objective):
 class Composite(Objective):
     """Match the guided output at one fixed scale: ``|S_w - T_w|^2``."""
 
-    passes = (2, 2)
     w: float = 4.0
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -143,8 +127,6 @@ class MultiW(_RandomScale):
     condition number 131: nearly blind to drift of (e_c, e_u) along (0.6, 0.8).
     """
 
-    passes = (2, 2)
-
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``composite``."""
         teacher, w = teacher_of(batch), self.draw(batch)
@@ -155,8 +137,6 @@ class MultiW(_RandomScale):
 @dataclass(frozen=True)
 class SingleHeadMatch(_RandomScale):
     """Distil guidance, with w as an input: ``|S(x_t, t, y, w) - T_w|^2``, ``w ~ U[low, high]``."""
-
-    passes = (1, 2)
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``guided``."""
@@ -172,7 +152,6 @@ class GapMatch(Objective):
     By default a common drift is free.  Terms with factor 0 are not computed.
     """
 
-    passes = (2, 2)
     gap: float = 1.0
     imitation: float = 0.0
     unconditional: float = 0.0
@@ -192,7 +171,6 @@ class GapMatch(Objective):
 class Dash(Objective):
     """``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``, scaled."""
 
-    passes = (2, 2)
     imitation: float = 1.0
     unconditional: float = 1.0
     anchor: float = 0.1
@@ -221,8 +199,6 @@ class DashSampled(Objective):
     def __post_init__(self) -> None:
         if not (0 <= self.p <= 1 and 0 <= self.mix <= 1):
             raise ValueError(f"p={self.p}, mix={self.mix}: a probability and a share, in [0, 1]")
-        of_teacher = 1 + self.p * (0 < self.mix < 1)  # a true mixture needs both branches
-        object.__setattr__(self, "passes", (1, of_teacher))
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``sampled``."""

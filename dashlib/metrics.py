@@ -115,24 +115,6 @@ def compare(
     return GapReport(summarise(stats), by_t, by_y)
 
 
-@torch.no_grad()
-def error_over_constant(
-    model: Denoiser, images: Images, constants: Tensor, schedule: Schedule, t: int, seed: int = 0
-) -> float:
-    """Mean squared error of ``eps(x_t, t, y)`` over that of a constant image for each class.
-
-    ``constants (classes, C, H, W)``, such as the classes' mean images.  Above 1 the model is worse
-    than the best predictor that does not look at x_t.
-    """
-    generator = torch.Generator(images.x.device).manual_seed(seed)
-    x0, at = images.pixels(), torch.full_like(images.y, t)
-    eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-    x_t = schedule.add_noise(x0, eps, at)
-    constant = schedule.predict_eps(x_t, constants[images.y], at)
-    ours, theirs = ((a - eps).square().mean() for a in (model(x_t, at, images.y), constant))
-    return (ours / theirs).item()
-
-
 def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
     if len(features) < 2:
@@ -154,15 +136,13 @@ def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     return max(distance.item(), 0.0)
 
 
-def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Unbiased squared distance of two sets of features, ``(N, D)`` and ``(M, D)``, as KID's.
+def distances(a: Tensor, b: Tensor) -> Summary:
+    """The ``frechet`` and the ``kernel`` distance of two sets of features, ``(N, D)``, ``(M, D)``.
 
-    Of the kernel ``(x.y/D + 1)^3``, over all pairs: its mean does not depend on N and M.
+    The latter is KID's, unbiased: squared, of the kernel ``(x.y/D + 1)^3``, over all pairs.
     """
-    a, b = a.double(), b.double()
-
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x @ y.T / x.shape[1] + 1) ** 3
-
-    own = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (kernel(a, a), kernel(b, b))]
-    return (own[0] + own[1] - 2 * kernel(a, b).mean()).item()
+    pairs = ((a, a), (b, b), (a, b))
+    kernels = [(x.double() @ y.double().T / x.shape[1] + 1) ** 3 for x, y in pairs]
+    own = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in kernels[:2]]
+    kernel = (own[0] + own[1] - 2 * kernels[2].mean()).item()
+    return {"frechet": frechet(gaussian(a), gaussian(b)), "kernel": kernel}

@@ -206,28 +206,25 @@ PARTS = {
         DIGITS.of("cond_only", "transfer", embed_std=0.02),
     ),
 }
-FAIR_SEEDS = range(8)
-FAIR = (  # row, weighting, how many times the steps: equal cost is one pass of the student twice
+FAIR = (  # row, weighting, times the steps: rows of one pass of the student get the cost of two
     *((row, w, 1) for row in ("dash", "cond_only_dropout") for w in ("uniform", "transfer")),
     *((row, "uniform", 1) for row in ("multi_w", "single_head", "gap_match_cond", "dash_gap_3")),
     *((row, "uniform", 2) for row in ("dash_sampled", "cond_only_dropout", "dash_mixed_0.5")),
 )
+_LONGER = (
+    "dash_sampled_0.1",
+    "dash_sampled_0.25",
+    "dash_mixed_0.25",
+    "dash_mixed_1",
+    "single_head",
+)
 _fair = partial(DIGITS.of, teacher="uniform")
-_DROPOUT = [{"dropout": 0.1}, {"dropout": 0.1, "shared_masks": True}]
-PARTS["fair"] = _by_name(  # from the teacher without a defect, seed by seed; and one-seed studies
-    *(_fair(row, w, s, longer=n) for s in FAIR_SEEDS for row, w, n in FAIR),
+PARTS["fair"] = _by_name(  # from the teacher without a defect: eight seeds, and studies of one
+    *(_fair(row, w, s, longer=n) for s in range(8) for row, w, n in FAIR),
     *(_fair(row, "uniform") for row in ("dash_gap_10", "cond_only", "tag_form")),
-    *(
-        _fair(row, "uniform", longer=2)
-        for row in (
-            "dash_sampled_0.1",
-            "dash_sampled_0.25",
-            "dash_mixed_0.25",
-            "dash_mixed_1",
-            "single_head",
-        )
-    ),
-    *(_fair(row, "uniform", **masks) for row in ("dash", "composite") for masks in _DROPOUT),
+    *(_fair(row, "uniform", longer=2) for row in _LONGER),
+    *(_fair(row, "uniform", dropout=0.1) for row in ("dash", "composite")),
+    *(_fair(row, "uniform", dropout=0.1, shared_masks=True) for row in ("dash", "composite")),
 )
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

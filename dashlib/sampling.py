@@ -8,7 +8,7 @@ the predicted image itself):
 .. math:: \sigma^2 = \eta^2 \tfrac{1-\bar\alpha_s}{1-\bar\alpha_t}
                      \left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\right)
 
-Sources: Song et al. 2021; Saharia et al. 2022 (dynamic thresholding).
+Source: Song et al. 2021.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ from dashlib.schedule import Schedule
 
 EpsModel = Callable[[Tensor, Tensor], Tensor]
 Spacing = Literal["leading", "linspace"]
-Clamp = Literal["none", "clamp", "recompute", "dynamic"]  # of x0 beyond [-1, 1]: _limited()
+Clamp = Literal["none", "clamp", "recompute"]  # x0 beyond [-1, 1]: leave, cut, make eps agree
 SPACINGS, CLAMPS = get_args(Spacing), get_args(Clamp)
 
 
@@ -57,19 +57,6 @@ class Iterate:
     x0: Tensor  # predicted, after clamping
     eps: Tensor  # used with it
     x_next: Tensor
-
-
-def _limited(x0: Tensor, clamp: Clamp) -> Tensor:
-    """The image in [-1, 1]: as it is ("none"), cut, or its contrast lowered first ("dynamic").
-
-    Dynamic thresholding divides an image by the 99.5 % quantile of its values' sizes, if above 1.
-    """
-    if clamp == "none":
-        return x0
-    if clamp == "dynamic":
-        size = torch.quantile(x0.abs().flatten(1), 0.995, dim=1).clamp(min=1)
-        x0 = x0 / size.view(-1, 1, 1, 1)
-    return x0.clamp(-1, 1)
 
 
 def _moved(
@@ -113,8 +100,10 @@ def ddim(
         for index, (t, now, after) in enumerate(visited):
             batch_t = t.expand(len(x_t))
             eps = eps_model(x_t, batch_t)
-            x0 = _limited(schedule.predict_x0(x_t, eps, batch_t), clamp)
-            if clamp in ("recompute", "dynamic"):  # eps agrees with the image
+            x0 = schedule.predict_x0(x_t, eps, batch_t)
+            if clamp != "none":
+                x0 = x0.clamp(-1, 1)
+            if clamp == "recompute":
                 eps = schedule.predict_eps(x_t, x0, batch_t)
             x_next = _moved(x0, eps, now, after, eta, generator)
             yield Iterate(index, int(t), x_t, x0, eps, x_next)

@@ -51,15 +51,10 @@ class EMA:
         self.decay, self.updates = decay, 0
         self.rate = torch.zeros((), device=next(model.parameters()).device)  # for captured steps
 
-    @property
-    def decay_now(self) -> float:
-        """The decay of the last update: below the configured one in a short run."""
-        return min(self.decay, (1 + self.updates) / (10 + self.updates))
-
     def prepare(self, updates: int = 1) -> None:
         """Count updates, and set their rate."""
         self.updates += updates
-        self.rate.fill_(1 - self.decay_now)
+        self.rate.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:

@@ -360,28 +360,3 @@ def test_label_dropout_is_a_mixture_of_the_conditional_branch_alone(batch, stude
     model, sampled = student(batch, 0.3, 0.7), make_objective("dash_sampled", p=0.1, mix=1.0)
     ours, theirs = (total(o, model, batch) for o in (sampled, make_objective("cond_only_dropout")))
     torch.testing.assert_close(ours, theirs)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "passes"),
-    [
-        *((name, {}, (2, 2)) for name in ("dash", "gap_match", "composite", "multi_w")),
-        *((name, {}, (1, 1)) for name in ("cond_only", "cond_only_dropout", "dash_sampled")),
-        ("scratch", {}, (1, 0)),
-        ("single_head", {}, (1, 2)),
-        ("dash_sampled", {"p": 0.25, "mix": 0.5}, (1, 1.25)),
-        ("dash_sampled", {"p": 0.25, "mix": 1.0}, (1, 1)),
-    ],
-)
-def test_passes_of_student_and_teacher(batch, student, name, options, passes):
-    """Those of the student are counted: images it is asked for over images of the batch."""
-    objective, asked, model = make_objective(name, **options), [], student(batch)
-
-    def counts(x_t, t, y, *w):
-        asked.append(len(x_t))
-        return model(x_t, t, y, *w)
-
-    counts.null_label = 10
-    objective.terms(counts, batch)
-    assert objective.passes == passes
-    assert sum(asked) == passes[0] * len(batch.t)

@@ -71,13 +71,6 @@ def test_students_differ_in_their_row_seed_weighting_and_class_table_only():
     assert fair == {("digits/teacher-uniform", train, *usual[2:]) for train in longer}
 
 
-def test_twice_the_steps_are_for_rows_of_one_pass_and_make_the_cost_equal():
-    for recipe in PARTS["fair"].values():
-        student, _ = building.objective(recipe, None).passes
-        cost = student * recipe.train.steps / DIGITS.student.train.steps
-        assert cost == 2 or not recipe.name.endswith(f"-x2-s{recipe.seed}"), recipe.name
-
-
 def test_a_fair_run_has_eight_seeds_or_is_a_study_of_one():
     seeds = {}
     for recipe in PARTS["fair"].values():

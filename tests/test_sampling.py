@@ -38,8 +38,6 @@ def oracle(schedule, *, spacing="leading", clamp="none"):
     theirs = DDIMScheduler(
         trained_betas=betas.numpy(),
         clip_sample=clamp != "none",
-        thresholding=clamp == "dynamic",
-        sample_max_value=1e9,  # no bound on what counts as 1
         set_alpha_to_one=True,
         timestep_spacing=spacing,
     )
@@ -58,7 +56,7 @@ def their_sample(theirs, x, *, steps, eta=0.0, clamp="none", generator=None):
             int(t),
             x,
             eta=eta,
-            use_clipped_model_output=clamp in ("recompute", "dynamic"),
+            use_clipped_model_output=clamp == "recompute",
             variance_noise=noise,
         )
         x = out.prev_sample
@@ -160,7 +158,7 @@ def test_iterates_chain_and_end_with_the_image(schedule, x_T, clamp, spacing):
 
 
 def test_iterates_agree_with_their_own_noise_and_image(schedule, x_T):
-    for clamp in ("none", "recompute", "dynamic"):
+    for clamp in ("none", "recompute"):
         for i in ddim(smooth, x_T, schedule, steps=6, clamp=clamp):
             back = schedule.add_noise(i.x0, i.eps, torch.tensor([i.t, i.t]))
             torch.testing.assert_close(back, i.x_t)
@@ -175,16 +173,6 @@ def test_the_modes_of_clamping(schedule, x_T):
     assert torch.equal(path["none"].eps, raw)
     assert torch.equal(path["clamp"].eps, raw)
     assert not torch.allclose(path["recompute"].eps, raw)
-
-
-def test_dynamic_thresholding_lowers_the_contrast_of_what_is_out_of_range(schedule, x_T):
-    """One value in 200 is cut off; an image within the range stays as it is."""
-    for x, start, spread in ((3 * x_T, 999, True), (0.1 * x_T, 10, False)):
-        path = {c: next(ddim(smooth, x, schedule, clamp=c, start=start)) for c in CLAMPS}
-        sizes = path["none"].x0.abs().flatten(1).quantile(0.995, dim=1)
-        assert (sizes > 1).tolist() == [spread] * len(x)
-        want = (path["none"].x0 / sizes.clamp(min=1).view(-1, 1, 1, 1)).clamp(-1, 1)
-        torch.testing.assert_close(path["dynamic"].x0, want)
 
 
 def test_unexplained_is_the_image_that_clamping_cuts_off(schedule, x_T):

@@ -12,16 +12,14 @@ from dashlib import classifier, datasets, results
 from dashlib.data import Batch, with_teacher
 from dashlib.metrics import frechet, gaussian
 from dashlib.progress import Progress, silent
-from dashlib.recipes import DIGITS, LEARNED, RECIPES, Recipe
+from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, stream
-from dashlib.runs.scoring import SAMPLES, measure, over_constant
+from dashlib.runs.scoring import SAMPLES, check_denoises, measure
 from dashlib.scale.small_grids import with_products
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
 
 SNAPSHOTS = 60  # of the importance, over training
-WORSE = 3.0  # times a constant's error that a teacher may have, up to t = 950
-STUDIED = {DIGITS.teacher(w).name for w in LEARNED}  # teachers that may fail: TIRT's is the study
 
 
 def half(model: UNet) -> UNet:
@@ -79,17 +77,6 @@ def answered_batches(recipe: Recipe, teacher: UNet | None) -> Iterator[Batch]:
     return batches if teacher is None else with_teacher(batches, teacher)
 
 
-def check_denoises(teacher: UNet, name: str) -> None:
-    """``ValueError`` for a teacher that is much worse than the class means at any timestep."""
-    found = over_constant(teacher)
-    worst = max(found, key=lambda t: found[t])
-    if found[worst] > WORSE and name not in STUDIED:
-        raise ValueError(
-            f"{name}'s error is {found[worst]:.1f} times that of the class means at t = {worst}, "
-            f"at most {WORSE} is allowed: train it longer, or weight high noise more"
-        )
-
-
 def train_together(
     recipes: Sequence[Recipe], progress: Progress = silent
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
@@ -135,10 +122,8 @@ def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.
     for recipe in recipes:
         clock, model = Clock(), half(trainers[recipe.name].ema)
         metrics, pictures = measure(model, recipe.teacher, progress, recipe.name)
-        metrics |= {
-            "beside": len(recipes) - 1,
-            "ema_decay": trainers[recipe.name].averaged.decay_now,
-        }
+        metrics["beside"] = len(recipes) - 1
+        metrics["ema_decay"] = 1 - trainers[recipe.name].averaged.rate.item()  # of the last step
         clock.lap("evaluate")
         spent = {"train": round(train, 1), **clock.seconds}, round(cpu + clock.cpu(), 1)
         run = results.Run(recipe.name, asdict(recipe), recipe.seed, *spent, SAMPLES, metrics)
