@@ -1,7 +1,6 @@
 """A small classifier of digits: its features measure Frechet distances, its answers accuracy.
 
-It plays the part that the Inception network plays for photographs, and is trained here from
-scratch: distances from it compare models in this book with each other, nothing else.
+It plays the part of the Inception network: its distances compare models of this book, no others.
 """
 
 import torch

@@ -80,10 +80,7 @@ class CondOnly(Objective):
 
 @dataclass(frozen=True)
 class CondOnlyDropout(Objective):
-    """Match ``T_cond`` with the student's label dropped at times: ``|S(x_t, t, y~) - T_cond|^2``.
-
-    Where it is dropped, ``E[T_cond | x_t]`` is best: T_uncond of an exact teacher (tower property).
-    """
+    """``|S(x_t, t, y~) - T_cond|^2``; best for a null label: ``E[T_cond | x_t]``, so T_uncond."""
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``imitation``."""
@@ -123,8 +120,7 @@ class _RandomScale(Objective):
 class MultiW(_RandomScale):
     """Match the guided output at random scales: ``|S_w - T_w|^2``, ``w ~ U[low, high]``.
 
-    Its mean over w vanishes only where both branches agree, but for U[1, 4] its Hessian has
-    condition number 131: nearly blind to drift of (e_c, e_u) along (0.6, 0.8).
+    For U[1, 4] its Hessian has condition number 131: nearly blind to drift along (0.6, 0.8).
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -147,7 +143,7 @@ class SingleHeadMatch(_RandomScale):
 
 @dataclass(frozen=True)
 class GapMatch(Objective):
-    """``gap |gap_S - gap_T|^2 + imitation |e_c|^2 + unconditional |e_u|^2``: any quadratic form.
+    """``gap |e_c - e_u|^2 + imitation |e_c|^2 + unconditional |e_u|^2``: any quadratic form.
 
     By default a common drift is free.  Terms with factor 0 are not computed.
     """
@@ -159,12 +155,9 @@ class GapMatch(Objective):
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``gap``, ``imitation`` and ``unconditional``."""
         student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
-        terms = {"gap": mse(student.gap, teacher.gap)}
-        if self.imitation:
-            terms["imitation"] = mse(student.cond, teacher.cond)
-        if self.unconditional:
-            terms["unconditional"] = mse(student.uncond, teacher.uncond)
-        return terms
+        seen = {"gap": "gap", "imitation": "cond", "unconditional": "uncond"}
+        kept = {term: part for term, part in seen.items() if getattr(self, term)}
+        return {k: mse(getattr(student, of), getattr(teacher, of)) for k, of in kept.items()}
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy i
 * ``gap_mse = mean (gap_S - gap_T)^2`` an element; ``gap_s_ms``, ``gap_t_ms`` the mean squares
 * ``cond_mse``, ``uncond_mse``: the branch errors e_c, e_u; ``common_mse``: their mean m, with
   ``cond_mse + uncond_mse = 2 common_mse + gap_mse / 2``
-* ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the one factor on the student's gap that brings it
-  closest to the teacher's
+* ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the factor that brings the student's gap closest
 
 The Frechet distance is between Gaussians fitted to features: FID where they are Inception's only.
-Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance;
-Binkowski et al. 2018 for the kernel distance, which unlike it has no bias at finite N.
+Sources: DASH (arXiv 2606.00798), Heusel et al. 2017 (Frechet), Binkowski et al. 2018 (kernel).
 """
 
 from dataclasses import dataclass

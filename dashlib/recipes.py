@@ -1,12 +1,10 @@
 """What every run is: a frozen :class:`Recipe`; the rows of the table, and the book's runs by name.
 
-``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows of the table differ by their
-objective and weighting only: students of one seed see the same batches and start from the same
-weights (common random numbers).
+``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows differ by objective and weighting only:
+students of one seed see the same batches and start from the same weights (common random numbers).
 """
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 from dashlib.blocks import UNetConfig
@@ -76,11 +74,9 @@ class Scale:
     def rows(self) -> dict[str, Recipe]:
         """Every row of the table, as changes of the student."""
 
-        def row(
-            objective: str, *, unet: Any = None, init: Any = "random", **options: float
-        ) -> Recipe:
+        def row(of: str, *, unet: Any = None, init: Any = "random", **options: float) -> Recipe:
             net = replace(self.student.unet, **(unet or {}))
-            return replace(self.student, objective=objective, options=options, init=init, unet=net)
+            return replace(self.student, objective=of, options=options, init=init, unet=net)
 
         return {
             **{name: row(name) for name in ("scratch", "cond_only", "cond_only_dropout")},
@@ -115,29 +111,18 @@ class Scale:
         return replace(self.learner, name=f"{self.name}/teacher-{weighting}", weighting=weighting)
 
     def of(
-        self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt",
-        teacher: str | None = None, longer: int = 1, **unet: Any,
-    ) -> Recipe:  # fmt: skip
-        """A row's student, trained ``longer`` times as many steps.
-
-        ``teacher``: the weighting of its teacher, if not the scale's; ``prior``: that of the
-        teacher whose importance it is given.
-        """
-        student, of = self.rows[row], "" if prior == "tirt" else f"_{prior}"
-        learned_from = f"{self.name}/teacher-{teacher}" if teacher else student.teacher
-        given = f"{self.name}/teacher-{prior}"
-        transferred = weighting == "transfer" and given != learned_from
-        changes = [f"from_{teacher}"] * bool(teacher) + [f"x{longer}"] * (longer > 1)
-        name = "-".join([row, weighting + of, *changes, *(f"{k}_{v}" for k, v in unet.items())])
+        self, row: str, weighting: str, seed: int = 0, *, prior: str = "tirt", **unet: Any
+    ) -> Recipe:
+        """A row's student; ``prior``: the weighting of the teacher whose importance it is given."""
+        of = "" if prior == "tirt" else f"_{prior}"
+        changes = "".join(f"-{key}_{value}" for key, value in unet.items())
         return replace(
-            student,
-            name=f"{self.name}/{name}-s{seed}",
-            unet=replace(student.unet, **unet),
-            train=replace(student.train, steps=longer * student.train.steps),
+            self.rows[row],
+            name=f"{self.name}/{row}-{weighting}{of}{changes}-s{seed}",
+            unet=replace(self.rows[row].unet, **unet),
             weighting=weighting,
             seed=seed,
-            teacher=learned_from,
-            prior=given if transferred else None,
+            prior=f"{self.name}/teacher-{prior}" if of else None,
         )
 
 
@@ -211,18 +196,23 @@ FAIR = (  # row, weighting, times the steps: rows of one pass of the student get
     *((row, "uniform", 1) for row in ("multi_w", "single_head", "gap_match_cond", "dash_gap_3")),
     *((row, "uniform", 2) for row in ("dash_sampled", "cond_only_dropout", "dash_mixed_0.5")),
 )
-_LONGER = (
-    "dash_sampled_0.1",
-    "dash_sampled_0.25",
-    "dash_mixed_0.25",
-    "dash_mixed_1",
-    "single_head",
-)
-_fair = partial(DIGITS.of, teacher="uniform")
-PARTS["fair"] = _by_name(  # from the teacher without a defect: eight seeds, and studies of one
-    *(_fair(row, w, s, longer=n) for s in range(8) for row, w, n in FAIR),
+
+
+def _fair(row: str, weighting: str, seed: int = 0, longer: int = 1, **unet: Any) -> Recipe:
+    """A row's student of the teacher without TIRT's defect, after ``longer`` times the steps."""
+    recipe, row = DIGITS.of(row, weighting, seed, **unet), f"{row}-{weighting}"
+    name = recipe.name.replace(row, f"{row}-from_uniform" + f"-x{longer}" * (longer > 1))
+    train = replace(recipe.train, steps=longer * recipe.train.steps)
+    prior = recipe.teacher if weighting == "transfer" else None
+    return replace(recipe, name=name, train=train, prior=prior, teacher="digits/teacher-uniform")
+
+
+PARTS["fair"] = _by_name(  # eight seeds, and studies of one
+    *(_fair(row, w, s, n) for s in range(8) for row, w, n in FAIR),
     *(_fair(row, "uniform") for row in ("dash_gap_10", "cond_only", "tag_form")),
-    *(_fair(row, "uniform", longer=2) for row in _LONGER),
+    *(_fair(f"dash_sampled_{p:g}", "uniform", longer=2) for p in (0.1, 0.25)),
+    *(_fair(f"dash_mixed_{a:g}", "uniform", longer=2) for a in (0.25, 1.0)),
+    _fair("single_head", "uniform", longer=2),
     *(_fair(row, "uniform", dropout=0.1) for row in ("dash", "composite")),
     *(_fair(row, "uniform", dropout=0.1, shared_masks=True) for row in ("dash", "composite")),
 )

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from dashlib.checks import check_choice
 from dashlib.data import Dataset, Images, as_floats, fingerprint
 from dashlib.datasets.originals import TORCHVISION, archives, read_original
 from dashlib.extras import what_to_install
@@ -34,10 +35,8 @@ def load_dataset(
     Raises ``ValueError`` for an unknown name or dtype, or for digits as bytes,
     ``FileNotFoundError`` saying what to do for files that are missing or damaged.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown dataset {name!r}: one of {', '.join(DATASETS)}")
-    if dtype not in get_args(Pixels):
-        raise ValueError(f"dtype {dtype!r}: one of {', '.join(get_args(Pixels))}")
+    check_choice("unknown dataset", name, DATASETS)
+    check_choice("dtype", dtype, get_args(Pixels))
     if name == "digits" and dtype == "uint8":
         raise ValueError("dtype 'uint8': digits has 17 grey levels, not 256; use 'float32'")
     if name == "digits":

@@ -31,15 +31,9 @@ def part_of(images: Images, split: float) -> Images:
 
 def drawn(recipe: Recipe) -> dict[str, Any]:
     """What a stream of batches is told, beside its images."""
-    return {
-        "schedule": Schedule(),
-        "null_label": recipe.unet.null_label,
-        "batch_size": recipe.batch_size,
-        "label_dropout": recipe.label_dropout,
-        "dropout_per": recipe.dropout_per,
-        "seed": recipe.seed,
-        "flip": recipe.flip,
-    }
+    told = ("batch_size", "label_dropout", "dropout_per", "seed", "flip")
+    how = {name: getattr(recipe, name) for name in told}
+    return {**how, "schedule": Schedule(), "null_label": recipe.unet.null_label}
 
 
 def stream(

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from dashlib import classifier, datasets, results
 from dashlib.data import Batch, with_teacher
-from dashlib.metrics import frechet, gaussian
+from dashlib.metrics import distances
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, stream
-from dashlib.runs.scoring import SAMPLES, check_denoises, measure
-from dashlib.scale.small_grids import with_products
+from dashlib.runs.scoring import SAMPLES, measure, sound_teacher
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
 
@@ -82,9 +81,7 @@ def train_together(
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
     first = recipes[0]
-    teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
-    if teacher and first.teacher:
-        check_denoises(teacher, first.teacher)
+    teacher = sound_teacher(first.teacher) if first.teacher else None
     trainers = {recipe.name: build(recipe, teacher) for recipe in recipes}
     traces = {name: Trace(trainer) for name, trainer in trainers.items()}
     for records in side_by_side(trainers, answered_batches(first, teacher)):
@@ -98,16 +95,14 @@ def train_together(
 def check_names(names: Sequence[str]) -> None:
     """``ValueError`` for a name that is not one of the book's runs."""
     known = (DIGITS.classifier, *RECIPES)
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown run {name!r}: one of {', '.join(known)}")
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"unknown run {unknown[0]!r}: one of {', '.join(known)}")
 
 
 def make(names: Sequence[str], progress: Progress = silent) -> Iterator[results.Run]:
     """Make digits runs of one seed and teacher from scratch, and store them; yields each.
 
-    ``ValueError`` for a name that is not one of the book's runs, ``MissingRun`` for a teacher that
-    is not stored.
+    ``ValueError`` for an unknown name or a defective teacher, ``MissingRun`` for one not stored.
     """
     check_names(names)
     if DIGITS.classifier in names:
@@ -139,8 +134,8 @@ def _make_classifier() -> results.Run:
     clock.lap("train")
     parts = {"train": digits.train, "test": digits.test}
     metrics = {f"accuracy_{k}": classifier.accuracy(model, part) for k, part in parts.items()}
-    floor = [gaussian(model.features(part.x)) for part in (digits.test, digits.train)]
-    metrics["frechet_test_to_train"] = frechet(*floor)
+    floor = distances(*(model.features(part.x) for part in (digits.test, digits.train)))
+    metrics |= {f"{name}_test_to_train": value for name, value in floor.items()}
     spent, config = (clock.seconds, clock.cpu()), {"epochs": 60}
     run = results.Run(DIGITS.classifier, config, 0, *spent, len(digits.test), metrics)
     return results.store(run, weights=model.state_dict())
@@ -149,17 +144,14 @@ def _make_classifier() -> results.Run:
 def run_name(row: str, seed: int = 0) -> str:
     """The stored run of a row and training seed: ``digits/fitnets``, 1 -> its name.
 
-    That is the row under TIRT Transfer; ``digits/dash-uniform`` names its weighting.  A whole name,
-    ``digits/fitnets-transfer-s1``, stands for itself.  ``ValueError`` for a row that is not one of
-    the book's, or a seed that it has not.
+    That is the row under TIRT Transfer; ``digits/dash-uniform`` names its weighting, and a whole
+    name stands for itself.  ``ValueError`` for an unknown row, or a seed that it has not.
     """
-    if row in (DIGITS.classifier, *RECIPES):
-        return row
-    for stem in (f"{row}-transfer-s", f"{row}-s"):
-        seeds = sorted(name.removeprefix(stem) for name in RECIPES if name.startswith(stem))
-        if str(seed) in seeds:
-            return f"{stem}{seed}"
-        if seeds:
-            raise ValueError(f"{row} has no seed {seed}: one of {', '.join(seeds)}")
+    for name in (row, f"{row}-transfer-s{seed}", f"{row}-s{seed}"):
+        if name in (DIGITS.classifier, *RECIPES):
+            return name
+    stems = f"{row}-transfer", row
+    if seeds := [n.rpartition("-s")[2] for n in RECIPES if n.rpartition("-s")[0] in stems]:
+        raise ValueError(f"{row} has no seed {seed}: one of {', '.join(sorted(seeds))}")
     known = dict.fromkeys(n.rpartition("-transfer-s")[0] for n in RECIPES if "-transfer-s" in n)
     raise ValueError(f"unknown row {row!r}: one of {', '.join(known)}, or a run's whole name")

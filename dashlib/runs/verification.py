@@ -20,10 +20,9 @@ def expected() -> list[str]:
 def verify(name: str, *, thorough: bool = False) -> list[str]:
     """Check a stored run against its weights; returns the faults found (none: it verifies).
 
-    The files must be whole and have their SHA-256, the parameters their number, and the weights
-    must make the stored pictures (or the classifier its test accuracy) again.  Of a run
-    whose weights are not shipped only the files are checked.  ``thorough`` computes the gap
-    metrics of a digits student again, too.
+    The files must be whole and have their SHA-256, the parameters their number, and the weights, if
+    they are shipped, must make the stored pictures (or the classifier its test accuracy) again;
+    if ``thorough``, the gap metrics of a digits student, too.
     """
     run = results.load(name)
     for part in run.files:
