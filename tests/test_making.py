@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from dashlib.recipes import DIGITS, HEADLINE, LEARNED, PARTS, RECIPES, SEEDS, TA
 from dashlib.results import MissingRun
 from dashlib.runs import building, making, scoring, verification
 from dashlib.runs.making import make, train_together
+from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
 CLASSIFIER = DIGITS.classifier
@@ -198,6 +200,64 @@ def test_a_teacher_is_scored_under_every_clamp(lab):
     assert set(clamp) == {"none", "clamp", "recompute"}
     assert all(set(scales) == {"1", "1.5", "2", "4"} for scales in clamp.values())
     assert "gap" not in results.load(TEACHER).metrics
+
+
+def test_samples_are_scored_under_a_second_sampler_with_other_noise(lab):
+    run = results.load(STUDENT)
+    again = dict(run.metrics["resampled"])
+    assert again.pop("sampler") == scoring.OTHER
+    assert set(again) == set(scoring.AGAIN)
+    for label, scores in again.items():
+        assert scores.keys() == run.metrics["guidance"][label].keys() >= {"frechet", "kernel"}
+    images = scoring.samples_of(run.model(), DIGITS.guidance["4"], 20, **scoring.OTHER)
+    assert scoring.scores_of(images) == pytest.approx(again["4"], rel=1e-4)
+    changes = ({}, {"start": 950}, {"start": 950, "eta": 1.0}, scoring.OTHER)
+    each = [scoring.samples_of(run.model(), DIGITS.guidance["4"], 2, **how) for how in changes]
+    assert not any(torch.allclose(a, b, atol=0.01) for a, b in pairwise(each))
+
+
+def test_the_decay_that_the_average_reached_is_stored(lab):
+    """(1 + n) / (10 + n) after n = 5 updates, not the configured 0.999."""
+    assert results.load(STUDENT).metrics["ema_decay"] == pytest.approx(6 / 15)
+    assert results.load(STUDENT).config["train"]["ema"] == 0.999
+
+
+class Prophet:
+    """Knows the noise of held-out digits but for what is added from t = 700 on."""
+
+    null_label = 10
+
+    def __init__(self, digits, added):
+        self.means = torch.stack([digits.train.x[digits.train.y == y].mean(0) for y in range(10)])
+        self.schedule, self.added = Schedule(), added
+
+    def __call__(self, x_t, t, y):
+        constant = self.schedule.predict_eps(x_t, self.means[y], t)
+        scale = torch.where(t < 700, 1.0, 1.0 + self.added)[:, None, None, None]
+        a = self.schedule.alpha_bar(t).float()[:, None, None, None]
+        off = (a / (1 - a)).sqrt() * torch.randn(x_t.shape)
+        return constant + (scale - 1) * off
+
+
+def test_a_teachers_error_is_measured_in_units_of_the_class_means(digits):
+    found = scoring.over_constant(Prophet(digits, 0.0))
+    assert list(found) == list(range(0, 950, 50))
+    assert list(found.values()) == pytest.approx([1.0] * 19)
+    worse = scoring.over_constant(Prophet(digits, 2.0))
+    assert all((ratio > 5) == (first >= 700) for first, ratio in worse.items())
+
+
+def test_nothing_learns_from_a_teacher_that_is_worse_than_a_constant(lab, small, monkeypatch):
+    """The tiny teacher of five steps is; as a study of TIRT it is let through."""
+    worst = max(scoring.over_constant(results.load(TEACHER).model()).values())
+    assert worst > scoring.WORSE
+    train_together([small[STUDENT]])
+    monkeypatch.setattr(scoring, "LEARNED", ("uncertainty",))
+    message = rf"teacher-tirt's error from t = \d+ on is {worst:.1f} times .*train it longer"
+    with pytest.raises(ValueError, match=message):
+        train_together([small[STUDENT]])
+    monkeypatch.setattr(scoring, "WORSE", worst + 1)
+    train_together([small[STUDENT]])
 
 
 def test_only_learned_importance_is_kept(lab):
