@@ -19,6 +19,7 @@ from torch import Tensor
 from dashlib import datasets, results
 from dashlib.checkpoints import write_atomically
 from dashlib.guidance import Guided
+from dashlib.metrics import distances
 from dashlib.recipes import DIGITS
 from dashlib.runs.scoring import scores_of
 from dashlib.sampling import EpsModel, balanced_labels, sample, starting_noise
@@ -28,8 +29,9 @@ from dashlib.unet import UNet
 
 SCALES = ("1", "1.5", "4", "TAG")
 SEEDS = (1234, 4321)  # of the starting noise; the first is the stored runs'
-STARTS, ETAS = (999, 980, 970, 950, 900), (0.0, 0.5, 1.0)
-PASSED = (1e-3, 1e-2, 3e-2)  # signal-to-noise ratios
+STARTS, ETAS = (999, 980, 970, 950, 900), (0.0, 1.0)
+PASSED = (1e-3, 1e-2)  # signal-to-noise ratios
+CLAMPED = (("dynamic", 999), ("dynamic", 950), ("clamp", 999), ("clamp", 950))
 EXTREME = 0.9  # beyond it a value is nearly black or white
 
 
@@ -40,18 +42,13 @@ def start_where(snr: float, schedule: Schedule) -> int:
 
 def settings() -> dict[str, dict[str, Any]]:
     """Options of :func:`dashlib.sampling.ddim` by name: starts by noise, then what else changes."""
-    grid = {
-        f"start {s}, eta {e:g}": {"start": s, "eta": e} for s, e in itertools.product(STARTS, ETAS)
-    }
-    by_snr = {
-        f"SNR {snr:g}, eta 0": {"start": start_where(snr, Schedule()), "eta": 0.0} for snr in PASSED
-    }
-    leading = {f"leading, eta {e:g}": {"spacing": "leading", "eta": e} for e in ETAS}
-    clamps = {
-        f"{clamp}, start {start}, eta {eta:g}": {"clamp": clamp, "start": start, "eta": eta}
-        for clamp, start, eta in itertools.product(("dynamic", "clamp"), (999, 950), (0.0, 1.0))
-    }
-    return grid | by_snr | leading | clamps
+    starts: dict[str, dict[str, Any]] = {f"start {s}": {"start": s} for s in STARTS}
+    starts |= {f"SNR {snr:g}": {"start": start_where(snr, Schedule())} for snr in PASSED}
+    starts["leading"] = {"spacing": "leading"}
+    grid = {f"{k}, eta {e:g}": {**how, "eta": e} for k, how in starts.items() for e in ETAS}
+    halves = {f"start {s}, eta 0.5": {"start": s, "eta": 0.5} for s in (999, 950)}
+    clamps = {f"{c}, start {s}": {"clamp": c, "start": s} for c, s in CLAMPED}
+    return grid | halves | clamps
 
 
 def dynamic(eps_model: EpsModel, schedule: Schedule, quantile: float = 0.995) -> EpsModel:
@@ -106,14 +103,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    train, clock, found = datasets.load_dataset("digits").train, time.perf_counter(), []
+    digits, clock, found = datasets.load_dataset("digits"), time.perf_counter(), []
     for record in study(args.names, args.n):
         found.append(record)
         if (record["w"], record["seed"]) == (SCALES[-1], SEEDS[-1]):
             last = found[-len(SCALES) * len(SEEDS) :]
             fds = " ".join(f"{one['frechet']:6.1f}" for one in last)
             print(f"{record['run']:36} {record['setting']:28} {fds}", flush=True)
-    about = {"n": args.n, "data": extremes(train.x), "seconds": time.perf_counter() - clock}
+    judge = results.load(DIGITS.classifier).classifier()
+    held = distances(*(judge.features(x) for x in (digits.test.x, digits.train.x)))
+    about = {"n": args.n, "data": extremes(digits.train.x)}
+    about |= {"held_out": held | {"n": len(digits.test)}, "seconds": time.perf_counter() - clock}
     if args.out:
         content = json.dumps(results.provenance() | about | {"records": found}, indent=1)
         write_atomically(args.out, (content + "\n").encode())

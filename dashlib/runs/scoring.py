@@ -22,8 +22,8 @@ from dashlib.schedule import Schedule
 from dashlib.unet import UNet, count_parameters
 
 SAMPLES = 1000  # scored per guidance scale; balanced over the classes
-OTHER = {"seed": 4321, "start": 950, "eta": 1.0}  # the second sampler and its noise, for AGAIN
-AGAIN = ("1", "1.5", "4", "TAG")
+OTHER: dict[str, Any] = {"seed": 4321, "start": 950, "eta": 1.0}  # the second sampler
+AGAIN = ("1", "1.5", "4", "TAG")  # where it is used
 WORSE = 3.0  # times a constant's error that a teacher may have
 CLAMP_SAMPLES = 300  # for the clamp experiment, teachers only
 KEPT_SAMPLES = 100  # stored for pictures, ten a class
