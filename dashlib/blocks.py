@@ -35,6 +35,7 @@ class UNetConfig:
     null_init: NullInit = "normal"  # start of the null row: random, zero, mean of the class rows
     w_conditioned: bool = False  # the guidance scale w is an input, embedded like t
     prediction: Prediction = "eps"  # what the body gives; the network gives eps in any case
+    shared_masks: bool = False  # of dropout in training: the same for both branches of an image
 
     def __post_init__(self) -> None:
         for name in ("mults", "attn_resolutions"):  # JSON knows lists only
@@ -45,10 +46,9 @@ class UNetConfig:
             raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
         shrink = self.patch_size * 2 ** (len(self.mults) - 1)
         if self.image_size % shrink:
-            raise ValueError(
-                f"image_size {self.image_size} is not divisible by {shrink} = patch_size "
-                f"{self.patch_size} x 2^({len(self.mults)} levels - 1): use fewer levels or pad"
-            )
+            of = f"patch_size {self.patch_size} x 2^({len(self.mults)} levels - 1)"
+            remedy = f"is not divisible by {shrink} = {of}: use fewer levels or pad"
+            raise ValueError(f"image_size {self.image_size} {remedy}")
         widths = [self.ch, *(self.ch * m for m in self.mults)]
         if any(width % self.groups for width in widths):
             raise ValueError(f"groups={self.groups} must divide every width {widths}")

@@ -60,10 +60,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist") from error
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}): restore it with "
-            f"`git checkout {path}` or make it again"
-        ) from error
+        how = f"restore it with `git checkout {path}` or make it again"
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}): {how}") from error
 
 
 def read_pickled(path: Path) -> Any:
@@ -74,10 +72,8 @@ def read_pickled(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except Exception as error:  # torch.load raises many kinds for a file that is none of its own
         reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        raise CheckpointError(
-            f"{path} cannot be read as plain tensors ({reason}): it is damaged, no PyTorch file, "
-            "or would execute code, which dashlib refuses"
-        ) from error
+        why = f"{reason}: damaged, no PyTorch file, or would execute code, which dashlib refuses"
+        raise CheckpointError(f"{path} cannot be read as plain tensors ({why})") from error
 
 
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -90,10 +86,8 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
     faults += [f"{k} is {have[k]}, should be {want[k]}" for k in both if have[k] != want[k]]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise CheckpointError(
-            f"{source} holds another architecture: {'; '.join(faults[:3])}{more}. "
-            "Build the model with the configuration that the file was made with"
-        )
+        found = f"{source} holds another architecture: {'; '.join(faults[:3])}{more}"
+        raise CheckpointError(f"{found}. Build the model with the configuration of the file")
     model.load_state_dict({k: v.float() for k, v in tensors.items()})
 
 

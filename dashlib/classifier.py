@@ -1,6 +1,6 @@
 """A small classifier of digits: its features measure Frechet distances, its answers accuracy.
 
-It is the book's Inception network: distances by it compare models in this book, nothing else.
+It plays the part of the Inception network: its distances compare models of this book, no others.
 """
 
 import torch

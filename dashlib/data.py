@@ -1,6 +1,6 @@
 """Small labelled image sets as tensors in [-1, 1], and streams of noisy training batches.
 
-A set is held whole on a device; what is drawn from it lives there, too, without a data loader.
+A set is held whole on a device, and what is drawn from it.  :mod:`dashlib.datasets` reads them.
 """
 
 import hashlib
@@ -55,8 +55,8 @@ class Images:
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
-    That of the sorted digests of every image's bytes (HWC) with its label (int64, little-endian).
-    Floats count as the bytes that they stand for; ``ValueError`` if they stand for none.
+    That of the sorted digests of every image's bytes (HWC; those that floats stand for, or else
+    ``ValueError``) with its label (int64, little-endian).
     """
     pixels = to_bytes(images.x)
     if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):

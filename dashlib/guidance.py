@@ -57,8 +57,12 @@ class Branches:
 
 
 def branches(model: Denoiser, x_t: Tensor, t: Tensor, y: Tensor) -> Branches:
-    """Both branches in ONE forward pass over a batch of 2B: labels y, then the null label."""
+    """Both branches in ONE pass over 2B images; in two for dropout with ``shared_masks``."""
     null = torch.full_like(y, model.null_label)
+    if getattr(model, "shared_masks", False) and getattr(model, "training", False):
+        with torch.random.fork_rng():  # the second pass draws what the first one drew
+            cond = model(x_t, t, y)
+        return Branches(cond, model(x_t, t, null))
     both = model(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, null]))
     return Branches(*both.chunk(2))
 

@@ -1,19 +1,8 @@
-r"""Training objectives behind one interface: per-sample loss terms, by name.
+"""Training objectives behind one interface: per-sample loss terms, by name.
 
-With the student's branch errors :math:`e_c = S_{cond} - T_{cond}`, :math:`e_u = S_{uncond} -
-T_{uncond}`, the objectives that match a teacher ask for
-
-=================== ======================================== ==================================
-``cond_only``       :math:`|e_c|^2`                          leaves :math:`e_u` free
-``composite``       :math:`|w e_c + (1 - w) e_u|^2`          leaves a line free
-``multi_w``         the same, w ~ U[1, 4] for each image     leaves nothing free
-``gap_match``       :math:`|e_c - e_u|^2`                    leaves a common drift free
-``dash``            :math:`|e_c|^2 + |e_u|^2 + 0.1\,anchor`  leaves nothing free
-``dash_sampled``    :math:`|e_c|^2` or :math:`|e_u|^2`        leaves nothing free, one forward
-=================== ======================================== ==================================
-
-``fitnets`` adds intermediate features to ``cond_only``; the student of ``single_head`` has no
-branches.  Norms are means over the C*H*W elements of an image.
+S is the student and T its teacher, and ``e_c = S_cond - T_cond``, ``e_u = S_uncond - T_uncond``
+are the student's branch errors.  Norms are means over the C*H*W elements of an image.  Only
+multi_w, dash and dash_sampled, and gap_match with further terms, leave no drift of (e_c, e_u) free.
 
 Sources: DASH (arXiv 2606.00798); Meng et al. 2023 (guidance distillation).
 """
@@ -91,10 +80,7 @@ class CondOnly(Objective):
 
 @dataclass(frozen=True)
 class CondOnlyDropout(Objective):
-    """Match ``T_cond`` with the student's label dropped at times: ``|S(x_t, t, y~) - T_cond|^2``.
-
-    Where it is dropped, ``E[T_cond | x_t]`` is best: T_uncond of an exact teacher (tower property).
-    """
+    """``|S(x_t, t, y~) - T_cond|^2``; best for a null label: ``E[T_cond | x_t]``, so T_uncond."""
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``imitation``."""
@@ -134,8 +120,7 @@ class _RandomScale(Objective):
 class MultiW(_RandomScale):
     """Match the guided output at random scales: ``|S_w - T_w|^2``, ``w ~ U[low, high]``.
 
-    Its mean over w vanishes only where both branches agree, but for U[1, 4] its Hessian has
-    condition number 131: nearly blind to drift of (e_c, e_u) along (0.6, 0.8).
+    For U[1, 4] its Hessian has condition number 131: nearly blind to drift along (0.6, 0.8).
     """
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
@@ -158,17 +143,21 @@ class SingleHeadMatch(_RandomScale):
 
 @dataclass(frozen=True)
 class GapMatch(Objective):
-    """``|gap_S - gap_T|^2 + imitation |S_cond - T_cond|^2``; by default a common drift is free."""
+    """``gap |e_c - e_u|^2 + imitation |e_c|^2 + unconditional |e_u|^2``: any quadratic form.
 
+    By default a common drift is free.  Terms with factor 0 are not computed.
+    """
+
+    gap: float = 1.0
     imitation: float = 0.0
+    unconditional: float = 0.0
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
-        """``gap`` and, if its factor is not 0, ``imitation``."""
+        """``gap``, ``imitation`` and ``unconditional``."""
         student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
-        terms = {"gap": mse(student.gap, teacher.gap)}
-        if self.imitation:
-            terms["imitation"] = mse(student.cond, teacher.cond)
-        return terms
+        seen = {"gap": "gap", "imitation": "cond", "unconditional": "uncond"}
+        kept = {term: part for term, part in seen.items() if getattr(self, term)}
+        return {k: mse(getattr(student, of), getattr(teacher, of)) for k, of in kept.items()}
 
 
 @dataclass(frozen=True)
@@ -193,21 +182,23 @@ class Dash(Objective):
 class DashSampled(Objective):
     """One branch an image, the null one with probability p: on average p |e_u|^2 + (1 - p) |e_c|^2.
 
-    Half the passes of DASH.  The coins are of the global generator of the batch's device.
+    ``mix``: the null branch's target is T_w at w = mix, from T_uncond (0) to T_cond (1), which is
+    label dropout.  Half the passes of DASH.  Coins are of the batch's device's global generator.
     """
 
     p: float = 0.5
+    mix: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p={self.p}: a probability in [0, 1]")
+        if not (0 <= self.p <= 1 and 0 <= self.mix <= 1):
+            raise ValueError(f"p={self.p}, mix={self.mix}: a probability and a share, in [0, 1]")
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``sampled``."""
         teacher = teacher_of(batch)
         null = torch.rand(len(batch.t), device=batch.t.device) < self.p
         student = model(batch.x_t, batch.t, torch.where(null, model.null_label, batch.y))
-        target = torch.where(null[:, None, None, None], teacher.uncond, teacher.cond)
+        target = torch.where(null[:, None, None, None], teacher.guided(self.mix), teacher.cond)
         return {"sampled": mse(student, target)}
 
 

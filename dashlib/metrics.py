@@ -7,11 +7,10 @@ Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy i
 * ``gap_mse = mean (gap_S - gap_T)^2`` an element; ``gap_s_ms``, ``gap_t_ms`` the mean squares
 * ``cond_mse``, ``uncond_mse``: the branch errors e_c, e_u; ``common_mse``: their mean m, with
   ``cond_mse + uncond_mse = 2 common_mse + gap_mse / 2``
-* ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the one factor on the student's gap that brings it
-  closest to the teacher's
+* ``a_star = E[gap_S . gap_T] / E|gap_S|^2``: the factor that brings the student's gap closest
 
 The Frechet distance is between Gaussians fitted to features: FID where they are Inception's only.
-Sources: DASH (arXiv 2606.00798) for rho and cos; Heusel et al. 2017 for the Frechet distance.
+Sources: DASH (arXiv 2606.00798), Heusel et al. 2017 (Frechet), Binkowski et al. 2018 (kernel).
 """
 
 from dataclasses import dataclass
@@ -133,3 +132,15 @@ def frechet(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:
     cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
     distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross
     return max(distance.item(), 0.0)
+
+
+def distances(a: Tensor, b: Tensor) -> Summary:
+    """The ``frechet`` and the ``kernel`` distance of two sets of features, ``(N, D)``, ``(M, D)``.
+
+    The latter is KID's, unbiased: squared, of the kernel ``(x.y/D + 1)^3``, over all pairs.
+    """
+    pairs = ((a, a), (b, b), (a, b))
+    kernels = [(x.double() @ y.double().T / x.shape[1] + 1) ** 3 for x, y in pairs]
+    own = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in kernels[:2]]
+    kernel = (own[0] + own[1] - 2 * kernels[2].mean()).item()
+    return {"frechet": frechet(gaussian(a), gaussian(b)), "kernel": kernel}

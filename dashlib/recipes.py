@@ -1,8 +1,7 @@
 """What every run is: a frozen :class:`Recipe`; the rows of the table, and the book's runs by name.
 
-``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows of the table differ by their
-objective and weighting only: students of one seed see the same batches and start from the same
-weights (common random numbers).
+``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows differ by objective and weighting only:
+students of one seed see the same batches and start from the same weights (common random numbers).
 """
 
 from dataclasses import dataclass, field, replace
@@ -75,11 +74,9 @@ class Scale:
     def rows(self) -> dict[str, Recipe]:
         """Every row of the table, as changes of the student."""
 
-        def row(
-            objective: str, *, unet: Any = None, init: Any = "random", **options: float
-        ) -> Recipe:
+        def row(of: str, *, unet: Any = None, init: Any = "random", **options: float) -> Recipe:
             net = replace(self.student.unet, **(unet or {}))
-            return replace(self.student, objective=objective, options=options, init=init, unet=net)
+            return replace(self.student, objective=of, options=options, init=init, unet=net)
 
         return {
             **{name: row(name) for name in ("scratch", "cond_only", "cond_only_dropout")},
@@ -93,6 +90,11 @@ class Scale:
             "dash_no_an": row("dash", anchor=0.0),
             **{f"dash_an_{a:g}": row("dash", anchor=a) for a in (0.03, 0.3, 1.0)},
             "dash_sampled": row("dash_sampled"),
+            **{f"dash_sampled_{p:g}": row("dash_sampled", p=p) for p in (0.1, 0.25)},
+            **{f"dash_mixed_{a:g}": row("dash_sampled", mix=a) for a in (0.25, 0.5, 1.0)},
+            **{f"dash_gap_{mu:g}": row("gap_match", gap=mu, imitation=1.0) for mu in (3.0, 10.0)},
+            # TAG's mean form of (e_c, e_u), its lower eigenvalue raised to a tenth of the other
+            "tag_form": row("gap_match", gap=0.747, imitation=0.5868, unconditional=-0.0808),
             **{
                 f"{name}_v": row(name, unet={"prediction": "v"})
                 for name in ("dash", "cond_only_dropout", "dash_sampled")
@@ -193,5 +195,22 @@ PARTS = {
         DIGITS.of("cond_only", "transfer", embed_std=0.02),
     ),
 }
+FAIR = (  # row, weighting, times the steps: rows of one pass of the student get the cost of two
+    *((row, w, 1) for row in ("dash", "cond_only_dropout") for w in ("uniform", "transfer")),
+    *((row, "uniform", 1) for row in ("multi_w", "single_head", "gap_match_cond", "dash_gap_3")),
+    *((row, "uniform", 2) for row in ("dash_sampled", "cond_only_dropout", "dash_mixed_0.5")),
+)
+
+
+def _fair(row: str, weighting: str, seed: int = 0, longer: int = 1, **unet: Any) -> Recipe:
+    """A row's student of the teacher without TIRT's defect, after ``longer`` times the steps."""
+    recipe, row = DIGITS.of(row, weighting, seed, **unet), f"{row}-{weighting}"
+    name = recipe.name.replace(row, f"{row}-from_uniform" + f"-x{longer}" * (longer > 1))
+    train = replace(recipe.train, steps=longer * recipe.train.steps)
+    prior = recipe.teacher if weighting == "transfer" else None
+    return replace(recipe, name=name, train=train, prior=prior, teacher="digits/teacher-uniform")
+
+
+PARTS["fair"] = _by_name(*(_fair(row, w, s, n) for s in range(1) for row, w, n in FAIR))
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

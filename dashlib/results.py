@@ -1,8 +1,7 @@
 """Stored runs: every number in the book is read from one of these.
 
-A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (a :class:`Run`) and safetensors
-files named by their content, which it lists with their SHA-256.  ``run.json`` is written last and
-atomically: a run that is made again and killed half-way leaves the former one valid.
+A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (a :class:`Run`) and the files that
+it lists, with their SHA-256.  It is written last: a run killed half-way leaves the former valid.
 """
 
 import hashlib
@@ -42,8 +41,8 @@ def hardware() -> str:
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} thread(s)"
+    found = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(found, platform.processor())}, {torch.get_num_threads()} thread(s)"
 
 
 def commit() -> str:
@@ -97,10 +96,8 @@ class Run:
         path = self.folder / entry["name"]
         tensors = read_tensors(path)
         if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            raise CheckpointError(
-                f"{path} is not the file that run.json describes: restore it with "
-                f"`git checkout {path}` or run `python -m dashlib make {self.name}`"
-            )
+            how = f"restore it with `git checkout {path}` or `python -m dashlib make {self.name}`"
+            raise CheckpointError(f"{path} is not the file that run.json describes: {how}")
         return tensors
 
     @cached_property
@@ -113,10 +110,8 @@ class Run:
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
             command = f"make {self.name}" if scale == "digits" else f"sweep {scale}"
-            raise MissingRun(
-                f"the weights of {self.name} are not shipped, only its metrics and pictures: make "
-                f"them with `python -m dashlib {command}`"
-            )
+            how = f"make them with `python -m dashlib {command}`"
+            raise MissingRun(f"the weights of {self.name} are not shipped: {how}")
         model = UNet(UNetConfig(**self.config["unet"]))
         load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
@@ -167,9 +162,8 @@ def load(name: str) -> Run:
     try:
         return Run(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is not a run ({error}): restore it with `git checkout {path}`"
-        ) from error
+        remedy = f"restore it with `git checkout {path}`"
+        raise CheckpointError(f"{path} is not a run ({error}): {remedy}") from error
 
 
 def names(scale: str = "digits") -> list[str]:

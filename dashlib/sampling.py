@@ -84,9 +84,8 @@ def ddim(
 ) -> Iterator[Iterate]:
     """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
 
-    ``eps_model(x_t, t)`` predicts the noise (see :class:`dashlib.guidance.Guided`).  ``eta`` in
-    [0, 1]: 0 is deterministic, 1 has DDPM's variance; ``generator`` draws its noise.  Raises
-    ``ValueError`` for unknown modes or values out of range.
+    ``eps_model(x_t, t)``: see :class:`dashlib.guidance.Guided`.  ``eta`` in [0, 1]: 0 is
+    deterministic, 1 has DDPM's variance, drawn from ``generator``; ``ValueError`` out of range.
     """
     check_choice("clamp", clamp, CLAMPS)
     if not 0 <= eta <= 1:

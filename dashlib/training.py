@@ -1,8 +1,7 @@
 """Training as a generator of step records; the caller owns progress bars, plots and snapshots.
 
-One loop serves the teacher (objective ``scratch``, a learned weighting) and every student (an
-objective that reads the teacher from the batch, a frozen weighting).  How a step is computed, by
-one process or many, is a trainer's :class:`~dashlib.execution.Execution`.
+One loop serves the teacher and every student, whose objective reads the teacher from the batch.
+How a step is computed, by one process or many, is an :class:`~dashlib.execution.Execution`.
 """
 
 import copy
@@ -86,13 +85,10 @@ class Trainer:
         self.step = 0
         self.trained = [*model.parameters(), *objective.learned.parameters()]
         learned = [p for p in self.weighting.parameters() if p.requires_grad]
-        groups = [
-            {"params": self.trained, "weight_decay": cfg.weight_decay},
-            {"params": learned, "weight_decay": 0.0},
-        ]
+        decays = (self.trained, cfg.weight_decay), (learned, 0.0)
         exact = torch.float64 if device.type == "cpu" else torch.float32
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
+            [{"params": group, "weight_decay": decay} for group, decay in decays if group],
             lr=torch.zeros((), dtype=exact, device=device),
             fused=True,
             capturable=device.type == "cuda",
@@ -144,9 +140,8 @@ class Trainer:
             exact = self.cfg.read_every == 1
             left = f"are those of step {self.step}" if exact else "are lost: resume a checkpoint"
             raise FloatingPointError(
-                f"step {step}: loss {record.loss}, gradient norm {record.grad_norm}, terms "
-                f"{plain}. The weights {left}. Lower the learning rate (now {self.cfg.lr:g}), or "
-                "check the images for NaN"
+                f"step {step}: loss {record.loss}, gradient norm {record.grad_norm}, {plain}. The "
+                f"weights {left}. Lower the rate (now {self.cfg.lr:g}), or check the images for NaN"
             )
         return record
 

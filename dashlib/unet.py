@@ -5,9 +5,8 @@ self-attention at chosen resolutions and in the middle.  The class table has one
 the *null* class, whose prediction is the unconditional branch.  Parameter names follow the DDPM
 code lineage, so that the authors' checkpoints load by name.
 
-The body gives eps, or (``prediction="v"``) the velocity v from which eps follows,
-``eps = sqrt(1 - alpha_bar_t) x_t + sqrt(alpha_bar_t) v``: at high noise it is then asked for the
-image and not for a copy of its input.
+The body gives eps, or (``prediction="v"``) v with ``eps = sqrt(1 - alpha_bar_t) x_t +
+sqrt(alpha_bar_t) v``: at high noise it is then asked for the image, not for a copy of its input.
 
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798); for w as an
 input, Meng et al. 2023; for v, Salimans & Ho 2022.
@@ -52,10 +51,9 @@ class UNet(nn.Module):
 
     ``x_t`` is a noisy image (clean images are in [-1, 1]), ``t`` an integer timestep (0 or more),
     ``y`` a label in [0, num_classes]; ``y = null_label = num_classes`` asks for the unconditional
-    branch.  A w-conditioned network is called with ``w`` of shape ``(B,)`` as well and needs no
-    such branch: ``250 (w - 1)`` (w from 1 to 5 spans the range of t) is embedded like t.  Raises
-    ``ValueError`` for wrong shapes or labels and for a w missing or given in vain.  ``schedule``
-    says what v means (by default the cosine one).
+    branch.  A w-conditioned network takes ``w (B,)`` as well, needs no such branch, and embeds
+    ``250 (w - 1)`` like t.  ``schedule`` says what v means (by default the cosine one).  Raises
+    ``ValueError`` for wrong shapes or labels and for a w missing or given in vain.
     """
 
     signal: Tensor  # of a network that predicts v
@@ -64,6 +62,7 @@ class UNet(nn.Module):
     def __init__(self, cfg: UNetConfig, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.cfg, self.null_label, self.w_conditioned = cfg, cfg.null_label, cfg.w_conditioned
+        self.shared_masks = cfg.shared_masks and cfg.dropout > 0  # without dropout: one pass
         widths = [cfg.ch * m for m in cfg.mults]
         pixels = cfg.image_channels * cfg.patch_size**2
         self.temb = TimeEmbedding(cfg.ch)
@@ -112,25 +111,19 @@ class UNet(nn.Module):
         null, n = self.null_label, len(x_t)
         want = (self.cfg.image_channels, self.cfg.image_size, self.cfg.image_size)
         if x_t.ndim != 4 or x_t.shape[1:] != want:
-            raise ValueError(
-                f"images of shape {tuple(x_t.shape)}: need (B, C, H, W) with (C, H, W) = {want}"
-            )
+            raise ValueError(f"images {tuple(x_t.shape)}: need (B, C, H, W), (C, H, W) = {want}")
         if not t.shape == y.shape == (n,):
-            raise ValueError(
-                f"need one timestep and one label an image: got t {tuple(t.shape)}, "
-                f"y {tuple(y.shape)} for {n} images"
-            )
+            got = f"got t {tuple(t.shape)}, y {tuple(y.shape)} for {n} images"
+            raise ValueError(f"need one timestep and one label an image: {got}")
         check_range("label", y, null, f"classes are 0..{null - 1} and {null} is the null label")
         check_range("timestep", t, math.inf, "must be 0 or more")
 
     def embed(self, t: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
         """The sum of the embeddings of the inputs beside the image, ``(B, 4 ch)``."""
         if self.w_conditioned != (w is not None):
-            raise ValueError(
-                f"w {'is missing' if w is None else 'was given'}: a network with "
-                "UNetConfig(w_conditioned=True), and no other, is called with (x_t, t, y, w); "
-                "guidance.Guided guides the others"
-            )
+            fault = "is missing" if w is None else "was given"
+            need = "only UNetConfig(w_conditioned=True) takes it; guidance.Guided guides others"
+            raise ValueError(f"w {fault}: {need}")
         emb = self.temb(t) + self.class_embed(y)
         if w is None:
             return emb

@@ -74,8 +74,7 @@ class HighNoise(Weighting):
     def __init__(self, schedule: Schedule, bound: float = 20.0) -> None:
         super().__init__(schedule)
         self.bound = float(bound)
-        alpha_bar = schedule.alpha_bar(torch.arange(schedule.T))
-        self.base = alpha_bar.rsqrt().clamp(max=bound).float()
+        self.base = schedule.alpha_bar(torch.arange(self.T)).rsqrt().clamp(max=bound).float()
 
 
 class TIRT(Weighting):

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dashbook.comparison import Interval, compared, paired, quantile, t_interval
+from dashbook.comparison import (
+    Interval,
+    compared,
+    holm,
+    logged,
+    paired,
+    quantile,
+    t_interval,
+    verdicts,
+)
 from dashbook.tables import DASHES, frechet, gap, off
 from dashlib.results import Run
 
@@ -14,7 +23,7 @@ from dashlib.results import Run
 def row(**values):
     """Runs with one metric, ``s2=1.5`` for seed 2."""
     return [
-        Run(f"digits/x-{seed}", {}, int(seed[1:]), {}, 0.0, 1, {"fd": value})
+        Run(f"digits/x-{seed}", {}, int(seed[1:]), {}, 0.0, 1, {"fd": value}, "commit", "hardware")
         for seed, value in values.items()
     ]
 
@@ -134,3 +143,107 @@ def test_table_has_means_and_the_paired_difference() -> None:
 def test_rows_of_different_seeds_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="seeds"):
         compared(("A", "B"), OURS, THEIRS[:2], {"FD": frechet("4")})
+
+
+def test_holm_by_hand() -> None:
+    """Times 4, 3, 2, 1 in ascending order, never falling, at most 1."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_rejects_what_its_steps_reject(seed: int) -> None:
+    """Holm 1979: go on in ascending order as long as p_(i) <= alpha / (m + 1 - i)."""
+    p = np.random.default_rng(seed).uniform(size=6) ** 3
+    rejected = np.zeros(6, bool)
+    for i, at in enumerate(np.argsort(p)):
+        if p[at] > 0.05 / (6 - i):
+            break
+        rejected[at] = True
+    assert (np.array(holm(p.tolist())) <= 0.05).tolist() == rejected.tolist()
+
+
+def rows_of(count: int, n: int, spread: float = 1.0, means: float = 0.0) -> dict[str, list[Run]]:
+    values = np.random.default_rng(count).normal(means, spread, size=(count, n))
+    return {f"r{i}": row(**{f"s{j}": v for j, v in enumerate(vs)}) for i, vs in enumerate(values)}
+
+
+def test_p_values_are_scipys_paired_ones() -> None:
+    rows, base = rows_of(4, 8, means=0.5), rows_of(1, 8)["r0"]
+    other = [fd(run) for run in base]
+    pairs = [([fd(run) for run in runs], other) for runs in rows.values()]
+    plain = [stats.ttest_rel(*pair).pvalue for pair in pairs]
+    margin = 0.4
+    sides = [
+        max(
+            stats.ttest_1samp(np.subtract(*pair), -margin, alternative="greater").pvalue,
+            stats.ttest_1samp(np.subtract(*pair), margin, alternative="less").pvalue,
+        )
+        for pair in pairs
+    ]
+    found = verdicts(rows, base, fd, margin=margin).values()
+    assert [one.different for one in found] == pytest.approx(holm(plain))
+    assert [one.apart for one in found] == pytest.approx(holm(sides))
+    assert [one.interval for one in found] == [paired(runs, base, fd) for runs in rows.values()]
+
+
+def moved(base: list[Run], by: float, noise: float = 0.01) -> list[Run]:
+    shifts = np.resize([noise, -noise], len(base)) + by
+    return row(**{f"s{r.seed}": fd(r) + d for r, d in zip(base, shifts, strict=True)})
+
+
+def test_words() -> None:
+    base = rows_of(1, 8, spread=5.0)["r0"]
+    rows = {
+        "better": moved(base, -1.0),
+        "worse": moved(base, 1.0),
+        "equal": moved(base, 0.05),  # different beyond doubt, and within the margin
+        "undecided": moved(base, 0.05, noise=2.0),
+    }
+    found = verdicts(rows, base, fd, margin=0.2)
+    assert {name: one.word for name, one in found.items()} == {name: name for name in rows}
+    assert found["equal"].different < 0.05
+    strict = verdicts(rows, base, fd, margin=0.04)
+    assert strict["equal"].word == "worse"
+
+
+def test_a_row_beside_itself_is_equal_and_one_seed_is_undecided() -> None:
+    base = rows_of(1, 8)["r0"]
+    assert verdicts({"same": base}, base, fd, margin=0.01)["same"].word == "equal"
+    one = verdicts({"far": row(s0=9.0)}, row(s0=1.0), fd, margin=0.1)["far"]
+    assert (one.word, one.different, one.apart) == ("undecided", 1.0, 1.0)
+
+
+def test_more_rows_ask_for_more_certainty() -> None:
+    """A difference that stands alone is undecided among twenty that are none."""
+    rows, base = rows_of(20, 8), rows_of(1, 8)["r0"]
+    rows["clear"] = row(**{f"s{r.seed}": fd(r) + d for r, d in zip(base, SLOPE, strict=True)})
+    alone = verdicts({"clear": rows["clear"]}, base, fd, margin=0.01)["clear"]
+    among = verdicts(rows, base, fd, margin=0.01)["clear"]
+    assert (alone.word, among.word) == ("worse", "undecided")
+    assert alone.interval == among.interval
+
+
+SLOPE = np.array([0.2, 1.5, -0.4, 1.0, 0.9, -0.2, 1.4, 0.7])  # p = 0.027
+
+
+def test_of_true_nulls_seldom_any_is_called_different() -> None:
+    """The chance of one wrong verdict or more is 5 % in all, however many rows."""
+    wrong, draws = 0, np.random.default_rng(0)
+    for _ in range(400):
+        values = draws.normal(size=(6, 8))  # five rows and the base, all alike
+        runs = [row(**{f"s{j}": v for j, v in enumerate(vs)}) for vs in values]
+        rows = {f"r{i}": one for i, one in enumerate(runs[1:])}
+        found = verdicts(rows, runs[0], fd, margin=1e-9)
+        wrong += any(one.word != "undecided" for one in found.values())
+    assert wrong / 400 < 0.08
+
+
+def test_logged_differences_are_ratios() -> None:
+    base = row(s0=10.0, s1=20.0, s2=5.0)
+    twice = row(s0=20.0, s1=40.0, s2=10.0)
+    found = verdicts({"twice": twice}, base, logged(fd), margin=0.1)["twice"]
+    assert found.interval.mean == pytest.approx(np.log(2))
+    assert found.word == "worse"

@@ -40,6 +40,8 @@ CASES = [
     ("gap_match", {}),
     ("gap_match", {"imitation": 1.0}),
     ("gap_match", {"imitation": 0.3}),
+    ("gap_match", {"imitation": 1.0, "gap": 3.0}),
+    ("gap_match", {"imitation": 0.5868, "gap": 0.747, "unconditional": -0.0808}),
     ("dash", {}),
     ("dash", {"anchor": 0.0}),
     ("dash", {"unconditional": 0.0}),

@@ -1,9 +1,12 @@
 """Classifier-free guidance: the convention, one forward for two branches, schedules w(t)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dashlib.guidance import TAG, Branches, Constant, Guided, Interval, branches
+from dashlib.unet import UNet
 
 T = torch.arange(1000)
 
@@ -58,6 +61,31 @@ def test_branches_are_those_of_two_forwards(model):
     torch.testing.assert_close(both.cond, model(x, t, y), rtol=1e-4, atol=1e-5)
     null = torch.full_like(y, model.null_label)
     torch.testing.assert_close(both.uncond, model(x, t, null), rtol=1e-4, atol=1e-5)
+
+
+def test_shared_masks_drop_the_same_units_in_both_branches(tiny):
+    """With the null row equal to a label's, the branches differ by their masks alone."""
+    for shared in (True, False):
+        model = UNet(replace(tiny, dropout=0.5, shared_masks=shared)).train()
+        with torch.no_grad():
+            model.class_embed.weight[-1] = model.class_embed.weight[3]
+            both = branches(model, torch.randn(4, 1, 8, 8), T[:4], torch.full((4,), 3))
+            again = branches(model, torch.randn(4, 1, 8, 8), T[:4], torch.full((4,), 3))
+        assert torch.allclose(both.cond, both.uncond, atol=1e-5) == shared
+        assert not torch.allclose(both.cond, again.cond, atol=1e-2), "the next batch has others"
+
+
+@pytest.mark.parametrize("change", [{"dropout": 0.0}, {}])
+def test_shared_masks_change_nothing_without_dropout(tiny, change):
+    """Nor in evaluation: one forward of twice the batch, no draws."""
+    model = UNet(replace(tiny, **{"dropout": 0.1, "shared_masks": True, **change}))
+    model.train("dropout" in change)
+    asked = []
+    model.register_forward_pre_hook(lambda module, inputs: asked.append(len(inputs[0])))
+    state = torch.get_rng_state()
+    branches(model, torch.zeros(4, 1, 8, 8), T[:4], torch.zeros(4).long())
+    assert asked == [8]
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(("w", "value", "size"), [(1, 3.0, 4), (1.0, 3.0, 4), (0, 1.0, 4)])

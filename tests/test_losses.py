@@ -207,7 +207,7 @@ def test_gap_matching_is_blind_to_a_common_drift(batch, student):
 def test_gap_matching_with_imitation_sees_the_drift(batch, student):
     objective = make_objective("gap_match", imitation=2.0)
     terms = objective.terms(student(batch, 0.5, 0.2), batch)
-    assert set(terms) == {"gap", "imitation"}
+    assert set(terms) == {"gap", "imitation"}, "what has factor 0 is not computed"
     torch.testing.assert_close(terms["imitation"], torch.full((4,), 0.25))
     torch.testing.assert_close(objective.total(terms), torch.full((4,), 0.09 + 2 * 0.25))
 
@@ -273,6 +273,10 @@ def hessian(objective, batch, student):
         ("multi_w", {"low": 2.0, "high": 2.0}, (0, 2 * 5)),
         ("gap_match", {}, (0, 2 * 2)),
         ("gap_match", {"imitation": 1.0}, (3 - 5**0.5, 3 + 5**0.5)),
+        ("gap_match", {"imitation": 1.0, "gap": 3.0}, (7 - 37**0.5, 7 + 37**0.5)),
+        ("gap_match", {"gap": 3.0}, (0, 2 * 6)),
+        ("gap_match", {"imitation": 1.0, "gap": 3.0, "unconditional": 1.0}, (2, 2 * 7)),
+        ("gap_match", {"imitation": 1.0, "gap": 0.0}, (0, 2)),  # cond_only
     ],
 )
 def test_curvature_in_the_plane_of_branch_errors(batch, student, name, options, eigenvalues):
@@ -334,7 +338,25 @@ def test_sampled_branches_cost_half_and_mean_the_same(batch, student):
     assert found[2] == pytest.approx(e_u**2)
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.1])
-def test_the_share_of_unconditional_branches_is_a_probability(p):
-    with pytest.raises(ValueError, match="a probability"):
-        make_objective("dash_sampled", p=p)
+@pytest.mark.parametrize("option", ["p", "mix"])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
+def test_shares_of_branches_are_probabilities(option, value):
+    with pytest.raises(ValueError, match=r"a probability and a share, in \[0, 1\]"):
+        make_objective("dash_sampled", **{option: value})
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.3, 1.0])
+def test_the_null_branch_may_be_asked_for_a_mixture_of_the_teachers(batch, student, mix):
+    """(1 - mix) T_uncond + mix T_cond: the null branch is wrong by e_u - mix gap_T."""
+    objective = make_objective("dash_sampled", p=1.0, mix=mix)
+    want = (0.5 - mix * batch.teacher.gap).square().flatten(1).mean(1)
+    torch.testing.assert_close(total(objective, student(batch, 9.0, 0.5), batch), want)
+
+
+def test_label_dropout_is_a_mixture_of_the_conditional_branch_alone(batch, student, monkeypatch):
+    """Up to its coins, which are the stream's."""
+    coins = torch.tensor([0.0, 0.05, 0.5, 0.9])  # below p for the first two, whose labels drop
+    monkeypatch.setattr(torch, "rand", lambda *size, device: coins)
+    model, sampled = student(batch, 0.3, 0.7), make_objective("dash_sampled", p=0.1, mix=1.0)
+    ours, theirs = (total(o, model, batch) for o in (sampled, make_objective("cond_only_dropout")))
+    torch.testing.assert_close(ours, theirs)

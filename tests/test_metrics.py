@@ -13,6 +13,7 @@ from dashlib.data import Images
 from dashlib.guidance import Branches, branches
 from dashlib.metrics import (
     compare,
+    distances,
     frechet,
     gaussian,
     noisy_pairs,
@@ -302,3 +303,30 @@ def test_an_uncorrelated_error_lengthens_the_gap_as_predicted(teacher):
     found = weighted_by_length(summary(Branches(teacher.cond + error, teacher.uncond), teacher))
     assert found["longer"] == pytest.approx(found["uncorrelated"], rel=1e-5)
     assert found["uncorrelated"] > 1.1
+
+
+def test_the_kernel_distance_is_the_mean_over_all_pairs_of_different_features():
+    a, b = torch.randn(5, 3), torch.randn(4, 3) + 1
+
+    def k(x, y):
+        return (x.double() @ y.double() / 3 + 1) ** 3
+
+    within = [
+        np.mean([k(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j])
+        for x in (a, b)
+    ]
+    across = np.mean([k(x, y) for x in a for y in b])
+    assert distances(a, b)["kernel"] == pytest.approx(within[0] + within[1] - 2 * across, rel=1e-9)
+    assert distances(a, b)["frechet"] == frechet(gaussian(a), gaussian(b))
+
+
+def test_the_kernel_distance_does_not_depend_on_how_many_and_the_frechet_distance_does():
+    """Of few and of many samples of one distribution beside many of the same."""
+    generator, found = torch.Generator().manual_seed(0), {}
+    for n in (20, 200):
+        draws = [torch.randn(n, 8, generator=generator) for _ in range(60)]
+        found[n] = [distances(x, torch.randn(500, 8, generator=generator)) for x in draws]
+    means = {n: {k: np.mean([one[k] for one in of]) for k in of[0]} for n, of in found.items()}
+    assert means[20]["frechet"] > 5 * means[200]["frechet"]
+    error = np.std([one["kernel"] for one in found[20]]) / 60**0.5
+    assert abs(means[20]["kernel"]) < 3 * error

@@ -49,12 +49,9 @@ class CoTraining:
     """
 
     def __init__(
-        self,
-        trainers: Mapping[str, Trainer],
-        shares: Mapping[str, int],
-        stream: Stream,
+        self, trainers: Mapping[str, Trainer], shares: Mapping[str, int], stream: Stream,
         teacher: UNet | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.trainers, self.shares, self.stream = dict(trainers), dict(shares), stream
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         device = stream.images.x.device
@@ -104,8 +101,7 @@ class CoTraining:
                 self.capture = False
         for name, trainer in self.trainers.items():
             trainer.prepare(trainer.cfg.rate(progress), self.shares[name])
-        make = self.compute if self.graph is None else self.graph.replay
-        make()
+        (self.graph.replay if self.graph else self.compute)()
 
     def _captured(self) -> Any:
         """The graph of a round, after three on a side stream, which move nothing: rates are 0."""
@@ -122,8 +118,7 @@ class CoTraining:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self.compute()
-        for total in self.sums.values():
-            total.zero_()
+        torch._foreach_zero_([*self.sums.values()])
         return graph
 
     def run(self, progress: Callable[[int], float]) -> Iterator[Rounds]:
@@ -147,11 +142,8 @@ class CoTraining:
     def _losses(self, rounds: int) -> dict[str, float]:
         """Mean losses since the last look; this waits for the device."""
         found = {k: v.item() / (rounds * self.shares[k]) for k, v in self.sums.items()}
-        for total in self.sums.values():
-            total.zero_()
+        torch._foreach_zero_([*self.sums.values()])
         if lost := [name for name, loss in found.items() if not math.isfinite(loss)]:
-            raise FloatingPointError(
-                f"the loss of {', '.join(lost)} is not finite: lower its learning rate, or start "
-                "from other weights"
-            )
+            how = "lower its learning rate, or start from other weights"
+            raise FloatingPointError(f"the loss of {', '.join(lost)} is not finite: {how}")
         return found

@@ -12,12 +12,11 @@ over all timesteps or over each range of them, a(t) and c(t).
 * ``eps_u + (w(t) a(t) + c(t)) gap``: the *output repair*; for every w, ``v = w a + c`` brings the
   student's output ``S_u + v g_S`` closest to the teacher's ``T_u + w g_T``.
 
-With ``e_u = 0`` they agree (c = 0).  With ``e_c = 0``, c = 1 - a: the scale is ``1 + (w - 1) a``.
-Both only rename the dial: a repaired student is the same student under another guidance schedule.
+With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial: a
+repaired student is the same student under another guidance schedule.
 
 ``python -m dashbook repair`` makes ``results/repair/digits.json``: coefficients are fitted on noisy
-*held-out* images, never on samples; samples are scored against the *training* images.  A student is
-measured again only when the weights that its entry depends on, or the settings, have changed.
+*held-out* images, samples scored against the *training* images, where weights or settings changed.
 """
 
 import json
@@ -98,10 +97,7 @@ def profile(values: Tensor, bins: int) -> Tensor:
 def fit(
     student: Branches, teacher: Branches, t: Tensor, *, bins: int = 1
 ) -> dict[str, list[float]]:
-    """Least-squares a and c in ``bins`` equal ranges of the timesteps t, ``(B,)``, cleanest first.
-
-    ``ValueError`` for a range where the student has no gap.
-    """
+    """Least-squares a and c in equal ranges of t, cleanest first; ``ValueError`` without a gap."""
     of = student.gap, teacher.gap, student.uncond - teacher.uncond
     gap, target, e_u = (v.double().flatten(1) for v in of)
     square, along, off = (
@@ -216,9 +212,8 @@ def read() -> dict[str, Entry]:
         report = json.loads(path().read_text())
         entries, settings = report["entries"], report["config"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path()} is not a report of repairs ({error!r}): delete it and run `{COMMAND}`"
-        ) from error
+        how = f"delete it and run `{COMMAND}`"
+        raise ValueError(f"{path()} is not a report of repairs ({error!r}): {how}") from error
     known = [name for name in students() if name in entries and settings == config()]
     return {name: entries[name] for name in known if entries[name]["made_with"] == made_with(name)}
 
@@ -245,10 +240,8 @@ def stored() -> dict[str, Entry]:
     """The entries of all students; ``MissingRun`` if one is missing or made with other weights."""
     entries = read()
     if missing := [name for name in students() if name not in entries]:
-        raise results.MissingRun(
-            f"no repairs of {', '.join(missing)} with their present weights and settings in "
-            f"{path()}: make them with `{COMMAND}`"
-        )
+        fault = f"no repairs of {', '.join(missing)} with their present weights and settings in "
+        raise results.MissingRun(f"{fault}{path()}: make them with `{COMMAND}`")
     return entries
 
 
@@ -257,8 +250,7 @@ def stored() -> dict[str, Entry]:
 def repair(processes: int) -> None:
     """Sample the stored digits students with rescaled gaps; writes results/repair/digits.json.
 
-    About a minute a student on one core.  Students whose weights have not changed since are kept,
-    so the command can be stopped and started again.
+    About a minute a student on one core.  Stopped, it goes on where it was.
     """
     torch.set_num_threads(1)
     start = time.perf_counter()

@@ -95,10 +95,7 @@ def side_by_side(rows: Mapping[str, Tensor], title: str = "") -> Figure:
 
 
 def errors(found: Mapping[str, Run]) -> Figure:
-    """Errors in the predicted image against the timestep: of the gap, the branch, its mean colour.
-
-    Root mean squares of pixels in [-1, 1], over pairs up to t = 970, where sampling starts.
-    """
+    """Root-mean-square errors in the predicted image against t up to 970, where sampling starts."""
     parts = ("gap", "gap", "image"), ("a branch", "cond", "image"), ("mean colour", "cond", "dc")
     of = {name: found[row].metrics["image_errors"].values() for row, name in STUDENTS.items()}
     means = {

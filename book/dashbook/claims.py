@@ -1,9 +1,8 @@
 """The ledger of claims: what the paper says, what we measured, and the status that follows.
 
 ``results/claims.toml`` holds every claim of the paper that the book touches, in our words.
-:data:`MEASURED` says which numbers agree with it, and which are asked (of
-:mod:`dashbook.measurements`): at a small scale of the book, or exactly as the paper states it.
-The status is never stored; it follows:
+:data:`MEASURED` says which numbers agree with it, and which are asked of :mod:`.measurements`: at a
+small scale of the book, or exactly as the paper states it.  The status follows:
 
 - the rule holds: "agrees at small scale", or of what is as stated "reproduced";
 - it fails: "disagrees at small scale", "not reproduced";
@@ -239,8 +238,7 @@ def number(value: float, digits: int = 3) -> str:
 def shown(found: Estimate) -> str:
     """A measured number ± its standard error, and what it was made from (mean ± spread of seeds).
 
-    ``34.9 ± 9.0 (Cond-only: 44.3 ± 15, n = 3; DASH: 9.35 ± 1.2, n = 3)``; a spread that was
-    borrowed is not shown.
+    ``34.9 ± 9.0 (Cond-only: 44.3 ± 15, n = 3; DASH: 9.35 ± 1.2, n = 3)``; not borrowed spreads.
     """
     if not found.parts:
         return number(found.value)
@@ -265,8 +263,7 @@ def lines(found: Sequence[Judgement]) -> list[str]:
 def table(theme: str, found: Sequence[Judgement]) -> str:
     """The claims of a theme beside what we measured, in Markdown: a line for each judgement.
 
-    A rule or remark that stands in the table already is not repeated.  ``ValueError`` for a theme
-    without claims.
+    A rule or remark is not repeated.  ``ValueError`` for a theme without claims.
     """
     rows, said = [], {""}
     for one in (one for one in found if one.claim.theme == theme):
@@ -289,10 +286,9 @@ DISTANCES = [0.5, 1, 2, 5, 10, 30, 100]
 
 
 def gap_lengths(
-    published: Mapping[str, tuple[float, float]],
-    groups: Mapping[str, tuple[float, float]],
+    published: Mapping[str, tuple[float, float]], groups: Mapping[str, tuple[float, float]],
     measured: Mapping[str, Sequence[float]],
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Lengths of gaps by row: the paper's as bars, ours as points, its three groups shaded."""
     figure, ((ax,),) = plots.axes(size=(7.4, 4.2))
     for (name, ends), shade in zip(groups.items(), SHADES, strict=True):

@@ -5,16 +5,19 @@ Of n independent values with mean m and sample standard deviation s, the interva
 .. math:: m \pm t_{n-1} \, s / \sqrt n
 
 holds the expectation with probability ``level`` if the values are normal; :math:`t_{n-1}` is the
-quantile of Student's distribution with n - 1 degrees of freedom.  Students of one seed see the same
-batches and start from the same weights, so two rows are compared by the differences within each
-seed: whatever moves both rows alike cancels.
+quantile of Student's distribution.  Students of one seed see the same batches and start from the
+same weights, so two rows are compared by the differences within each seed: what moves both cancels.
 
-Source: Student, *The probable error of a mean*, 1908.
+Several rows are compared with one by p-values of the t-test that the difference is 0, and of the
+two one-sided ones that it is not within a margin, each corrected for the number of rows by Holm:
+sorted, :math:`p_{(i)}` of m becomes :math:`\max_{j \le i} (m + 1 - j)\, p_{(j)}`.
+
+Sources: Student 1908; Holm 1979; Schuirmann 1987 (two one-sided tests).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, log, sqrt
 
 import numpy as np
 from scipy import stats
@@ -89,12 +92,61 @@ def paired(
     return t_interval([value(ours[seed]) - value(theirs[seed]) for seed in ours], level)
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in their order."""
+    p, m = np.asarray(values, dtype=float), len(values)
+    order = p.argsort()
+    stepped = np.maximum.accumulate(p[order] * (m - np.arange(m))).clip(max=1)
+    return stepped[order.argsort()].tolist()
+
+
+def _beyond(distance: float, found: Interval, n: int, level: float) -> float:
+    """One-sided p-value of a t-test: of a mean of n values so far beyond a bound."""
+    if n < 2:
+        return 1.0
+    error = found.half / quantile(n, level)
+    return float(stats.t.sf(distance / error, n - 1)) if error else float(distance <= 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row beside a base; the p-values are corrected, the interval is not."""
+
+    interval: Interval
+    different: float  # p-value that there is no difference
+    apart: float  # p-value that it is as large as the margin
+    word: str  # better, worse, equal or undecided
+
+
+def verdicts(
+    rows: Mapping[str, Sequence[Run]], base: Sequence[Run], value: Measure, *, margin: float,
+    level: float = LEVEL,
+) -> dict[str, Verdict]:  # fmt: skip
+    """Each row beside the base, by paired differences of what is better if lower.
+
+    ``equal``: closer than the margin, even if different; else ``better`` or ``worse`` if different;
+    else ``undecided``, as rows of one seed are.  The margin of a :func:`logged` one is relative.
+    """
+    found, n = [paired(runs, base, value, level) for runs in rows.values()], len(base)
+    different = holm([min(1.0, 2 * _beyond(abs(one.mean), one, n, level)) for one in found])
+    apart = holm([_beyond(margin - abs(one.mean), one, n, level) for one in found])
+    verdict = {}
+    for name, one, p, q in zip(rows, found, different, apart, strict=True):
+        decided = "worse" if one.mean > 0 else "better"
+        word = "equal" if q < 1 - level else decided if p < 1 - level else "undecided"
+        verdict[name] = Verdict(one, p, q, word)
+    return verdict
+
+
+def logged(measure: Measure) -> Measure:
+    """The logarithm of a measure: a difference is then a ratio's."""
+    return lambda run: log(measure(run))
+
+
 def compared(
-    names: tuple[str, str],
-    ours: Sequence[Run],
-    theirs: Sequence[Run],
+    names: tuple[str, str], ours: Sequence[Run], theirs: Sequence[Run],
     measures: Mapping[str, Measure],
-) -> tuple[dict[str, str], str]:
+) -> tuple[dict[str, str], str]:  # fmt: skip
     """Of measures, the row that is lower beyond what its seeds can explain (or a dash); a table.
 
     The Markdown table: both means, the difference ± its deviation over seeds, and who is lower.
@@ -103,8 +155,7 @@ def compared(
     words, lower, lines = {-1: names[0], 0: DASHES, 1: names[1]}, {}, []
     for name, of in measures.items():
         lower[name] = words[paired(ours, theirs, of).sign]
-        values = [np.array([of(run) for run in row]) for row in (ours, theirs)]
-        d = values[0] - values[1]
-        means = [f"{row.mean():.3g}" for row in values]
+        mine, other = (np.array([of(run) for run in row]) for row in (ours, theirs))
+        means, d = [f"{row.mean():.3g}" for row in (mine, other)], mine - other
         lines.append([name, *means, f"{d.mean():+.2g} ± {d.std(ddof=1):.1g}", lower[name]])
     return lower, markdown(["lower is better", *names, "difference", "clear"], lines)

@@ -8,13 +8,11 @@ GPU, a step of P parameters takes
 .. math:: t = \max\Bigl(\frac bR,\; f\,\frac{b_0}{R_0}\Bigr), \qquad
           t_n = \frac tp + 2\,\frac{n-1}{n} \cdot \frac{4 P}{\text{link}} \quad (n > 1),
 
-where f sets the least time of a step, as a share of the measured one (kernels must be launched
-however few images there are), p is what several GPUs keep of their speed, and the last term is a
-ring all-reduce of float32 gradients (Patarasuk & Yuan 2009), none of it hidden behind the backward
-pass.  More than b_0 images a GPU go through in pieces (gradient accumulation) at the same speed.
+where f sets the least time of a step, as a share of the measured one, p is what several GPUs keep
+of their speed, and the last term is a ring all-reduce of float32 gradients (Patarasuk & Yuan 2009),
+not hidden.  More than b_0 images a GPU go through in pieces.
 
-Units: seconds, hours, GB = 1e9 bytes; FLOPs with a multiply-add as 2, of which convolutions, linear
-layers and attention's products are counted.
+Units: seconds, hours, GB = 1e9 bytes; FLOPs, a multiply-add as 2, of products and convolutions.
 """
 
 import json
@@ -180,10 +178,8 @@ def cost(work: Workload, speed: Speed, gpus: int = 1, assume: Assumptions | None
     ``ValueError`` for no GPU, or more GPUs than there are images in a step.
     """
     if not 1 <= gpus <= work.batch:
-        raise ValueError(
-            f"gpus={gpus} for {work.name}: from 1 to its global batch of {work.batch}, as each GPU "
-            "needs an image a step"
-        )
+        need = f"from 1 to its global batch of {work.batch}, as each GPU needs an image a step"
+        raise ValueError(f"gpus={gpus} for {work.name}: {need}")
     assume = assume or Assumptions()
     rate = speed.images_per_s * speed.flops_image / work.flops_image
     batch = ceil(work.batch / gpus)

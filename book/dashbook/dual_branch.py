@@ -65,17 +65,13 @@ def label_posterior(
 
 
 def tower_distances(
-    teacher: Denoiser,
-    images: Images,
-    schedule: Schedule,
-    times: Sequence[int],
+    teacher: Denoiser, images: Images, schedule: Schedule, times: Sequence[int],
     generator: torch.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Mean squares of the teacher's gap and of ``E[T_c | x_t] - T_u`` at some timesteps.
 
-    Label dropout asks the null branch for ``E[T_c | x_t]``, the mean of the conditional one under
-    the posterior of the labels; of an exact teacher that is ``T_u`` (tower property).  Each is over
-    100 noisy images of the set, which the generator draws anew at every timestep.
+    Label dropout asks the null branch for ``E[T_c | x_t]``, which is ``T_u`` of an exact teacher
+    (tower property).  Over 100 noisy images of the set, drawn anew at every timestep.
     """
     found = []
     for at in times:

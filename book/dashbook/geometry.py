@@ -9,11 +9,10 @@ objective on outputs is, for every element of the image, a quadratic form
 ``cond_only``           ``diag(1, 0)``                    null (0, 1)
 ``composite``           ``v v^T``, ``v = (w, 1 - w)``     null (w - 1, w)
 ``multi_w``             ``E_w v v^T``                     determinant Var(w): none
-``gap_match``           ``[[1, -1], [-1, 1]]``            null (1, 1)
+``gap_match``           ``mu [[1, -1], [-1, 1]]``         null (1, 1); its terms add to diagonals
 ``dash``, no anchor     identity                          none
 ``dash_sampled``        ``diag(1 - p, p)``                none; p: share of the null branch
-``cond_only_dropout``,  ``diag(1 - p, p)``                none; p: probability of a dropped label
-``scratch``
+``cond_only_dropout``   ``diag(1 - p, p)``                none; p: of a dropped label, as scratch
 ======================= ================================= ======================================
 
 Where the minimum is elsewhere than at e = 0, Q is the curvature: the anchor adds its factor to Q_cc
@@ -52,8 +51,7 @@ DASHED: dict[str, Any] = {"color": "black", "ls": "--", "lw": 1}
 def unit(direction: Any) -> np.ndarray:
     """The direction ``(e_c, e_u)`` with length 1 and e_u >= 0 (e_c > 0 where e_u is 0).
 
-    A direction is an axis: its sign has no meaning.  ``ValueError`` unless it is two finite numbers
-    that are not both 0.
+    An axis: its sign has no meaning.  ``ValueError`` unless two finite numbers, not both 0.
     """
     v = np.asarray(direction, dtype=float)
     if v.shape != (2,) or not np.isfinite(v).all() or not v.any():
@@ -131,8 +129,7 @@ class Form(Symmetric):
     def level_set(self, level: float = 1.0, *, reach: float = 2.0) -> list[np.ndarray]:
         """Where ``e^T Q e = level > 0``, as lines to draw, each of shape ``(121, 2)``.
 
-        One closed ellipse; or, with a blind direction, the two lines along it, drawn for ``reach``
-        to each side.
+        One closed ellipse; or the two lines along a blind direction, for ``reach`` to each side.
         """
         (low, high), (soft, stiff) = self.eigenvalues, self.axes
         across = math.sqrt(level / high) * stiff
@@ -192,9 +189,8 @@ def multi_w(low: float, high: float) -> Form:
 def scheduled(schedule: GuidanceSchedule, t: Tensor, weights: Tensor | None = None) -> Form:
     """The same in the mean over timesteps t, ``(N,)``, at the scales ``w(t)`` of a schedule.
 
-    ``weights``, ``(N,)``: how much each timestep counts (alike by default); their size has no
-    meaning.  The form of errors that do not depend on t: at any one timestep the objective is
-    :func:`composite` at w(t), which is blind to one direction.
+    ``weights``, ``(N,)``: how much each timestep counts (alike by default).  Of errors that do not
+    depend on t: at any one the objective is :func:`composite` at w(t), blind to one direction.
     """
     w = schedule(t).double().numpy()
     return averaged(*(np.average(v, weights=weights).item() for v in (w, w * w)))
@@ -203,8 +199,8 @@ def scheduled(schedule: GuidanceSchedule, t: Tensor, weights: Tensor | None = No
 def form_of(objective: losses.Objective, *, label_dropout: float = 0.1) -> Form:
     """The form Q of a training objective, half the Hessian of its mean loss an element.
 
-    ``label_dropout``: how often the label of ``cond_only_dropout`` and ``scratch`` is dropped.
-    ``ValueError`` for an objective without branches (``single_head``) and one that sees no error.
+    ``label_dropout``: of ``cond_only_dropout`` and ``scratch``.  ``ValueError`` for an objective
+    without branches (``single_head``) and one that sees no error.
     """
     match objective:
         case losses.CondOnly() | FitNets():
@@ -217,8 +213,8 @@ def form_of(objective: losses.Objective, *, label_dropout: float = 0.1) -> Form:
             return multi_w(objective.low, objective.high)
         case losses.DashSampled():
             return Form(1 - objective.p, 0, objective.p)
-        case losses.GapMatch():
-            return Form(1 + objective.imitation, -1, 1)
+        case losses.GapMatch(mu, cc, uu):
+            return Form(mu + cc, -mu, mu + uu)
         case losses.Dash():
             return Form(objective.imitation + objective.anchor, 0, objective.unconditional)
     raise ValueError(f"{objective}: not a function of two branch errors, so it has no form")
@@ -228,10 +224,10 @@ def centred(objective: losses.Objective) -> bool:
     """Whether the loss is the form itself, least where the student equals the teacher.
 
     Not so where the target is another than the teacher's answer for the same branch: the noise
-    (``scratch``, the anchor of ``dash``) or, for a dropped label, the other branch.
+    (``scratch``, the anchor of ``dash``) or, for a null label, the other branch, in part or alone.
     """
-    anchored = isinstance(objective, losses.Dash) and objective.anchor != 0
-    return not (anchored or isinstance(objective, (losses.Scratch, losses.CondOnlyDropout)))
+    other = any(getattr(objective, name, 0) for name in ("anchor", "mix"))
+    return not (other or isinstance(objective, (losses.Scratch, losses.CondOnlyDropout)))
 
 
 def guided_error(e_c: Any, e_u: Any, w: Any) -> Any:

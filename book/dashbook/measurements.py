@@ -5,14 +5,9 @@ A *part* is one quantity of one row: its mean m over n training seeds, with the 
 .. math:: e = s / \sqrt n \quad (n \ge 3), \qquad
           e = m \cdot \max_r \frac{s_r}{m_r} \Big/ \sqrt n \quad (n < 3),
 
-where s is the sample standard deviation.  Fewer than three seeds do not show their spread: they
-borrow the largest relative one of the rows r of their scale that have three (if there is no such
-row, of another scale's).  An estimate f of several parts has, to first order,
-
-.. math:: e_f^2 = \sum_i \Bigl(\frac{\partial f}{\partial m_i} e_i\Bigr)^2 ,
-
-for a difference of two rows the pooled standard error.  That students of one seed saw the same
-batches is not used, which makes differences look less certain than they are.
+where s is the sample standard deviation; fewer than three seeds borrow the largest relative one of
+the rows r of their scale that have three (or of another scale's).  An estimate f of several parts
+has :math:`e_f^2 = \sum_i (e_i\, \partial f / \partial m_i)^2`, as if seeds were not paired.
 
 A row is one of :data:`dashlib.recipes.ROWS`, under TIRT Transfer or with its weighting
 (``dash-uniform``), or the TIRT ``teacher``.  What is not stored raises :class:`NotMeasured`.
@@ -180,8 +175,7 @@ def recovered(*, scale: str, row: str, w: str = "TAG") -> Estimate:
 def unconditional_share(*, scale: str, row: str, path: Path) -> Estimate:
     """Share of L_un in what DASH gains over imitation alone (cond_only, + anchor, + L_un: row).
 
-    In a metric of which lower is better, over seeds that all three rows have; nan where there is
-    no total gain.
+    In a metric of which lower is better, over common seeds; nan where there is no total gain.
     """
     steps = ("cond_only", "dash_no_un", row)
     common = set.intersection(*(set(part(step, path, scale).seeds) for step in steps))

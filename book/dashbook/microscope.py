@@ -41,10 +41,9 @@ def effective_weights(effective: Mapping[int, Tensor], limit: Tensor, title: str
 
 
 def drifts(
-    measured: Mapping[str, np.ndarray],
-    predicted: Mapping[str, np.ndarray],
+    measured: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray],
     match: Mapping[str, float],
-) -> Figure:
+) -> Figure:  # fmt: skip
     """A panel a name: drifts in ranges of timesteps and their correlation, ``match``."""
     titles = {name: f"{name}: r = {match[name]:.2f}" for name in measured}
     both = {"measured": measured, "predicted": predicted}
@@ -97,9 +96,8 @@ def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]])
 def restarted(run: Run, start: NullInit) -> UNet:
     """The trained network as if its null row, which nobody trained, had started otherwise.
 
-    Such a row gets no gradient: it only decays, and no other weight depends on it.  So another
-    start (:func:`dashlib.unet.reset_null_row`) needs no training: the row that would have been
-    there is put in.  The weight decay over the run, averaged, is read off the row.
+    Such a row gets no gradient, only decay, which is read off it, and no other weight depends on
+    it: the row of another start (:func:`dashlib.unet.reset_null_row`) is put in, untrained.
     """
     with torch.random.fork_rng(devices=[]):
         model = run.model()

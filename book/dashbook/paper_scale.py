@@ -1,8 +1,7 @@
 """What networks of the paper's size cost and score: Markdown tables and a figure.
 
-Everything is read from the reports of ``benchmarks.bench`` that are given
-(:func:`dashbook.cost.stored` has ours) or calculated from them by :mod:`dashbook.cost`.  The
-paper's figures stand in columns of their own.
+All is read from reports of ``benchmarks.bench`` (ours: :func:`dashbook.cost.stored`) or calculated
+from them by :mod:`dashbook.cost`.  The paper's figures stand in columns of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,10 +50,7 @@ P100_FP32 = 9.3  # TFLOP/s in float32, PCIe card: data sheet
 def between(
     work: Workload, speed: Speed, gpus: int, key: str, assume: Assumptions = USUAL
 ) -> list[float]:
-    """A field of :class:`dashbook.cost.Cost` with no least time of a step, and with the measured.
-
-    How much quicker a step of fewer images is was not measured; these are the two ends.
-    """
+    """A field of :class:`dashbook.cost.Cost` without a least time of a step, and with it."""
     ends = (cost.cost(work, speed, gpus, replace(assume, floor=floor)) for floor in FLOORS)
     return [getattr(end, key) for end in ends]
 
@@ -210,13 +206,9 @@ def _draw_ends(
 
 
 def scaling(
-    title: str,
-    gpus: Sequence[int],
-    hours: Mapping[str, np.ndarray],
-    efficiency: Mapping[str, np.ndarray],
-    at: int,
-    ticks: Sequence[float],
-) -> Figure:
+    title: str, gpus: Sequence[int], hours: Mapping[str, np.ndarray],
+    efficiency: Mapping[str, np.ndarray], at: int, ticks: Sequence[float],
+) -> Figure:  # fmt: skip
     """Hours on the clock (log scale), and the share of speed kept, against the number of GPUs.
 
     ``hours[name]`` and ``efficiency[name]``, shape ``(len(gpus), 2)``, hold the two ends of what is

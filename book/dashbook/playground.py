@@ -12,11 +12,9 @@ so that both branches are known at every t without training:
 .. math:: \epsilon_{uncond} = -\sqrt{1-\bar\alpha_t}\,
                               \nabla \log \textstyle\sum_y \pi_y\, p_t(x_t | y).
 
-Points are images of one pixel and two channels, ``(B, 2, 1, 1)``, so that streams, objectives,
-metrics and samplers take them as they are; plain ``(B, 2)`` will do here, too.
+Points are images of one pixel and two channels, ``(B, 2, 1, 1)``, or here plain ``(B, 2)``.
 
-Sources: Dhariwal & Nichol 2021 (predicted noise as a score); Karras et al. 2024 (autoguidance) for
-the idea of a plane in which guidance can be compared with the truth.
+Sources: Dhariwal & Nichol 2021 (noise as a score); Karras et al. 2024 (guidance in a plane).
 """
 
 import copy
@@ -156,8 +154,7 @@ class ExactDenoiser:
 def energy_distance(a: Tensor, b: Tensor) -> float:
     """``2 E|a - b| - E|a - a'| - E|b - b'|`` between two sets of points, without bias.
 
-    0 for two sets from one distribution, up to sampling (so it may come out slightly negative);
-    ``ValueError`` for fewer than two points in a set.  Source: Szekely & Rizzo 2013.
+    It may be slightly negative; ``ValueError`` for a set of one point.  Szekely & Rizzo 2013.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"{len(a)} and {len(b)} points: at least 2 in each set")
@@ -213,11 +210,9 @@ class Block(nn.Module):
 class MLP(nn.Module):
     """``eps = model(x_t, t, y)`` for points of three classes, by the UNet's recipe without pixels.
 
-    Embeddings of time and class are added, and pushed into every residual block; ``y = null_label``
-    asks for the unconditional branch.  ``embed_std`` scales the class table at the start.  A
-    w-conditioned network takes a fourth input, the guidance scales ``(B,)``, and is sampled from
-    through ``guidance.Guided``.  Raises ``ValueError`` for a wrong shape or label and for a w
-    that is missing or given in vain.
+    Embeddings of time and class are added, and pushed into every residual block.  ``embed_std``
+    scales the class table at the start.  A w-conditioned network takes the scales ``(B,)``, too.
+    ``ValueError`` for a wrong shape or label and for a w that is missing or given in vain.
     """
 
     null_label = 3
@@ -317,9 +312,8 @@ def beside_exact(
 ) -> Figure:
     """The guided flow of class 0 at t = 160, and end points: of the exact field and of a student.
 
-    ``models``: exact field (grey arrows) and student (arrows in the row's colour); ``ends``: where
-    both take the same points at w, the exact ones grey, the student's coloured by their labels y.
-    Points of the student outside the frame are drawn on its edge.
+    ``models``: exact field (grey) and student (the row's colour); ``ends``: where both take the
+    same points at w, the student's coloured by their labels y and drawn within the frame.
     """
     figure, ((left, right),) = plots.axes(1, 2, size=(6.6, 3.4))
     (exact, student), (goal, drawn) = models, ends

@@ -1,7 +1,6 @@
 """Figures: pure functions from data to a matplotlib ``Figure``, one style, one colour a method.
 
-Nothing here trains, samples or reads files.  Figures are made without pyplot, so no global state
-is left behind; show one in a notebook with :func:`show`.
+Figures are made without pyplot, so no global state is left behind; :func:`show` shows one.
 """
 
 import io

@@ -153,8 +153,7 @@ def best_scale(runs: Sequence[Run]) -> str:
 def guidance(key: str, digits: int = 1) -> str:
     """``frechet`` or ``accuracy`` of the digits rows at every guidance scale.
 
-    The last two columns: at the scale that is best for the teacher (by Frechet distance), and at
-    the row's own best, which is named.
+    Last: at the scale of the teacher's best Frechet distance, and at the row's own, which is named.
     """
     groups, lines = _digits(DIGITS_ROWS), []
     theirs = best_scale(groups["teacher"])

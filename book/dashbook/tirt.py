@@ -1,8 +1,7 @@
 r"""Learned importance: how it moved, where it lies, what it learned from, and figures of it.
 
-Adam moves a parameter at a speed that depends on the gradient's mean over its root mean square.
-So a *drift*, what lambda moved in a phase of training for each unit of learning rate spent in it,
-can be predicted from the losses alone.
+Adam's speed depends on the gradient's mean over its root mean square: a *drift*, what lambda moved
+for each unit of learning rate in a phase of training, can be predicted from the losses alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,8 +114,7 @@ def importance_at(t: int, curves: Mapping[str, Tensor]) -> Figure:
 def signs(losses: Mapping[str, Tensor], level: float, lam: Tensor) -> Figure:
     """Losses at every timestep ``(T,)``, above the lambda that the first of them belongs to.
 
-    Dashed: its weighted mean ``level``.  Shaded: the timesteps where the first loss is above that,
-    up to the last of them.
+    Dashed: its weighted mean ``level``.  Shaded: up to the last timestep where the first is above.
     """
     figure, ((above,), (below,)) = plots.axes(2, 1, size=(6.4, 5.4))
     for (name, loss), shade in zip(losses.items(), (plots.CYCLE[0], plots.CYCLE[6]), strict=True):

@@ -21,6 +21,7 @@ WHAT = {
     "two weightings",
     "rows": "the other rows and seeds",
     "studies": "weightings, the anchor's weight, the start of the class table",
+    "fair": "rows at equal cost from the uniform teacher, eight seeds; p, mu, mixtures, masks",
 }
 STUDENTS = {  # of the picture; the last two are of the run that came with the images
     "cond_only_dropout_v-high_noise": "label dropout, v",

@@ -41,10 +41,8 @@ def default_layers(teacher: UNetConfig, student: UNetConfig) -> Layers:
     """The outputs of each level on the way down and of the middle; ``ValueError`` if unlike."""
     mine, theirs = (_on_meta(cfg).level_outputs() for cfg in (student, teacher))
     if len(mine) != len(theirs):
-        raise ValueError(
-            f"the student has {len(mine) - 1} levels and the teacher {len(theirs) - 1}: say which "
-            "belong together, layers=((student's path, teacher's path), ...)"
-        )
+        found = f"the student has {len(mine) - 1} levels and the teacher {len(theirs) - 1}"
+        raise ValueError(f"{found}: name pairs, layers=((student's path, teacher's path), ...)")
     return tuple(zip(mine, theirs, strict=True))
 
 
@@ -54,11 +52,9 @@ def make_regressors(teacher: UNetConfig, student: UNetConfig, layers: Layers) ->
     theirs = feature_shapes(teacher, [t for _, t in layers])
     for pair, s, t in zip(layers, mine, theirs, strict=True):
         if s[1:] != t[1:]:
-            raise ValueError(
-                f"layers {pair}: the student's grid is {tuple(s[1:])} and the teacher's "
-                f"{tuple(t[1:])}: name layers of the same resolution"
-            )
-    with torch.random.fork_rng(devices=[]):  # students start as without regressors
+            grids = f"the student's grid is {tuple(s[1:])} and the teacher's {tuple(t[1:])}"
+            raise ValueError(f"layers {pair}: {grids}: name layers of the same resolution")
+    with torch.random.fork_rng(devices=[]):
         return nn.ModuleList(nn.Conv2d(s[0], t[0], 1) for s, t in zip(mine, theirs, strict=True))
 
 

@@ -146,10 +146,8 @@ def check_narrower(teacher: UNetConfig, cfg: UNetConfig) -> None:
     free = ("ch", "groups", "dropout", "embed_std", "null_init")
     same = replace(cfg, **{name: getattr(teacher, name) for name in free})
     if same != teacher or cfg.ch > teacher.ch:
-        raise ValueError(
-            f"{cfg} is not a narrower version of {teacher}: write "
-            f"replace(teacher.cfg, ch=...) with ch <= {teacher.ch} (and groups that divide it)"
-        )
+        how = f"replace(teacher.cfg, ch=...) with ch <= {teacher.ch} (and groups that divide it)"
+        raise ValueError(f"{cfg} is not a narrower version of {teacher}: write {how}")
 
 
 @torch.no_grad()

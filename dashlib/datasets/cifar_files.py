@@ -89,15 +89,13 @@ def _rows(name: str, home: Path, part: str) -> _Images:
         table = parquet.read_table([*map(str, files)], columns=["img", _COLUMN[name]]).flatten()
         contents, labels = table["img.bytes"], table[_COLUMN[name]].to_pylist()
     except Exception as error:  # a damaged file raises anything
-        raise FileNotFoundError(
-            f"{place}: damaged or of another set ({' '.join(str(error).split())}); {name} has the "
-            f"columns img (bytes and path) and {_COLUMN[name]}: download it again"
-        ) from error
+        fault = f"damaged or of another set ({' '.join(str(error).split())})"
+        needs = f"{name} has the columns img (bytes and path) and {_COLUMN[name]}"
+        raise FileNotFoundError(f"{place}: {fault}; {needs}: download it again") from error
     numbers = range(len(CLASS_NAMES[name]))
     if wrong := [f"row {i}: {label}" for i, label in enumerate(labels) if label not in numbers]:
-        raise FileNotFoundError(
-            f"{place}, {wrong[0]} is no label of {name}, 0 to {numbers[-1]}: put its files there"
-        )
+        need = f"is no label of {name}, 0 to {numbers[-1]}: put its files there"
+        raise FileNotFoundError(f"{place}, {wrong[0]} {need}")
     places = (f"{place}, row {i}" for i in range(len(labels)))
     return list(zip(places, (content.as_py for content in contents), labels, strict=True))
 
@@ -108,10 +106,9 @@ def _labelled(name: str, home: Path, files: Mapping[str, _Reads]) -> tuple[_Imag
     for match in filter(None, map(_IMAGE.fullmatch, sorted(files))):
         file, part, folder = match.group(0, 1, 2)
         if folder not in CLASS_NAMES[name]:
-            raise FileNotFoundError(
-                f"{home / file}: {folder!r} is no class of {name} (these are "
-                f"{', '.join(CLASS_NAMES[name][:3])}, ...): rename or remove the folder"
-            )
+            known = f"{name} (these are {', '.join(CLASS_NAMES[name][:3])}, ...)"
+            how = "rename or remove the folder"
+            raise FileNotFoundError(f"{home / file}: {folder!r} is no class of {known}: {how}")
         found[part].append((str(home / file), files[file], CLASS_NAMES[name].index(folder)))
     for images in found.values():
         random.Random(0).shuffle(images)

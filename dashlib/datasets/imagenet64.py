@@ -55,10 +55,9 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if labels.dtype.kind not in "iu" or labels.min() < 1 or labels.max() > CLASSES:
                 raise ValueError(f"labels are {labels.dtype}, {labels.min()} to {labels.max()}")
         except Exception as error:  # a damaged pickle raises anything
-            raise ValueError(
-                f"{path} is not a batch of ImageNet 64x64, uint8 (N, 12288) with N labels from 1 "
-                f"to {CLASSES} ({type(error).__name__}: {error}): replace it by that from {PAGE}"
-            ) from error
+            what = f"uint8 (N, 12288) with N labels from 1 to {CLASSES}"
+            fault = f"{path} is not a batch of ImageNet 64x64, {what} ({type(error).__name__}: "
+            raise ValueError(f"{fault}{error}): replace it by that from {PAGE}") from error
     return pixels, labels.astype(np.int64) - 1
 
 

@@ -80,10 +80,9 @@ def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = 
             return _receive(url, path, want)
         except (OSError, HTTPException, ValueError) as error:
             failures += f"  {url}: {error or type(error).__name__}\n"
-    raise OSError(
-        f"{path.name} could not be downloaded:\n{failures}Try again, or set DASH_MIRRORS to the "
-        f"base address of another mirror, or put the file there by hand: {path} (MD5 {want})"
-    )
+    how = "Try again, or set DASH_MIRRORS to the base address of another mirror, or put the file"
+    fault = f"{path.name} could not be downloaded:\n{failures}"
+    raise OSError(f"{fault}{how} there by hand: {path} (MD5 {want})")
 
 
 def _receive(url: str, path: Path, want: str) -> None:
@@ -114,10 +113,9 @@ def read_original(name: str, root: Path, mirrors: Sequence[str] | None) -> Parts
         elif not path.is_file():
             raise OSError(f"no {path.name}")
         elif (found := _sum(path.read_bytes())) != want:
-            raise FileNotFoundError(
-                f"{path} is damaged (MD5 {found}, should be {want}): replace it by "
-                f"{' or '.join(known)}, or call datasets.load_dataset with download=True"
-            )
+            fault = f"{path} is damaged (MD5 {found}, should be {want}): replace it by "
+            how = "or call datasets.load_dataset with download=True"
+            raise FileNotFoundError(f"{fault}{' or '.join(known)}, {how}")
 
     return _fashion_mnist(root, get) if name == "fashion_mnist" else _cifar(name, root, get)
 
@@ -145,10 +143,11 @@ def _unpacked(path: Path, want: str) -> bytearray:
         if (found := _sum(content)) != want:
             raise ValueError(f"MD5 {found}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise FileNotFoundError(
-            f"{path} is damaged ({error}): its content should have MD5 {want}. Delete it and call "
+        how = (
             "load with download=True (Debian: `apt-get install --reinstall dataset-fashion-mnist`)"
-        ) from error
+        )
+        fault = f"{path} is damaged ({error}): its content should have MD5 {want}"
+        raise FileNotFoundError(f"{fault}. Delete it and call {how}") from error
     return bytearray(content)
 
 

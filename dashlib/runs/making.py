@@ -12,12 +12,11 @@ from dashlib import classifier, datasets, results
 from dashlib.checks import check_choice
 from dashlib.data import Batch, with_teacher
 from dashlib.execution import Execution
-from dashlib.metrics import frechet, gaussian
+from dashlib.metrics import distances
 from dashlib.progress import Progress, silent
 from dashlib.recipes import DIGITS, RECIPES, Recipe
 from dashlib.runs.building import build, stream
-from dashlib.runs.scoring import SAMPLES, measure
-from dashlib.scale.small_grids import with_products
+from dashlib.runs.scoring import SAMPLES, measure, sound_teacher
 from dashlib.training import StepRecord, Trainer, side_by_side
 from dashlib.unet import UNet
 
@@ -57,8 +56,7 @@ class Trace:
     def add(self, record: StepRecord) -> None:
         """Note a step."""
         self.records.append(record)
-        often = record.step % max(self.steps // SNAPSHOTS, 1) == 0
-        if often or record.step in (1, self.steps):
+        if record.step in (1, self.steps) or record.step % max(self.steps // SNAPSHOTS, 1) == 0:
             learned = [p for p in self.weighting.parameters() if p.requires_grad]
             self.history += [p.detach().clone() for p in learned[:1]]
 
@@ -84,7 +82,7 @@ def train_together(
 ) -> tuple[dict[str, Trainer], dict[str, Trace]]:
     """Train recipes of one seed and teacher to their end, on the same batches, by name."""
     first, executions = recipes[0], dict[str, Execution]()
-    teacher = with_products(results.load(first.teacher).model()) if first.teacher else None
+    teacher = sound_teacher(first.teacher) if first.teacher else None
     if device != "cpu":
         from dashlib.scale import distributed, engine  # which need Accelerate
 
@@ -112,8 +110,8 @@ def make(
 ) -> Iterator[results.Run]:
     """Make digits runs of one seed and teacher from scratch, and store them; yields each.
 
-    Networks are trained on the device, ``cpu`` or ``cuda``; the CPU scores.  ``ValueError`` for a
-    name that is not one of the book's runs, or no GPU, ``MissingRun`` for a teacher not stored.
+    Networks are trained on the device, ``cpu`` or ``cuda``; the CPU scores.  ``ValueError`` for an
+    unknown name, a defective teacher, or no GPU, ``MissingRun`` for a teacher not stored.
     """
     check_names(names)
     if DIGITS.classifier in names:
@@ -129,6 +127,7 @@ def make(
         clock, model = Clock(), half(trainers[recipe.name].ema)
         metrics, pictures = measure(model, recipe.teacher, progress, recipe.name)
         metrics["beside"] = len(recipes) - 1
+        metrics["ema_decay"] = 1 - trainers[recipe.name].averaged.rate.item()  # of the last step
         clock.lap("evaluate")
         spent = {"train": round(train, 1), **clock.seconds}, round(cpu + clock.cpu(), 1)
         run = results.Run(recipe.name, asdict(recipe), recipe.seed, *spent, SAMPLES, metrics)
@@ -144,8 +143,8 @@ def _make_classifier() -> results.Run:
     clock.lap("train")
     parts = {"train": digits.train, "test": digits.test}
     metrics = {f"accuracy_{k}": classifier.accuracy(model, part) for k, part in parts.items()}
-    floor = [gaussian(model.features(part.x)) for part in (digits.test, digits.train)]
-    metrics["frechet_test_to_train"] = frechet(*floor)
+    floor = distances(*(model.features(part.x) for part in (digits.test, digits.train)))
+    metrics |= {f"{name}_test_to_train": value for name, value in floor.items()}
     spent, config = (clock.seconds, clock.cpu()), {"epochs": 60}
     run = results.Run(DIGITS.classifier, config, 0, *spent, len(digits.test), metrics)
     return results.store(run, weights=model.state_dict())
@@ -156,13 +155,11 @@ def run_name(row: str, seed: int = 0) -> str:
 
     A run's whole name stands for itself.  ``ValueError`` for an unknown row, or a seed it has not.
     """
-    if row in (DIGITS.classifier, *RECIPES):
-        return row
-    for stem in (f"{row}-transfer-s", f"{row}-s"):
-        seeds = sorted(name.removeprefix(stem) for name in RECIPES if name.startswith(stem))
-        if str(seed) in seeds:
-            return f"{stem}{seed}"
-        if seeds:
-            raise ValueError(f"{row} has no seed {seed}: one of {', '.join(seeds)}")
+    for name in (row, f"{row}-transfer-s{seed}", f"{row}-s{seed}"):
+        if name in (DIGITS.classifier, *RECIPES):
+            return name
+    stems = f"{row}-transfer", row
+    if seeds := [n.rpartition("-s")[2] for n in RECIPES if n.rpartition("-s")[0] in stems]:
+        raise ValueError(f"{row} has no seed {seed}: one of {', '.join(sorted(seeds))}")
     known = dict.fromkeys(n.rpartition("-transfer-s")[0] for n in RECIPES if "-transfer-s" in n)
     raise ValueError(f"unknown row {row!r}: one of {', '.join(known)}, or a run's whole name")

@@ -51,8 +51,8 @@ def groups(names: list[str]) -> list[tuple[str, ...]]:
     alike: dict[Any, list[str]] = {}
     for name in names:
         recipe = RECIPES.get(name)
-        key = (recipe.seed, *sorted(needs(name))) if recipe and recipe.teacher else name
-        alike.setdefault(key, []).append(name)
+        drawn = (recipe.seed, recipe.train.steps) if recipe and recipe.teacher else (name,)
+        alike.setdefault((*drawn, *sorted(needs(name))), []).append(name)
     cuts = [(same, i) for same in alike.values() for i in range(0, len(same), TOGETHER)]
     return [tuple(same[i : i + TOGETHER]) for same, i in cuts]
 

@@ -189,10 +189,9 @@ class Session:
         chosen = None if self.job.resume == "never" else Path(self.job.resume)
         newer = [p for p in self.saved.all() if chosen is None or p.name > chosen.name]
         if newer:
-            raise ValueError(
-                f"{self.job.out} holds {newer[0].name}, which is newer than what --resume "
-                f"{self.job.resume} asks for: choose another --out, or delete it first"
-            )
+            asked = f"which is newer than what --resume {self.job.resume} asks for"
+            how = "choose another --out, or delete it first"
+            raise ValueError(f"{self.job.out} holds {newer[0].name}, {asked}: {how}")
         return chosen
 
     def _note(self, first: int, seconds: float) -> None:
@@ -232,6 +231,5 @@ def _former_sessions(out: Path) -> list[dict[str, Any]]:
     try:
         return list(json.loads(path.read_text())["sessions"]) if path.exists() else []
     except (ValueError, KeyError, TypeError) as error:
-        raise checkpoints.CheckpointError(
-            f"{path} is not a job's ({error}): choose another --out, or delete the file"
-        ) from error
+        how = "choose another --out, or delete the file"
+        raise checkpoints.CheckpointError(f"{path} is not a job's ({error}): {how}") from error

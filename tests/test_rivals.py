@@ -1,0 +1,117 @@
+"""Studies beside the stored runs: samplers, and rivals of distillation, on tiny networks."""
+
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from benchmarks import rivals, samplers
+from dashbook import geometry
+from dashlib import data
+from dashlib.data import with_teacher
+from dashlib.guidance import TAG, Guided, branches
+from dashlib.losses import make_objective
+from dashlib.recipes import ROWS
+from dashlib.sampling import ddim, sample
+from dashlib.schedule import Schedule
+from dashlib.unet import UNet
+
+
+def test_dynamic_thresholding_is_that_of_diffusers(schedule):
+    """The images it predicts, from a network's noise; an image within the range stays as it is."""
+    x_t, t = torch.randn(4, 1, 8, 8), torch.tensor([300] * 4)
+    noise = torch.randn(4, 1, 8, 8)
+    theirs = DDIMScheduler(thresholding=True, sample_max_value=1e9)
+    eps = samplers.dynamic(lambda x, t: noise, schedule)(x_t, t)
+    raw = schedule.predict_x0(x_t, noise, t)
+    found = schedule.predict_x0(x_t, eps, t)
+    torch.testing.assert_close(found, theirs._threshold_sample(raw), atol=1e-5, rtol=1e-5)
+    assert raw.abs().max() > 1 >= found.abs().max() - 1e-5
+    inside = schedule.predict_eps(x_t, raw / 10, t)
+    again = samplers.dynamic(lambda x, t: inside, schedule)(x_t, t)
+    torch.testing.assert_close(again, inside, atol=1e-5, rtol=1e-5)
+
+
+def test_every_setting_can_be_sampled_and_has_its_name_once(model):
+    found = samplers.settings()
+    assert {"start 999, eta 0", "start 950, eta 1", "leading, eta 0"} < set(found)
+    for options in found.values():
+        images = samplers.drawn(model, "TAG", 2, 1, options | {"steps": 3})
+        assert images.shape == (2, 1, 8, 8)
+        assert images.abs().max() <= 1
+
+
+def test_a_start_by_signal_to_noise_is_the_last_that_has_it(schedule):
+    for snr in samplers.PASSED:
+        start = samplers.start_where(snr, schedule)
+        assert schedule.snr()[start] >= snr > schedule.snr()[start + 1]
+
+
+def test_half_of_each_batch_are_states_of_the_teachers_guided_sampling(model, stream, schedule):
+    plain = list(islice(replace(stream), 3))
+    mixed = rivals.on_trajectories(replace(stream), model, schedule, share=0.5, seed=1)
+    batches = list(islice(with_teacher(mixed, model), 3))
+    generator = torch.Generator().manual_seed(1)
+    noise, y = torch.randn(16, 1, 8, 8, generator=generator), plain[0].y
+    path = list(ddim(Guided(model, y, TAG()), noise, schedule))
+    states = {(i.t, tuple(i.x_t[j].flatten().tolist())): int(y[j]) for i in path for j in range(16)}
+    for before, after in zip(plain, batches, strict=True):
+        assert torch.equal(after.x_t[8:], before.x_t[8:])
+        assert torch.equal(after.t[8:], before.t[8:])
+        for x, t, label in zip(after.x_t[:8], after.t[:8], after.y[:8], strict=True):
+            assert states.pop((int(t), tuple(x.flatten().tolist()))) == int(label)  # each once
+        answers = branches(model, after.x_t, after.t, after.y)
+        torch.testing.assert_close(after.teacher.cond, answers.cond)
+
+
+def test_new_trajectories_are_drawn_when_all_states_are_used(tiny, stream, schedule):
+    mixed = rivals.on_trajectories(stream, UNet(tiny).eval(), schedule, share=1.0, seed=1)
+    batches = list(islice(mixed, 60))  # 50 states an image
+    assert len({b.x_t.sum().item() for b in batches}) == 60
+
+
+def test_guidance_free_training_is_least_for_a_network_that_guides_itself(stream, fixed):
+    """S_w = S_uncond + w gap leaves |S_cond - eps|^2, whatever w."""
+    batch = next(stream)
+    cond, uncond = torch.randn_like(batch.x_t), torch.randn_like(batch.x_t)
+
+    def right(x_t, t, y, w):
+        of = torch.where((y == 10)[:, None, None, None], uncond, cond)
+        return uncond + w.view(-1, 1, 1, 1) * (of - uncond)
+
+    right.null_label = 10
+    found = rivals.GuidanceFree().terms(right, batch)["denoising"]
+    null = (batch.y_dropped == 10)[:, None, None, None]
+    want = (torch.where(null, uncond, cond) - batch.eps).square().flatten(1).mean(1)
+    torch.testing.assert_close(found, want)
+
+
+def test_no_gradient_goes_through_the_unconditional_branch(tiny, stream):
+    model, batch = UNet(replace(tiny, w_conditioned=True)), next(stream)
+    kept = data.Batch(batch.x_t, batch.t, batch.y, batch.y, batch.eps)  # no label is dropped
+    rivals.GuidanceFree().terms(model, kept)["denoising"].sum().backward()
+    assert model.class_embed.weight.grad[-1].eq(0).all()
+
+
+def test_autoguidance_has_the_weak_networks_conditional_branch(tiny):
+    strong, weak = UNet(tiny).eval(), UNet(tiny).eval()
+    guided = rivals.AutoGuided(strong, weak)
+    x, t, y = torch.randn(3, 1, 8, 8), torch.tensor([5, 500, 999]), torch.tensor([0, 4, 9])
+    both = branches(guided, x, t, y)
+    torch.testing.assert_close(both.cond, strong(x, t, y), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both.uncond, weak(x, t, y), atol=1e-5, rtol=1e-4)
+    assert sample(Guided(guided, y, TAG()), x, Schedule(), steps=2).shape == x.shape
+
+
+def test_the_row_of_tags_form_has_its_axes_and_a_tenth_of_its_stiffness():
+    """Traces agree with DASH's, 2, to the four digits that are written down."""
+    row = geometry.form_of(make_objective(ROWS["tag_form"].objective, **ROWS["tag_form"].options))
+    of_tag = geometry.scheduled(TAG(), torch.arange(1000))
+    for mine, theirs in zip(row.axes, of_tag.axes, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-3)
+    low, high = row.eigenvalues
+    assert low / high == pytest.approx(0.1, abs=1e-3)
+    assert low + high == pytest.approx(2, abs=1e-3)
