@@ -52,12 +52,12 @@ def test_who_trains_a_row_as_a_preset_is_told_the_command():
 def test_make_takes_a_row_and_a_seed(monkeypatch):
     made = []
 
-    def make(names, progress):
-        made.extend(names)
+    def make(names, progress, device):
+        made.extend([*names, device])
         return map(results.load, names)
 
     monkeypatch.setattr(runs, "make", make)
     result = CliRunner().invoke(main, ["make", "digits/fitnets", "--seed", "1"])
     assert result.exit_code == 0, result.output
-    assert made == ["digits/fitnets-transfer-s1"]
+    assert made == ["digits/fitnets-transfer-s1", "cpu"]
     assert "digits/fitnets-transfer-s1" in result.output
