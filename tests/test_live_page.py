@@ -1,0 +1,231 @@
+"""Explorers that compute in the page, in Chromium: their numbers are PyTorch's."""
+
+import functools
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from book_pages import ROOT, watched
+from live_js import Random, stored
+
+import build
+from dashlib.guidance import TAG, Guided, Interval, branches
+from dashlib.sampling import ddim
+
+pytestmark = pytest.mark.browser
+
+PAGE = """# Intro
+
+```{live} dial
+:picture: /_static/teacher_and_students.png
+:alt: pictures of a teacher and of its students
+A caption.
+```
+"""
+COLD = 1_500_000  # bytes of a page, with all that it loads before anybody touches it
+IDLE = "document.querySelector('.dash-live-body').ariaBusy === 'false'"
+CAPTIONS = "[...document.querySelectorAll('.dash-live figcaption')].map(e => e.textContent)"
+PIXELS = """[...document.querySelectorAll('.dash-live canvas')].map(canvas => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return [...data].filter((_, i) => i % 4 === 0);
+})"""
+ROWS = {"Teacher": "teacher-tirt", "Cond-only": "cond_only-transfer-s0"}
+ROWS |= {"Composite, w = 4": "composite-transfer-s0", "DASH": "dash-transfer-s0"}
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """Build a book of one page that has every live explorer; return its folder."""
+    book = tmp_path_factory.mktemp("live") / "book"
+    ignored = shutil.ignore_patterns("_build", "notebooks", "scripts")
+    shutil.copytree(ROOT / "book", book, ignore=ignored)
+    shutil.copy2(ROOT / "pyproject.toml", book.parent)
+    (book / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (book / "intro.md").write_text(PAGE)
+    build.jupyter_book(book, book)
+    return book / "_build/html"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def served(html):
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html)) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.fixture
+def opened(chromium, html, served):
+    """A function that opens the page, from the disk or the server, with options of the context."""
+    contexts = []
+
+    def opened(fragment="", *, disk=True, before="", seen=len, **options):
+        options.setdefault("viewport", {"width": 1280, "height": 1000})
+        contexts.append(chromium.new_context(**options))
+        page = watched(contexts[-1], html.as_uri(), served)
+        page.add_init_script(before)
+        page.on("request", lambda request: seen(request.url))
+        page.goto(f"{html.as_uri() if disk else served}/intro.html{fragment}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def drawn(page):
+    """What is shown once it stands still: the mean gap of each model, and its pictures."""
+    page.wait_for_function(IDLE)
+    captions = [caption.split(" mean gap ") for caption in page.evaluate(CAPTIONS)]
+    pictures = page.evaluate(PIXELS)
+    shown = zip(captions, pictures, strict=True)
+    return {name: (float(gap), torch.tensor(picture)) for (name, gap), picture in shown}
+
+
+@torch.no_grad()
+def expected(run, y, scale, schedule, seed, **settings):
+    """The mean norm of the gap, and the grey values of the pictures, by dashlib."""
+    model, y = run.model(), torch.full((4,), y)
+    x_T = Random(seed).normals(4, 1, 8, 8)
+    steps = list(ddim(Guided(model, y, scale), x_T, schedule, **settings))
+    gaps = [branches(model, it.x_t, torch.full_like(y, it.t), y).gap for it in steps]
+    norm = torch.stack(gaps).flatten(2).norm(dim=2).mean().item()
+    grey = 127.5 * (1 - steps[-1].x0.clamp(-1, 1))
+    return norm, grey[:, 0].permute(1, 0, 2).flatten()
+
+
+def agree(shown, y, scale, schedule, seed, **settings):
+    for name, (gap, picture) in shown.items():
+        run, _ = stored(ROWS[name])
+        norm, grey = expected(run, y, scale, schedule, seed, **settings)
+        assert gap == pytest.approx(norm, abs=1.5e-3), name
+        assert (picture - grey).abs().max() < 0.7, name  # a grey value is rounded
+
+
+SETTINGS = [
+    ("#dial.w=1.5&dial.label=7&dial.seed=3&dial.steps=30", 7, 1.5, 3, {"steps": 30}),
+    (
+        "#dial.schedule=tag&dial.w_max=6&dial.clamp=clamp&dial.steps=20&dial.first=none",
+        *(3, TAG(1, 6, 5), 1),
+        {"steps": 20, "clamp": "clamp"},
+    ),
+    (
+        "#dial.schedule=interval&dial.low=300&dial.high=700&dial.w=8&dial.steps=20&dial.third=none",
+        *(3, Interval(8, 300, 700), 1),
+        {"steps": 20},
+    ),
+]
+
+
+@pytest.mark.parametrize(("fragment", "y", "scale", "seed", "settings"), SETTINGS)
+@pytest.mark.parametrize("disk", [True, False])
+def test_a_linked_view_shows_what_pytorch_says(
+    opened, schedule, disk, fragment, y, scale, seed, settings
+):
+    page = opened(fragment, disk=disk)
+    shown = drawn(page)
+    assert len(shown) == 4 - ("none" in fragment)
+    agree(shown, y, scale, schedule, seed, **settings)
+    assert page.problems == []
+
+
+def test_without_workers_the_page_computes_the_same_in_slices(opened, schedule):
+    page = opened("#dial.steps=20", before="delete window.Worker;")
+    agree(drawn(page), 3, 4.0, schedule, 1, steps=20)
+    assert page.problems == []
+
+
+def test_without_javascript_a_picture_and_its_caption_stand_there(opened):
+    page = opened(java_script_enabled=False)
+    assert page.locator(".dash-live img").is_visible()
+    assert "A caption." in page.locator(".dash-live figcaption").inner_text()
+    assert page.locator(".dash-live input").count() == 0
+
+
+def test_nothing_is_loaded_until_somebody_asks_and_the_page_is_light(opened, html, served):
+    asked = set()
+    page = opened("", disk=False, seen=asked.add)
+    page.wait_for_load_state("networkidle")
+    ours = [url.split("?")[0].removeprefix(served) for url in asked if url.startswith(served)]
+    files = [html / path.lstrip("/") for path in ours]
+    assert not [path for path in files if path.parent.name == "weights"]
+    sizes = {str(path.relative_to(html)): path.stat().st_size for path in files}
+    print(sum(sizes.values()), sizes)
+    assert sum(sizes.values()) < COLD, sizes
+    assert page.locator(".dash-live img").is_visible()
+    page.click(".dash-live-start")
+    assert len(drawn(page)) == 4
+    assert not page.locator(".dash-live img").count()
+
+
+def test_keys_a_drag_and_reset_move_the_pictures_and_the_address(opened, schedule):
+    page = opened("#dial.steps=20&dial.second=none&dial.third=none")
+    agree(drawn(page), 3, 4.0, schedule, 1, steps=20)
+    page.locator("[data-name=w] input").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    agree(drawn(page), 3, 4.2, schedule, 1, steps=20)
+    assert "dial.w=4.2&" in page.url + "&"
+    box = page.locator("[data-name=label] input").bounding_box()
+    x, y = box["x"] + box["width"], box["y"] + box["height"] / 2
+    page.mouse.move(x - box["width"] * 2 / 3, y)
+    page.mouse.down()
+    page.mouse.move(x + 5, y, steps=4)
+    page.mouse.up()
+    assert page.locator("[data-name=label] output").inner_text() == "9"
+    agree(drawn(page), 9, 4.2, schedule, 1, steps=20)
+    page.locator(".dash-live-controls button").click()
+    assert "dial." not in page.url
+    assert len(drawn(page)) == 4
+    assert page.problems == []
+
+
+def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
+    page = opened(
+        "#dial.steps=20&dial.second=none&dial.third=none",
+        viewport={"width": 400, "height": 900},
+        has_touch=True,
+    )
+    drawn(page)
+    box = page.locator("[data-name=w] input").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    w = float(page.locator("[data-name=w] output").inner_text())
+    assert w > 6
+    agree(drawn(page), 3, w, schedule, 1, steps=20)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    right = page.evaluate("document.querySelector('.dash-live').getBoundingClientRect().right")
+    inside = (
+        "[...document.querySelectorAll('.dash-live *')].map(e => e.getBoundingClientRect().right)"
+    )
+    assert max(page.evaluate(inside)) <= right
+
+
+def test_a_choice_shows_its_own_sliders(opened):
+    page = opened()
+    visible = "[...document.querySelectorAll('[data-name]')].filter(e => e.offsetParent)"
+    names = f"{visible}.map(e => e.dataset.name)"
+    assert {"w"} == {"w", "w_min", "low"} & set(page.evaluate(names))
+    page.locator("[data-name=schedule] select").select_option("tag")
+    assert {"w_min", "w_max", "beta"} <= set(page.evaluate(names))
+    page.locator("[data-name=schedule] select").select_option("interval")
+    assert {"w", "low", "high"} <= set(page.evaluate(names))
+    assert all(page.locator(f"[data-name={name}]").inner_text() for name in page.evaluate(names))
+
+
+def test_cancel_stops_and_errors_are_shown_in_the_page(opened, html):
+    page = opened("#dial.steps=100")
+    page.locator(".dash-live-progress button").click()
+    page.wait_for_function(IDLE)
+    lost = html / "live/weights/scratch-transfer-s0.js"
+    hidden = lost.rename(lost.with_suffix(".away"))
+    page.locator("[data-name=first] select").select_option("scratch")
+    page.wait_for_selector(".dash-live-error")
+    assert "scratch-transfer-s0.js is not there" in page.locator(".dash-live-error").inner_text()
+    hidden.rename(lost)
