@@ -38,7 +38,15 @@ def test_the_first_picture_is_that_of_the_stored_digits() -> None:
     assert first
     path = ROOT / first[1]
     assert path == readme.PICTURE
-    kept, drawn = (pixels(content) for content in (path.read_bytes(), readme.picture()))
+    assert_current(path, readme.picture())
+
+
+def test_the_picture_of_the_dial_is_that_of_the_stored_runs() -> None:
+    assert_current(readme.DIAL_PICTURE, readme.dial())
+
+
+def assert_current(path: Path, picture: bytes) -> None:
+    kept, drawn = (pixels(content) for content in (path.read_bytes(), picture))
     assert abs(kept - drawn).mean() < 1, "run `make readme`"  # fonts may differ a little
     assert abs(kept - kept.mean()).mean() > 20  # a picture of nothing would agree with anything
 

@@ -3,6 +3,7 @@
     ```{live} dial
     :picture: /_static/dial.png
     :alt: what the picture shows
+    :set: {"first": "teacher_uniform"}
     A caption, for readers without JavaScript.
     ```
 
@@ -29,7 +30,8 @@ ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml"
 LIVE = ROOT / "book/live"
 STUDENTS = ("cond_only", "cond_only_dropout", "composite", "multi_w", "gap_match", "dash")
 STUDENTS += ("scratch",)
-FILES = {"teacher": "teacher-tirt"} | {row: f"{row}-transfer-s0" for row in STUDENTS}
+FILES = {"teacher": "teacher-tirt", "teacher_uniform": "teacher-uniform"}
+FILES |= {row: f"{row}-transfer-s0" for row in STUDENTS}
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
 
 
@@ -64,8 +66,10 @@ def weights_script(run: Run) -> str:
 
 def networks() -> dict[str, dict[str, str]]:
     """What an explorer says of every network that it can run."""
+    names = NAMES | {"teacher_uniform": "Teacher, uniform weights"}
+    colors = COLORS | {"teacher_uniform": "#8A8A8A"}
     return {
-        key: {"name": NAMES[key], "color": COLORS[key], "file": file} for key, file in FILES.items()
+        key: {"name": names[key], "color": colors[key], "file": file} for key, file in FILES.items()
     }
 
 
@@ -80,15 +84,16 @@ class Live(Figure):
     """The directive: an explorer, over a figure with the options of ``figure``."""
 
     required_arguments = 1
-    option_spec: ClassVar = {**Figure.option_spec, "picture": directives.uri}
+    option_spec: ClassVar = {**Figure.option_spec, "picture": directives.uri, "set": json.loads}
 
     def run(self) -> list[nodes.Node]:
         """Make the explorer."""
         kind = self.arguments[0]
         if kind not in STATES:
             raise self.error(f"no explorer is called {kind}: there are {', '.join(STATES)}")
+        state = STATES[kind]() | self.options.pop("set", {})
         self.arguments = [self.options.pop("picture")]
-        return [live("", *super().run(), kind=kind)]
+        return [live("", *super().run(), kind=kind, state=state)]
 
 
 def depart(self: Any, node: live) -> None:
@@ -99,8 +104,8 @@ def depart(self: Any, node: live) -> None:
 
 def visit(self: Any, node: live) -> None:
     """Open the explorer."""
-    kind = node["kind"]
-    data = {"data-live": kind, "data-state": json.dumps(STATES[kind]())}
+    kind, state = node["kind"], json.dumps(node["state"])
+    data = {"data-live": kind, "data-state": state}
     self.body.append(self.starttag(node, "div", CLASS="dash-live", ids=[kind], **data))
 
 

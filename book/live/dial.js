@@ -82,7 +82,7 @@ async function drawAll(engine, panels, settings, { refresh, job }) {
   }
 }
 
-/** The explorer; `model` holds DEFAULTS and `networks`, {key: {name, color, file}}. */
+/** The explorer; `model` holds what DEFAULTS names, and `networks`, {key: {name, color, file}}. */
 export function renderDial({ model, el, engine, weights }) {
   const networks = model.get("networks");
   const [grid, gaps] = ["pictures", "chart"].map((name) => make("div", { class: `dash-live-${name}` }));
@@ -127,6 +127,6 @@ export function renderDial({ model, el, engine, weights }) {
     }
   };
   for (const name of Object.keys(DEFAULTS)) model.on(`change:${name}`, update);
-  el.append(controls(model, specsOf(networks), DEFAULTS), bar.element, grid, gaps);
+  el.append(controls(model, specsOf(networks), model.get("usual") ?? DEFAULTS), bar.element, grid, gaps);
   return { start: update };
 }

@@ -87,9 +87,11 @@ export function render({ model, el }) {
 /** Put an explorer over the picture in an element, which goes once somebody touches a control. */
 function mount(el) {
   const { live, state } = el.dataset;
-  const defaults = EXPLORERS[live].defaults;
-  const asked = fromFragment(el.id, defaults);
-  const model = plainModel({ ...defaults, ...JSON.parse(state), explorer: live, ...asked });
+  const given = JSON.parse(state);
+  const usual = Object.fromEntries(Object.entries(EXPLORERS[live].defaults)
+    .map(([name, value]) => [name, given[name] ?? value]));
+  const asked = fromFragment(el.id, usual);
+  const model = plainModel({ ...given, ...usual, explorer: live, usual, ...asked });
   const picture = el.querySelector("figure");
   const body = make("div", { class: "dash-live-body" });
   const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
@@ -98,7 +100,7 @@ function mount(el) {
   const begin = () => [picture, button].forEach((part) => part?.remove());
   model.on("change", () => {
     begin();
-    toFragment(el.id, model, defaults);
+    toFragment(el.id, model, usual);
   });
   button.addEventListener("click", () => {
     begin();

@@ -1,11 +1,14 @@
-"""Rewrite what README.md shows of the stored runs: its tables, its timings and its picture.
+"""Rewrite what README.md shows of the stored runs: its tables, its timings and its picture;
+and the picture of the guidance dial.
 
 python book/scripts/readme.py
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from dashbook import atlas, cifar10, plots, tables
 from dashlib import results
@@ -14,6 +17,8 @@ from dashlib.runs import pool, scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
+DIAL_PICTURE = PICTURE.with_name("dial.png")  # where the guidance dial finds no JavaScript
+DIAL = ("teacher", "cond_only", "composite", "dash")
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
     "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under "
@@ -99,20 +104,42 @@ anchor, which is 0.1 elsewhere:
 """
 
 
+def beside(rows: Mapping[str, Sequence[Tensor]], labels: Sequence[str]) -> bytes:
+    """Draw ten images of each row under each guidance, a column a label."""
+    figure, grid = plots.axes(len(rows), len(labels), size=(10.0, 0.4 + len(rows) * 0.48))
+    for axes, (name, columns) in zip(grid, rows.items(), strict=True):
+        for ax, images in zip(axes, columns, strict=True):
+            plots.draw_images(ax, images[:10], 10)
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, label in zip(grid[0], labels, strict=True):
+        title = "under TAG" if label == "TAG" else f"guidance scale w = {label}"
+        ax.set_title(title, loc="center")
+    return plots.png(figure, colors=256)
+
+
 def picture() -> bytes:
     """Draw teacher and students of CIFAR-10 from the same noise under two guidances."""
-    runs, rows = cifar10.runs(), {"teacher": "teacher", **STUDENTS}
-    figure, grid = plots.axes(len(rows), 2, size=(10.0, 0.4 + len(rows) * 0.48))
-    for column, label in enumerate(("1.5", "TAG")):
-        for ax, (row, name) in zip(grid[:, column], rows.items(), strict=True):
-            ours = row in runs
-            of = cifar10.pictures(runs[row], label) if ours else cifar10.shared_pictures(row, label)
-            plots.draw_images(ax, of[:10], 10)
-            if column == 0:
-                ax.set_ylabel(name, rotation=0, ha="right", va="center")
-        title = "under TAG" if label == "TAG" else f"guidance scale w = {label}"
-        grid[0, column].set_title(title, loc="center")
-    return plots.png(figure, colors=256)
+    runs, labels = cifar10.runs(), ("1.5", "TAG")
+    rows = {
+        name: [
+            cifar10.pictures(runs[row], label)
+            if row in runs
+            else cifar10.shared_pictures(row, label)
+            for label in labels
+        ]
+        for row, name in {"teacher": "teacher", **STUDENTS}.items()
+    }
+    return beside(rows, labels)
+
+
+def dial() -> bytes:
+    """Draw what the guidance dial shows at two stops: stored digits, from the same noise."""
+    labels, rows = ("1", "4"), {}
+    for row in DIAL:
+        run = results.load(f"digits/{'teacher-tirt' if row == 'teacher' else f'{row}-transfer-s0'}")
+        samples = dict(zip(run.metrics["guidance"], run.trace["samples"], strict=True))
+        rows[plots.NAMES[row]] = [samples[label] for label in labels]
+    return beside(rows, labels)
 
 
 def rewritten(text: str) -> str:
@@ -124,7 +151,8 @@ def main() -> None:
     path = ROOT / "README.md"
     path.write_text(rewritten(path.read_text()))
     PICTURE.write_bytes(picture())
-    print(f"rewrote {path.name} and {PICTURE.name}")
+    DIAL_PICTURE.write_bytes(dial())
+    print(f"rewrote {path.name}, {PICTURE.name} and {DIAL_PICTURE.name}")
 
 
 if __name__ == "__main__":
