@@ -64,7 +64,7 @@ class Random:
             z = (mixed ^ mixed >> 16) * 0x21F0AAAD % 2**32
             z = (z ^ z >> 15) * 0x735A2D97 % 2**32
             state.append(z ^ z >> 15)
-        self.state, self.spare = [*state, 1], None
+        self.state = [*state, 1]
         for _ in range(12):
             self.draw()
 
@@ -79,12 +79,8 @@ class Random:
         return (self.draw() + 0.5) / 2**32
 
     def normal(self):
-        if self.spare is not None:
-            kept, self.spare = self.spare, None
-            return kept
-        radius, angle = math.sqrt(-2 * math.log(self.uniform())), 2 * math.pi * self.uniform()
-        self.spare = radius * math.sin(angle)
-        return radius * math.cos(angle)
+        radius = math.sqrt(-2 * math.log(self.uniform()))
+        return radius * math.cos(2 * math.pi * self.uniform())
 
     def normals(self, *shape):
         """Draw a float32 tensor."""

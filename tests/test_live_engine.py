@@ -1,21 +1,30 @@
 """The page's engine against PyTorch: networks, schedule, samplers, mixture, MLP, Adam."""
 
+import re
+from collections import Counter
+
 import pytest
 import torch
-from live_js import Random, needs_node, run_js, stored
+from live_js import LIVE, Random, needs_node, run_js, stored
 from torch import nn
 
+import dash_live
 from dashbook.playground import MLP, ExactDenoiser, pinwheel
+from dashlib import results
 from dashlib.checkpoints import pack
 from dashlib.guidance import TAG, Constant, Guided, Interval, branches
 from dashlib.losses import make_objective
 from dashlib.sampling import CLAMPS, ddim, timesteps
+from dashlib.training import TrainConfig, Trainer
 from dashlib.unet import UNet, UNetConfig
-from dashlib.weighting import MinSNR
+from dashlib.weighting import MinSNR, Uniform
 
 pytestmark = needs_node
 
 SAMPLERS = ["safetensors", "unet", "sampling", "random", "schedule"]
+DECLARED = re.compile(
+    r"^(?:export )?(?:async )?(?:function\\*?|class|const|let) (\\w+|\\[.*?\\])", re.M
+)
 READ = "const net = new UNet(config, readSafetensors(new Uint8Array(readFileSync(path))));"
 W = {"constant": {"w": 4}, "tag": {"w_min": 1, "w_max": 4, "beta": 5}}
 W["interval"] = {"w": 3, "low": 200, "high": 800}
@@ -306,3 +315,86 @@ def test_training_lowers_the_loss_and_starts_as_pytorch_starts():
         assert found.numel() == parameter.numel()
         if found.numel() > 500:
             assert found.std() == pytest.approx(parameter.std().item(), rel=0.1)
+
+
+def test_five_steps_of_training_are_the_trainers(exact, schedule):
+    """The same batches, weights and start: dashlib's Trainer ends where the page's loop ends."""
+    body = "const random = new Random(3); const teacher = new Mixture(pinwheel());"
+    body += "const start = MLP.start(random); const draw = teacher.batch.bind(teacher);"
+    body += "const batches = []; teacher.batch = (...args) => { const batch = draw(...args);"
+    body += "batches.push(batch); return batch; };"
+    body += "const settings = { objective: OBJECTIVES.dash, importance, steps: 5, size: 32 };"
+    body += "let model; for (const r of train(start, teacher, settings, random)) model = r.model;"
+    body += "return [Object.fromEntries(start.parameters), Object.fromEntries(model.parameters),"
+    body += "batches];"
+    importance = MinSNR(schedule).importance()
+    modules = ["mlp", "mixture", "objectives", "random"]
+    start, end, drawn = run_js(modules, body, importance=importance)
+    model = MLP()
+    model.load_state_dict(
+        {name: torch.tensor(start[name]).view_as(p) for name, p in model.named_parameters()}
+    )
+    trainer = Trainer(
+        model, make_objective("dash"), MinSNR(schedule), TrainConfig(5, 4e-3, ema=0.99)
+    )
+    for _ in trainer.run(given(exact, batch) for batch in drawn):
+        pass
+    for name, parameter in trainer.ema.named_parameters():
+        close(end[name], parameter, 1e-4)  # a fortieth of one step: Adam scales rounding up, too
+
+
+def given(exact, batch):
+    """A batch that the page drew, with the exact teacher's branches."""
+    x_t, eps = (torch.tensor(batch[key]).reshape(-1, 2, 1, 1) for key in ("xt", "eps"))
+    t, y = torch.tensor(batch["t"]), torch.tensor(batch["y"])
+    return Given(x_t, eps, t, y, y, branches(exact, x_t, t, y))
+
+
+def test_errors_by_timestep_are_measured_against_the_exact_branches(exact):
+    body = MAKE + "const teacher = new Mixture(pinwheel());"
+    body += "const { xt, t, y } = teacher.batch(640, new Random(0), (i) => 50 * (i >> 5) + 25);"
+    body += "return [errorsByTime(mlp, teacher), xt, t, y];"
+    model = MLP()
+    modules = ["mlp", "mixture", "objectives", "random"]
+    errors, xt, t, y = run_js(modules, body, weights=mlp_with(model))
+    x_t, t, y = torch.tensor(xt).reshape(-1, 2), torch.tensor(t), torch.tensor(y)
+    with torch.no_grad():
+        own, truth = branches(model, x_t, t, y), branches(exact, x_t, t, y)
+    apart = (own.cond - truth.cond).square() + (own.uncond - truth.uncond).square()
+    close(errors, apart.mean(1).reshape(20, 32).mean(1) / 2, 1e-5)
+
+
+WEIGHTINGS = {"uniform": Uniform, "min_snr": MinSNR}
+
+
+@pytest.mark.parametrize("preset", ["uniform", "min_snr", "tirt", "uncertainty"])
+def test_presets_of_the_importance_are_the_weightings(schedule, preset):
+    learned = dash_live.learned()
+    body = "return importanceOf({ ...WEIGHTS, preset, learned });"
+    found = torch.tensor(run_js(["importance"], body, preset=preset, learned=learned)).float()
+    if preset in WEIGHTINGS:
+        want = WEIGHTINGS[preset](schedule).importance()
+    else:
+        name = {"tirt": "teacher-tirt", "uncertainty": "dash-uncertainty-s0"}[preset]
+        want = results.load(f"digits/{name}").importance()
+    torch.testing.assert_close(found, want.detach(), rtol=2e-3, atol=1e-4)
+    assert found.mean() == pytest.approx(1)
+
+
+def test_a_band_lifts_its_neighbourhood_and_nothing_else():
+    body = "return importanceOf({ ...WEIGHTS, preset: 'uniform', band3: 2 });"
+    found = torch.tensor(run_js(["importance"], body))
+    lift = torch.zeros(1000)
+    lift[200:301] = torch.linspace(0, 2, 101)
+    lift[300:401] = torch.linspace(2, 0, 101)
+    torch.testing.assert_close(found, 2**lift / (2**lift).mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_the_modules_make_one_script():
+    """Their top-level names do not collide, and what is left needs no module."""
+    texts = dash_live.in_order()
+    assert texts.keys() == {path.stem for path in LIVE.glob("*.js")}
+    names = Counter(name for text in texts.values() for name in DECLARED.findall(text))
+    names.update(n.strip() for group in list(names) if "[" in group for n in group[1:-1].split(","))
+    assert not {name for name, count in names.items() if count > 1}
+    assert not re.search(r"^\s*(import|export)\b", dash_live.script(), re.MULTILINE)

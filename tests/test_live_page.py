@@ -1,6 +1,7 @@
 """Explorers that compute in the page, in Chromium: their numbers are PyTorch's."""
 
 import functools
+import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -8,11 +9,15 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 from book_pages import ROOT, watched
-from live_js import Random, stored
+from live_js import Random, run_js, stored
 
 import build
+import dash_live
+from dashbook.tirt import shares
+from dashlib import results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.sampling import ddim
+from dashlib.weighting import MinSNR
 
 pytestmark = pytest.mark.browser
 
@@ -23,11 +28,17 @@ PAGE = """# Intro
 :alt: pictures of a teacher and of its students
 A caption.
 ```
+
+```{live} importance
+:picture: /_static/dial.png
+:alt: weights of all timesteps
+Another caption.
+```
 """
 COLD = 1_500_000  # bytes of a page, with all that it loads before anybody touches it
-IDLE = "document.querySelector('.dash-live-body').ariaBusy === 'false'"
-CAPTIONS = "[...document.querySelectorAll('.dash-live figcaption')].map(e => e.textContent)"
-PIXELS = """[...document.querySelectorAll('.dash-live canvas')].map(canvas => {
+IDLE = "document.querySelector('{} .dash-live-body').ariaBusy === 'false'"
+CAPTIONS = "[...document.querySelectorAll('#dial figcaption')].map(e => e.textContent)"
+PIXELS = """[...document.querySelectorAll('#dial canvas')].map(canvas => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return [...data].filter((_, i) => i % 4 === 0);
 })"""
@@ -82,7 +93,7 @@ def opened(chromium, html, served):
 
 def drawn(page):
     """What is shown once it stands still: the mean gap of each model, and its pictures."""
-    page.wait_for_function(IDLE)
+    page.wait_for_function(IDLE.format("#dial"))
     captions = [caption.split(" mean gap ") for caption in page.evaluate(CAPTIONS)]
     pictures = page.evaluate(PIXELS)
     shown = zip(captions, pictures, strict=True)
@@ -144,8 +155,9 @@ def test_without_workers_the_page_computes_the_same_in_slices(opened, schedule):
 
 def test_without_javascript_a_picture_and_its_caption_stand_there(opened):
     page = opened(java_script_enabled=False)
-    assert page.locator(".dash-live img").is_visible()
-    assert "A caption." in page.locator(".dash-live figcaption").inner_text()
+    for kind, caption in (("dial", "A caption."), ("importance", "Another caption.")):
+        assert page.locator(f"#{kind} img").is_visible()
+        assert caption in page.locator(f"#{kind} figcaption").inner_text()
     assert page.locator(".dash-live input").count() == 0
 
 
@@ -157,9 +169,8 @@ def test_nothing_is_loaded_until_somebody_asks_and_the_page_is_light(opened, htm
     files = [html / path.lstrip("/") for path in ours]
     assert not [path for path in files if path.parent.name == "weights"]
     sizes = {str(path.relative_to(html)): path.stat().st_size for path in files}
-    print(sum(sizes.values()), sizes)
     assert sum(sizes.values()) < COLD, sizes
-    assert page.locator(".dash-live img").is_visible()
+    assert page.locator("#dial img").is_visible()
     page.click(".dash-live-start")
     assert len(drawn(page)) == 4
     assert not page.locator(".dash-live img").count()
@@ -168,21 +179,21 @@ def test_nothing_is_loaded_until_somebody_asks_and_the_page_is_light(opened, htm
 def test_keys_a_drag_and_reset_move_the_pictures_and_the_address(opened, schedule):
     page = opened("#dial.steps=20&dial.second=none&dial.third=none")
     agree(drawn(page), 3, 4.0, schedule, 1, steps=20)
-    page.locator("[data-name=w] input").focus()
+    page.locator("#dial [data-name=w] input").focus()
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     agree(drawn(page), 3, 4.2, schedule, 1, steps=20)
     assert "dial.w=4.2&" in page.url + "&"
-    box = page.locator("[data-name=label] input").bounding_box()
+    box = page.locator("#dial [data-name=label] input").bounding_box()
     x, y = box["x"] + box["width"], box["y"] + box["height"] / 2
     page.mouse.move(x - box["width"] * 2 / 3, y)
     page.mouse.down()
     page.mouse.move(x + 5, y, steps=4)
     page.mouse.up()
-    assert page.locator("[data-name=label] output").inner_text() == "9"
+    assert page.locator("#dial [data-name=label] output").inner_text() == "9"
     agree(drawn(page), 9, 4.2, schedule, 1, steps=20)
-    page.locator(".dash-live-controls button").click()
-    assert "dial." not in page.url
+    page.locator("#dial .dash-live-controls button").click()
+    assert "#" not in page.url
     assert len(drawn(page)) == 4
     assert page.problems == []
 
@@ -194,9 +205,9 @@ def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
         has_touch=True,
     )
     drawn(page)
-    box = page.locator("[data-name=w] input").bounding_box()
+    box = page.locator("#dial [data-name=w] input").bounding_box()
     page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
-    w = float(page.locator("[data-name=w] output").inner_text())
+    w = float(page.locator("#dial [data-name=w] output").inner_text())
     assert w > 6
     agree(drawn(page), 3, w, schedule, 1, steps=20)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -209,23 +220,85 @@ def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
 
 def test_a_choice_shows_its_own_sliders(opened):
     page = opened()
-    visible = "[...document.querySelectorAll('[data-name]')].filter(e => e.offsetParent)"
+    visible = "[...document.querySelectorAll('#dial [data-name]')].filter(e => e.offsetParent)"
     names = f"{visible}.map(e => e.dataset.name)"
     assert {"w"} == {"w", "w_min", "low"} & set(page.evaluate(names))
-    page.locator("[data-name=schedule] select").select_option("tag")
+    page.locator("#dial [data-name=schedule] select").select_option("tag")
     assert {"w_min", "w_max", "beta"} <= set(page.evaluate(names))
-    page.locator("[data-name=schedule] select").select_option("interval")
+    page.locator("#dial [data-name=schedule] select").select_option("interval")
     assert {"w", "low", "high"} <= set(page.evaluate(names))
-    assert all(page.locator(f"[data-name={name}]").inner_text() for name in page.evaluate(names))
+    assert all(
+        page.locator(f"[data-name={name}]").first.inner_text() for name in page.evaluate(names)
+    )
 
 
 def test_cancel_stops_and_errors_are_shown_in_the_page(opened, html):
     page = opened("#dial.steps=100")
-    page.locator(".dash-live-progress button").click()
-    page.wait_for_function(IDLE)
+    page.locator("#dial .dash-live-progress button").click()
+    page.wait_for_function(IDLE.format("#dial"))
     lost = html / "live/weights/scratch-transfer-s0.js"
     hidden = lost.rename(lost.with_suffix(".away"))
-    page.locator("[data-name=first] select").select_option("scratch")
+    page.locator("#dial [data-name=first] select").select_option("scratch")
     page.wait_for_selector(".dash-live-error")
     assert "scratch-transfer-s0.js is not there" in page.locator(".dash-live-error").inner_text()
     hidden.rename(lost)
+
+
+def notes(page):
+    """The shares of the weight, in per cent, and the mean errors by their names."""
+    shares, errors = page.locator("#importance .dash-live-note").all_inner_texts()
+    named = re.findall(r"(untrained|trained before|trained now) (\d+\.\d+)", errors)
+    return [float(share) for share in re.findall(r"([\d.]+) %", shares)], dict(named)
+
+
+def percents(importance):
+    return [pytest.approx(100 * share, abs=0.06) for share in shares(importance)]
+
+
+def test_the_importance_follows_its_preset_its_sliders_and_the_pointer(opened, schedule):
+    page = opened()
+    assert notes(page)[0] == percents(results.load("digits/teacher-tirt").importance())
+    page.locator("#importance [data-name=preset] select").select_option("min_snr")
+    assert notes(page)[0] == percents(MinSNR(schedule).importance())
+    page.locator("#importance [data-name=gamma] input").focus()
+    page.keyboard.press("Home")
+    assert notes(page)[0] == percents(MinSNR(schedule, 1.0).importance())
+    page.locator("#importance [data-name=band8] input").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    t = torch.arange(1000)
+    lift = 2 ** (1 - (t - 800).abs() / 100).clamp(min=0)
+    omega = MinSNR(schedule, 1.0).importance() * lift
+    assert notes(page)[0] == percents(omega / omega.mean())
+    assert "importance.band8=1" in page.url
+    page.locator("#importance .dash-live-controls button").click()
+    box = page.locator("#importance svg").first.bounding_box()
+    x, y = box["x"] + 52 + 0.2 * (box["width"] - 76), box["y"] + box["height"]
+    page.mouse.move(x, y - 40 - 60)
+    page.mouse.down()
+    page.mouse.move(x, y - 40 - 10, steps=3)
+    page.mouse.up()
+    assert float(page.locator("#importance [data-name=band2] output").inner_text()) < -1
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("before", ["", "delete window.Worker;"])
+def test_a_student_is_trained_under_the_importance(opened, before):
+    page = opened("#importance.steps=20&importance.seed=3", before=before)
+    train = page.get_by_text("train a student")
+    for names in (["untrained", "trained now"], ["untrained", "trained before", "trained now"]):
+        train.click()
+        page.wait_for_function(IDLE.format("#importance"))
+        _, errors = notes(page)
+        assert list(errors) == names
+    learned = dash_live.learned()
+    body = "let end; const importance = importanceOf({ ...WEIGHTS, learned });"
+    body += "const args = { objective: 'dash', importance, steps: 20, seed: 3 };"
+    body += "for (const state of TASKS.train(args)) end = state;"
+    body += "return [mean(end.untrained), mean(end.errors)];"
+    untrained, now = run_js(["tasks", "importance", "layers"], body, learned=learned)
+    assert float(errors["untrained"]) == pytest.approx(untrained, abs=2e-4)
+    assert float(errors["trained now"]) == pytest.approx(now, rel=1e-2)
+    assert errors["trained before"] == errors["trained now"]
+    assert now < untrained / 3
+    assert page.problems == []

@@ -30,6 +30,10 @@ ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml"
 LIVE = ROOT / "book/live"
 STUDENTS = ("cond_only", "cond_only_dropout", "composite", "multi_w", "gap_match", "dash")
 STUDENTS += ("scratch",)
+TRAINED = (
+    *(row for row in STUDENTS if row != "multi_w"),
+    "dash_sampled",
+)  # by the importance editor
 FILES = {"teacher": "teacher-tirt", "teacher_uniform": "teacher-uniform"}
 FILES |= {row: f"{row}-transfer-s0" for row in STUDENTS}
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -73,7 +77,20 @@ def networks() -> dict[str, dict[str, str]]:
     }
 
 
-STATES = {"dial": lambda: {"networks": networks()}}
+def learned() -> dict[str, list[float]]:
+    """What two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
+    traces = {"lambda": "teacher-tirt", "u": "dash-uncertainty-s0"}
+    last = {name: results.load(f"digits/{run}").trace[name][-1] for name, run in traces.items()}
+    return {name: [round(value, 3) for value in of.tolist()] for name, of in last.items()}
+
+
+STATES = {
+    "dial": lambda: {"networks": networks()},
+    "importance": lambda: {
+        "learned": learned(),
+        "objectives": {row: NAMES[row] for row in TRAINED},
+    },
+}
 
 
 class live(nodes.General, nodes.Element):  # docutils names a node by its class
@@ -97,9 +114,11 @@ class Live(Figure):
 
 
 def depart(self: Any, node: live) -> None:
-    """Close the explorer, and load the script."""
-    root = "../" * self.builder.current_docname.count("/")
-    self.body.append(f'</div>\n<script defer="" src="{root}live/live.js"></script>\n')
+    """Close the explorer, and load the script, once a page."""
+    self.body.append("</div>\n")
+    if node is next(iter(self.document.findall(live))):
+        root = "../" * self.builder.current_docname.count("/")
+        self.body.append(f'<script defer="" src="{root}live/live.js"></script>\n')
 
 
 def visit(self: Any, node: live) -> None:

@@ -2,11 +2,9 @@
 
 /** An element with attributes and children. */
 export function make(tag, attributes = {}, ...children) {
-  const space = ["svg", "path", "text", "line", "circle"].includes(tag) ? "2000/svg" : "1999/xhtml";
+  const space = ["svg", "path", "text", "line"].includes(tag) ? "2000/svg" : "1999/xhtml";
   const element = document.createElementNS(`http://www.w3.org/${space}`, tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
 }
@@ -19,12 +17,14 @@ export function showError(el, error) {
   console.warn(error);
 }
 
-/** A labelled input that follows the model and sets it: {name, label, and a range or options}. */
-export function control(model, { name, label, options, hint = "", ...range }) {
+/** A labelled input bound to the model: {name, label, range [min, max, step] or options}. */
+export function control(model, { name, label, aria = label, options, range = [] }) {
   const number = !options;
+  const [min, max, step] = range;
   const input = number
-    ? make("input", { type: "range", ...range })
-    : make("select", {}, ...options.map(([value, text]) => make("option", { value }, text)));
+    ? make("input", { type: "range", min, max, step, "aria-label": aria })
+    : make("select", {}, ...Object.entries(options).map(([value, text]) =>
+      make("option", { value }, text)));
   const shown = make("output", {}, "");
   const read = () => {
     input.value = model.get(name);
@@ -36,30 +36,37 @@ export function control(model, { name, label, options, hint = "", ...range }) {
   });
   model.on(`change:${name}`, read);
   read();
-  const caption = make("span", {}, label);
-  return make("label", { title: hint, "data-name": name }, caption, input, number ? shown : "");
+  return make("label", { "data-name": name }, make("span", {}, label), input, number ? shown : "");
 }
 
-/** Controls in a group; one with `when(model)` is there while that holds. And a button: reset. */
+/** What a model says of some names, as an object. */
+export function valuesOf(model, names) {
+  return Object.fromEntries(names.map((name) => [name, model.get(name)]));
+}
+
+/** Controls, each there while `when`, [name, values], holds, and a button that resets. */
 export function controls(model, specs, defaults) {
   const reset = make("button", { type: "button" }, "reset");
   const inputs = specs.map((spec) => [spec, control(model, spec)]);
   const arrange = () => {
-    for (const [{ when }, element] of inputs) element.hidden = when ? !when(model) : false;
+    for (const [{ when }, element] of inputs) {
+      element.hidden = Boolean(when) && !when[1].includes(model.get(when[0]));
+    }
   };
-  for (const [{ name }] of inputs) model.on(`change:${name}`, arrange);
+  model.on("change", arrange);
   reset.addEventListener("click", () => {
-    for (const [{ name }] of inputs) model.set(name, defaults[name]);
+    const usual = model.get("usual") ?? defaults;
+    for (const [name, value] of Object.entries(usual)) model.set(name, value);
     model.save_changes();
   });
   arrange();
   return make("div", { class: "dash-live-controls" }, ...inputs.map(([, e]) => e), reset);
 }
 
-/** A progress bar with a button that cancels: `show(0.4)`, `show(1)` ends; `el` is busy meanwhile. */
+/** A bar with a button that cancels: `show(0.4)`, `show(1)` ends; `el` is busy meanwhile. */
 export function progressBar(el, cancel) {
   const bar = make("progress", { max: 1, value: 0, "aria-label": "progress" });
-  const button = make("button", { type: "button", disabled: true }, "cancel");
+  const button = make("button", { type: "button", disabled: "" }, "cancel");
   button.addEventListener("click", cancel);
   const show = (done) => {
     bar.value = done;
@@ -81,17 +88,15 @@ function ticks([low, high], count) {
     (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/**
- * Draw curves {name, color, points: [[x, y], ...], dash} into an element, with a legend.
- *
- * Returns `at(event)`, the data under a pointer.
- */
+/** Draw curves {name, color, points: [[x, y], ...]} and a legend into an element; return a function
+ * from an event to the [x, y] below its pointer. */
 export function chart(el, { curves, x, y, xlabel, ylabel, alt, height = 230 }) {
   const width = Math.max(el.clientWidth, 260);
-  const across = (value) => LEFT + ((value - x[0]) / (x[1] - x[0])) * (width - LEFT - RIGHT);
-  const upward = (value) => height - BOTTOM - ((value - y[0]) / (y[1] - y[0])) * (height - TOP - BOTTOM);
-  const svg = make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": alt });
+  const run = (width - LEFT - RIGHT) / (x[1] - x[0]);
+  const across = (value) => LEFT + (value - x[0]) * run;
+  const rise = (height - TOP - BOTTOM) / (y[1] - y[0]); // pixels for one
+  const upward = (value) => height - BOTTOM - (value - y[0]) * rise;
+  const svg = make("svg", { width, height, role: "img", "aria-label": alt });
   const write = (text, at, anchor = "middle") =>
     svg.append(make("text", { ...at, "text-anchor": anchor }, text));
   for (const value of ticks(x, width / 90)) write(value, { x: across(value), y: height - 22 });
@@ -101,18 +106,18 @@ export function chart(el, { curves, x, y, xlabel, ylabel, alt, height = 230 }) {
     write(value, { x: LEFT - 6, y: at + 4 }, "end");
   }
   write(xlabel, { x: (LEFT + width - RIGHT) / 2, y: height - 4 });
-  for (const { color, points, dash } of curves) {
+  for (const { color, points } of curves) {
     const d = points.map(([a, b], i) =>
       `${i ? "L" : "M"}${across(a).toFixed(1)} ${upward(Math.min(b, y[1])).toFixed(1)}`).join("");
-    svg.append(make("path", { d, stroke: color, "stroke-dasharray": dash ?? false }));
+    svg.append(make("path", { d, stroke: color }));
   }
   const keys = curves.map(({ name, color }) =>
     make("span", {}, make("i", { style: `background: ${color}` }), name));
-  el.replaceChildren(make("div", { class: "dash-live-legend" }, make("b", {}, ylabel), ...keys), svg);
+  const legend = make("div", { class: "dash-live-legend" }, make("b", {}, ylabel), ...keys);
+  el.replaceChildren(legend, svg);
   return (event) => {
     const box = svg.getBoundingClientRect();
-    const share = (event.clientX - box.left - LEFT) / (width - LEFT - RIGHT);
-    const rise = (box.bottom - event.clientY - BOTTOM) / (height - TOP - BOTTOM);
-    return [x[0] + share * (x[1] - x[0]), y[0] + rise * (y[1] - y[0])];
+    const [right, up] = [event.clientX - box.left - LEFT, box.bottom - event.clientY - BOTTOM];
+    return [x[0] + right / run, y[0] + up / rise];
   };
 }

@@ -1,6 +1,7 @@
 // The guidance dial: a teacher and up to three students, the same noise, and w as you turn it.
-import { chart, controls, make, progressBar, showError } from "./controls.js";
-import { SCALES, T } from "./schedule.js";
+import { chart, controls, make, progressBar, showError, valuesOf } from "./controls.js";
+import { mean } from "./layers.js";
+import { T } from "./schedule.js";
 
 const FEW = 10; // steps of the pictures that follow a moving dial
 const PICTURES = 4;
@@ -9,27 +10,28 @@ export const DEFAULTS = {
   steps: 50, clamp: "recompute", first: "cond_only", second: "composite", third: "dash",
 };
 
-const within = (...names) => (model) => names.includes(model.get("schedule"));
-const list = (values) => values.map((value) => [value, String(value)]);
+const CLAMPS = { recompute: "recompute", clamp: "clamp", none: "none" };
+const SCHEDULES = { constant: "constant", tag: "TAG", interval: "interval" };
 
-function specsOf(networks) {
-  const students = Object.entries(networks).filter(([key]) => key !== "teacher")
-    .map(([key, { name }]) => [key, name]);
+function dialSpecs({ teacher, ...others }) {
+  const names = Object.entries(others).map(([key, { name }]) => [key, name]);
+  const options = { none: "none", ...Object.fromEntries(names) };
   const chosen = ["first", "second", "third"].map((name) =>
-    ({ name, label: `${name} student`, options: [["none", "none"], ...students] }));
-  const level = { min: 0, max: 8, step: 0.05 };
+    ({ name, label: `${name} student`, options }));
+  const range = [0, 8, 0.05];
+  const [tag, span] = [["tag"], ["interval"]].map((values) => ["schedule", values]);
   return [
-    { name: "w", label: "guidance w", ...level, when: within("constant", "interval") },
-    { name: "w_min", label: "w, at high noise", ...level, when: within("tag") },
-    { name: "w_max", label: "w, at low noise", ...level, when: within("tag") },
-    { name: "beta", label: "steepness β", min: 0, max: 20, step: 0.5, when: within("tag") },
-    { name: "low", label: "guided from t", min: 0, max: T, step: 10, when: within("interval") },
-    { name: "high", label: "guided up to t", min: 0, max: T, step: 10, when: within("interval") },
-    { name: "label", label: "digit", min: 0, max: 9, step: 1 },
-    { name: "seed", label: "noise (seed)", min: 0, max: 99, step: 1 },
-    { name: "steps", label: "steps", min: 5, max: 100, step: 5 },
-    { name: "schedule", label: "schedule", options: list(Object.keys(SCALES)) },
-    { name: "clamp", label: "clamp", options: list(["recompute", "clamp", "none"]) },
+    { name: "w", label: "guidance w", range, when: ["schedule", ["constant", "interval"]] },
+    { name: "w_min", label: "w, at high noise", range, when: tag },
+    { name: "w_max", label: "w, at low noise", range, when: tag },
+    { name: "beta", label: "steepness β", range: [0, 20, 0.5], when: tag },
+    { name: "low", label: "guided from t", range: [0, T, 10], when: span },
+    { name: "high", label: "guided up to t", range: [0, T, 10], when: span },
+    { name: "label", label: "digit", range: [0, 9, 1] },
+    { name: "seed", label: "noise (seed)", range: [0, 99, 1] },
+    { name: "steps", label: "steps", range: [5, 100, 5] },
+    { name: "schedule", label: "schedule", options: SCHEDULES },
+    { name: "clamp", label: "clamp", options: CLAMPS },
     ...chosen,
   ];
 }
@@ -40,8 +42,8 @@ function paint(canvas, x, count) {
   [canvas.width, canvas.height] = [size * count, size];
   const image = new ImageData(canvas.width, size);
   x.forEach((value, i) => {
-    const [picture, row, column] = [Math.floor(i / size / size), Math.floor(i / size) % size, i % size];
-    const at = 4 * (row * canvas.width + picture * size + column);
+    const [picture, row] = [Math.floor(i / size / size), Math.floor(i / size) % size];
+    const at = 4 * (row * canvas.width + picture * size + (i % size));
     const grey = Math.round(127.5 * (1 - Math.min(Math.max(value, -1), 1)));
     image.data.set([grey, grey, grey, 255], at);
   });
@@ -50,83 +52,88 @@ function paint(canvas, x, count) {
 
 /** What is shown of one network: its pictures, and the mean norm of its gap. */
 function panel(network) {
-  const canvas = make("canvas", { role: "img" });
-  const norm = make("output", {}, "…");
-  const caption = make("figcaption", {}, make("b", { style: `color: ${network.color}` }, network.name),
-    " mean gap ", norm);
+  const [canvas, norm] = [make("canvas", { role: "img" }), make("output", {}, "…")];
+  const name = make("b", { style: `color: ${network.color}` }, network.name);
+  const caption = make("figcaption", {}, name, " mean gap ", norm);
   return { canvas, norm, network, gaps: [], element: make("figure", {}, canvas, caption) };
 }
 
-function show(one, state, settings) {
-  paint(one.canvas, state.x0, PICTURES);
-  const mean = state.gaps.reduce((sum, [, gap]) => sum + gap, 0) / state.gaps.length;
-  one.gaps = state.gaps;
-  one.norm.textContent = mean.toFixed(3);
-  one.canvas.setAttribute("aria-label",
-    `${PICTURES} pictures of digit ${settings.label} by ${one.network.name}`);
+function show(one, { x0, gaps }, label) {
+  paint(one.canvas, x0, PICTURES);
+  one.gaps = gaps;
+  one.norm.textContent = mean(gaps.map(([, gap]) => gap)).toFixed(3);
+  const alt = `${PICTURES} pictures of digit ${label} by ${one.network.name}`;
+  one.canvas.setAttribute("aria-label", alt);
 }
 
-/** Draw under `settings` with every panel: with few steps first, then with all. */
-async function drawAll(engine, panels, settings, { refresh, job }) {
-  const rounds = settings.steps > FEW ? [FEW, settings.steps] : [settings.steps];
-  for (const [round, steps] of rounds.entries()) {
-    for (const [i, one] of panels.entries()) {
-      const args = { name: one.network.file, y: new Array(PICTURES).fill(settings.label),
-        seed: settings.seed, settings: { ...settings, steps } };
-      const report = (state) => refresh(one, state, (i + state.done) / panels.length, round);
-      job.current = engine.run("sample", args, report);
-      const state = await job.current.promise;
-      if (job.cancelled || !state) return;
-      report(state);
+/** The explorer; the model holds what DEFAULTS names, and networks {key: {name, color, file}}. */
+export class Dial {
+  constructor({ model, el, engine }) {
+    Object.assign(this, { model, el, engine, run: null, panels: [], known: new Map() });
+    this.networks = model.get("networks");
+    this.bar = progressBar(el, () => this.cancel());
+    [this.grid, this.chart] = ["pictures", "chart"].map((name) =>
+      make("div", { class: `dash-live-${name}` }));
+    const specs = dialSpecs(this.networks);
+    el.append(controls(model, specs, DEFAULTS), this.bar.element, this.grid, this.chart);
+  }
+
+  cancel() {
+    this.run?.job?.cancel();
+    this.run = null;
+    this.bar.show(1);
+  }
+
+  panelOf(key) {
+    if (!this.known.has(key)) this.known.set(key, panel(this.networks[key]));
+    return this.known.get(key);
+  }
+
+  /** Draw what the model asks for; a later call ends an earlier one. */
+  async update() {
+    this.cancel();
+    const own = (this.run = { settings: valuesOf(this.model, Object.keys(DEFAULTS)) });
+    const { first, second, third } = own.settings;
+    const keys = ["teacher", first, second, third].filter((key) => this.networks[key]);
+    this.panels = [...new Set(keys)].map((key) => this.panelOf(key));
+    this.grid.replaceChildren(...this.panels.map(({ element }) => element));
+    this.bar.show(0);
+    try {
+      for (const { network } of this.panels) await this.engine.load(network.file);
+      await this.drawAll(own);
+    } catch (error) {
+      showError(this.el, error);
+    }
+    if (this.run === own) this.cancel();
+  }
+
+  /** All panels with few steps, then with all of them. */
+  async drawAll(own) {
+    const { steps, label, seed } = own.settings;
+    for (const some of steps > FEW ? [FEW, steps] : [steps]) {
+      for (const [i, one] of this.panels.entries()) {
+        if (this.run !== own) return;
+        const args = { name: one.network.file, y: new Array(PICTURES).fill(label), seed,
+          settings: { ...own.settings, steps: some } };
+        const report = (state) => {
+          if (this.run !== own) return;
+          this.bar.show(Math.min((i + state.done) / this.panels.length, 0.99));
+          show(one, state, label);
+          this.drawGaps();
+        };
+        own.job = this.engine.run("sample", args, report);
+        const end = await own.job.promise;
+        if (end) report(end);
+      }
     }
   }
-}
 
-/** The explorer; `model` holds what DEFAULTS names, and `networks`, {key: {name, color, file}}. */
-export function renderDial({ model, el, engine, weights }) {
-  const networks = model.get("networks");
-  const [grid, gaps] = ["pictures", "chart"].map((name) => make("div", { class: `dash-live-${name}` }));
-  let job = { cancelled: true };
-  const cancel = () => {
-    job.cancelled = true;
-    job.current?.cancel();
-    bar.show(1);
-  };
-  const bar = progressBar(el, cancel);
-  const known = new Map();
-  const panelOf = (key) => known.get(key) ?? known.set(key, panel(networks[key])).get(key);
-
-  const redraw = (panels) => {
-    const curves = panels.map(({ network, gaps: points }) => ({ ...network, points }));
+  drawGaps() {
+    const curves = this.panels.map(({ network, gaps }) => ({ ...network, points: gaps }));
     const top = Math.max(0.5, ...curves.flatMap(({ points }) => points.map(([, gap]) => gap)));
-    chart(gaps, { curves, x: [0, T], y: [0, top], xlabel: "timestep t (sampling runs leftwards)",
-      ylabel: "|ε_c − ε_u| at each step", alt: panels.map((one) =>
-        `${one.network.name}: mean norm of the gap ${one.norm.textContent}`).join("; ") });
-  };
-
-  const update = async () => {
-    cancel();
-    bar.show(0);
-    const own = (job = { cancelled: false });
-    const settings = Object.fromEntries(Object.keys(DEFAULTS).map((name) => [name, model.get(name)]));
-    const keys = ["teacher", settings.first, settings.second, settings.third];
-    const panels = [...new Set(keys.filter((key) => networks[key]))].map(panelOf);
-    grid.replaceChildren(...panels.map(({ element }) => element));
-    try {
-      for (const { network } of panels) await weights.load(engine, network.file);
-      const refresh = (one, state, done, round) => {
-        if (own.cancelled) return;
-        show(one, state, settings);
-        bar.show(round ? done : done * 0.99);
-        redraw(panels);
-      };
-      if (!own.cancelled) await drawAll(engine, panels, settings, { refresh, job: own });
-      if (!own.cancelled) bar.show(1);
-    } catch (error) {
-      showError(el, error);
-    }
-  };
-  for (const name of Object.keys(DEFAULTS)) model.on(`change:${name}`, update);
-  el.append(controls(model, specsOf(networks), model.get("usual") ?? DEFAULTS), bar.element, grid, gaps);
-  return { start: update };
+    const alt = this.panels.map((one) =>
+      `${one.network.name}: mean norm of the gap ${one.norm.textContent}`).join("; ");
+    chart(this.chart, { curves, x: [0, T], y: [0, top], alt,
+      xlabel: "timestep t (sampling runs leftwards)", ylabel: "|ε_c − ε_u| at each step" });
+  }
 }

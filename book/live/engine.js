@@ -1,18 +1,18 @@
 // The page's side of the work: a worker where one starts, else the page itself, in slices.
+import { decodeBase64 } from "./safetensors.js";
 import { serve } from "./tasks.js";
 
 /** A scope of the page's own that answers as a worker does. */
 function inPage(receive) {
   const scope = { postMessage: (data) => queueMicrotask(() => receive({ data })) };
   serve(scope);
-  return { postMessage: (data) => scope.onmessage({ data }), where: "page" };
+  return { postMessage: (data) => scope.onmessage({ data }) };
 }
 
-/** Runs tasks; `source` is the text of a script that serves in a worker. */
+/** Runs tasks; `source` is the text of a script that serves in a worker, `base` its folder. */
 export class Engine {
-  constructor(source) {
-    this.jobs = new Map();
-    this.count = 0;
+  constructor(source, base) {
+    [this.base, this.jobs, this.loaded, this.count] = [base, new Map(), new Map(), 0];
     this.server = this.connect(source);
   }
 
@@ -20,12 +20,11 @@ export class Engine {
   async connect(source) {
     const receive = (message) => this.receive(message);
     try {
-      const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-      const worker = new Worker(address);
+      const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
       await new Promise((resolve, reject) => {
         [worker.onmessage, worker.onerror] = [resolve, reject];
       });
-      [worker.onmessage, worker.onerror, worker.where] = [receive, null, "worker"];
+      [worker.onmessage, worker.onerror] = [receive, null];
       return worker;
     } catch {
       return inPage(receive);
@@ -50,5 +49,24 @@ export class Engine {
     const send = (message) => this.server.then((server) => server.postMessage(message));
     send({ id, task, args });
     return { promise, cancel: () => send({ cancel: id }) };
+  }
+
+  /** Load a network once: a script hands over its weights, which works from a disk, too. */
+  load(file) {
+    if (!this.loaded.has(file)) this.loaded.set(file, this.fetch(file));
+    return this.loaded.get(file);
+  }
+
+  async fetch(file) {
+    const script = document.createElement("script");
+    script.src = `${this.base}weights/${file}.js`;
+    await new Promise((resolve, reject) => {
+      script.onload = resolve;
+      script.onerror = () => reject(new Error(`${script.src} is not there: build the book again`));
+      document.head.append(script);
+    });
+    const { config, base64 } = globalThis.dashWeights[file];
+    delete globalThis.dashWeights[file];
+    return this.run("load", { name: file, config, bytes: decodeBase64(base64) }).promise;
   }
 }

@@ -1,101 +1,85 @@
 // What the networks are built of. Activations are Float32Array in the order (image, position,
 // channel), so that a convolution, a linear layer and a matrix product are one loop.
 
-/** A plan: which input position each output position reads through each tap of a kernel. */
-function planOf(grid, outGrid, stride, before) {
+/** Which input position each output position reads through each tap of a 3x3 kernel that moves by
+ * `stride` over a grid enlarged `zoom` times; stride 1 is padded all around, 2 right and below. */
+function planOf(grid, stride, zoom) {
+  const [side, before] = [grid * zoom, stride === 1 ? 1 : 0];
+  const outGrid = side / stride;
   const positions = Array.from({ length: outGrid * outGrid }, (_, position) => {
-    const [row, column] = [Math.floor(position / outGrid), position % outGrid];
-    const taps = [];
-    const from = [];
+    const [taps, from] = [[], []];
     for (let tap = 0; tap < 9; tap++) {
-      const y = row * stride + Math.floor(tap / 3) - before;
-      const x = column * stride + (tap % 3) - before;
-      if (y < 0 || y >= grid || x < 0 || x >= grid) continue; // padding: zeros add nothing
+      const y = Math.floor(position / outGrid) * stride + Math.floor(tap / 3) - before;
+      const x = (position % outGrid) * stride + (tap % 3) - before;
+      if (y < 0 || y >= side || x < 0 || x >= side) continue; // padding: zeros add nothing
       taps.push(tap);
-      from.push(y * grid + x);
+      from.push(Math.floor(y / zoom) * grid + Math.floor(x / zoom));
     }
     return { taps: Int32Array.from(taps), from: Int32Array.from(from) };
   });
   return { inputs: grid * grid, positions };
 }
 
-const POINT = {
-  inputs: 1,
-  positions: [{ taps: Int32Array.of(0), from: Int32Array.of(0) }],
-};
+const POINT = { inputs: 1, positions: [{ taps: Int32Array.of(0), from: Int32Array.of(0) }] };
 const plans = new Map();
-
-/** The plan of a 3x3 convolution: padded all around, or of stride 2 and padded right and below. */
-function plan3x3(grid, stride) {
-  const key = `${grid},${stride}`;
-  if (!plans.has(key)) plans.set(key, planOf(grid, grid / stride, stride, stride === 1 ? 1 : 0));
-  return plans.get(key);
-}
 
 /** A layer from PyTorch's weight, (out, in) or (out, in, k, k), and bias: (out, tap, in). */
 export function layerOf(shape, weight, bias) {
   const [outputs, inputs] = shape;
   const taps = weight.length / (outputs * inputs);
-  const packed = new Float32Array(weight.length);
-  for (let o = 0; o < outputs; o++) {
-    for (let i = 0; i < inputs; i++) {
-      for (let tap = 0; tap < taps; tap++) {
-        packed[(o * taps + tap) * inputs + i] = weight[(o * inputs + i) * taps + tap];
-      }
-    }
-  }
+  const packed = weight.map((_, at) => {
+    const [output, tap] = [Math.floor(at / inputs / taps), Math.floor(at / inputs) % taps];
+    return weight[(output * inputs + (at % inputs)) * taps + tap];
+  });
   return { inputs, outputs, taps, weight: packed, bias };
 }
 
-/**
- * Apply a layer to `images` images under a plan.
- *
- * The inner loop makes four channels of two images at a time, from rows that lie together in memory;
- * at the ends the last channel, or image, is made again instead of one that is not there.
- */
+/** Apply a layer to `images` images under a plan, two at a time. */
 function apply(plan, layer, x, images) {
-  const { inputs, outputs, weight, bias } = layer;
   const count = plan.positions.length;
-  const stride = layer.taps * inputs;
-  const out = new Float32Array(images * count * outputs);
+  const out = new Float32Array(images * count * layer.outputs);
   for (let p = 0; p < count; p++) {
-    const { taps, from } = plan.positions[p];
     for (let image = 0; image < images; image += 2) {
-      const other = Math.min(image + 1, images - 1);
-      for (let c = 0; c < outputs; c += 4) {
-        const c1 = Math.min(c + 1, outputs - 1);
-        const c2 = Math.min(c + 2, outputs - 1);
-        const c3 = Math.min(c + 3, outputs - 1);
-        let [a0, a1, a2, a3] = [bias[c], bias[c1], bias[c2], bias[c3]];
-        let [b0, b1, b2, b3] = [a0, a1, a2, a3];
-        for (let k = 0; k < taps.length; k++) {
-          const begin = taps[k] * inputs;
-          let i = (image * plan.inputs + from[k]) * inputs;
-          let j = (other * plan.inputs + from[k]) * inputs;
-          const [w1, w2, w3] = [(c1 - c) * stride, (c2 - c) * stride, (c3 - c) * stride];
-          let w = c * stride + begin;
-          for (const end = w + inputs; w < end; w++, i++, j++) {
-            const u = x[i];
-            const v = x[j];
-            const [f0, f1, f2, f3] = [weight[w], weight[w + w1], weight[w + w2], weight[w + w3]];
-            a0 += u * f0;
-            a1 += u * f1;
-            a2 += u * f2;
-            a3 += u * f3;
-            b0 += v * f0;
-            b1 += v * f1;
-            b2 += v * f2;
-            b3 += v * f3;
-          }
-        }
-        const one = (image * count + p) * outputs;
-        const two = (other * count + p) * outputs;
-        [out[one + c], out[one + c1], out[one + c2], out[one + c3]] = [a0, a1, a2, a3];
-        [out[two + c], out[two + c1], out[two + c2], out[two + c3]] = [b0, b1, b2, b3];
-      }
+      const other = Math.min(image + 1, images - 1); // alone: made twice
+      const inputs = [image * plan.inputs, other * plan.inputs];
+      applyAt(plan.positions[p], layer, x, inputs, out, [image * count + p, other * count + p]);
     }
   }
   return out;
+}
+
+/** All channels at one position of two images, whose positions begin at `inputs`, to `rows` of out.
+ * Four channels of both are made at a time; at the end the last stands in for those beyond it. */
+function applyAt({ taps, from }, { inputs: width, outputs, weight, bias, taps: all }, x,
+  inputs, out, rows) {
+  const last = outputs - 1;
+  const stride = all * width;
+  const [one, two] = [rows[0] * outputs, rows[1] * outputs];
+  for (let c = 0; c < outputs; c += 4) {
+    const [c1, c2, c3] = [Math.min(c + 1, last), Math.min(c + 2, last), Math.min(c + 3, last)];
+    const [w1, w2, w3] = [(c1 - c) * stride, (c2 - c) * stride, (c3 - c) * stride];
+    let [a0, a1, a2, a3] = [bias[c], bias[c1], bias[c2], bias[c3]];
+    let [b0, b1, b2, b3] = [a0, a1, a2, a3];
+    for (let k = 0; k < taps.length; k++) {
+      let [i, j] = [(inputs[0] + from[k]) * width, (inputs[1] + from[k]) * width];
+      let w = c * stride + taps[k] * width;
+      for (const end = w + width; w < end; w++, i++, j++) {
+        const u = x[i];
+        const v = x[j];
+        const [f0, f1, f2, f3] = [weight[w], weight[w + w1], weight[w + w2], weight[w + w3]];
+        a0 += u * f0;
+        a1 += u * f1;
+        a2 += u * f2;
+        a3 += u * f3;
+        b0 += v * f0;
+        b1 += v * f1;
+        b2 += v * f2;
+        b3 += v * f3;
+      }
+    }
+    [out[one + c], out[one + c1], out[one + c2], out[one + c3]] = [a0, a1, a2, a3];
+    [out[two + c], out[two + c1], out[two + c2], out[two + c3]] = [b0, b1, b2, b3];
+  }
 }
 
 /** A linear layer, or a 1x1 convolution, of every row: (rows, in) -> (rows, out). */
@@ -103,9 +87,11 @@ export function linear(layer, x) {
   return apply(POINT, layer, x, x.length / layer.inputs);
 }
 
-/** A 3x3 convolution; of stride 2 it halves the grid. */
-export function conv3x3(layer, x, grid, stride = 1) {
-  return apply(plan3x3(grid, stride), layer, x, x.length / (grid * grid * layer.inputs));
+/** A 3x3 convolution, padded; stride 2 halves the grid, zoom 2 doubles it before. */
+export function conv3x3(layer, x, grid, { stride = 1, zoom = 1 } = {}) {
+  const key = `${grid},${stride},${zoom}`;
+  if (!plans.has(key)) plans.set(key, planOf(grid, stride, zoom));
+  return apply(plans.get(key), layer, x, x.length / (grid * grid * layer.inputs));
 }
 
 /** x * sigmoid(x). */
@@ -115,6 +101,11 @@ export function silu(x) {
   return out;
 }
 
+/** The mean of numbers. */
+export function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** The sum of two arrays of one length. */
 export function add(a, b) {
   const out = new Float32Array(a.length);
@@ -122,39 +113,32 @@ export function add(a, b) {
   return out;
 }
 
-/** GroupNorm of every image, `positions` of `channels`; eps as in the DDPM code, 1e-6. */
+/** GroupNorm of every image, `positions` of all channels; eps as in the DDPM code, 1e-6. */
 export function groupNorm({ weight, bias }, x, positions, groups) {
   const channels = weight.length;
   const width = channels / groups;
+  const count = positions * width;
   const out = new Float32Array(x.length);
-  for (let start = 0; start < x.length; start += positions * channels) {
-    for (let group = 0; group < groups; group++) {
-      normalise(x, out, start + group * width, positions, channels, width);
+  for (let first = 0; first < x.length; first += positions * channels) {
+    for (let from = 0; from < channels; from += width) {
+      let [sum, squares] = [0, 0];
+      for (let p = 0; p < positions; p++) {
+        for (let i = first + p * channels + from, end = i + width; i < end; i++) {
+          sum += x[i];
+          squares += x[i] * x[i];
+        }
+      }
+      const center = sum / count;
+      const scale = 1 / Math.sqrt(squares / count - center * center + 1e-6);
+      for (let p = 0; p < positions; p++) {
+        const at = first + p * channels;
+        for (let c = from; c < from + width; c++) {
+          out[at + c] = (x[at + c] - center) * scale * weight[c] + bias[c];
+        }
+      }
     }
   }
-  for (let i = 0; i < out.length; i++) out[i] = out[i] * weight[i % channels] + bias[i % channels];
   return out;
-}
-
-/** Mean 0 and variance 1 over `width` neighbours at each of `positions`, from x to out. */
-function normalise(x, out, first, positions, channels, width) {
-  let sum = 0;
-  let squares = 0;
-  for (let p = 0; p < positions; p++) {
-    for (let i = first + p * channels; i < first + p * channels + width; i++) sum += x[i];
-  }
-  const mean = sum / (positions * width);
-  for (let p = 0; p < positions; p++) {
-    for (let i = first + p * channels; i < first + p * channels + width; i++) {
-      squares += (x[i] - mean) ** 2;
-    }
-  }
-  const scale = 1 / Math.sqrt(squares / (positions * width) + 1e-6);
-  for (let p = 0; p < positions; p++) {
-    for (let i = first + p * channels; i < first + p * channels + width; i++) {
-      out[i] = (x[i] - mean) * scale;
-    }
-  }
 }
 
 /** softmax(q k^T / sqrt(channels)) v within every image of `positions` tokens. */
@@ -171,7 +155,7 @@ export function attend(q, k, v, positions, channels) {
     }
     const top = Math.max(...scores);
     const shares = scores.map((score) => Math.exp(score - top));
-    const total = shares.reduce((sum, share) => sum + share, 0);
+    const total = mean(shares) * positions;
     for (let other = 0; other < positions; other++) {
       const [from, to] = [(first + other) * channels, row * channels];
       for (let c = 0; c < channels; c++) out[to + c] += (shares[other] / total) * v[from + c];
@@ -180,26 +164,13 @@ export function attend(q, k, v, positions, channels) {
   return out;
 }
 
-/** Twice the grid, every position four times. */
-export function nearest(x, grid, channels) {
-  const side = 2 * grid;
-  const out = new Float32Array(4 * x.length);
-  for (let row = 0; row < out.length / channels; row++) {
-    const [line, column] = [Math.floor(row / side), row % side]; // image after image
-    const from = (line >> 1) * grid + (column >> 1);
-    out.set(x.subarray(from * channels, (from + 1) * channels), row * channels);
-  }
-  return out;
-}
-
-/** The channels of a, then those of b, at every position. */
-export function concatenate(a, channelsOfA, b, channelsOfB) {
-  const channels = channelsOfA + channelsOfB;
-  const rows = a.length / channelsOfA;
-  const out = new Float32Array(rows * channels);
+/** The channels of a, then those of b, in each of so many rows. */
+export function concatenate(a, b, rows) {
+  const [left, right] = [a.length / rows, b.length / rows];
+  const out = new Float32Array(a.length + b.length);
   for (let row = 0; row < rows; row++) {
-    out.set(a.subarray(row * channelsOfA, (row + 1) * channelsOfA), row * channels);
-    out.set(b.subarray(row * channelsOfB, (row + 1) * channelsOfB), row * channels + channelsOfA);
+    out.set(a.subarray(row * left, (row + 1) * left), row * (left + right));
+    out.set(b.subarray(row * right, (row + 1) * right), row * (left + right) + left);
   }
   return out;
 }

@@ -1,12 +1,13 @@
 // A mixture of Gaussians in the plane whose noise predictions are exact, as dashbook/playground.py.
+import { mean } from "./layers.js";
 import { ALPHA_BAR, T } from "./schedule.js";
 
 /** The book's mixture: three curved arms, one a class. Means in the order (class, component). */
 export function pinwheel() {
   const components = [0, 1, 2].flatMap((arm) => [0, 1, 2].map((step) => {
     const [angle, radius] = [(2 * Math.PI * arm) / 3 + 0.6 * step, 0.1 + 0.25 * step];
-    const mean = [radius * Math.cos(angle), radius * Math.sin(angle)];
-    return { y: arm, mean, std: 0.12 + 0.01 * step };
+    const center = [radius * Math.cos(angle), radius * Math.sin(angle)];
+    return { y: arm, mean: center, std: 0.12 + 0.01 * step };
   }));
   return { components, priors: [0.5, 0.3, 0.2] };
 }
@@ -17,8 +18,7 @@ export class Mixture {
     [this.components, this.priors] = [components, priors];
     this.nullLabel = priors.length;
     this.size = 2;
-    this.shares = priors.map((prior, k) =>
-      prior / components.filter(({ y }) => y === k).length);
+    this.shares = priors.map((prior, k) => prior / components.filter(({ y }) => y === k).length);
   }
 
   /** The exact noise, -sqrt(1 - alpha_bar) times the score of p_t(x | y), or of p_t(x). */
@@ -33,24 +33,15 @@ export class Mixture {
 
   noiseAt(x, y, level, label) {
     const signal = Math.sqrt(level);
-    const parts = this.components
-      .filter((component) => label === this.nullLabel || component.y === label)
-      .map(({ mean, std, y: k }) => {
-        const [dx, dy] = [x - signal * mean[0], y - signal * mean[1]];
-        const variance = level * std ** 2 + 1 - level;
-        const exponent = -(dx ** 2 + dy ** 2) / (2 * variance);
-        return { dx, dy, variance, log: Math.log(this.shares[k] / variance) + exponent };
-      });
-    const top = Math.max(...parts.map(({ log }) => log));
-    let [total, sumX, sumY] = [0, 0, 0];
-    for (const { dx, dy, variance, log } of parts) {
-      const r = Math.exp(log - top);
-      total += r;
-      sumX += (r * dx) / variance;
-      sumY += (r * dy) / variance;
-    }
-    const noise = Math.sqrt(1 - level) / total;
-    return [noise * sumX, noise * sumY];
+    const own = this.components.filter((part) => label === this.nullLabel || part.y === label);
+    const offsets = own.map(({ mean: [mx, my] }) => [x - signal * mx, y - signal * my]);
+    const variances = own.map(({ std }) => level * std ** 2 + 1 - level);
+    const logs = own.map(({ y: k }, m) => Math.log(this.shares[k] / variances[m])
+      - (offsets[m][0] ** 2 + offsets[m][1] ** 2) / (2 * variances[m]));
+    const top = Math.max(...logs);
+    const r = logs.map((log) => Math.exp(log - top)); // the components' probabilities, unscaled
+    const along = (axis) => mean(r.map((share, m) => (share * offsets[m][axis]) / variances[m]));
+    return [0, 1].map((axis) => (Math.sqrt(1 - level) * along(axis)) / mean(r));
   }
 
   /** A label drawn with the priors, and a clean point of its class. */
@@ -58,8 +49,8 @@ export class Mixture {
     let [rest, y] = [random.uniform(), 0];
     while (y < this.priors.length - 1 && rest >= this.priors[y]) rest -= this.priors[y++];
     const own = this.components.filter((component) => component.y === y);
-    const { mean, std } = own[random.below(own.length)];
-    return { y, point: mean.map((value) => value + std * random.normal()) };
+    const { mean: center, std } = own[random.below(own.length)];
+    return { y, point: center.map((value) => value + std * random.normal()) };
   }
 
   /** Noisy points at drawn timesteps: {xt (B, 2), t, y, eps (B, 2)}. */

@@ -105,13 +105,11 @@ export class MLP {
   throughLinear(gradients, name, x, dy) {
     const { inputs, outputs, weight } = this.layer(name);
     const rows = dy.length / outputs;
-    const product = (a, matrix, inner, outer) =>
-      linear({ inputs: inner, outputs: outer, taps: 1, weight: matrix,
-        bias: new Float32Array(outer) }, a);
+    const product = (a, matrix, inner, outer) => linear({ inputs: inner, outputs: outer, taps: 1,
+      weight: matrix, bias: new Float32Array(outer) }, a);
     const turned = transposed(dy, outputs);
-    const ones = new Float32Array(rows).fill(1);
     gradients.set(`${name}.weight`, product(turned, transposed(x, inputs), rows, inputs));
-    gradients.set(`${name}.bias`, product(turned, ones, rows, 1));
+    gradients.set(`${name}.bias`, product(turned, new Float32Array(rows).fill(1), rows, 1));
     return product(dy, transposed(weight, inputs), outputs, inputs);
   }
 }

@@ -1,11 +1,14 @@
 // Explorers in a page: `render({model, el})` as anywidget has it, and the mount of static pages.
 import { make, showError } from "./controls.js";
-import { DEFAULTS, renderDial } from "./dial.js";
+import { DEFAULTS, Dial } from "./dial.js";
 import { Engine } from "./engine.js";
-import { decodeBase64 } from "./safetensors.js";
+import { Importance, WEIGHTS } from "./importance.js";
 import { serve } from "./tasks.js";
 
-const EXPLORERS = { dial: { render: renderDial, defaults: DEFAULTS } };
+const EXPLORERS = {
+  dial: { Explorer: Dial, defaults: DEFAULTS, waits: true }, // for weights, which are heavy
+  importance: { Explorer: Importance, defaults: WEIGHTS, waits: false },
+};
 
 /** A model of a page without a kernel: what anywidget calls get, set, on, off, save_changes. */
 export function plainModel(state) {
@@ -43,78 +46,57 @@ function toFragment(id, model, defaults) {
     if (model.get(name) === usual) all.delete(`${id}.${name}`);
     else all.set(`${id}.${name}`, model.get(name));
   }
-  history.replaceState(null, "", `${location.pathname}${location.search}#${all}`);
-}
-
-/** Weights by file: a script beside this one hands them over, which works from a disk, too. */
-class Weights {
-  constructor(base) {
-    [this.base, this.asked] = [base, new Map()];
-  }
-
-  load(engine, file) {
-    if (!this.asked.has(file)) this.asked.set(file, this.fetch(engine, file));
-    return this.asked.get(file);
-  }
-
-  async fetch(engine, file) {
-    const script = make("script", { src: `${this.base}weights/${file}.js` });
-    await new Promise((resolve, reject) => {
-      script.onload = resolve;
-      script.onerror = () => reject(new Error(`${script.src} is not there: build the book again`));
-      document.head.append(script);
-    });
-    const { config, base64 } = globalThis.dashWeights[file];
-    const bytes = decodeBase64(base64);
-    delete globalThis.dashWeights[file];
-    await engine.run("load", { name: file, config, bytes }).promise;
-  }
+  const address = `${location.pathname}${location.search}`;
+  history.replaceState(null, "", String(all) ? `${address}#${all}` : address);
 }
 
 let engine = null;
-let weights = null;
 
-/** Render the explorer that the model's `explorer` names into an element. */
+/** Render the explorer that the model names; while the model is `idle` it only has its controls. */
 export function render({ model, el }) {
   try {
-    return EXPLORERS[model.get("explorer")].render({ model, el, engine, weights });
+    const { Explorer } = EXPLORERS[model.get("explorer")];
+    const explorer = new Explorer({ model, el, engine });
+    model.on("change", () => explorer.update());
+    if (!model.get("idle")) explorer.update();
   } catch (error) {
     showError(el, error);
-    return { start() {} };
   }
 }
 
 /** Put an explorer over the picture in an element, which goes once somebody touches a control. */
 function mount(el) {
-  const { live, state } = el.dataset;
+  const { live: explorer, state } = el.dataset;
+  const { defaults, waits } = EXPLORERS[explorer];
   const given = JSON.parse(state);
-  const usual = Object.fromEntries(Object.entries(EXPLORERS[live].defaults)
+  const usual = Object.fromEntries(Object.entries(defaults)
     .map(([name, value]) => [name, given[name] ?? value]));
   const asked = fromFragment(el.id, usual);
-  const model = plainModel({ ...given, ...usual, explorer: live, usual, ...asked });
-  const picture = el.querySelector("figure");
+  const idle = waits && !Object.keys(asked).length;
+  const model = plainModel({ ...given, ...usual, ...asked, explorer, usual, idle });
   const body = make("div", { class: "dash-live-body" });
   const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
-  el.prepend(body, button);
-  const { start } = render({ model, el: body });
-  const begin = () => [picture, button].forEach((part) => part?.remove());
+  button.addEventListener("click", () => model.set("idle", false));
+  const begin = () => [el.querySelector("figure:not(.dash-live-body *)"), button]
+    .forEach((part) => part?.remove());
   model.on("change", () => {
     begin();
     toFragment(el.id, model, usual);
   });
-  button.addEventListener("click", () => {
-    begin();
-    start();
-  });
-  if (Object.keys(asked).length) button.click();
+  el.prepend(body, button);
+  if (!idle) begin();
+  render({ model, el: body });
 }
 
 /** In a worker: serve. In a page: mount every explorer. `source` is the text of this script. */
 export function start(source) {
-  if (typeof document === "undefined") return serve(globalThis);
-  [engine, weights] = [new Engine(source), new Weights(new URL(".", document.currentScript.src).href)];
+  if (typeof document === "undefined") return void serve(globalThis);
+  const { src } = document.currentScript;
+  engine = new Engine(source, new URL(".", src).href);
+  addEventListener("error", ({ error, filename }) => {
+    if (filename === src) showError(document.querySelector(".dash-live"), error);
+  });
   const mountAll = () => document.querySelectorAll(".dash-live").forEach(mount);
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", mountAll);
   else mountAll();
-  return undefined;
 }

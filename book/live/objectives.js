@@ -1,20 +1,19 @@
 // The objectives in the student's branch errors e_c and e_u, as dashlib/losses.py, and training.
 import { Adam } from "./mlp.js";
+import { Random } from "./random.js";
+import { T } from "./schedule.js";
 
-// The terms of each objective: a factor, the student's a cond + b uncond ("drawn": the branch of a
-// coin that falls on null with probability `drop`), and what it shall be.
+// A term asks that the student's a cond + b uncond ("drawn": one branch, by a coin that falls on
+// null with probability `drop`) be as a target says.
+const term = (of, target = "teacher", factor = 1) => ({ of, target, factor });
 export const OBJECTIVES = {
-  scratch: { drop: 0.1, terms: [{ factor: 1, of: "drawn", target: "eps" }] },
-  cond_only: { terms: [{ factor: 1, of: [1, 0], target: "teacher" }] },
-  cond_only_dropout: { drop: 0.1, terms: [{ factor: 1, of: "drawn", target: "cond" }] },
-  composite: { terms: [{ factor: 1, of: [4, -3], target: "teacher" }] },
-  gap_match: { terms: [{ factor: 1, of: [1, -1], target: "teacher" }] },
-  dash: { terms: [
-    { factor: 1, of: [1, 0], target: "teacher" },
-    { factor: 1, of: [0, 1], target: "teacher" },
-    { factor: 0.1, of: [1, 0], target: "eps" },
-  ] },
-  dash_sampled: { drop: 0.5, terms: [{ factor: 1, of: "drawn", target: "teacher" }] },
+  scratch: { drop: 0.1, terms: [term("drawn", "eps")] },
+  cond_only: { terms: [term([1, 0])] },
+  cond_only_dropout: { drop: 0.1, terms: [term("drawn", "cond")] },
+  composite: { terms: [term([4, -3])] },
+  gap_match: { terms: [term([1, -1])] },
+  dash: { terms: [term([1, 0]), term([0, 1]), term([1, 0], "eps", 0.1)] },
+  dash_sampled: { drop: 0.5, terms: [term("drawn")] },
 };
 
 /** Weighted mean loss of a batch, and its gradients by the student's `cond` and `uncond`. */
@@ -50,12 +49,8 @@ export function gradientsOf(model, teacher, objective, batch, draws) {
   return { loss, gradients: model.backward(tape, Float32Array.from([...cond, ...uncond])) };
 }
 
-/**
- * Train a student of an exact teacher; yield {step, loss, model}, the averaged network.
- *
- * `importance` weighs timesteps (mean 1). The rate falls as a cosine; the average of the weights
- * warms up as dashlib's EMA does.
- */
+/** Train a student of an exact teacher under an importance of every timestep, of mean 1; yield
+ * {step, loss, model}, the averaged network. Rate and average as dashlib's Trainer has them. */
 export function* train(model, teacher, settings, random) {
   const { objective, importance, steps = 600, size = 256, rate = 4e-3, ema = 0.99 } = settings;
   const [trained, shadow] = [model.copy(), model.copy()];
@@ -73,4 +68,19 @@ export function* train(model, teacher, settings, random) {
     }
     yield { step, loss, model: shadow };
   }
+}
+
+/** Mean squared errors of both branches, in bins of timesteps, always on the same points. */
+export function errorsByTime(model, teacher, bins = 20, each = 32) {
+  const width = T / bins;
+  const middle = (i) => Math.floor((Math.floor(i / each) + 0.5) * width);
+  const { xt, t, y } = teacher.batch(bins * each, new Random(0), middle);
+  const errors = new Array(bins).fill(0);
+  for (const labels of [y, y.map(() => model.nullLabel)]) {
+    const [own, truth] = [model, teacher].map((of) => of.predict(xt, t, labels));
+    own.forEach((value, i) => {
+      errors[Math.floor(i / 2 / each)] += (value - truth[i]) ** 2 / (4 * each);
+    });
+  }
+  return errors;
 }

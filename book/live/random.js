@@ -1,8 +1,8 @@
 // Random numbers that are the same in every browser, and in the tests' Python.
 //
-// Algorithm: splitmix32 of the seed fills the state of sfc32 (Doty-Humphrey), whose first 12 outputs
-// are dropped. A uniform number is (output + 1/2) / 2^32. Normal numbers come in pairs by Box and
-// Muller, sqrt(-2 log u1) (cos, sin)(2 pi u2).
+// Algorithm: splitmix32 of the seed fills the state of sfc32 (Doty-Humphrey), whose first 12
+// outputs are dropped. A uniform number is (output + 1/2) / 2^32. A normal number takes two of
+// them, by Box and Muller: sqrt(-2 log u1) cos(2 pi u2).
 
 /** A function that draws 32 random bits at a time. */
 function sfc32(seed) {
@@ -31,7 +31,6 @@ function sfc32(seed) {
 export class Random {
   constructor(seed) {
     this.draw = sfc32(seed);
-    this.spare = null;
   }
 
   uniform() {
@@ -43,15 +42,8 @@ export class Random {
   }
 
   normal() {
-    if (this.spare !== null) {
-      const kept = this.spare;
-      this.spare = null;
-      return kept;
-    }
     const radius = Math.sqrt(-2 * Math.log(this.uniform()));
-    const angle = 2 * Math.PI * this.uniform();
-    this.spare = radius * Math.sin(angle);
-    return radius * Math.cos(angle);
+    return radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
   /** So many normal numbers, as a Float32Array. */

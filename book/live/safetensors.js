@@ -43,7 +43,7 @@ export function readSafetensors(bytes) {
       throw new Error(`${name} is cut off: load the weights again`);
     }
     const view = new DataView(bytes.buffer, bytes.byteOffset + 8 + length + begin, end - begin);
-    const data = Float32Array.from({ length: count }, (_, i) => reader.read(view, i * reader.bytes));
+    const data = new Float32Array(count).map((_, i) => reader.read(view, i * reader.bytes));
     tensors.set(name, { shape, data });
   }
   return tensors;

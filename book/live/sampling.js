@@ -1,13 +1,12 @@
 // Guidance, eps_w = eps_uncond + w (eps_cond - eps_uncond), and DDIM, as dashlib/sampling.py.
+import { mean } from "./layers.js";
 import { ALPHA_BAR, scaleAt, T } from "./schedule.js";
 
 /** Both predictions for images x, (B, size), at one t with labels y: one pass over 2B images. */
 export function branches(model, x, t, y) {
-  const twice = new Float32Array(2 * x.length);
-  twice.set(x);
-  twice.set(x, x.length);
   const nulls = y.map(() => model.nullLabel);
-  const both = model.predict(twice, new Array(2 * y.length).fill(t), [...y, ...nulls]);
+  const times = new Array(2 * y.length).fill(t);
+  const both = model.predict(Float32Array.of(...x, ...x), times, [...y, ...nulls]);
   return { cond: both.subarray(0, x.length), uncond: both.subarray(x.length) };
 }
 
@@ -18,14 +17,11 @@ export function guide({ cond, uncond }, w) {
 
 /** The Euclidean norm of the gap eps_cond - eps_uncond of every image, averaged over images. */
 export function gapNorm({ cond, uncond }, images) {
-  const size = cond.length / images;
-  let sum = 0;
-  for (let image = 0; image < images; image++) {
-    let squares = 0;
-    for (let i = image * size; i < (image + 1) * size; i++) squares += (cond[i] - uncond[i]) ** 2;
-    sum += Math.sqrt(squares);
-  }
-  return sum / images;
+  const squares = new Float64Array(images);
+  cond.forEach((value, i) => {
+    squares[Math.floor((i * images) / cond.length)] += (value - uncond[i]) ** 2;
+  });
+  return mean(squares.map(Math.sqrt));
 }
 
 /** Python's rounding: halves go to the even neighbour. */
@@ -51,18 +47,13 @@ function moved(x0, eps, now, after, eta, random) {
   const variance = eta ** 2 * ((1 - after) / (1 - now)) * (1 - now / after);
   const [signal, noise] = [Math.sqrt(after), Math.sqrt(Math.max(1 - after - variance, 0))];
   const sigma = Math.sqrt(variance);
-  return x0.map((value, i) => {
-    const drawn = sigma > 0 ? sigma * random.normal() : 0;
-    return signal * value + noise * eps[i] + drawn;
-  });
+  return x0.map((value, i) =>
+    signal * value + noise * eps[i] + (sigma > 0 ? sigma * random.normal() : 0));
 }
 
-/**
- * Yield every iterate {index, t, xt, x0, eps, xNext} of a DDIM run from the noise xT.
- *
- * `predict(x, t)` gives the noise. Settings: steps, spacing ("linspace" or "leading"), start, clamp
- * (x0 beyond [-1, 1]: "none" leaves it, "clamp" cuts it, "recompute" makes eps agree), eta in [0, 1].
- */
+/** Yield every iterate {index, t, xt, x0, eps, xNext} of a DDIM run from the noise xT; settings are
+ * steps, spacing ("linspace" or "leading"), start, eta in [0, 1] and clamp, for x0 beyond [-1, 1]:
+ * "none" leaves it, "clamp" cuts it, "recompute" also makes eps agree. */
 export function* ddim(predict, xT, settings, random) {
   const { steps = 50, eta = 0, spacing, clamp = "recompute", start } = settings;
   const sequence = timesteps(steps, spacing, start);

@@ -3,13 +3,9 @@
 /** Signal levels of the cosine schedule, Float64Array (T), decreasing in (0, 1). */
 export function cosineAlphaBar(T = 1000, s = 0.008) {
   const f = (i) => Math.cos((((i / T + s) / (1 + s)) * Math.PI) / 2) ** 2;
-  const alphaBar = new Float64Array(T);
   let product = 1;
-  for (let t = 0; t < T; t++) {
-    product *= 1 - Math.min(Math.max(1 - f(t + 1) / f(t), 1e-4), 0.9999);
-    alphaBar[t] = product;
-  }
-  return alphaBar;
+  return new Float64Array(T).map((_, t) =>
+    (product *= 1 - Math.min(Math.max(1 - f(t + 1) / f(t), 1e-4), 0.9999)));
 }
 
 export const T = 1000;

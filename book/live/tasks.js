@@ -1,7 +1,7 @@
 // What a worker does for the page: tasks are generators of reports, which return their answer.
 import { Mixture, pinwheel } from "./mixture.js";
 import { MLP } from "./mlp.js";
-import { OBJECTIVES, train } from "./objectives.js";
+import { errorsByTime, OBJECTIVES, train } from "./objectives.js";
 import { Random } from "./random.js";
 import { readSafetensors } from "./safetensors.js";
 import { guidedSample } from "./sampling.js";
@@ -22,11 +22,26 @@ export const TASKS = {
     const network = networks.get(name);
     const random = new Random(seed);
     const state = { gaps: [], done: 0 };
-    for (const iterate of guidedSample(network, y, random.normals(network.size * y.length),
-      settings, random)) {
+    const xT = random.normals(network.size * y.length);
+    for (const iterate of guidedSample(network, y, xT, settings, random)) {
       state.gaps.push([iterate.t, iterate.gap]);
       state.done = (iterate.index + 1) / settings.steps;
       state.x0 = iterate.x0;
+      yield state;
+    }
+    return state;
+  },
+
+  /** A student of the exact mixture: {untrained, errors: by timestep, done}, every tenth step. */
+  *train({ objective, importance, steps, seed }) {
+    const [random, teacher] = [new Random(seed), new Mixture(pinwheel())];
+    const start = MLP.start(random);
+    const settings = { objective: OBJECTIVES[objective], importance, steps, size: 128 };
+    const state = { untrained: errorsByTime(start, teacher) };
+    for (const { step, model } of train(start, teacher, settings, random)) {
+      if (step % 10 && step < steps) continue;
+      state.errors = errorsByTime(model, teacher);
+      state.done = step / steps;
       yield state;
     }
     return state;
@@ -43,10 +58,9 @@ async function pump(task, report, stopped) {
     await new Promise((resume) => setTimeout(resume));
     since = performance.now();
   }
-  return undefined;
 }
 
-/** Answer messages {id, task, args} and {cancel: id} that come to a scope, a worker's or our own. */
+/** Answer the messages {id, task, args} and {cancel: id} of a scope, a worker's or our own. */
 export function serve(scope) {
   const cancelled = new Set();
   scope.onmessage = async ({ data: { id, task, args, cancel } }) => {

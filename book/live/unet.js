@@ -1,6 +1,6 @@
 // The noise-prediction network eps(x_t, t, y), as dashlib/unet.py and blocks.py define it.
 import {
-  add, attend, concatenate, conv3x3, groupNorm, layerOf, linear, nearest, silu, sinusoidal,
+  add, attend, concatenate, conv3x3, groupNorm, layerOf, linear, silu, sinusoidal,
 } from "./layers.js";
 import { ALPHA_BAR } from "./schedule.js";
 
@@ -107,7 +107,7 @@ export class UNet {
     for (let level = 0; level <= last; level++) {
       for (let i = 0; i < blocks; i++) keep(this.step(`down.${level}`, i, h, grid, emb));
       if (level === last) break;
-      keep(conv3x3(this.layer(`down.${level}.downsample.conv`), h, grid, 2));
+      keep(conv3x3(this.layer(`down.${level}.downsample.conv`), h, grid, { stride: 2 }));
       grid /= 2;
     }
     h = this.attention("mid.attn_1", this.block("mid.block_1", h, grid, emb), grid);
@@ -120,13 +120,11 @@ export class UNet {
     for (let level = this.config.mults.length - 1; level >= 0; level--) {
       for (let i = 0; i <= this.config.blocks; i++) {
         const rows = emb.length / (4 * this.config.ch) * grid * grid;
-        const skip = skips.pop();
-        const joined = concatenate(h, h.length / rows, skip, skip.length / rows);
-        h = this.step(`up.${level}`, i, joined, grid, emb);
+        h = this.step(`up.${level}`, i, concatenate(h, skips.pop(), rows), grid, emb);
       }
       if (level === 0) break;
-      const conv = this.layer(`up.${level}.upsample.conv`);
-      h = conv3x3(conv, nearest(h, grid, conv.inputs), (grid *= 2));
+      h = conv3x3(this.layer(`up.${level}.upsample.conv`), h, grid, { zoom: 2 });
+      grid *= 2;
     }
     return conv3x3(this.layer("conv_out"), silu(this.norm("norm_out", h, grid)), grid);
   }
