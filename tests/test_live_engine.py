@@ -390,6 +390,27 @@ def test_a_band_lifts_its_neighbourhood_and_nothing_else():
     torch.testing.assert_close(found, 2**lift / (2**lift).mean(), rtol=1e-5, atol=1e-6)
 
 
+def test_what_chapter_4_says_of_the_importance_editor_is_so():
+    body = "const answers = settings.map((given) => {"
+    body += "const importance = importanceOf({ ...WEIGHTS, learned, ...given }); let end;"
+    body += "const { objective, steps, seed } = WEIGHTS;"
+    body += "for (const at of TASKS.train({ objective, steps, seed, importance })) end = at;"
+    body += "return [end.errors, importance]; }); return answers;"
+    settings = [{}, {"band8": 3}, {"preset": "uniform"}]
+    learned = dash_live.learned()
+    found = run_js(["importance", "tasks"], body, settings=settings, learned=learned)
+    errors = torch.tensor([of for of, _ in found])
+    low, high = errors[:, :4].mean(1), errors[:, 14:].mean(1)  # t < 200, t >= 700; bins of 50
+    assert 0.5 < high[1] / high[0] < 0.7
+    assert 1.0 < low[1] / low[0] < 1.1
+    assert high[2] / high[0] < 0.1
+    assert 1.3 < low[2] / low[0] < 1.5
+    loss = torch.tensor([of for _, of in found]) * errors.repeat_interleave(50, dim=1)
+    share = loss[:, :200].sum(1) / loss.sum(1)
+    assert (share > 0.78).all()
+    assert (share < 0.87).all()
+
+
 def test_the_modules_make_one_script():
     """Their top-level names do not collide, and what is left needs no module."""
     texts = dash_live.in_order()

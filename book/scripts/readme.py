@@ -1,5 +1,5 @@
 """Rewrite what README.md shows of the stored runs: its tables, its timings and its picture;
-and the picture of the guidance dial.
+and the pictures of the live explorers.
 
 python book/scripts/readme.py
 """
@@ -14,10 +14,13 @@ from dashbook import atlas, cifar10, plots, tables
 from dashlib import results
 from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import pool, scoring
+from dashlib.schedule import Schedule
+from dashlib.weighting import MinSNR, Uniform
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
 DIAL_PICTURE = PICTURE.with_name("dial.png")  # where the guidance dial finds no JavaScript
+WEIGHTS_PICTURE = PICTURE.with_name("importance.png")  # the same, of the importance editor
 DIAL = ("teacher", "cond_only", "composite", "dash")
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
@@ -142,6 +145,21 @@ def dial() -> bytes:
     return beside(rows, labels)
 
 
+def importance() -> bytes:
+    """Draw the weightings that the importance editor starts from."""
+    schedule, runs = (
+        Schedule(),
+        {"TIRT": "teacher-tirt", "EDM2's uncertainty": "dash-uncertainty-s0"},
+    )
+    curves = {name: results.load(f"digits/{run}").importance() for name, run in runs.items()}
+    curves |= {
+        "Min-SNR for ε": MinSNR(schedule).importance(),
+        "uniform": Uniform(schedule).importance(),
+    }
+    drawn = {name: (range(len(of)), of) for name, of in curves.items()}
+    return plots.png(plots.lines(drawn, xlabel="timestep t", ylabel="weight (mean 1)"), colors=64)
+
+
 def rewritten(text: str) -> str:
     """Return the README with its measured block as the stored runs have it."""
     return BLOCK.sub(lambda match: match[1] + measured() + match[2], text)
@@ -152,7 +170,8 @@ def main() -> None:
     path.write_text(rewritten(path.read_text()))
     PICTURE.write_bytes(picture())
     DIAL_PICTURE.write_bytes(dial())
-    print(f"rewrote {path.name}, {PICTURE.name} and {DIAL_PICTURE.name}")
+    WEIGHTS_PICTURE.write_bytes(importance())
+    print(f"rewrote {path.name} and its picture, and those of the live explorers")
 
 
 if __name__ == "__main__":
