@@ -120,6 +120,19 @@ def agree(shown, y, scale, schedule, seed, **settings):
         assert (picture - grey).abs().max() < 0.7, name  # a grey value is rounded
 
 
+@pytest.mark.parametrize("w", [4.0, 1.0])
+def test_the_landing_page_says_what_its_dial_shows(schedule, w):
+    found = {row: expected(stored(run)[0], 3, w, schedule, 1) for row, run in ROWS.items()}
+    gaps, pictures = ([of[i] for of in found.values()] for i in (0, 1))
+    _, cond_only, composite, dash = (gap / gaps[0] for gap in gaps)
+    assert cond_only == pytest.approx(3, abs=0.1), "three times too long"
+    assert 2 < composite < 3
+    assert dash == pytest.approx(1, abs=0.2), "within a fifth"
+    away = [(picture - pictures[0]).abs().mean().item() for picture in pictures]
+    assert (away[2] > 60) == (w == 1), "at w = 1 composite is lost"
+    assert max(away[1], away[3]) < 40
+
+
 SETTINGS = [
     ("#dial.w=1.5&dial.label=7&dial.seed=3&dial.steps=30", 7, 1.5, 3, {"steps": 30}),
     (

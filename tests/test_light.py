@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dash_icons import FILES, NAME, THEME, only
+from dash_light import FILES, NAME, THEME, only
 
 SCRIPT, SHEET = ((THEME / file).read_text() for file in FILES)
 ICON, RULE = FILES.values()
