@@ -91,7 +91,7 @@ function ticks([low, high], count) {
 /** Draw curves {name, color, points: [[x, y], ...]} and a legend into an element; return a function
  * from an event to the [x, y] below its pointer. */
 export function chart(el, { curves, x, y, xlabel, ylabel, alt, height = 230 }) {
-  const width = Math.max(el.clientWidth, 260);
+  const width = Math.max(el.parentElement.clientWidth, 260);
   const run = (width - LEFT - RIGHT) / (x[1] - x[0]);
   const across = (value) => LEFT + (value - x[0]) * run;
   const rise = (height - TOP - BOTTOM) / (y[1] - y[0]); // pixels for one
