@@ -1,8 +1,8 @@
 """Sphinx directives of the status page: what the build itself knows, which no tracked file holds.
 
 `{versions}` lists the packages, `{notebook-times}` the seconds that each chapter took when it was
-last executed in this checkout, `{run-times}` what the stored runs of `results/` cost, `{live-times}`
-what explorers that compute in the page took when `python -m benchmarks.live` measured them.
+last executed in this checkout, `{run-times}` what the stored runs of `results/` cost, and
+`{live-times}` the explorers that compute in the page, as `python -m benchmarks.live` measured them.
 """
 
 import hashlib
