@@ -156,7 +156,7 @@ def importance() -> bytes:
         "Min-SNR for ε": MinSNR(schedule).importance(),
         "uniform": Uniform(schedule).importance(),
     }
-    drawn = {name: (range(len(of)), of) for name, of in curves.items()}
+    drawn = {name: (range(len(of)), of.tolist()) for name, of in curves.items()}
     return plots.png(plots.lines(drawn, xlabel="timestep t", ylabel="weight (mean 1)"), colors=64)
 
 
