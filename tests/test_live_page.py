@@ -211,6 +211,23 @@ def test_keys_a_drag_and_reset_move_the_pictures_and_the_address(opened, schedul
     assert page.problems == []
 
 
+def test_pictures_follow_a_dial_that_is_still_moving(opened, schedule):
+    page = opened("#dial.w=0&dial.steps=20&dial.second=none&dial.third=none")
+    drawn(page)
+    box = page.locator("#dial [data-name=w] input").bounding_box()
+    y, seen = box["y"] + box["height"] / 2, set()
+    page.mouse.move(box["x"] + 8, y)
+    page.mouse.down()
+    for step in range(60):  # a movement at each frame or two, without a rest
+        page.mouse.move(box["x"] + 8 + step * (box["width"] - 16) / 60, y)
+        page.wait_for_timeout(30)
+        seen.add(page.evaluate(CAPTIONS)[0])
+    assert len(seen) > 3, "the gap under the teacher's pictures changes on the way"
+    page.mouse.up()
+    w = float(page.locator("#dial [data-name=w] output").inner_text())
+    agree(drawn(page), 3, w, schedule, 1, steps=20)
+
+
 def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
     page = opened(
         "#dial.steps=20&dial.second=none&dial.third=none",

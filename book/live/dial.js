@@ -69,12 +69,13 @@ function show(one, { x0, gaps }, label) {
 /** The explorer; the model holds what DEFAULTS names, and networks {key: {name, color, file}}. */
 export class Dial {
   constructor({ model, el, engine }) {
-    Object.assign(this, { model, el, engine, run: null, panels: [], known: new Map() });
-    this.networks = model.get("networks");
+    Object.assign(this, { model, el, engine, run: null, panels: [] });
+    const networks = model.get("networks");
+    this.all = new Map(Object.entries(networks).map(([key, network]) => [key, panel(network)]));
     this.bar = progressBar(el, () => this.cancel());
     [this.grid, this.chart] = ["pictures", "chart"].map((name) =>
       make("div", { class: `dash-live-${name}` }));
-    const specs = dialSpecs(this.networks);
+    const specs = dialSpecs(networks);
     el.append(controls(model, specs, DEFAULTS), this.bar.element, this.grid, this.chart);
   }
 
@@ -84,18 +85,14 @@ export class Dial {
     this.bar.show(1);
   }
 
-  panelOf(key) {
-    if (!this.known.has(key)) this.known.set(key, panel(this.networks[key]));
-    return this.known.get(key);
-  }
-
-  /** Draw what the model asks for; a later call ends an earlier one. */
+  /** Draw what the model asks for; a later call waits for quick pictures, and ends full ones. */
   async update() {
+    if (this.run?.quick) return void (this.run.stale = true);
     this.cancel();
-    const own = (this.run = { settings: valuesOf(this.model, Object.keys(DEFAULTS)) });
-    const { first, second, third } = own.settings;
-    const keys = ["teacher", first, second, third].filter((key) => this.networks[key]);
-    this.panels = [...new Set(keys)].map((key) => this.panelOf(key));
+    const settings = valuesOf(this.model, Object.keys(DEFAULTS));
+    const own = (this.run = { settings, quick: true });
+    const keys = ["teacher", settings.first, settings.second, settings.third];
+    this.panels = [...new Set(keys)].filter((key) => this.all.has(key)).map((k) => this.all.get(k));
     this.grid.replaceChildren(...this.panels.map(({ element }) => element));
     this.bar.show(0);
     try {
@@ -125,6 +122,8 @@ export class Dial {
         const end = await own.job.promise;
         if (end) report(end);
       }
+      own.quick = false;
+      if (own.stale && this.run === own) return this.update();
     }
   }
 
