@@ -294,27 +294,22 @@ plots.show(plots.image_rows(rows, size=(6.4, 2.9)))
 # column moves along its own gap, away from that blur and towards its digit, and at $w = 4$ it overshoots: pixels are
 # blacker than ink or whiter than paper, which the picture can only show as full black and white.
 #
-# The explorer shows what fifty such steps amount to. On the left the plain conditional model, on the right the scale of
-# your choice, from the same noise with the same labels. Its second dial changes the teacher. Accuracy and Fréchet distance in
-# the titles are of the stored samples, 1,000 of one draw of $x_T$.
+# What do fifty such steps amount to? The dial below runs both teachers in this page, from the same noise, at any $w$ between 0 and 8.
 #
-# **Try:** follow one place in the grid while you turn $w$ up, preferably a digit that is *wrong* on the left. Then change the teacher
-# and turn $w$ back.
-
-
-# %%
-def beside_unguided(w, name):
-    run = runs[name]
-    return figures.beside_unguided(run.metrics["guidance"], run.trace["samples"], w)
-
-
-dial = Parameter("guidance scale $w$", ["1.5", "2", "3", "4", "TAG"])
-explorer(beside_unguided, dial, Parameter("teacher", list(runs)))
-
-# %% [markdown]
-# **See:** wrong or doubtful digits turn into clear ones, and that happens early; beyond that, the ten digits of a column only
+# **Try:** turn $w$ down to 1, where nothing guides, and look for a digit that is *wrong* or doubtful; change the noise if there is none. Turn $w$
+# up again and follow its place. Then try the other digits.
+#
+# ```{live} dial
+# :picture: /_static/dial.png
+# :alt: Ten digits by a teacher and three students, at guidance scales 1 and 4
+# :width: 100%
+# :set: {"first": "teacher_uniform", "second": "none", "third": "none", "label": 8}
+# Stored samples at two stops of the dial, of the teacher and of students that later chapters meet.
+# ```
+#
+# **See:** wrong or doubtful digits turn into clear ones, and that happens early; beyond that, the four pictures only
 # become more alike. The first shows in the accuracy, the second in the Fréchet distance, which notices lost variety.
-# (TAG, the last stop of the dial, is the subject of the next section.) The next
+# (The dial's other schedules are the subject of the next section.) The next
 # cell also checks it directly: the spread of pixels within a class shrinks from $w = 1$ to 1.5 to 3.
 
 # %% mystnb={"image": {"alt": "Fréchet distance and class accuracy against guidance scale for both teachers, and for TAG."}, "figure": {"caption": "Both teachers against the guidance scale, and with TAG (next section): 1,000 samples a point.", "name": "fig-teacher-sweep"}}

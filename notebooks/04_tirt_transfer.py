@@ -98,21 +98,36 @@ teacher = results.load("digits/teacher-tirt")
 # belongs to a loss on the noise, $\min(\gamma/\mathrm{SNR}_t, 1)$.
 #
 # All have mean one, so their values can be compared directly: 2 means "counts twice as much as under uniform weights".
-#
-# **Try:** drag the timestep from almost clean images (left) to almost pure noise (right), and read the legend.
 
-# %%
+# %% mystnb={"image": {"alt": "Weights of all timesteps: TIRT's two curves are high below t = 250 and vanish above 600, Min-SNR's rises from zero."}, "figure": {"caption": "Four weightings, each of mean one.", "name": "fig-tirt-weights"}}
 learned, initial = teacher.importance(), TIRT(schedule).importance().detach()
 min_snr, uniform = MinSNR(schedule).importance(), Uniform(schedule).importance()
 weights = {"TIRT, learned": learned, "TIRT, at its start": initial}
 weights |= {"Min-SNR for ε": min_snr, "uniform": uniform}
-timestep = Parameter("timestep $t$", [*range(0, 1000, 40), 999], start=5)
-explorer(lambda t: tirt.importance_at(t, weights), timestep)
+curves = {name: (range(1000), of) for name, of in weights.items()}
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="weight (mean 1)"))
 
 # %% [markdown]
-# **See:** at low noise the two TIRT curves sit near their maximum while Min-SNR is close to zero; between $t = 300$ and $400$
+# In {numref}`fig-tirt-weights` the two TIRT curves sit near their maximum at low noise while Min-SNR is close to zero; between $t = 300$ and $400$
 # they trade places; towards pure noise TIRT's weight vanishes and Min-SNR's is at its own maximum. Learning bends the curve
 # (it lowers the left end and raises the middle), yet the base $b_t$ dictates its shape.
+#
+# ### A weighting of your own
+#
+# What does a weight buy? A student of chapter {ref}`ch-playground`, whose teacher is exact, trains in this page under the weights that you set.
+#
+# **Try:** train under TIRT as published; then lift the slider at $t = 800$ to its end, or drag the curve there, and train again. Then start from uniform.
+#
+# ```{live} importance
+# :picture: /_static/importance.png
+# :alt: Weights of all timesteps under TIRT, Min-SNR, EDM2's uncertainty, and uniform
+# :width: 100%
+# Four weightings that the explorer starts from: λ and $u$ as stored digits runs learned them.
+# ```
+#
+# **See:** the lift lowers the error at $t \ge 700$ by two fifths, and costs a few per cent at $t < 200$. Uniform weights bring it below a tenth, and pay with two fifths
+# more error at $t < 200$: so small a student cannot have both. And the weight is not the loss, which is weight *times* error: four fifths of what is left
+# lie at $t < 200$ under each of the three.
 #
 # ## Where the weight lies
 #

@@ -6,6 +6,7 @@ Skipped without a browser or a built book, except under CI=true, where either is
 import functools
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 import pytest
 from book_pages import CHAPTERS, HTML, PAGES, explorers, skip_or_fail, visit, watched
@@ -20,6 +21,8 @@ PICTURES = """async root => {
     return hashes.join(" ");
 }"""
 
+# Bytes of a page with all that it loads: with the widget manager, else with formulas, else plain.
+WEIGHT = {"embed-amd.js": 8_200_000, "startup.js": 1_950_000, "": 1_200_000}
 
 # Elements of the text that reach beyond the screen without lying in a box that scrolls by itself.
 BEYOND = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
@@ -160,14 +163,20 @@ def readout(handle):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_asks_nobody_else_over_http(chromium, server, name):
+def test_page_asks_nobody_else_over_http_and_little_of_the_server(chromium, server, name):
     if not CHAPTERS:
         skip_or_fail("the book is not built: run `make book`")
-    context = chromium.new_context()
+    context, asked = chromium.new_context(), set()
     page = watched(context, server)
+    page.on("request", lambda request: asked.add(request.url.split("?")[0]))
     visit(page, f"{server}/{name}")
     assert page.problems == []
     context.close()
+    paths = [HTML / unquote(url.removeprefix(f"{server}/")) for url in asked if server in url]
+    sizes = {str(p.relative_to(HTML)): p.stat().st_size for p in paths if p.is_file()}
+    print(f"{sum(sizes.values()):,} bytes")
+    limit = next(limit for part, limit in WEIGHT.items() if part in " ".join(sizes))
+    assert sum(sizes.values()) <= limit, sizes
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

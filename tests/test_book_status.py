@@ -45,6 +45,17 @@ def test_stored_runs_are_counted(tmp_path, monkeypatch, cpu, shown):
     assert dash_status.stored_runs() == [("digits", "one CPU", "2", "6", shown)]
 
 
+def test_the_live_explorers_are_shown_as_they_were_measured(tmp_path, monkeypatch):
+    *rows, where = dash_status.live_times()
+    assert [float(seconds) > 0 for _, seconds in rows] == [True] * 3
+    assert "Chromium" in where[1]
+    (tmp_path / "results/bench").mkdir(parents=True)
+    noted = {"browser": "Chromium 1", "hardware": "a CPU, 1 thread", "seconds": {"x": 0.123}}
+    (tmp_path / "results/bench/live.json").write_text(json.dumps(noted))
+    monkeypatch.setattr(dash_status, "ROOT", tmp_path)
+    assert dash_status.live_times() == [("x", "0.12"), ("measured in", "Chromium 1, a CPU")]
+
+
 def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr(dash_status, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

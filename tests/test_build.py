@@ -88,22 +88,26 @@ def test_staging_replaces_the_stored_notebooks(tmp_path, monkeypatch):
 
 @pytest.fixture
 def html(tmp_path):
-    """Return a built book of one page, which shows a picture of 1,000 bytes."""
+    """Return a built book of one page: a picture of 1,000 bytes, a script and a style of 2,000."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "a b.png").write_bytes(bytes(1000))
+    for name in ("a.js", "a.css"):
+        (tmp_path / name).write_bytes(bytes(2000))
     page = '<img src="../a%20b.png"><img src="../a%20b.png"><img src="data:image/png;base64,AA">'
+    page += '<script src="../a.js?v=1"></script><script src="../a.js"></script><script>1</script>'
+    page += '<link rel="stylesheet" href="../a.css?v=2"><link rel="icon" href="none.svg">'
     (tmp_path / "notebooks/01_tiny.html").write_text(page)
     return tmp_path
 
 
-def test_a_page_weighs_its_text_and_each_of_its_pictures_once(html):
+def test_a_page_weighs_its_text_its_pictures_and_its_code_each_once(html):
     page = html / "notebooks/01_tiny.html"
-    assert build.weight(page) == (page.stat().st_size, 1000)
+    assert build.weight(page) == (page.stat().st_size, 1000, 4000)
 
 
 def test_weights_are_printed(html, capsys):
     build.report_weights(html)
-    assert "0 +    1  notebooks/01_tiny.html" in capsys.readouterr().out
+    assert "0 +     1 +     4  notebooks/01_tiny.html" in capsys.readouterr().out
 
 
 def test_a_page_above_the_limit_is_an_error(html, monkeypatch):

@@ -45,9 +45,18 @@ def test_the_first_picture_is_that_of_the_stored_digits() -> None:
     assert first
     path = ROOT / first[1]
     assert path == readme.PICTURE
-    kept, drawn = (pixels(content) for content in (path.read_bytes(), readme.picture()))
+    assert_current(path, readme.picture())
+
+
+def test_the_pictures_of_the_live_explorers_are_those_of_the_stored_runs() -> None:
+    assert_current(readme.DIAL_PICTURE, readme.dial())
+    assert_current(readme.WEIGHTS_PICTURE, readme.importance(), ink=3)
+
+
+def assert_current(path: Path, picture: bytes, ink: float = 20) -> None:
+    kept, drawn = (pixels(content) for content in (path.read_bytes(), picture))
     assert abs(kept - drawn).mean() < 1, "run `make readme`"  # fonts may differ a little
-    assert abs(kept - kept.mean()).mean() > 20  # a picture of nothing would agree with anything
+    assert abs(kept - kept.mean()).mean() > ink  # a picture of nothing would agree with anything
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

@@ -26,17 +26,6 @@ def test_noisy_images_stand_above_the_signal_that_is_left() -> None:
     assert (mark.get_xdata(), mark.get_ydata()) == ([500], [alpha_bar[500]])
 
 
-def test_the_chosen_scale_is_drawn_beside_no_guidance_with_its_scores() -> None:
-    scores = {w: {"accuracy": 0.9, "frechet": fd} for w, fd in (("1", 5), ("2", 6), ("TAG", 7))}
-    samples = torch.stack([pictures(100, value) for value in (0.0, 0.5, 0.25)])
-    figure = teacher.beside_unguided(scores, samples, "TAG")
-    left, right = (ax.get_title() for ax in figure.axes)
-    assert left == "w = 1:\naccuracy 0.900, Fréchet 5.0"
-    assert right == "TAG:\naccuracy 0.900, Fréchet 7.0"
-    assert (drawn(figure)[0, 0], drawn(figure, 1)[0, 0]) == (0, 0.25)
-    assert drawn(figure).shape[1] == 10 * 5 - 1, "4 pixels an image, and one between two"
-
-
 def test_an_interval_lies_between_never_and_always() -> None:
     values = {(0, 0): -0.5, (200, 700): 0.0, (0, 1000): 0.5}
     images = {ends: pictures(10, value) for ends, value in values.items()}

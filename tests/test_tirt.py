@@ -49,27 +49,16 @@ def test_curves_are_means_of_twenty_neighbours_in_the_middle_of_theirs() -> None
     assert (x[:2], y[:2], len(x)) == ([10, 30], [9.5, 29.5], 50)
 
 
-def test_importance_names_its_value() -> None:
-    curves = {"TIRT": torch.tensor([0.5, 1.5]), "uniform": torch.ones(2)}
-    ax = tirt.importance_at(1, curves).axes[0]
-    assert labels(ax.figure) == ["TIRT: 1.50", "uniform: 1.00"]
-    lines, dots = ax.lines[:2], ax.lines[2:4]
-    assert [list(line.get_ydata()) for line in lines] == [[0.5, 1.5], [1, 1]]
-    assert [(dot.get_xdata()[0], float(dot.get_ydata()[0])) for dot in dots] == [(1, 1.5), (1, 1)]
-    assert [dot.get_color() for dot in dots] == [line.get_color() for line in lines]
-    assert ax.get_title() == "t = 1"
+def test_neighbours_are_averaged():
+    assert tirt.smooth(torch.tensor([1.0, 3, 5, 9]), 2).tolist() == [2, 7]
+    with pytest.raises(ValueError, match="reshape"):
+        tirt.smooth([1.0, 2, 3], 2)
 
 
 def learned(weighting="tirt", **trace):
     run = Run("digits/x", {"weighting": weighting}, 0, {}, 0.0, 1, {})
     run.__dict__["trace"] = trace  # a cached property
     return run
-
-
-def test_neighbours_are_averaged():
-    assert tirt.smooth(torch.tensor([1.0, 3, 5, 9]), 2).tolist() == [2, 7]
-    with pytest.raises(ValueError, match="reshape"):
-        tirt.smooth([1.0, 2, 3], 2)
 
 
 def test_the_path_of_importance_begins_at_the_start(schedule):

@@ -1,7 +1,8 @@
 """Sphinx directives of the status page: what the build itself knows, which no tracked file holds.
 
 `{versions}` lists the packages, `{notebook-times}` the seconds that each chapter took when it was
-last executed in this checkout, `{run-times}` what the stored runs of `results/` cost.
+last executed in this checkout, `{run-times}` what the stored runs of `results/` cost, and
+`{live-times}` the explorers that compute in the page, as `python -m benchmarks.live` measured them.
 """
 
 import hashlib
@@ -127,9 +128,27 @@ class RunTimes(SphinxDirective):
         return [table(("results", "made on", "runs", "minutes", "CPU minutes"), stored_runs())]
 
 
+def live_times() -> list[tuple[str, str]]:
+    """What the live explorers took in a browser, as it was measured and stored."""
+    noted = json.loads((ROOT / "results/bench/live.json").read_text())
+    where = f"{noted['browser']}, {noted['hardware'].split(',')[0]}"
+    rows = [(what, f"{seconds:.2f}") for what, seconds in noted["seconds"].items()]
+    return [*rows, ("measured in", where)]
+
+
+class LiveTimes(SphinxDirective):
+    """The seconds of the explorers that compute in the page."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table."""
+        self.env.note_reread()
+        return [table(("live explorers", "seconds"), live_times())]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directives to Sphinx."""
     app.add_directive("versions", Versions)
     app.add_directive("notebook-times", NotebookTimes)
     app.add_directive("run-times", RunTimes)
+    app.add_directive("live-times", LiveTimes)
     return {"version": "1", "parallel_read_safe": True}

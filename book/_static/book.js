@@ -21,4 +21,8 @@ window.addEventListener("load", function () {
   for (const entry of document.querySelectorAll('.citation-list [role="doc-biblioentry"]')) {
     entry.setAttribute("role", "listitem");
   }
+  // A wide formula scrolls in its box; so that keys can move it, it takes the focus.
+  window.MathJax?.startup?.promise.then(function () {
+    for (const formula of document.querySelectorAll('mjx-container[display="true"]')) formula.tabIndex = 0;
+  });
 });

@@ -1,4 +1,4 @@
-"""Figures of the teacher: samples at two scales, guidance over time, and the clamp rules."""
+"""Figures of the teacher: the forward process, guidance over time, and the clamp rules."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,19 +19,6 @@ def over_signal(images: Tensor, alpha_bar: Tensor, t: int, title: str) -> Figure
     below.plot([t], [alpha_bar[t]], "o", markersize=9)
     below.set(xlabel="timestep t", ylabel="$\\bar\\alpha_t$")
     return figure
-
-
-def beside_unguided(
-    scores: Mapping[str, Mapping[str, float]], samples: Tensor, label: str
-) -> Figure:
-    """Samples ``(labels, N, C, H, W)`` at ``"1"`` and at ``label``, titled by their scores."""
-    grids = {}
-    for (name, of), images in zip(scores.items(), samples, strict=True):
-        if name in ("1", label):
-            scale = "TAG" if name == "TAG" else f"w = {name}"
-            numbers = f"accuracy {of['accuracy']:.3f}, Fréchet {of['frechet']:.1f}"
-            grids[f"{scale}:\n{numbers}"] = images
-    return plots.image_grids(grids, 10)
 
 
 def within_interval(

@@ -98,19 +98,6 @@ def smoothed(values: Tensor) -> plots.Curve:
     return plots.middles(len(means)).tolist(), means.tolist()
 
 
-def importance_at(t: int, curves: Mapping[str, Tensor]) -> Figure:
-    """Importance of all timesteps, ``(T,)`` each, with a marker, and its value, at timestep t."""
-    figure, ((ax,),) = plots.axes(size=(6.4, 3.4))
-    named = {f"{name}: {of[t]:.2f}": (range(len(of)), of.tolist()) for name, of in curves.items()}
-    plots.draw_curves(ax, named)
-    for values, shade in zip(curves.values(), plots.CYCLE, strict=False):
-        ax.plot([t], [values[t]], "o", color=shade)
-    ax.axvline(t, color="#999999", lw=1)
-    ax.set(xlabel="timestep t", ylabel="weight (mean 1)", title=f"t = {t}", ylim=(0, 3.3))
-    ax.legend(loc="upper right", frameon=False)
-    return figure
-
-
 def signs(losses: Mapping[str, Tensor], level: float, lam: Tensor) -> Figure:
     """Losses at every timestep ``(T,)``, above the lambda that the first of them belongs to.
 

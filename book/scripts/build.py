@@ -133,34 +133,47 @@ def build_stored() -> Path:
     return STORED / "_build/html"
 
 
-class Pictures(HTMLParser):
-    """The addresses of the images that a page shows."""
+class Assets(HTMLParser):
+    """The addresses of what a page shows, ``images``, and of its scripts and styles, ``code``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sources: list[str] = []
+        self.images: set[str] = set()
+        self.code: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "img" and (source := dict(attrs).get("src")):
-            self.sources.append(source)
+        given = dict(attrs)
+        if tag == "img" and (source := given.get("src")):
+            self.images.add(source)
+        elif tag == "script" and (source := given.get("src")):
+            self.code.add(source)
+        elif tag == "link" and "stylesheet" in (given.get("rel") or ""):
+            self.code.add(given.get("href") or "")
 
 
-def weight(page: Path) -> tuple[int, int]:
-    """Return the bytes of a page's html, in which its explorers are, and of the images it shows."""
-    reader = Pictures()
+def weight(page: Path) -> tuple[int, int, int]:
+    """Return the bytes of a page's html, of the images it shows, of its scripts and styles.
+
+    Some explorers are in the html.  What scripts load themselves is not counted: fonts, formulas.
+    """
+    reader = Assets()
     reader.feed(page.read_text())
-    local = {page.parent / unquote(s) for s in reader.sources if not s.startswith("data:")}
-    return page.stat().st_size, sum(path.stat().st_size for path in local)
+
+    def size(sources: set[str]) -> int:
+        local = {s.split("?")[0] for s in sources if not s.startswith(("data:", "http"))}
+        return sum((page.parent / unquote(s)).stat().st_size for s in local)
+
+    return page.stat().st_size, size(reader.images), size(reader.code)
 
 
 def report_weights(html: Path) -> None:
     """Print the weight of every page, the heaviest first; raise RuntimeError above MAX_PAGE."""
     pages = [p for p in files(html, "*.html") if "_static" not in p.relative_to(html).parts]
     weights = {str(page.relative_to(html)): weight(page) for page in pages}
-    print("\nkB of html + its images (scripts and styles, which pages share, are not counted)")
-    for name, (text, images) in sorted(weights.items(), key=lambda item: -sum(item[1])):
-        print(f"  {text / 1000:5.0f} + {images / 1000:4.0f}  {name}")
-    heavy = [name for name, parts in weights.items() if sum(parts) > MAX_PAGE]
+    print("\nkB of html + its images + scripts and styles, which pages share")
+    for name, parts in sorted(weights.items(), key=lambda item: -sum(item[1])):
+        print("  " + " + ".join(f"{part / 1000:5.0f}" for part in parts) + f"  {name}")
+    heavy = [name for name, (text, images, _) in weights.items() if text + images > MAX_PAGE]
     if heavy:
         raise RuntimeError(
             f"above {MAX_PAGE / 1e6:.0f} MB: {', '.join(heavy)}. Draw fewer or smaller pictures in "

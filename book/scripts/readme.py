@@ -1,21 +1,29 @@
-"""Rewrite what README.md and results/README.md show of the stored runs, and the first picture.
+"""Rewrite what README.md and results/README.md show of the stored runs, and the pictures of both
+the first page and the live explorers.
 
 python book/scripts/readme.py
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
+
+from torch import Tensor
 
 from dashbook import atlas, cifar10, plots, tables
 from dashlib import results
 from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import scoring
+from dashlib.schedule import Schedule
+from dashlib.weighting import MinSNR, Uniform
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = ROOT / "book" / "_static" / "teacher_and_students.png"
+DIAL_PICTURE = PICTURE.with_name("dial.png")  # where the guidance dial finds no JavaScript
+WEIGHTS_PICTURE = PICTURE.with_name("importance.png")  # the same, of the importance editor
+DIAL = ("teacher", "cond_only", "composite", "dash")
 BLOCK = re.compile(r"(<!-- measured:[^>]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 WHAT = {
     "core": "two teachers, the paper's headline rows and one seed of cond-only + dropout, under "
@@ -141,20 +149,52 @@ anchor, which is 0.1 elsewhere:
 """
 
 
+def beside(rows: Mapping[str, Sequence[Tensor]], labels: Sequence[str]) -> bytes:
+    """Draw ten images of each row under each guidance, a column a label."""
+    figure, grid = plots.axes(len(rows), len(labels), size=(10.0, 0.4 + len(rows) * 0.48))
+    for axes, (name, columns) in zip(grid, rows.items(), strict=True):
+        for ax, images in zip(axes, columns, strict=True):
+            plots.draw_images(ax, images[:10], 10)
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, label in zip(grid[0], labels, strict=True):
+        title = "under TAG" if label == "TAG" else f"guidance scale w = {label}"
+        ax.set_title(title, loc="center")
+    return plots.png(figure, colors=256)
+
+
 def picture() -> bytes:
     """Draw teacher and students of CIFAR-10 from the same noise under two guidances."""
-    runs, rows = cifar10.runs(), {"teacher": "teacher", **STUDENTS}
-    figure, grid = plots.axes(len(rows), 2, size=(10.0, 0.4 + len(rows) * 0.48))
-    for column, label in enumerate(("1.5", "TAG")):
-        for ax, (row, name) in zip(grid[:, column], rows.items(), strict=True):
-            ours = row in runs
-            of = cifar10.pictures(runs[row], label) if ours else cifar10.shared_pictures(row, label)
-            plots.draw_images(ax, of[:10], 10)
-            if column == 0:
-                ax.set_ylabel(name, rotation=0, ha="right", va="center")
-        title = "under TAG" if label == "TAG" else f"guidance scale w = {label}"
-        grid[0, column].set_title(title, loc="center")
-    return plots.png(figure, colors=256)
+    runs, labels = cifar10.runs(), ("1.5", "TAG")
+
+    def drawn(row: str, label: str) -> Tensor:
+        ours = row in runs
+        return cifar10.pictures(runs[row], label) if ours else cifar10.shared_pictures(row, label)
+
+    named = {"teacher": "teacher", **STUDENTS}
+    return beside({name: [drawn(row, w) for w in labels] for row, name in named.items()}, labels)
+
+
+def dial() -> bytes:
+    """Draw what the guidance dial shows at two stops: stored digits, from the same noise."""
+    labels, rows = ("1", "4"), {}
+    for row in DIAL:
+        run = results.load(f"digits/{'teacher-tirt' if row == 'teacher' else f'{row}-transfer-s0'}")
+        samples = dict(zip(run.metrics["guidance"], run.trace["samples"], strict=True))
+        rows[plots.NAMES[row]] = [samples[label] for label in labels]
+    return beside(rows, labels)
+
+
+def importance() -> bytes:
+    """Draw the weightings that the importance editor starts from."""
+    schedule = Schedule()
+    runs = {"TIRT": "teacher-tirt", "EDM2's uncertainty": "dash-uncertainty-s0"}
+    curves = {name: results.load(f"digits/{run}").importance() for name, run in runs.items()}
+    curves |= {
+        "Min-SNR for ε": MinSNR(schedule).importance(),
+        "uniform": Uniform(schedule).importance(),
+    }
+    drawn = {name: (range(len(of)), of.tolist()) for name, of in curves.items()}
+    return plots.png(plots.lines(drawn, xlabel="timestep t", ylabel="weight (mean 1)"), colors=64)
 
 
 SHOWN = {ROOT / "README.md": front, ROOT / "results" / "README.md": measured}
@@ -169,7 +209,10 @@ def main() -> None:
     for path in SHOWN:
         path.write_text(rewritten(path, path.read_text()))
     PICTURE.write_bytes(picture())
-    print(f"rewrote {', '.join(str(p.relative_to(ROOT)) for p in (*SHOWN, PICTURE))}")
+    DIAL_PICTURE.write_bytes(dial())
+    WEIGHTS_PICTURE.write_bytes(importance())
+    written = (*SHOWN, PICTURE, DIAL_PICTURE, WEIGHTS_PICTURE)
+    print(f"rewrote {', '.join(str(path.relative_to(ROOT)) for path in written)}")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ cp "$modules"/axe-core/LICENSE tests/vendor/LICENSE-axe-core
 
 cd book/_vendor/_static/offline
 rm -rf requirejs html-manager mathjax
-mkdir -p requirejs html-manager mathjax/{output/chtml,input/tex}
+mkdir -p requirejs html-manager mathjax/{a11y,output/chtml,input/tex}
 cp "$modules"/requirejs/require.js requirejs/
 cp "$modules"/@jupyter-widgets/html-manager/dist/{embed-amd.js,*.woff2} html-manager/
-cp "$modules"/mathjax/{LICENSE,es5/tex-mml-chtml.js} mathjax/
+cp "$modules"/mathjax/{LICENSE,es5/startup.js,es5/core.js} mathjax/
+for part in a11y/assistive-mml.js input/tex.js output/chtml.js; do cp "$modules/mathjax/es5/$part" "mathjax/$part"; done
 cp -r "$modules"/mathjax/es5/output/chtml/fonts mathjax/output/chtml/
 cp -r "$modules"/mathjax/es5/input/tex/extensions mathjax/input/tex/

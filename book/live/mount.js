@@ -1,0 +1,102 @@
+// Explorers in a page: `render({model, el})` as anywidget has it, and the mount of static pages.
+import { make, showError } from "./controls.js";
+import { DEFAULTS, Dial } from "./dial.js";
+import { Engine } from "./engine.js";
+import { Importance, WEIGHTS } from "./importance.js";
+import { serve } from "./tasks.js";
+
+const EXPLORERS = {
+  dial: { Explorer: Dial, defaults: DEFAULTS, waits: true }, // for weights, which are heavy
+  importance: { Explorer: Importance, defaults: WEIGHTS, waits: false },
+};
+
+/** A model of a page without a kernel: what anywidget calls get, set, on, off, save_changes. */
+export function plainModel(state) {
+  const listeners = new Map();
+  const told = (event) => listeners.get(event) ?? listeners.set(event, new Set()).get(event);
+  return {
+    get: (name) => state[name],
+    set(name, value) {
+      if (state[name] === value) return;
+      state[name] = value;
+      for (const event of [`change:${name}`, "change"]) told(event).forEach((call) => call());
+    },
+    on: (event, call) => told(event).add(call),
+    off: (event, call) => told(event).delete(call),
+    save_changes() {},
+  };
+}
+
+/** What the address says of an explorer: `#dial.w=2&dial.label=7`, of the type of its defaults. */
+function fromFragment(id, defaults) {
+  const found = {};
+  for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
+    const name = key.slice(id.length + 1);
+    if (!key.startsWith(`${id}.`) || !(name in defaults)) continue;
+    const value = typeof defaults[name] === "number" ? Number(text) : text;
+    if (!Number.isNaN(value)) found[name] = value;
+  }
+  return found;
+}
+
+/** Write what differs from the defaults into the address, beside what other explorers wrote. */
+function toFragment(id, model, defaults) {
+  const all = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  for (const [name, usual] of Object.entries(defaults)) {
+    if (model.get(name) === usual) all.delete(`${id}.${name}`);
+    else all.set(`${id}.${name}`, model.get(name));
+  }
+  const address = `${location.pathname}${location.search}`;
+  history.replaceState(null, "", String(all) ? `${address}#${all}` : address);
+}
+
+let engine = null;
+
+/** Render the explorer that the model names; while the model is `idle` it only has its controls. */
+export function render({ model, el }) {
+  try {
+    const { Explorer } = EXPLORERS[model.get("explorer")];
+    const explorer = new Explorer({ model, el, engine });
+    model.on("change", () => explorer.update());
+    if (!model.get("idle")) explorer.update();
+  } catch (error) {
+    showError(el, error);
+  }
+}
+
+/** Put an explorer over the picture in an element, which goes once somebody touches a control. */
+function mount(el) {
+  const { live: explorer, state } = el.dataset;
+  const { defaults, waits } = EXPLORERS[explorer];
+  const given = JSON.parse(state);
+  const usual = Object.fromEntries(Object.entries(defaults)
+    .map(([name, value]) => [name, given[name] ?? value]));
+  const asked = fromFragment(el.id, usual);
+  const idle = waits && !Object.keys(asked).length;
+  const model = plainModel({ ...given, ...usual, ...asked, explorer, usual, idle });
+  const body = make("div", { class: "dash-live-body" });
+  const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
+  button.addEventListener("click", () => model.set("idle", false));
+  const begin = () => [el.querySelector("figure:not(.dash-live-body *)"), button]
+    .forEach((part) => part?.remove());
+  model.on("change", () => {
+    begin();
+    toFragment(el.id, model, usual);
+  });
+  el.prepend(body, button);
+  if (!idle) begin();
+  render({ model, el: body });
+}
+
+/** In a worker: serve. In a page: mount every explorer. `source` is the text of this script. */
+export function start(source) {
+  if (typeof document === "undefined") return void serve(globalThis);
+  const { src } = document.currentScript;
+  engine = new Engine(source, new URL(".", src).href);
+  addEventListener("error", ({ error, filename }) => {
+    if (filename === src) showError(document.querySelector(".dash-live"), error);
+  });
+  const mountAll = () => document.querySelectorAll(".dash-live").forEach(mount);
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", mountAll);
+  else mountAll();
+}

@@ -1,0 +1,335 @@
+"""Explorers that compute in the page, in Chromium: their numbers are PyTorch's."""
+
+import functools
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from book_pages import ROOT, watched
+from live_js import Random, needs_node, run_js, stored
+
+import build
+import dash_live
+from dashbook.tirt import shares
+from dashlib import results
+from dashlib.guidance import TAG, Guided, Interval, branches
+from dashlib.sampling import ddim
+from dashlib.weighting import MinSNR
+
+pytestmark = pytest.mark.browser
+
+PAGE = """# Intro
+
+```{live} dial
+:picture: /_static/teacher_and_students.png
+:alt: pictures of a teacher and of its students
+A caption.
+```
+
+```{live} importance
+:picture: /_static/dial.png
+:alt: weights of all timesteps
+Another caption.
+```
+"""
+COLD = 1_500_000  # bytes of a page, with all that it loads before anybody touches it
+IDLE = "document.querySelector('{} .dash-live-body').ariaBusy === 'false'"
+CAPTIONS = "[...document.querySelectorAll('#dial figcaption')].map(e => e.textContent)"
+PIXELS = """[...document.querySelectorAll('#dial canvas')].map(canvas => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return [...data].filter((_, i) => i % 4 === 0);
+})"""
+ROWS = {"Teacher": "teacher-tirt", "Cond-only": "cond_only-transfer-s0"}
+ROWS |= {"Composite, w = 4": "composite-transfer-s0", "DASH": "dash-transfer-s0"}
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """Build a book of one page that has every live explorer; return its folder."""
+    book = tmp_path_factory.mktemp("live") / "book"
+    ignored = shutil.ignore_patterns("_build", "notebooks", "scripts")
+    shutil.copytree(ROOT / "book", book, ignore=ignored)
+    shutil.copy2(ROOT / "pyproject.toml", book.parent)
+    (book / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (book / "intro.md").write_text(PAGE)
+    build.jupyter_book(book, book)
+    return book / "_build/html"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def served(html):
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html)) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.fixture
+def opened(chromium, html, served):
+    """A function that opens the page, from the disk or the server, with options of the context."""
+    contexts = []
+
+    def opened(fragment="", *, disk=True, before="", seen=len, **options):
+        options.setdefault("viewport", {"width": 1280, "height": 1000})
+        contexts.append(chromium.new_context(**options))
+        page = watched(contexts[-1], html.as_uri(), served)
+        page.add_init_script(before)
+        page.on("request", lambda request: seen(request.url))
+        page.goto(f"{html.as_uri() if disk else served}/intro.html{fragment}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def drawn(page):
+    """What is shown once it stands still: the mean gap of each model, and its pictures."""
+    page.wait_for_function(IDLE.format("#dial"))
+    captions = [caption.split(" mean gap ") for caption in page.evaluate(CAPTIONS)]
+    pictures = page.evaluate(PIXELS)
+    shown = zip(captions, pictures, strict=True)
+    return {name: (float(gap), torch.tensor(picture)) for (name, gap), picture in shown}
+
+
+@torch.no_grad()
+def expected(run, y, scale, schedule, seed, **settings):
+    """The mean norm of the gap, and the grey values of the pictures, by dashlib."""
+    model, y = run.model(), torch.full((4,), y)
+    x_T = Random(seed).normals(4, 1, 8, 8)
+    steps = list(ddim(Guided(model, y, scale), x_T, schedule, **settings))
+    gaps = [branches(model, it.x_t, torch.full_like(y, it.t), y).gap for it in steps]
+    norm = torch.stack(gaps).flatten(2).norm(dim=2).mean().item()
+    grey = 127.5 * (1 - steps[-1].x0.clamp(-1, 1))
+    return norm, grey[:, 0].permute(1, 0, 2).flatten()
+
+
+def agree(shown, y, scale, schedule, seed, **settings):
+    for name, (gap, picture) in shown.items():
+        run, _ = stored(ROWS[name])
+        norm, grey = expected(run, y, scale, schedule, seed, **settings)
+        assert gap == pytest.approx(norm, abs=1.5e-3), name
+        assert (picture - grey).abs().max() < 0.7, name  # a grey value is rounded
+
+
+@pytest.mark.parametrize("w", [4.0, 1.0])
+def test_the_landing_page_says_what_its_dial_shows(schedule, w):
+    found = {row: expected(stored(run)[0], 3, w, schedule, 1) for row, run in ROWS.items()}
+    gaps, pictures = ([of[i] for of in found.values()] for i in (0, 1))
+    _, cond_only, composite, dash = (gap / gaps[0] for gap in gaps)
+    assert cond_only == pytest.approx(3, abs=0.1), "three times too long"
+    assert 2 < composite < 3
+    assert dash == pytest.approx(1, abs=0.2), "within a fifth"
+    away = [(picture - pictures[0]).abs().mean().item() for picture in pictures]
+    assert (away[2] > 60) == (w == 1), "at w = 1 composite is lost"
+    assert max(away[1], away[3]) < 40
+
+
+SETTINGS = [
+    ("#dial.w=1.5&dial.label=7&dial.seed=3&dial.steps=30", 7, 1.5, 3, {"steps": 30}),
+    (
+        "#dial.schedule=tag&dial.w_max=6&dial.clamp=clamp&dial.steps=20&dial.first=none",
+        *(3, TAG(1, 6, 5), 1),
+        {"steps": 20, "clamp": "clamp"},
+    ),
+    (
+        "#dial.schedule=interval&dial.low=300&dial.high=700&dial.w=8&dial.steps=20&dial.third=none",
+        *(3, Interval(8, 300, 700), 1),
+        {"steps": 20},
+    ),
+]
+
+
+@pytest.mark.parametrize(("fragment", "y", "scale", "seed", "settings"), SETTINGS)
+@pytest.mark.parametrize("disk", [True, False])
+def test_a_linked_view_shows_what_pytorch_says(
+    opened, schedule, disk, fragment, y, scale, seed, settings
+):
+    page = opened(fragment, disk=disk)
+    shown = drawn(page)
+    assert len(shown) == 4 - ("none" in fragment)
+    agree(shown, y, scale, schedule, seed, **settings)
+    assert page.problems == []
+
+
+def test_without_workers_the_page_computes_the_same_in_slices(opened, schedule):
+    page = opened("#dial.steps=20", before="delete window.Worker;")
+    agree(drawn(page), 3, 4.0, schedule, 1, steps=20)
+    assert page.problems == []
+
+
+def test_without_javascript_a_picture_and_its_caption_stand_there(opened):
+    page = opened(java_script_enabled=False)
+    for kind, caption in (("dial", "A caption."), ("importance", "Another caption.")):
+        assert page.locator(f"#{kind} img").is_visible()
+        assert caption in page.locator(f"#{kind} figcaption").inner_text()
+    assert page.locator(".dash-live input").count() == 0
+
+
+def test_nothing_is_loaded_until_somebody_asks_and_the_page_is_light(opened, html, served):
+    asked = set()
+    page = opened("", disk=False, seen=asked.add)
+    page.wait_for_load_state("networkidle")
+    ours = [url.split("?")[0].removeprefix(served) for url in asked if url.startswith(served)]
+    files = [html / path.lstrip("/") for path in ours]
+    assert not [path for path in files if path.parent.name == "weights"]
+    sizes = {str(path.relative_to(html)): path.stat().st_size for path in files}
+    assert sum(sizes.values()) < COLD, sizes
+    assert page.locator("#dial img").is_visible()
+    page.click(".dash-live-start")
+    assert len(drawn(page)) == 4
+    assert not page.locator(".dash-live img").count()
+
+
+def test_keys_a_drag_and_reset_move_the_pictures_and_the_address(opened, schedule):
+    page = opened("#dial.steps=20&dial.second=none&dial.third=none")
+    agree(drawn(page), 3, 4.0, schedule, 1, steps=20)
+    page.locator("#dial [data-name=w] input").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    agree(drawn(page), 3, 4.2, schedule, 1, steps=20)
+    assert "dial.w=4.2&" in page.url + "&"
+    box = page.locator("#dial [data-name=label] input").bounding_box()
+    x, y = box["x"] + box["width"], box["y"] + box["height"] / 2
+    page.mouse.move(x - box["width"] * 2 / 3, y)
+    page.mouse.down()
+    page.mouse.move(x + 5, y, steps=4)
+    page.mouse.up()
+    assert page.locator("#dial [data-name=label] output").inner_text() == "9"
+    agree(drawn(page), 9, 4.2, schedule, 1, steps=20)
+    page.locator("#dial .dash-live-controls button").click()
+    assert "#" not in page.url
+    assert len(drawn(page)) == 4
+    assert page.problems == []
+
+
+def test_pictures_follow_a_dial_that_is_still_moving(opened, schedule):
+    page = opened("#dial.w=0&dial.steps=20&dial.second=none&dial.third=none")
+    drawn(page)
+    box = page.locator("#dial [data-name=w] input").bounding_box()
+    y, seen = box["y"] + box["height"] / 2, set()
+    page.mouse.move(box["x"] + 8, y)
+    page.mouse.down()
+    for step in range(60):  # a movement at each frame or two, without a rest
+        page.mouse.move(box["x"] + 8 + step * (box["width"] - 16) / 60, y)
+        page.wait_for_timeout(30)
+        seen.add(page.evaluate(CAPTIONS)[1])
+    assert len(seen) > 3, "the last of the pictures change on the way, too"
+    page.mouse.up()
+    w = float(page.locator("#dial [data-name=w] output").inner_text())
+    agree(drawn(page), 3, w, schedule, 1, steps=20)
+
+
+def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
+    page = opened(
+        "#dial.steps=20&dial.second=none&dial.third=none",
+        viewport={"width": 400, "height": 900},
+        has_touch=True,
+    )
+    drawn(page)
+    box = page.locator("#dial [data-name=w] input").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    w = float(page.locator("#dial [data-name=w] output").inner_text())
+    assert w > 6
+    agree(drawn(page), 3, w, schedule, 1, steps=20)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    right = page.evaluate("document.querySelector('.dash-live').getBoundingClientRect().right")
+    inside = (
+        "[...document.querySelectorAll('.dash-live *')].map(e => e.getBoundingClientRect().right)"
+    )
+    assert max(page.evaluate(inside)) <= right
+
+
+def test_a_choice_shows_its_own_sliders(opened):
+    page = opened()
+    visible = "[...document.querySelectorAll('#dial [data-name]')].filter(e => e.offsetParent)"
+    names = f"{visible}.map(e => e.dataset.name)"
+    assert {"w"} == {"w", "w_min", "low"} & set(page.evaluate(names))
+    page.locator("#dial [data-name=schedule] select").select_option("tag")
+    assert {"w_min", "w_max", "beta"} <= set(page.evaluate(names))
+    page.locator("#dial [data-name=schedule] select").select_option("interval")
+    assert {"w", "low", "high"} <= set(page.evaluate(names))
+    assert all(
+        page.locator(f"[data-name={name}]").first.inner_text() for name in page.evaluate(names)
+    )
+
+
+def test_cancel_stops_and_errors_are_shown_in_the_page(opened, html):
+    page = opened("#dial.steps=100")
+    page.locator("#dial .dash-live-progress button").click()
+    page.wait_for_function(IDLE.format("#dial"))
+    lost = html / "live/weights/scratch-transfer-s0.js"
+    hidden = lost.rename(lost.with_suffix(".away"))
+    page.locator("#dial [data-name=first] select").select_option("scratch")
+    page.wait_for_selector(".dash-live-error")
+    assert "scratch-transfer-s0.js is not there" in page.locator(".dash-live-error").inner_text()
+    hidden.rename(lost)
+
+
+def notes(page):
+    """The shares of the weight, in per cent, and the mean errors by their names."""
+    shares, errors = page.locator("#importance .dash-live-note").all_inner_texts()
+    named = re.findall(r"(untrained|trained before|trained now) (\d+\.\d+)", errors)
+    return [float(share) for share in re.findall(r"([\d.]+) %", shares)], dict(named)
+
+
+def percents(importance):
+    return [pytest.approx(100 * share, abs=0.06) for share in shares(importance)]
+
+
+def test_the_importance_follows_its_preset_its_sliders_and_the_pointer(opened, schedule):
+    page = opened()
+    assert notes(page)[0] == percents(results.load("digits/teacher-tirt").importance())
+    page.locator("#importance [data-name=preset] select").select_option("min_snr")
+    assert notes(page)[0] == percents(MinSNR(schedule).importance())
+    page.locator("#importance [data-name=gamma] input").focus()
+    page.keyboard.press("Home")
+    assert notes(page)[0] == percents(MinSNR(schedule, 1.0).importance())
+    page.locator("#importance [data-name=band8] input").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    t = torch.arange(1000)
+    lift = 2 ** (1 - (t - 800).abs() / 100).clamp(min=0)
+    omega = MinSNR(schedule, 1.0).importance() * lift
+    assert notes(page)[0] == percents(omega / omega.mean())
+    assert "importance.band8=1" in page.url
+    page.locator("#importance .dash-live-controls button").click()
+    box = page.locator("#importance svg").first.bounding_box()
+    x, y = box["x"] + 52 + 0.2 * (box["width"] - 76), box["y"] + box["height"]
+    page.mouse.move(x, y - 40 - 60)
+    page.mouse.down()
+    page.mouse.move(x, y - 40 - 10, steps=3)
+    page.mouse.up()
+    assert float(page.locator("#importance [data-name=band2] output").inner_text()) < -1
+    assert page.problems == []
+
+
+@needs_node
+@pytest.mark.parametrize("before", ["", "delete window.Worker;"])
+def test_a_student_is_trained_under_the_importance(opened, before):
+    page = opened("#importance.steps=20&importance.seed=3", before=before)
+    train = page.get_by_text("train a student")
+    for names in (["untrained", "trained now"], ["untrained", "trained before", "trained now"]):
+        train.click()
+        page.wait_for_function(IDLE.format("#importance"))
+        _, errors = notes(page)
+        assert list(errors) == names
+    learned = dash_live.learned()
+    body = "let end; const importance = importanceOf({ ...WEIGHTS, learned });"
+    body += "const args = { objective: 'dash', importance, steps: 20, seed: 3 };"
+    body += "for (const state of TASKS.train(args)) end = state;"
+    body += "return [mean(end.untrained), mean(end.errors)];"
+    untrained, now = run_js(["tasks", "importance", "layers"], body, learned=learned)
+    assert float(errors["untrained"]) == pytest.approx(untrained, abs=2e-4)
+    assert float(errors["trained now"]) == pytest.approx(now, rel=1e-2)
+    assert errors["trained before"] == errors["trained now"]
+    assert now < untrained / 3
+    assert page.problems == []
