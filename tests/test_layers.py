@@ -22,7 +22,6 @@ BOOK_ONLY = {"matplotlib", "IPython", "ipywidgets", "traitlets", "jupytext", "nb
 BOOK_ONLY |= {"ipykernel", "jupyterlab", "jupyter_book", "dashbook", "benchmarks"}
 
 
-
 def modules(package: Path) -> dict[str, Path]:
     """Map the dotted names of a package's modules to their files."""
     files = {p.relative_to(package.parent).with_suffix(""): p for p in package.rglob("*.py")}

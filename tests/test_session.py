@@ -411,7 +411,10 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("train", "cifar10", *SMALL), "did you mean cifar10/paper_v2 or cifar10/released?"),
+        (
+            ("train", "cifar10", *SMALL),
+            "'cifar10' is not one of 'cifar10/paper_v2'",
+        ),
         (("train", "cifar10/paper_v2", *SMALL, "--data", "nowhere"), "nowhere"),
         ((*TRAIN, "--accumulate", "3"), "cannot be divided evenly into 3 parts"),
         ((*TRAIN, "--precision", "fp16"), "fp16 needs a CUDA GPU"),

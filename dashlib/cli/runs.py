@@ -10,7 +10,7 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import PATH, POSITIVE, plain_errors
+from dashlib.cli.sample import PATH, POSITIVE
 from dashlib.recipes import DIGITS, PARTS, SHIPPED
 from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
@@ -33,7 +33,7 @@ def make_command(name: str, seed: int, device: str) -> None:
     A row is trained under TIRT Transfer, or as its name says (digits/dash-uniform).
     """
     torch.set_num_threads(1)
-    with plain_errors(), closing(Bars()) as bars:
+    with closing(Bars()) as bars:
         (run,) = make([run_name(name, seed)], bars, device)
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
 
@@ -96,11 +96,19 @@ def verify_command(thorough: bool, only: str, processes: int) -> None:
 @click.command("list")
 def list_command() -> None:
     """List the stored runs with seed, seconds, commit and headline metrics."""
-    for run in map(results.load, results.names()):
+    faults = list[str]()
+    for name in results.names():
+        try:
+            run = results.load(name)
+        except checkpoints.CheckpointError as error:
+            faults.append(str(error))  # and go on with the healthy ones
+            continue
         gap = run.metrics.get("gap", {}).get("overall")
         rho = f"rho {gap['rho']:.2f} cos {gap['cos']:.2f}" if gap else ""
         seconds = sum(run.seconds.values())
         click.echo(f"{run.name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
+    if faults:
+        raise click.ClickException("\n".join(faults))
 
 
 @click.command("ship")
@@ -118,8 +126,8 @@ def ship_command(scale: str) -> None:
 @click.argument("out", type=PATH)
 def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
-    with plain_errors():
-        model, lam = checkpoints.load_official(checkpoint)
-        checkpoints.save_model(out, model, lam)
+    out = out.with_suffix("") if out.suffix in (".safetensors", ".json") else out
+    model, lam = checkpoints.load_official(checkpoint)
+    checkpoints.save_model(out, model, lam)
     kept = "with TIRT lambda" if lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")

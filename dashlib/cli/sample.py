@@ -6,6 +6,7 @@ A preset names how its models are sampled from; what the command line says itsel
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import click
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils.memory import should_reduce_batch_size
 from click import Choice, Option
 
 from dashlib import results
-from dashlib.checkpoints import replacing, write_atomically
+from dashlib.checkpoints import CheckpointError, replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale import evaluation, features, reference
@@ -53,13 +55,30 @@ SHARED = [
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Show what is the user's to mend as one message, without a traceback."""
+    """Show what the user can mend as one message: exit code 2 for options, 1 for all else."""
     try:
         yield
-    except (ValueError, OSError, ImportError, TrainingStopped) as error:
-        raise click.ClickException(str(error)) from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise click.ClickException(f"{error} Use a smaller --batch.") from error
+    except BrokenPipeError:  # of `dashlib list | head`: click ends quietly
+        raise
+    except (OSError, CheckpointError, ImportError, TrainingStopped) as error:
+        place = getattr(error, "errno", None) in (EACCES, EROFS, EPERM, ENOSPC, EDQUOT)
+        remedy = ": free space there, or give another place that you may write to" * place
+        raise click.ClickException(f"{error}{remedy}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not should_reduce_batch_size(error):
+            raise
+        raise click.ClickException(f"out of memory: use a smaller --batch ({error})") from error
+
+
+class Commands(click.Group):
+    """A group of commands with plain errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is asked for."""
+        with plain_errors():
+            return super().invoke(ctx)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 from click import Choice, Option
 
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import POSITIVE, plain_errors
+from dashlib.cli.sample import POSITIVE
 from dashlib.execution import TrainConfig
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import Recipe
@@ -27,12 +27,11 @@ from dashlib.weighting import WEIGHTINGS
 
 FOLDER, COIN = click.Path(file_okay=False, path_type=Path), Choice(["sample", "batch"])
 DEVICE, NUMBERS = Choice(["auto", "cpu"]), Choice(["auto", "fp32", "bf16", "fp16"])
-KNOWN = f"PRESET is one of {', '.join(PRESETS)}."
 RESUME = "Go on from the newest whole checkpoint in OUT, never, or from this one."
 OPTION = "Of the objective, repeatable: --option w=2 (composite), --option anchor=0 (dash)."
 HANDED = "Of timesteps; transfer is the teacher's learned lambda, frozen."
 OPTIONS = [
-    click.Argument(["preset"], metavar="PRESET"),
+    click.Argument(["preset"], type=Choice([*PRESETS]), metavar="PRESET"),
     Option(["--out"], type=FOLDER, required=True, help="Folder of the run."),
     Option(["--data"], type=FOLDER, default="data", help="Folder of the images."),
     Option(
@@ -83,15 +82,15 @@ def job_of(role: str, options: Mapping[str, Any]) -> Job:
 
 
 def _run(role: str, options: Mapping[str, Any]) -> None:
-    """Run a job, turning errors into messages; exits with 75 after a signal."""
-    with plain_errors(), closing(Bars()) as bars:
+    """Run a job; exits with 75 after a signal."""
+    with closing(Bars()) as bars:
         session = Session(job_of(role, options), click.echo, bars)
         ended = session.run()
     session.say(session.report())
     sys.exit(0 if ended in ("finished", "stopped") else INTERRUPTED)
 
 
-@click.command("train", epilog=KNOWN, params=[*OPTIONS])
+@click.command("train", params=[*OPTIONS])
 @click.option("--weighting", type=Choice([*WEIGHTINGS]), help="Of timesteps  [preset's]")
 def train_command(**options: Any) -> None:
     """Train the teacher of PRESET from scratch, or go on with it."""
@@ -107,7 +106,7 @@ def _number(text: str) -> tuple[str, float]:
         raise click.ClickException(f"--option {text}: KEY=NUMBER, as in --option w=4") from error
 
 
-@click.command("distill", epilog=KNOWN, params=[*OPTIONS])
+@click.command("distill", params=[*OPTIONS])
 @click.option("--teacher", required=True, help="Folder or stem of ours, or the authors' .pth.")
 @click.option("--objective", type=Choice([*OBJECTIVES]), default="dash", help="To learn by.")
 @click.option("--option", "options", type=_number, multiple=True, metavar="KEY=NUMBER", help=OPTION)

@@ -60,7 +60,10 @@ class Session:
         self.say = say if self.main else (lambda message: None)
         self.saved = checkpointing.Checkpoints(job.out / "checkpoints", job.keep)
         self.last: Path | None = None  # checkpoint
-        self.former = _former_sessions(job.out)
+        self.record = job.out / "run.json"
+        with checkpoints.reading(self.record):
+            held = json.loads(self.record.read_text()) if self.record.exists() else {}
+            self.former = list(held["sessions"]) if held else []
         self.ended = "training"  # then finished, stopped or the name of a signal
 
     @property
@@ -223,15 +226,4 @@ class Session:
             "sessions": [*self.former, session | where],
         }
         text = json.dumps(content, indent=1, default=str)
-        checkpoints.write_atomically(self.job.out / "run.json", f"{text}\n".encode())
-
-
-def _former_sessions(out: Path) -> list[dict[str, Any]]:
-    """The sessions in a job's ``run.json``; ``CheckpointError`` if that is damaged."""
-    path = out / "run.json"
-    try:
-        return list(json.loads(path.read_text())["sessions"]) if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
-        raise checkpoints.CheckpointError(
-            f"{path} is not a job's ({error}): choose another --out, or delete the file"
-        ) from error
+        checkpoints.write_atomically(self.record, f"{text}\n".encode())

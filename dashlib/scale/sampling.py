@@ -3,7 +3,6 @@
 Image ``i`` has label ``i mod classes`` and noise by Philox (Salmon et al. 2011), key ``(seed, i)``.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,7 @@ def find(name: str) -> Named:
             f"list`), nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of "
             "`train --out`, nor an authors' .pth file"
         )
-    digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
+    digest = checkpoints.sha256(checkpoints.pack(model.state_dict()))
     return Named(name, model.eval().requires_grad_(False), digest, lam)
 
 
