@@ -10,7 +10,6 @@ try:
         import click
 
         from dashlib.cli import runs, sample, train
-        from dashlib.scale.distributed import lone_process
 except MissingExtra as missing:
     sys.exit(f"error: {missing}")
 
@@ -19,8 +18,6 @@ except MissingExtra as missing:
 @click.version_option(__version__)
 def main() -> None:
     """Train, verify, list and convert the models of the DASH book."""
-    if message := lone_process():
-        click.echo(f"warning: {message}", err=True)
 
 
 for command in (of for module in (runs, train, sample) for of in vars(module).values()):

@@ -110,10 +110,10 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> N
 
 
 def save_model(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
-    """Write ``stem.safetensors`` and ``stem.json``: configuration, lambda, the weights' SHA-256."""
+    """Write ``stem.safetensors`` and ``stem.json``: configuration, lambda, a SHA-256 of all."""
     write_atomically(Path(f"{stem}.safetensors"), content := pack(model.state_dict()))
     sidecar = {"unet": asdict(model.cfg), "lambda": None if lam is None else lam.tolist()}
-    sidecar["sha256"] = sha256(content)
+    sidecar["sha256"] = sha256(json.dumps(sidecar).encode() + content)
     write_atomically(Path(f"{stem}.json"), json.dumps(sidecar).encode())
 
 
@@ -125,8 +125,8 @@ def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
         model = UNet(UNetConfig(**sidecar["unet"]))
         lam = None if sidecar["lambda"] is None else torch.tensor(sidecar["lambda"])
         load_into(model, read_tensors(weights), str(stem))
-        if sha256(weights.read_bytes()) != sidecar["sha256"]:
-            raise ValueError(f"its SHA-256 is not that of {weights}")
+        if sidecar.pop("sha256") != sha256(json.dumps(sidecar).encode() + weights.read_bytes()):
+            raise ValueError(f"its SHA-256 is not that of itself and {weights}")
     return model.eval(), lam
 
 

@@ -14,6 +14,7 @@ from dashbook.__main__ import main
 from dashbook.claims import MEASURED, NOT_TESTED, Judgement
 from dashbook.measurements import Estimate, Part
 from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
+from dashbook.tables import markdown
 from dashlib.recipes import SCALES
 
 TEXT = claims.path().read_text()
@@ -261,3 +262,11 @@ def test_a_broken_or_missing_ledger_is_a_plain_error(tampered, run_folder):
     for result in (missing, broken):
         assert result.exit_code == 1
         assert "Traceback" not in result.output
+
+
+def test_html_in_a_cell_is_text():
+    table = markdown(["a"], [["<script>alert(1)</script> <img src=x onerror=y> x<1, $a<b$"]])
+    assert "<script" not in table
+    assert "<img" not in table
+    assert "&lt;script>alert(1)&lt;/script>" in table
+    assert "x<1" in table

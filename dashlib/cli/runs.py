@@ -1,4 +1,4 @@
-"""Commands that ``make``, ``reproduce``, ``verify``, ``list``, ``ship`` and ``convert`` runs."""
+"""Commands that ``make``, ``reproduce``, ``verify``, ``list`` and ``convert`` runs."""
 
 import time
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import PATH, POSITIVE
-from dashlib.recipes import DIGITS, PARTS, SHIPPED
+from dashlib.cli.sample import PATH, SEED
+from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
 from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
-PROCESSES = click.option("--processes", default=2, type=POSITIVE, help="Side by side.")
+PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="Side by side.")
 SCALE = click.argument("scale", type=click.Choice(["digits"]))
 DEVICES = click.Choice(["cpu", "cuda"])
 WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, or the studies."
@@ -25,7 +25,7 @@ WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows
 
 @click.command("make")
 @click.argument("name")
-@click.option("--seed", default=0, help="Training seed, for the name of a row.")
+@click.option("--seed", type=SEED, default=0, help="Training seed, for the name of a row.")
 @click.option("--device", type=DEVICES, default="cpu", help="That trains; the CPU scores.")
 def make_command(name: str, seed: int, device: str) -> None:
     """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
@@ -109,16 +109,6 @@ def list_command() -> None:
         click.echo(f"{run.name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
     if faults:
         raise click.ClickException("\n".join(faults))
-
-
-@click.command("ship")
-@SCALE
-def ship_command(scale: str) -> None:
-    """Drop the weights of SCALE that the repository has no room for; metrics and pictures stay."""
-    for run in map(results.load, results.names(scale)):
-        if "weights" in run.files and run.name not in SHIPPED:
-            results.store(run, **{k: run.tensors(k) for k in run.files if k != "weights"})
-            click.echo(f"{run.name}: weights dropped")
 
 
 @click.command("convert")

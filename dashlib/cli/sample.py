@@ -15,7 +15,6 @@ import click
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from click import Choice, Option
 
 from dashlib import results
@@ -30,7 +29,11 @@ from dashlib.scale.presets import PRESETS, Sampling, preset
 from dashlib.scale.sampling import Samples, find, label, numbered_images
 
 PATH, FILE = click.Path(path_type=Path), click.Path(dir_okay=False, path_type=Path)
-POSITIVE, MANY, STEPS = click.IntRange(min=1), click.IntRange(min=2), click.IntRange(1, 1000)
+POSITIVE, SEED, STEPS = (
+    click.IntRange(1, 10**7),
+    click.IntRange(0, 2**31 - 1),
+    click.IntRange(1, 1000),
+)
 PRESET, SETS = Choice([*PRESETS]), Choice(reference.REFERENCE_SETS)
 KINDS = Choice(["constant", "tag", "interval"])
 NETWORKS = Choice(["inception", "lite0", "classifier"])
@@ -43,7 +46,7 @@ WEIGHTS = "File of the Inception weights.  [$DASH_INCEPTION, or torch hub's cach
 SCORES = f"Some of {','.join(METRICS)} (pr: precision and recall)."
 SHARED = [
     Option(["--preset", "name"], type=PRESET, help="Whose steps, timesteps, clamp and guidance."),
-    Option(["--steps"], type=STEPS, help="DDIM steps.  [preset's, or 50]"),
+    Option(["--steps"], type=click.IntRange(1, 1000), help="DDIM steps.  [preset's, or 50]"),
     Option(["--spacing"], type=Choice(SPACINGS), help=SPACING),
     Option(["--clamp"], type=Choice(CLAMPS), help="Of predicted images.  [preset's, or recompute]"),
     Option(["--precision"], type=Choice(PRECISIONS), default="fp32", help="Features: fp32 always."),
@@ -66,9 +69,7 @@ def plain_errors() -> Iterator[None]:
         raise click.ClickException(f"{error}{remedy}") from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not should_reduce_batch_size(error):
-            raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise click.ClickException(f"out of memory: use a smaller --batch ({error})") from error
 
 
@@ -115,7 +116,7 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
     from torchvision.transforms.functional import to_pil_image  # 7 seconds, for pictures only
     from torchvision.utils import save_image
 
-    if out.suffix not in (".png", ".npz"):
+    if out.suffix.lower() not in (".png", ".npz"):
         pictures = (image for images, _ in made for image in images)
         for number, image in enumerate(pictures, start=share(n, place).start):
             with replacing(out / f"{number:06d}.png") as file:
@@ -125,8 +126,8 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
     if not place.is_main_process:
         return
     with replacing(out) as file:
-        if out.suffix == ".npz":
-            np.savez(file, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
+        if out.suffix.lower() == ".npz":
+            np.savez(file, images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy(), labels.numpy())
         else:
             save_image(images / 255, file, "PNG", nrow=round(n**0.5), padding=1)
 
@@ -137,7 +138,7 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
 @click.option(*NUMBER, type=POSITIVE, default=100, help=f"Images. {ALIAS}")
 @click.option("--w", type=float, help="Guidance scale (1: none).  [preset's; 1.5; of tag 4]")
 @click.option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]")
-@click.option("--seed", default=0, help="Of the starting noise.")
+@click.option("--seed", type=SEED, default=0, help="Of the starting noise.")
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
     interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
@@ -155,6 +156,11 @@ def sample_command(
             wanted.model.check(preset(name).teacher.unet.images)
         about = wanted.about() | {"preset": name} | results.provenance()
         place.print(text := json.dumps(about, indent=1))
+        if out.suffix[1:2].isalpha() and out.suffix.lower() not in (".png", ".npz"):
+            raise ValueError(f"--out {out}: {OUT}")
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} holds files of another call: give another --out or empty it")
+        place.wait_for_everyone()
         _write(out, numbered_images(wanted, place, batch), n, place)
         place.wait_for_everyone()
         if place.is_main_process:
@@ -173,10 +179,10 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.argument("models", nargs=-1, required=True)
 @click.option("--data", type=SETS, help="Its training images are the reference set.  [preset's]")
 @click.option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics.")
-@click.option(*NUMBER, type=MANY, default=50_000, help=f"Samples. {ALIAS}")
+@click.option(*NUMBER, type=click.IntRange(2, 10**7), default=50_000, help=f"Samples. {ALIAS}")
 @click.option("--w", "ws", type=float, multiple=True, help="Guidance scale.  [preset's, or 1.5]")
 @click.option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4.")
-@click.option("--seeds", multiple=True, default=(42, 123, 456), type=int, help="Of the noise.")
+@click.option("--seeds", multiple=True, default=(42, 123, 456), type=SEED, help="Of the noise.")
 @click.option("--metrics", default="fid,is", callback=_metrics, help=SCORES)
 @click.option("--features", "kind", type=NETWORKS, default="inception", help=NETWORK)
 @click.option("--inception", "weights", type=FILE, envvar="DASH_INCEPTION", help=WEIGHTS)
@@ -197,8 +203,8 @@ def evaluate_command(
         if not data and not name:
             raise ValueError("no real images to compare with: give --data, or --preset for it")
         dataset = data or preset(name or "").dataset
-        scales, how = guidances(name, ws, tag, interval), sampling_of(name, **how)
-        store, found = evaluation.Store(out), [find(model) for model in models]
+        scales, how = [*dict.fromkeys(guidances(name, ws, tag, interval))], sampling_of(name, **how)
+        store, found = evaluation.Store(out), [find(model) for model in dict.fromkeys(models)]
         if kind == "inception":
             with place.main_process_first():
                 path = features.locate(weights, download=download and place.is_main_process)
@@ -217,6 +223,6 @@ def evaluate_command(
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
         about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells = [Samples(*cell, n, **how) for cell in product(found, scales, seeds)]
+        cells = [Samples(*cell, n, **how) for cell in product(found, scales, dict.fromkeys(seeds))]
         for line in evaluation.evaluate(cells, judge, place, store, batch):
             place.print(line)

@@ -10,6 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import accelerate
 import torch
 from accelerate.utils import broadcast_object_list, set_seed
+from filelock import FileLock
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
@@ -80,11 +82,12 @@ class Session:
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
         with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):
             self.trainer = self._built()
-            self._resume()
-            first, began = self.step, time.perf_counter()
-            self._note(first, 0)
-            self.ended = self._train(stop)
-            self._note(first, time.perf_counter() - began)
+            with FileLock(self.job.out / ".lock", timeout=0) if self.main else nullcontext():
+                self._resume()
+                first, began = self.step, time.perf_counter()
+                self._note(first, 0)
+                self.ended = self._train(stop)
+                self._note(first, time.perf_counter() - began)
         self.accelerator.end_training()
         return self.ended
 
@@ -189,21 +192,28 @@ class Session:
         """The checkpoint to go on from; None to begin.  ``ValueError`` if others are in the way."""
         if self.job.resume == "auto":
             return self.saved.newest(lambda message: self.say(f"warning: {message}"))
-        chosen = None if self.job.resume == "never" else Path(self.job.resume)
-        newer = [p for p in self.saved.all() if chosen is None or p.name > chosen.name]
+        chosen = None if self.job.resume == "never" else self._asked(Path(self.job.resume))
+        newer = [p.name for p in self.saved.all() if chosen is None or p.name > chosen.name]
         if newer:
             raise ValueError(
-                f"{self.job.out} holds {newer[0].name}, which is newer than what --resume "
-                f"{self.job.resume} asks for: choose another --out, or delete it first"
+                f"{self.job.out} holds {newer[0]}, which is newer than what --resume "
+                f"{self.job.resume} asks for: go on by --resume auto, or choose another --out"
             )
         return chosen
+
+    def _asked(self, path: Path) -> Path:
+        """The checkpoint at a path: itself, or the newest of a run or of a folder of them."""
+        folder = next((f for f in (path / "checkpoints", path) if f.is_dir()), None)
+        found = checkpointing.Checkpoints(folder).newest() if folder else path
+        if found is None or not found.is_file():
+            raise FileNotFoundError(f"--resume {path}: no checkpoint (step-*.pt) is there")
+        return found
 
     def _note(self, first: int, seconds: float) -> None:
         """Write ``run.json``: settings with their sources, and how this session went so far."""
         if not self.main:
             return
         images = (self.step - first) * self.recipe.batch_size  # warm-up and checkpoints too
-        place = self.accelerator
         where = results.provenance()
         where["versions"] |= {"cuda": torch.version.cuda, "accelerate": accelerate.__version__}
         session = {
@@ -213,8 +223,8 @@ class Session:
             "seconds": round(seconds, 1),
             "images_per_s": round(images / seconds, 1) if images and seconds else None,
             "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) or None,  # of a GPU
-            "processes": place.num_processes,
-            "device": str(place.device),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
             "precision": self.job.numerics.precision,
         }
         content = {

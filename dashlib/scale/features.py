@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from dashlib import results
-from dashlib.checkpoints import CheckpointError, read_pickled, sha256
+from dashlib.checkpoints import CheckpointError, read_pickled, reading, sha256
 from dashlib.checks import check_finite
 from dashlib.extras import what_to_install
 from dashlib.scale.distributed import gather_rows, numerics, share
@@ -93,14 +93,9 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
             f"replace it by {INCEPTION_URL} (or go on with --unverified, whose scores are not "
             "called FID)"
         )
-    try:
+    with reading(path):
         read_pickled(path)  # executes no code of the file's
         net = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(path))
-    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} does not hold the Inception network ({reason}): replace it by {INCEPTION_URL}"
-        ) from error
     *layers, head = net.to(device).children()  # in the order that they are called in
     trunk = nn.Sequential(*layers, nn.Flatten())
 
