@@ -129,7 +129,7 @@ def lines(rng: random.Random) -> Iterator[list[str]]:
         words = [name, *starts[name]]
         options = [p for p in main.commands[name].params if p.param_type_name == "option"]
         for option in rng.sample(options, k=min(len(options), rng.randrange(4))):
-            if option.name not in ("download", "unverified"):
+            if option.name not in ("download", "unverified", "only"):  # which could do work
                 flag = getattr(option, "is_flag", False)
                 wild = [rng.choice(WORDS) for _ in range(0 if flag else option.nargs)]
                 words += [rng.choice(option.opts), *wild]
@@ -143,8 +143,9 @@ def options(count: int, seed: int = 0) -> Counter[str]:
         home, outside = os.path.realpath(place), list[str]()
 
         def watch(event: str, arguments: tuple) -> None:
-            if event == "open" and arguments[1] and set(str(arguments[1])) & set("wax+"):
-                path = os.path.realpath(os.fsdecode(arguments[0]))
+            path, *mode = arguments if event == "open" else ("", "")
+            if isinstance(path, (str, bytes)) and mode[0] and set(mode[0]) & set("wax+"):
+                path = os.path.realpath(os.fsdecode(path))
                 if not path.startswith((home, "/dev/")) and watch.on and "pycache" not in path:
                     outside.append(path)
 
