@@ -113,8 +113,8 @@ def save_model(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
     """Write ``stem.safetensors`` and ``stem.json``: configuration, lambda, a SHA-256 of all."""
     write_atomically(Path(f"{stem}.safetensors"), content := pack(model.state_dict()))
     sidecar = {"unet": asdict(model.cfg), "lambda": None if lam is None else lam.tolist()}
-    sidecar["sha256"] = sha256(json.dumps(sidecar).encode() + content)
-    write_atomically(Path(f"{stem}.json"), json.dumps(sidecar).encode())
+    digest = {"sha256": sha256(json.dumps(sidecar).encode() + content)}
+    write_atomically(Path(f"{stem}.json"), json.dumps(sidecar | digest).encode())
 
 
 def load_model(stem: Path) -> tuple[UNet, Tensor | None]:

@@ -223,6 +223,6 @@ def evaluate_command(
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
         about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells = [Samples(*cell, n, **how) for cell in product(found, scales, dict.fromkeys(seeds))]
+        cells = [Samples(*c, n, **how) for c in product(found, scales, [*dict.fromkeys(seeds)])]
         for line in evaluation.evaluate(cells, judge, place, store, batch):
             place.print(line)
