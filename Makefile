@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce readme lab format clean FORCE
+.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce faults readme lab format clean FORCE
 .NOTPARALLEL:
 
 PYTHON ?= python3
@@ -76,6 +76,9 @@ site: setup
 browser: setup
 	@$(say) "5/5 the built book in a browser"
 	@$(PY) -m pytest tests -m browser -rs -n 2 --dist load
+
+faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
+	@$(PY) tests/faults.py
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)

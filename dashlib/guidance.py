@@ -16,6 +16,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
+from dashlib.checks import check_finite
+
 
 class Denoiser(Protocol):
     """A network with labels: ``eps = model(x_t, t, y)``; ``null_label`` is its null class."""
@@ -115,11 +117,12 @@ class Guided:
     """A guided noise predictor ``eps(x_t, t)``: a denoiser, labels ``(B,)`` and a schedule w(t).
 
     A constant w = 1 (or 0) needs one branch, and evaluates only that one.  A ``w_conditioned``
-    network, distilled at all scales at once (Meng et al. 2023), is called once, with w(t).
+    network (Meng et al. 2023) is called once, with w(t).  ``ValueError`` for a w not finite.
     """
 
     def __init__(self, model: Denoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
         self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
+        check_finite(f"guidance scale {self.w}", self.w(torch.arange(1000, device=y.device)))
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""

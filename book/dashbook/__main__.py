@@ -6,9 +6,10 @@ import click
 
 from dashbook import claims as ledger
 from dashbook.atlas import repair
+from dashlib.cli.sample import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def main() -> None:
     """Judge the book's claims, and score repaired guidance."""
 
@@ -16,10 +17,7 @@ def main() -> None:
 @main.command()
 def claims() -> None:
     """Show the ledger of claims, each with the status that follows from the stored runs."""
-    try:
-        found = ledger.judgements()
-    except (ValueError, FileNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
+    found = ledger.judgements()
     click.echo("\n".join(ledger.lines(found)))
     counts = Counter(one.status for one in found)
     click.echo(", ".join(f"{counts[s]} {s}" for s in ledger.STATUSES if counts[s]))
