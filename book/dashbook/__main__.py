@@ -17,7 +17,10 @@ def main() -> None:
 @main.command()
 def claims() -> None:
     """Show the ledger of claims, each with the status that follows from the stored runs."""
-    found = ledger.judgements()
+    try:
+        found = ledger.judgements()
+    except ValueError as error:  # of the ledger's file, not of an option
+        raise click.ClickException(str(error)) from error
     click.echo("\n".join(ledger.lines(found)))
     counts = Counter(one.status for one in found)
     click.echo(", ".join(f"{counts[s]} {s}" for s in ledger.STATUSES if counts[s]))
