@@ -195,8 +195,8 @@ class Session:
         chosen = None if self.job.resume == "never" else self._asked(Path(self.job.resume))
         newer = [p.name for p in self.saved.all() if chosen is None or p.name > chosen.name]
         if newer:
-            how = f"--resume {self.job.resume} asks for: go on by --resume auto, or another --out"
-            raise ValueError(f"{self.job.out} holds {newer[0]}, which is newer than what {how}")
+            held = f"{newer[0]}, which is newer than what --resume {self.job.resume} asks for"
+            raise ValueError(f"{self.job.out} holds {held}: choose another --out, or resume auto")
         return chosen
 
     def _asked(self, path: Path) -> Path:
