@@ -81,7 +81,7 @@ def test_a_judge_of_images():
     pytest.importorskip("efficientnet_lite_pytorch")
     train, test = (Images(noise(8, seed=s), torch.arange(8) % 2) for s in (0, 1))
     found = Judge.of(train, test, "cpu", half=True)  # which only a GPU obeys
-    torch.testing.assert_close(found.pool, lite0(CPU)(train.x))
+    torch.testing.assert_close(found.pool, lite0(CPU)(train.x).double())
     assert sorted(found.labels.tolist()) == [0] * 4 + [1] * 4
     scores = found.score(train.x, train.y)
     assert scores["fd"] == pytest.approx(0, abs=1e-3)

@@ -44,8 +44,8 @@ class Probe:
         return (found == labels.to(found.device)).double().mean().item()
 
 
-def _shuffled(count: int, seed: int, device: torch.device) -> Tensor:
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(device)
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _features(net: Extractor, images: Tensor, half: bool) -> Tensor:
@@ -60,7 +60,7 @@ def _known(moments: tuple[Tensor, Tensor], pool: Tensor) -> Extracted:
 
 @dataclass(frozen=True)
 class Judge:
-    """What is known of real images, and the scores of made ones against it."""
+    """What is known of real images, on the CPU in float64, and the scores of made ones."""
 
     net: Extractor
     pool: Tensor  # the training images' features
@@ -78,18 +78,23 @@ class Judge:
         net = lite0(device)
         pool, held = (_features(net, to_bytes(part.x), half) for part in (train, test))
         probe = Probe.fit(pool, train.y, int(train.y.max()) + 1)
-        order = _shuffled(len(held), 0, held.device)
-        labels = test.y.to(held.device)[order]
-        return cls(net, pool, gaussian(pool), probe, held[order], labels, half)
+        order = _shuffled(len(held), 0)
+        pool, held = pool.cpu().double(), held.cpu().double()[order]
+        probe = Probe(probe.weight.cpu())
+        return cls(net, pool, gaussian(pool), probe, held, test.y.cpu()[order], half)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The features of uint8 images, for :meth:`compare`."""
+        return _features(self.net, images, self.half).cpu().double()
 
     def score(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
         """All scores of uint8 images and the labels that they should show."""
-        return self.compare(_features(self.net, images, self.half), labels)
+        return self.compare(self.features(images), labels)
 
     def compare(self, features: Tensor, labels: Tensor) -> dict[str, Any]:
         """All scores of images whose features are known."""
         manifold = self.held[: min(MANIFOLD, len(self.held) // 2)]
-        some = features[_shuffled(len(features), 0, features.device)[:MANIFOLD]]
+        some = features[_shuffled(len(features), 0)[:MANIFOLD]]
         made, real = gaussian(features), self.gaussian
         found = compute(_known(made, features), _known(real, self.pool), ("fid", "kid"))
         shares = compute(_known(made, some), _known(real, manifold), ("pr",))
@@ -106,6 +111,6 @@ class Judge:
     def floor(self, n: int, seed: int = 0) -> dict[str, Any]:
         """The scores of n held-out images: none of the manifold's, unless n needs them."""
         first = min(MANIFOLD, len(self.held) // 2)
-        others = _shuffled(len(self.held) - first, seed, self.held.device) + first
-        index = torch.cat([others, torch.arange(first, device=others.device)])[:n]
+        others = _shuffled(len(self.held) - first, seed) + first
+        index = torch.cat([others, torch.arange(first)])[:n]
         return self.compare(self.held[index], self.labels[index])

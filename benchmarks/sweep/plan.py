@@ -30,10 +30,11 @@ SAMPLERS = {  # start and eta of DDIM, 50 steps; the first is the default
 }
 WANTED = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("1.5", "TAG", "4")),
-    ("TAG", "999, eta 0", 2_000),
     ("1.5", "970, eta 1", 2_000),
+    *((w, "970, eta 0.5", 10_000) for w in ("1.5", "TAG")),
+    ("TAG", "999, eta 0", 2_000),
+    ("4", "970, eta 0.5", 10_000),
     *((w, "970, eta 0.5", 2_000) for w in ("2", "3")),
-    *((w, "970, eta 0.5", 10_000) for w in ("TAG", "1.5", "4")),
     ("1", "970, eta 0.5", 2_000),  # one branch: another network to compile
 )
 
@@ -62,12 +63,12 @@ class Plan:
         return {row: self.recipe(row) for row in self.rows}
 
     def recipe(self, row: str) -> Recipe:
-        """The student of ``ROW-WEIGHTING-sSEED``."""
-        parts = re.fullmatch(r"(\w+)-(\w+)-s(\d+)", row)
+        """The student of ``ROW-WEIGHTING-sSEED``, or ``-x2-sSEED``: trained for a second time."""
+        parts = re.fullmatch(r"(\w+)-(\w+?)(-x\d+)?-s(\d+)", row)
         if parts is None or parts[1] not in CIFAR10.rows:
             known = ", ".join(CIFAR10.rows)
             raise ValueError(f"row {row!r}: ROW-WEIGHTING-sSEED with one of {known}")
-        found = CIFAR10.of(parts[1], parts[2], int(parts[3]))
+        found = replace(CIFAR10.of(parts[1], parts[2], int(parts[4])), name=f"{CIFAR10.name}/{row}")
         return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
 
     @property

@@ -1,8 +1,11 @@
 """The scoring stage: gaps, errors by frequency, samples and their scores, until time is over."""
 
 import json
+import os
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 
 BINS = 20  # of timesteps
+FEW = 2_000  # samples
 FIRST_SAMPLE = 970  # errors in the image are counted up to here, where sampling starts
 
 
@@ -96,6 +100,8 @@ class Scoring:
         for net in self.nets.values():
             self._warm(net)
         print("compiled", flush=True)
+        self.judges = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 4))
+        self.pending: deque[tuple[str, Future[dict[str, Any]]]] = deque()
         self.report: dict[str, Any] = {"models": {}}
         self.pictures: dict[str, Tensor] = {}
 
@@ -151,17 +157,30 @@ class Scoring:
         print(row, entry["gap"]["overall"], flush=True)
 
     def score(self, row: str, label: str, sampler: str, n: int) -> None:
-        """Scores of n samples, and the first of them as pictures."""
+        """Draw n samples; their scores are computed while the next are drawn."""
         clock = time.perf_counter()
         images = draw(self.load(row), label, sampler, n, self.plan)
-        found = self.judge.score(images, balanced_labels(n))
-        found |= {"spreads": spreads(as_floats(images)), "guidance": label, "sampler": sampler}
-        found |= {"seconds": round(time.perf_counter() - clock, 2), **results.provenance()}
-        self.report["models"].setdefault(row, {}).setdefault("scores", []).append(found)
         self.pictures[f"{row}|{label}|{sampler}"] = images[: self.plan.pictures].cpu()
-        print(
-            row, label, sampler, n, round(found["fd"], 2), round(found["accuracy"], 3), flush=True
-        )
+        found = {"spreads": spreads(as_floats(images)), "guidance": label, "sampler": sampler}
+        features = self.judge.features(images)
+        found |= {"seconds": round(time.perf_counter() - clock, 2), **results.provenance()}
+        self.pending.append((row, self.judges.submit(self._judged, features, found)))
+
+    def _judged(self, features: Tensor, found: dict[str, Any]) -> dict[str, Any]:
+        clock = time.perf_counter()
+        scores = self.judge.compare(features, balanced_labels(len(features)))
+        seconds = round(found["seconds"] + time.perf_counter() - clock, 2)
+        return scores | found | {"seconds": seconds}
+
+    def collect(self, *, wait: bool = False) -> None:
+        """Take over the scores that are computed, or wait for all; the first error is raised."""
+        while self.pending and (wait or self.pending[0][1].done()):
+            row, made = self.pending.popleft()
+            found = made.result()
+            self.report["models"].setdefault(row, {}).setdefault("scores", []).append(found)
+            what = (found["guidance"], found["sampler"], found["n"])
+            print(row, *what, round(found["fd"], 2), round(found["accuracy"], 3), flush=True)
+        self.save()
 
     def save(self) -> None:
         """Write what is known so far."""
@@ -171,17 +190,25 @@ class Scoring:
 
 
 def tasks(plan: Plan) -> Iterator[tuple[str, str, str, int]]:
-    """(model, guidance, sampler, samples), most wanted first."""
-    known = {row: known_scores(plan.weights, row) for row in ("teacher", *plan.given)}
+    """(model, guidance, sampler, samples), most wanted first; many samples for given models only.
+
+    Without given models the students of the sweep get them.
+    """
+    known = {row: known_scores(noted(plan, row)) for row in ("teacher", *plan.given)}
     for label, sampler, n in plan.wanted():
-        for row in ("teacher", *plan.rows, *plan.given):
+        students = (*plan.rows, *plan.given) if n <= FEW else plan.given or plan.rows
+        for row in ("teacher", *students):
             if (label, sampler, n) not in known.get(row, ()):
                 yield row, label, sampler, n
 
 
-def known_scores(weights: Path, row: str) -> set[tuple[str, str, int]]:
-    """The (guidance, sampler, samples) that the note beside given weights has scores of."""
-    note = json.loads((weights / f"{row}.json").read_text())
+def noted(plan: Plan, row: str) -> dict[str, Any]:
+    """The note beside given weights: the stages that made them and, if known, gap and scores."""
+    return dict(json.loads((plan.weights / f"{row}.json").read_text()))
+
+
+def known_scores(note: dict[str, Any]) -> set[tuple[str, str, int]]:
+    """The (guidance, sampler, samples) that a note has scores of."""
     return {(s["guidance"], s["sampler"], s["n"]) for s in note.get("scores", ())}
 
 
@@ -194,7 +221,7 @@ def evaluate(plan: Plan) -> None:
     scoring.learn_reality()
     scoring.ask_teacher(deadline)
     wait_for((plan.work / "trained").exists, "the students", until(plan.work, plan.train) + 120)
-    for row in (*plan.rows, *plan.given):
+    for row in (*plan.rows, *(row for row in plan.given if "gap" not in noted(plan, row))):
         scoring.gap(row)
     scoring.save()
     seconds = {True: 0.006, False: 0.0025}  # a sample: of the teacher, of a student
@@ -205,5 +232,6 @@ def evaluate(plan: Plan) -> None:
         clock = time.time()
         scoring.score(row, label, sampler, n)
         seconds[teacher] = (time.time() - clock) / n
-        scoring.save()
+        scoring.collect()
+    scoring.collect(wait=True)
     Path(plan.work / "scored").touch()
