@@ -1,7 +1,4 @@
-"""Weights on disk: our format (safetensors + JSON) and the authors' released ``.pth`` files.
-
-Ours are written atomically and read strictly; a pickle in the authors' is never executed.
-"""
+"""Weights on disk: ours (safetensors + JSON), and the authors' ``.pth`` files, never executed."""
 
 import hashlib
 import json
@@ -14,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
+from dashlib.checks import check_finite
 from dashlib.unet import UNet, UNetConfig
 
 
@@ -79,12 +78,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_bytes(path.read_bytes())
 
 
+class _Kind:  # what a pickle of a NumPy number calls its dtype: the name is all that is read
+    def __init__(self, name: str, *_: object) -> None:
+        self.number = lambda content: np.frombuffer(content, name)[0].item()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _number(kind: _Kind, content: bytes) -> Any:
+    return kind.number(content)
+
+
+_NUMPY: list[Any] = [(_Kind, "numpy.dtype"), (_number, "numpy._core.multiarray.scalar")]
+_NUMPY += [(_number, "numpy.core.multiarray.scalar")]  # as numpy 1 calls it
+
+
 def read_pickled(path: Path) -> Any:
     """The plain data of a file of ``torch.save``; ``CheckpointError`` if damaged or with code."""
     try:
         if zipfile.is_zipfile(path) and (part := zipfile.ZipFile(path).testzip()):
             raise ValueError(f"{part} has another CRC-32")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMPY):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a file that is none of its own
         reason = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         why = f"{reason}: damaged, no PyTorch file, or would execute code, which dashlib refuses"
@@ -94,12 +110,14 @@ def read_pickled(path: Path) -> Any:
 def load_into(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy finite tensors into the model; ``CheckpointError`` unless names and shapes agree."""
     pair = (model.state_dict(), tensors)
-    want, have = ({k: tuple(v.shape) for k, v in of.items()} for of in pair)
+    want, have = ({k: tuple(getattr(v, "shape", ())) for k, v in of.items()} for of in pair)
     faults = [f"{k} is missing" for k in want if k not in have]
     faults += [f"{k} is not in the model" for k in have if k not in want]
     both = [k for k in want if k in have]
     faults += [f"{k} is {have[k]}, should be {want[k]}" for k in both if have[k] != want[k]]
-    faults += [f"{k} is not finite" for k in both if not tensors[k].isfinite().all()]
+    same = [k for k in both if have[k] == want[k]]
+    faults += [f"{k} is {tensors[k].dtype}" for k in same if not tensors[k].is_floating_point()]
+    faults += [f"{k} is not finite" for k in same if not tensors[k].isfinite().all()]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         fault = "holds another architecture than the configuration describes, or damage"
@@ -122,6 +140,7 @@ def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
         sidecar = json.loads(path.read_text())
         model = UNet(UNetConfig(**sidecar["unet"]))
         lam = None if sidecar["lambda"] is None else torch.tensor(sidecar["lambda"])
+        check_finite("lambda", torch.zeros(0) if lam is None else lam)
         load_into(model, read_tensors(weights), str(stem))
         if sidecar.pop("sha256") != sha256(json.dumps(sidecar).encode() + weights.read_bytes()):
             raise ValueError(f"its SHA-256 is not that of itself and {weights}")
@@ -138,11 +157,9 @@ def load_official(path: Path) -> tuple[UNet, Tensor | None]:
         blocks = 1 + ("down.0.block.1.conv1.weight" in shadow)
         model = UNet(UNetConfig(ch=ch, blocks=blocks, num_classes=classes))
         lam = (content.get("tirt_state_dict") or {}).get("importance_adjustment")
+        if lam is not None and not (lam.shape == (1000,) and lam.isfinite().all()):
+            raise ValueError(f"TIRT lambda should be (1000,), finite: {lam!s:.80}")
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: not a DASH checkpoint ({error})") from error
-    if strange := [name for name, value in shadow.items() if not isinstance(value, Tensor)]:
-        raise CheckpointError(f"{path}: {strange[0]} is not a tensor: not a DASH checkpoint")
     load_into(model, shadow, str(path))
-    if lam is not None and not (lam.shape == (1000,) and lam.isfinite().all()):
-        raise CheckpointError(f"{path}: TIRT lambda should be (1000,), finite: {lam!s:.80}")
     return model.eval(), lam

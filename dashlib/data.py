@@ -64,8 +64,8 @@ def fingerprint(images: Images) -> str:
         raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
     rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     labels = images.y.cpu().numpy().astype("<i8")
-    pairs = zip(rows, labels, strict=True)
-    digests = [hashlib.sha256(x.tobytes() + y.tobytes()).digest() for x, y in pairs]
+    pairs = (x.tobytes() + y.tobytes() for x, y in zip(rows, labels, strict=True))
+    digests = [hashlib.sha256(pair).digest() for pair in pairs]
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
@@ -121,6 +121,12 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.generator = Generator(self.images.x.device).manual_seed(self.seed)
+
+    @property
+    def images_sha(self) -> str:
+        """SHA-256 of images and labels in their order: what a training that goes on must share."""
+        parts = (part.cpu().contiguous().numpy().tobytes() for part in vars(self.images).values())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def __iter__(self) -> Iterator[Batch]:
         return self

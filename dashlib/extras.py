@@ -24,8 +24,6 @@ def what_to_install() -> Iterator[None]:
         package = (error.name or "").split(".")[0]
         if package not in EXTRAS:
             raise
-        raise MissingExtra(
-            f"{package} is not installed: `pip install 'dashlib[{EXTRAS[package]}]'`, or "
-            f"`pip install -e '.[{EXTRAS[package]}]'` in a clone of the book",
-            name=package,
-        ) from error
+        extra = f"[{EXTRAS[package]}]'`"
+        how = f"`pip install 'dashlib{extra}, or `pip install -e '.{extra} in a clone of the book"
+        raise MissingExtra(f"{package} is not installed: {how}", name=package) from error

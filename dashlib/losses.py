@@ -118,10 +118,7 @@ class _RandomScale(Objective):
 
 @dataclass(frozen=True)
 class MultiW(_RandomScale):
-    """Match the guided output at random scales: ``|S_w - T_w|^2``, ``w ~ U[low, high]``.
-
-    For U[1, 4] its Hessian has condition number 131: nearly blind to drift along (0.6, 0.8).
-    """
+    """Match the guided output at random scales: ``|S_w - T_w|^2``, ``w ~ U[low, high]``."""
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
         """``composite``."""

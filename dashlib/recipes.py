@@ -48,8 +48,8 @@ TABLE = (  # the other rows of the table, with three seeds
 ANCHORS = ("dash_an_0.03", "dash_an_0.3", "dash_an_1")  # beside dash_no_an (0) and dash (0.1)
 LEARNED = ("tirt", "tirt_eps", "uncertainty", "tirt_batch")  # weightings that learn
 SEEDS = (0, 1, 2)
+ALSO_V = ("dash", "cond_only_dropout", "dash_sampled")  # rows with a twin that predicts v
 ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
-
 
 GUIDANCE: dict[str, GuidanceSchedule] = {f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)}
 GUIDANCE["TAG"] = TAG()
@@ -93,10 +93,7 @@ class Scale:
             **{f"dash_gap_{mu:g}": row("gap_match", gap=mu, imitation=1.0) for mu in (3.0, 10.0)},
             # TAG's mean form of (e_c, e_u), its lower eigenvalue raised to a tenth of the other
             "tag_form": row("gap_match", gap=0.747, imitation=0.5868, unconditional=-0.0808),
-            **{
-                f"{name}_v": row(name, unet={"prediction": "v"})
-                for name in ("dash", "cond_only_dropout", "dash_sampled")
-            },
+            **{f"{of}_v": row(of, unet={"prediction": "v"}) for of in ALSO_V},
         }
 
     @property
@@ -124,35 +121,17 @@ class Scale:
         )
 
 
+_ON_CPU = TrainConfig(steps=3000, lr=1e-3, ema=0.999)
+_ON_GPU = TrainConfig(steps=8100, lr=5e-4, lr_min=0.0, ema=0.9993, bf16=True, warm=0.02)
+_LEARNING = replace(_ON_CPU, steps=1200, lr=4e-3), replace(_ON_GPU, steps=4000, lr=1e-3, ema=0.999)
+_PLAIN = [replace(unet, dropout=0.0) for unet in (TEACHER_CIFAR10, STUDENT_CIFAR10)]
 DIGITS = Scale(
-    Recipe(
-        "digits/teacher-tirt",
-        TEACHER_DIGITS,
-        TrainConfig(steps=3000, lr=1e-3, ema=0.999),
-        weighting="tirt",
-    ),
-    Recipe(
-        "digits/student",
-        STUDENT_DIGITS,
-        TrainConfig(steps=1200, lr=4e-3, ema=0.999),
-        teacher="digits/teacher-tirt",
-    ),
+    Recipe("digits/teacher-tirt", TEACHER_DIGITS, _ON_CPU, weighting="tirt"),
+    Recipe("digits/student", STUDENT_DIGITS, _LEARNING[0], teacher="digits/teacher-tirt"),
 )
-CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run's
-    Recipe(
-        "cifar10/teacher-uniform",
-        replace(TEACHER_CIFAR10, dropout=0.0),
-        TrainConfig(steps=8100, lr=5e-4, lr_min=0.0, ema=0.9993, bf16=True, warm=0.02),
-        flip=True,
-    ),
-    Recipe(
-        "cifar10/student",
-        replace(STUDENT_CIFAR10, dropout=0.0),
-        TrainConfig(steps=4000, lr=1e-3, lr_min=0.0, ema=0.999, bf16=True, warm=0.02),
-        teacher="cifar10/teacher-uniform",
-        flip=True,
-    ),
-)
+_TEACHER = Recipe("cifar10/teacher-uniform", _PLAIN[0], _ON_GPU, flip=True)
+_STUDENT = replace(_TEACHER, name="cifar10/student", unet=_PLAIN[1], train=_LEARNING[1])
+CIFAR10 = Scale(_TEACHER, replace(_STUDENT, teacher=_TEACHER.name))  # steps: the stored run's
 ROWS = DIGITS.rows
 CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")
 SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -155,6 +155,13 @@ def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
     return run
 
 
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value out of JSON is of this type, at any depth."""
+    if of := get_args(kind):
+        return isinstance(value, dict) and all(_fits(v, of[1]) for v in value.values())
+    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
+
+
 def load(name: str) -> Run:
     """A stored run by name, e.g. ``digits/dash-transfer-s0``; ``MissingRun`` if there is none."""
     path = root() / name / "run.json"
@@ -163,10 +170,12 @@ def load(name: str) -> Run:
     with checkpoints.reading(path):
         content = json.loads(path.read_text())
         stored, text = content.pop("sha256"), json.dumps(content, indent=1)
-        if (content["name"], stored) != (name, sha256(text.encode())):
-            raise ValueError("it is of another run, or was edited: its name or SHA-256 differs")
-        fields, parts = Run.__dataclass_fields__.keys(), content["files"]
-        if fields != content.keys() or not all(map(str.isidentifier, parts)):
+        here = root().resolve() / name / "run.json"
+        if (content["name"], stored, path.resolve()) != (name, sha256(text.encode()), here):
+            raise ValueError("it is of another run, or was edited, or is a link")
+        kinds, parts = get_type_hints(Run), content["files"]
+        fits = kinds.keys() == content.keys() and all(_fits(content[k], kinds[k]) for k in kinds)
+        if not fits or not all(k.isidentifier() and len(e) == 2 for k, e in parts.items()):
             raise ValueError("its fields, or the names of its files, are not those of a run")
         return Run(**content)
 

@@ -149,7 +149,7 @@ class Trainer:
         """What must agree for a saved run to be continued."""
         named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
         options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, (str, float))}
-        drawn = ("batch_size", "label_dropout", "dropout_per", "flip", "seed")
+        drawn = ("batch_size", "label_dropout", "dropout_per", "flip", "seed", "images_sha")
         return {
             "training": {k: v for k, v in asdict(self.cfg).items() if k != "read_every"},
             "network": asdict(self.model.cfg),
@@ -179,7 +179,8 @@ class Trainer:
         """Continue from a :meth:`state`; ``ValueError``, naming source, where settings differ."""
         for what, mine in self._settings(stream).items():
             if (saved := state["settings"].get(what)) != mine:
-                raise ValueError(f"{source} was made with other {what}: {saved}, here {mine}")
+                fault = f"{source} was made with other {what}: {saved}, here {mine}"
+                raise ValueError(f"{fault}: give the same, or begin anew in another folder")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step, self.averaged.updates = state["step"], state["updates"]

@@ -139,8 +139,7 @@ class Uncertainty(Weighting):
         check_timesteps(t, self.T)
         if not self.u.requires_grad:
             return super().reduce(loss, t)
-        u = self.u[t]
-        return (loss * torch.exp(-u) + u).mean()
+        return (loss * torch.exp(-self.u[t]) + self.u[t]).mean()
 
 
 WEIGHTINGS: dict[str, Callable[[Schedule], Weighting]] = {

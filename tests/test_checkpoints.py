@@ -12,6 +12,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -338,3 +339,46 @@ def test_what_is_written_follows_links_and_leaves_devices_alone(tmp_path):
     for place in (Path("/dev/null"), tmp_path):
         with pytest.raises(OSError, match="a folder or a device"):
             checkpoints.write_atomically(place, b"x")
+
+
+def test_numbers_of_numpy_beside_the_weights_are_read(official, tmp_path):
+    content = torch.load(official, weights_only=True)
+    numbers = {"best_fid": np.float64(2.5), "epoch": np.int32(7), "done": np.bool_(True)}
+    torch.save(content | numbers, tmp_path / "numbers.pth")
+    read = checkpoints.read_pickled(tmp_path / "numbers.pth")
+    assert {name: read[name] for name in numbers} == {"best_fid": 2.5, "epoch": 7, "done": True}
+    checkpoints.load_official(tmp_path / "numbers.pth")
+
+
+def test_an_object_in_the_place_of_a_number_is_refused(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return np._core.multiarray.scalar, (np.dtype("O"), b"\x10" * 8)
+
+    torch.save({"best_fid": Hostile()}, tmp_path / "object.pth")
+    with pytest.raises(CheckpointError, match=r"object\.pth cannot be read"):
+        checkpoints.read_pickled(tmp_path / "object.pth")
+
+
+def test_weights_that_are_integers_are_refused(official, tmp_path):
+    content = torch.load(official, weights_only=True)
+    shadow = content["ema_state_dict"]["shadow"]
+    shadow["conv_out.bias"] = shadow["conv_out.bias"].round().long()
+    torch.save(content, tmp_path / "integers.pth")
+    with pytest.raises(CheckpointError, match=r"conv_out\.bias is torch\.int64"):
+        checkpoints.load_official(tmp_path / "integers.pth")
+
+
+@pytest.mark.parametrize("lam", ["x", [0.0] * 1000, torch.zeros(3), torch.full((1000,), math.nan)])
+def test_a_lambda_that_is_none_is_refused(official, tmp_path, lam):
+    content = torch.load(official, weights_only=True)
+    content["tirt_state_dict"] = {"importance_adjustment": lam}
+    torch.save(content, tmp_path / "lam.pth")
+    with pytest.raises(CheckpointError, match=r"lam\.pth: not a DASH checkpoint"):
+        checkpoints.load_official(tmp_path / "lam.pth")
+
+
+def test_a_lambda_of_ours_that_is_not_finite_is_refused(model, tmp_path):
+    checkpoints.save_model(tmp_path / "m", model, torch.full((1000,), math.inf))
+    with pytest.raises(CheckpointError, match=r"lambda: 1000 are not finite"):
+        checkpoints.load_model(tmp_path / "m")

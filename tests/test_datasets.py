@@ -318,6 +318,13 @@ def test_the_archive_is_read_where_an_unpacked_file_is_damaged(tmp_path, cifar):
     assert is_the_small_cifar(datasets.load_dataset(cifar.name, tmp_path), cifar)
 
 
+def test_the_folder_of_the_batches_stands_for_the_one_around_it(tmp_path, cifar):
+    cifar.put(tmp_path)
+    small_cifar.unpack(tmp_path / cifar.kind.filename, tmp_path)
+    batches = tmp_path / cifar.kind.base_folder
+    assert is_the_small_cifar(datasets.load_dataset(cifar.name, batches), cifar)
+
+
 def test_a_damaged_archive_of_cifar_says_what_to_do(tmp_path, cifar, site):
     (tmp_path / cifar.kind.filename).write_bytes(b"<html>moved</html>")
     found = hashlib.md5(b"<html>moved</html>").hexdigest()

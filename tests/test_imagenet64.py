@@ -76,6 +76,25 @@ def test_the_ten_files_are_one_dataset(train):
     assert {int(found.min()), int(labels.min()), int(labels.max())} >= {0, 999}
 
 
+def test_the_same_images_are_read_from_npz_archives(train, tmp_path):
+    write(folder := tmp_path / "npz")
+    for name in FILES:
+        content = pickle.loads((folder / name).read_bytes())
+        np.savez(folder / f"{name}.npz", **content)
+        (folder / name).unlink()
+    again = ImageNet64(folder)
+    assert torch.equal(again[list(range(40))][0], train[list(range(40))][0])
+    assert np.array_equal(again.labels, train.labels)
+
+
+def test_the_pixels_go_to_the_cache_where_the_data_cannot_be_written(tmp_path):
+    write(tmp_path / "data")
+    ImageNet64(tmp_path / "data", tmp_path / "cache")
+    assert {p.name for p in (tmp_path / "data").iterdir()} == {*FILES}
+    made = {p.name for p in (tmp_path / "cache").iterdir()}
+    assert made == {"imagenet64.pixels", "imagenet64.labels.npy"}
+
+
 @pytest.mark.parametrize("index", [40, -41, [3, 40]])
 def test_an_image_that_is_not_there_is_an_error(train, index):
     with pytest.raises(IndexError, match="out of bounds for axis 0 with size 40"):

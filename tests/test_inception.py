@@ -120,7 +120,7 @@ def test_features_are_of_bytes_only(trusted):
 
 
 def test_wrong_hash_is_refused(random_weights):
-    with pytest.raises(CheckpointError, match=r"SHA-256 .* have 6726825d.*--unverified"):
+    with pytest.raises(CheckpointError, match=r"SHA-256 .* weights 6726825d.*--unverified"):
         inception(random_weights, CPU)
 
 
@@ -176,6 +176,13 @@ def test_missing_weights_are_never_fetched_unasked(empty_hub, monkeypatch):
         assert part in str(caught.value)
     with pytest.raises(FileNotFoundError, match=r"no Inception weights at here\.pth"):
         locate(Path("here.pth"), download=True)  # a named file is not fetched, either
+
+
+def test_a_hub_that_cannot_be_written_names_other_places(tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("a file where torch hub wants its folder")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "home"))
+    with pytest.raises(FileNotFoundError, match=r"TORCH_HOME moves it.*--inception FILE"):
+        locate(download=True)
 
 
 def test_download_checks_the_hash_and_explains_failure(empty_hub, monkeypatch):

@@ -261,6 +261,16 @@ def test_frechet_is_that_of_the_matrix_square_root(d):
     assert frechet(a, b) == pytest.approx(want.item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("wrong", ["mean", "covariance"])
+def test_frechet_of_moments_that_are_not_finite_is_an_error(wrong):
+    moments = {"mean": torch.zeros(2).double(), "covariance": torch.eye(2).double()}
+    good = tuple(moments.values())
+    bad = tuple(m * math.nan if name == wrong else m for name, m in moments.items())
+    for pair in ((good, bad), (bad, good)):
+        with pytest.raises(ValueError, match=r"moments of features: .* not finite"):
+            frechet(*pair)
+
+
 def test_frechet_of_singular_covariances_is_stable():
     a, b = random_gaussian(40, n=10, seed=1), random_gaussian(40, n=12, seed=2)
     assert frechet(a, a) == pytest.approx(0, abs=1e-5)

@@ -91,6 +91,20 @@ def test_what_sweeps_took_is_noted(run_folder):
     assert all(c["commit"] and c["hardware"] for c in noted)
 
 
+def _note_many(who):
+    for i in range(50):
+        pool.note_sweep({"who": who, "i": i})
+
+
+def test_no_note_of_two_sweeps_at_a_time_is_lost(run_folder, monkeypatch):
+    monkeypatch.setattr(results, "commit", lambda: "c")
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(_note_many, (0, 1)))
+    noted = (results.root() / "campaigns.jsonl").read_text().splitlines()
+    found = {(c["who"], c["i"]) for c in map(json.loads, noted)}
+    assert found == {(who, i) for who in (0, 1) for i in range(50)}
+
+
 ORPHANAGE = """
 import os, time
 from dashlib.runs.pool import processes

@@ -150,12 +150,26 @@ def test_edited_metrics_are_found_by_their_hash(make):
         lambda run: run.update(extra=1),
         lambda run: run.update(files={"../../victim/x": {"name": "x", "sha256": "0"}}),
         lambda run: run.update(files=3),
+        lambda run: run["files"]["weights"].update(sha256=5),
+        lambda run: run["files"]["weights"].pop("name"),
+        lambda run: run.update(config=[]),
+        lambda run: run.update(seed="0"),
+        lambda run: run["seconds"].update(train="1"),
+        lambda run: run.update(versions={"python": 3}),
     ],
 )
 def test_a_hostile_run_json_is_refused_though_its_hash_is_right(make, change):
     path = make().folder / "run.json"
     edited(path, change, signed=True)
     with pytest.raises(CheckpointError, match="is missing or damaged"):
+        results.load(NAME)
+
+
+def test_a_run_behind_a_link_is_refused(make, run_folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "run"
+    make().folder.rename(outside)
+    (run_folder / NAME).symlink_to(outside)
+    with pytest.raises(CheckpointError, match="or is a link"):
         results.load(NAME)
 
 

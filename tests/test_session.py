@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import shutil
 import signal
 import socket
@@ -15,7 +16,6 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from filelock import FileLock
 from test_imagenet64 import write as write_imagenet
 
 from dashlib import checkpoints, data
@@ -448,10 +448,64 @@ def test_another_seed_does_not_go_on(straight):
 
 def test_two_calls_do_not_work_in_one_folder(tmp_path):
     (tmp_path / "run").mkdir()
-    with FileLock(tmp_path / "run/.lock"):
+    with checkpointing.alone(tmp_path / "run"):
         message = refused(*LONG, "--out", tmp_path / "run")
-    assert "another call works in this folder" in message
+    assert f"another call works in {tmp_path / 'run'}, process {os.getpid()} on" in message
     assert not (tmp_path / "run/log.jsonl").exists()
+
+
+def test_the_sessions_of_a_folder_are_read_under_its_lock(tmp_path):
+    """What another call noted after this one began is kept."""
+    options = {"preset": "digits", "out": tmp_path / "run", "device": "cpu", "precision": "fp32"}
+    job = train.job_of("teacher", options | {"steps": 1, "batch_size": 4})
+    first, second = (Session(job, print, lambda *step: None) for _ in range(2))
+    first.run()
+    second.run()
+    noted = json.loads((tmp_path / "run/run.json").read_text())["sessions"]
+    assert [(s["from_step"], s["to_step"]) for s in noted] == [(0, 1), (1, 1)]
+
+
+def test_other_images_do_not_go_on(straight, monkeypatch):
+    whole = data.Stream.images_sha.fget
+    monkeypatch.setattr(data.Stream, "images_sha", property(lambda s: whole(s)[::-1]))
+    message = refused(*LONG, "--out", straight)
+    assert "was made with other stream" in message
+    assert "give the same, or begin anew in another folder" in message
+
+
+def test_more_steps_than_the_training_was_made_for_are_refused(straight):
+    """They would bend the cosine of all the steps that were made."""
+    message = refused(*LONG, "--out", straight, "--steps", "41")
+    assert "'steps': 40" in message
+    assert "'steps': 41" in message
+    assert "begin anew in another folder" in message
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints"])
+def test_a_training_that_has_not_ended_is_sampled_by_its_average(tmp_path, place):
+    out = tmp_path / "run"
+    ok(*LONG, "--out", out, "--stop-after", "3")
+    (saved,) = (out / "checkpoints").glob("step-*.pt")
+    found = find(str(saved if place else out))
+    assert found.name.endswith("(step 3 of 40, averaged)")
+    assert same(dict(found.model.state_dict()), dict(last_state(out)["ema"]))
+    assert torch.equal(found.lam, last_state(out)["weighting"]["lam"])
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(checkpoints.CheckpointError, match=r"is not a whole checkpoint"):
+        find(str(saved))
+
+
+def test_without_a_compiler_compile_says_so(tmp_path, monkeypatch):
+    class NoCompilerError(RuntimeError):
+        __module__ = "torch._inductor.exc"
+
+    def fail(*_, **__):
+        raise NoCompilerError("No working C++ compiler found in\n/nonexistent/g++")
+
+    monkeypatch.setattr(building.datasets, "load_dataset", fail)
+    message = refused(*LONG, "--out", tmp_path / "run", "--compile")
+    assert "install a C++ compiler (g++, or what CXX names), or leave --compile out" in message
+    assert "\n" not in message.rpartition("Error: ")[2].strip()
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,6 @@ class Spaces:
             self.attention(f"{name}.attn.{i}", x)
         return x
 
-    def resampling(self, name: str, x: Space) -> Space:
-        """Note the convolution between two levels."""
-        return self.add(name, (name,), x)
-
     def embedding(self, name: str) -> None:
         """Note the two linear layers that embed t or w."""
         self.add(f"{name}.dense.0", (f"{name}.hidden",), ("frequencies",))
@@ -88,7 +84,7 @@ def spaces_of(model: UNet) -> Spaces:
             x = found.step(f"down.{i}", level, j, x)
             skips.append(x)
         if level.downsample is not None:
-            x = found.resampling(f"down.{i}.downsample.conv", x)
+            x = found.add(name := f"down.{i}.downsample.conv", (name,), x)
             skips.append(x)
     x = found.block("mid.block_1", model.mid["block_1"], x)
     found.attention("mid.attn_1", x)
@@ -97,7 +93,7 @@ def spaces_of(model: UNet) -> Spaces:
         for j in range(blocks + 1):
             x = found.step(f"up.{i}", level, j, x + skips.pop())
         if level.upsample is not None:
-            x = found.resampling(f"up.{i}.upsample.conv", x)
+            x = found.add(name := f"up.{i}.upsample.conv", (name,), x)
     found.add("norm_out", x)
     found.add("conv_out", EVERYTHING, x)
     return found

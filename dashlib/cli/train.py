@@ -36,6 +36,7 @@ OPTIONS = [
     click.Argument(["preset"], type=Choice([*PRESETS])),
     Option(["--out"], type=FOLDER, required=True, help="Folder of the run."),
     Option(["--data"], type=FOLDER, default="data", help="Folder of the images."),
+    Option(["--cache"], type=FOLDER, help="Of ImageNet's pixels, if DATA is read-only."),
     Option(["--download"], is_flag=True, help="Fetch missing images, first at $DASH_MIRRORS."),
     Option(["--workers"], type=click.IntRange(0, 256), default=4, help="That read ImageNet."),
     Option(["--steps"], type=POSITIVE, help="Of the whole training and its cosine  [preset's]"),

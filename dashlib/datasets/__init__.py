@@ -7,16 +7,12 @@ from typing import Any, Literal, get_args
 import torch
 
 from dashlib.checks import check_choice
-from dashlib.data import Dataset, Images, as_floats, fingerprint
+from dashlib.data import Dataset, Images, as_floats
 from dashlib.datasets.originals import TORCHVISION, archives, read_original
 from dashlib.extras import what_to_install
 
 Pixels = Literal["float32", "uint8"]
 DATASETS = ("digits", *TORCHVISION)
-CIFAR_PRINTS = {  # fingerprints of the original images and labels
-    ("cifar10", "train"): "6c3d94351344c6460973c9795f4a4fcc19984b1b894a9b39889a02e380f4d4d3",
-    ("cifar10", "test"): "7742db831caeba84ea1d4663e0d07ca1879cbb76e501e036935be5fd5506749b",
-}
 
 
 def load_dataset(
@@ -41,6 +37,7 @@ def load_dataset(
     if name == "digits":
         return _digits()
     root = Path(root).expanduser()
+    root = root.parent if root.name in ("cifar-10-batches-py", "cifar-100-python") else root
     try:
         parts = read_original(name, root, mirrors if download else None)
     except FileNotFoundError:  # which says what to do
@@ -71,11 +68,9 @@ def _advice(name: str, root: Path, error: OSError) -> str:
     other = "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
     if name == "fashion_mnist":
         other = "on Debian and Ubuntu, `apt-get install dataset-fashion-mnist`"
-    return (
-        f"{name} is not (whole) under {root}: {error}. With a network: "
-        f"datasets.load_dataset('{name}', '{root}', download=True). By hand: put "
-        f"{', '.join(files)} into {root}; or {other}"
-    )
+    fetched = f"With a network: datasets.load_dataset('{name}', '{root}', download=True)"
+    by_hand = f"By hand: put {', '.join(files)} into {root}; or {other}"
+    return f"{name} is not (whole) under {root}: {error}. {fetched}. {by_hand}"
 
 
 def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
@@ -83,12 +78,3 @@ def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
     x = torch.from_numpy(pixels)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
     return Images(x if dtype == "uint8" else as_floats(x), torch.as_tensor(labels).long())
-
-
-def which(name: str, part: Literal["train", "test"], images: Images) -> str:
-    """In words, whether these are the original images of a part, in any order, where we know."""
-    if (name, part) not in CIFAR_PRINTS:
-        return f"unknown: no fingerprint of {name}, {part}, is kept"
-    if fingerprint(images) == CIFAR_PRINTS[name, part]:
-        return "original pixels"
-    return f"not the original: {len(images):,} images (a subset, recompressed or relabelled)"

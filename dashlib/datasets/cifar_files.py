@@ -34,7 +34,6 @@ CLASS_NAMES = {name: tuple(names.split()) for name, names in _WORDS.items()}
 # A zip may hold the parts in one more folder; what begins with a dot is no image.
 _IMAGE = re.compile(r"(?:[^/]+/)?(train|test)/([^/.][^/]*)/[^/.][^/]*\.(?i:png|jpe?g)")
 
-
 Parts = list[tuple[np.ndarray, Any]]  # pixels and labels to train on, and to test with
 _Reads = Callable[[], bytes]
 _Images = list[tuple[str, _Reads, int]]  # where each is, what reads its file, its label

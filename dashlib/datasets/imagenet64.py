@@ -7,6 +7,7 @@ less one: their order is not that of the sorted WordNet identifiers.
 Source: Chrabaszcz, Loshchilov & Hutter 2017 (arXiv 1707.08819).
 """
 
+import hashlib
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 ``(N, 12288)``, and labels in [0, 1000) of a file; else ``ValueError``."""
     with path.open("rb") as file:
         try:
-            content = _PlainUnpickler(file, encoding="latin1").load()
+            packed = path.suffix == ".npz"  # as the same images are given away, too
+            content = np.load(file) if packed else _PlainUnpickler(file, encoding="latin1").load()
             pixels, labels = np.ascontiguousarray(content["data"]), np.asarray(content["labels"])
             if pixels.dtype != np.uint8 or pixels.shape != (labels.size, 12288):
                 raise ValueError(f"data is {pixels.dtype} {pixels.shape}, {labels.size} labels")
@@ -63,7 +65,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _convert(root: Path, pixels: Path, labels: Path) -> np.ndarray:
     """Write the bytes of all images to one file, then all labels, which it returns."""
-    places = [next(root.rglob(name), None) for name in FILES]
+    places = [next(chain(root.rglob(f), root.rglob(f"{f}.npz")), None) for f in FILES]
     if None in places:
         raise FileNotFoundError(
             f"ImageNet 64x64 is not whole under {root}: {FILES[places.index(None)]} is missing. "
@@ -85,14 +87,15 @@ class ImageNet64(Dataset[tuple[Tensor, Tensor]]):
     """The 1,281,167 training images: ``self[i]`` is uint8 ``(3, 64, 64)`` and its label.
 
     ``self[[i, j, ...]]`` is a batch, ``(B, 3, 64, 64)`` and int64 ``(B,)``.  ``root`` holds the
-    batch files, in whatever folders, and gets the files made of them, once, by one process.
-    Raises ``FileNotFoundError`` saying where they are to be had, ``ValueError`` for a batch file
-    that is damaged or would execute code.
+    batch files, in whatever folders; ``cache`` (or else ``root``) gets the files made of them,
+    once, by one process.  ``FileNotFoundError`` says where they are to be had, ``ValueError`` which
+    is damaged or would execute code.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, cache: Path | None = None) -> None:
         root = Path(root).expanduser()
-        self.path, labels = root / "imagenet64.pixels", root / "imagenet64.labels.npy"
+        self.path = (cache or root) / "imagenet64.pixels"
+        labels = self.path.with_name("imagenet64.labels.npy")
         try:
             self.labels = np.load(labels)
             if {*np.unique(self.labels)} - {*range(CLASSES)} or self.labels.dtype != np.int64:
@@ -140,6 +143,12 @@ class LoadedStream(Stream):
     null_label: int = CLASSES
     device: torch.device | str = "cpu"
     workers: int = 0  # processes that read files
+
+    @property
+    def images_sha(self) -> str:
+        """SHA-256 of the labels and of 64 images, spread evenly."""
+        some = self.images[torch.linspace(0, len(self.images) - 1, 64).long().tolist()][0]
+        return hashlib.sha256(self.images.labels.tobytes() + some.numpy().tobytes()).hexdigest()
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= len(self.images):

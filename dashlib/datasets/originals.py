@@ -144,11 +144,9 @@ def _unpacked(path: Path, want: str) -> bytearray:
         if (found := _sum(content)) != want:
             raise ValueError(f"MD5 {found}")
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        how = (
-            "load with download=True (Debian: `apt-get install --reinstall dataset-fashion-mnist`)"
-        )
+        how = "load with download=True, or `apt-get install --reinstall dataset-fashion-mnist`"
         fault = f"{path} is damaged ({error}): its content should have MD5 {want}"
-        raise FileNotFoundError(f"{fault}. Delete it and call {how}") from error
+        raise FileNotFoundError(f"{fault}. Delete it and {how}") from error
     return bytearray(content)
 
 

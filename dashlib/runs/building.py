@@ -37,13 +37,15 @@ def drawn(recipe: Recipe) -> dict[str, Any]:
 
 
 def stream(
-    recipe: Recipe, device: torch.device, root: Path, *, download: bool = False, workers: int = 0
-) -> Source:
+    recipe: Recipe, device: torch.device, root: Path, *, download: bool = False, workers: int = 0,
+    cache: Path | None = None,
+) -> Source:  # fmt: skip
     """The recipe's batches, on the device, where all images are held but ImageNet's."""
     if recipe.dataset == "imagenet64":
         from dashlib.datasets.imagenet64 import ImageNet64, LoadedStream
 
-        return LoadedStream(ImageNet64(root), device=device, workers=workers, **drawn(recipe))
+        images = ImageNet64(root, cache)
+        return LoadedStream(images, device=device, workers=workers, **drawn(recipe))
     held: Any = "float32" if recipe.dataset == "digits" else "uint8"  # where that loses nothing
     train = datasets.load_dataset(recipe.dataset, root, download=download, dtype=held).train
     return Stream(part_of(train, recipe.split).to(device), **drawn(recipe))

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from dashlib import results
 from dashlib.checkpoints import write_atomically
@@ -86,6 +87,7 @@ def _made(group: tuple[str, ...], progress: Callable[[], Progress]) -> list[resu
 def note_sweep(entry: Mapping[str, Any]) -> None:
     """Append what a sweep of runs took to ``results/campaigns.jsonl``, one object a line."""
     path = results.root() / "campaigns.jsonl"
-    former = path.read_text() if path.exists() else ""
     line = {**entry, "commit": results.commit(), "hardware": results.hardware()}
-    write_atomically(path, (former + json.dumps(line) + "\n").encode())
+    with FileLock(path.with_name(".campaigns.lock")):  # read, appended to and replaced by one
+        former = path.read_text() if path.exists() else ""
+        write_atomically(path, (former + json.dumps(line) + "\n").encode())

@@ -18,7 +18,6 @@ from typing import Any
 import accelerate
 import torch
 from accelerate.utils import broadcast_object_list, set_seed
-from filelock import FileLock
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
@@ -42,6 +41,7 @@ class Job:
     recipe: Recipe
     out: Path
     data: Path = Path("data")
+    cache: Path | None = None  # of ImageNet's pixels, if not in data
     download: bool = False
     workers: int = 4  # processes that read ImageNet's files
     device: str = "auto"
@@ -62,10 +62,7 @@ class Session:
         self.say = say if self.main else (lambda message: None)
         self.saved = checkpointing.Checkpoints(job.out / "checkpoints", job.keep)
         self.last: Path | None = None  # checkpoint
-        self.record = job.out / "run.json"
-        with checkpoints.reading(self.record):
-            held = json.loads(self.record.read_text()) if self.record.exists() else {}
-            self.former = list(held["sessions"]) if held else []
+        self.record, self.former = job.out / "run.json", list[dict[str, Any]]()
         self.ended = "training"  # then finished, stopped or the name of a signal
 
     @property
@@ -82,7 +79,7 @@ class Session:
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
         with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):
             self.trainer = self._built()
-            with FileLock(self.job.out / ".lock", timeout=0) if self.main else nullcontext():
+            with checkpointing.alone(self.job.out) if self.main else nullcontext():
                 self._resume()
                 first, began = self.step, time.perf_counter()
                 self._note(first, 0)
@@ -110,11 +107,12 @@ class Session:
         if recipe.teacher is not None:
             found = find(recipe.teacher)
             found.check(recipe.unet.images)
+            self.say(f"teacher {found.name}, SHA-256 {found.sha[:8]}")
             teacher, lam = found.model, found.lam
             if lam is None and recipe.weighting == "transfer":
                 fault = "has no learned lambda (TIRT) to transfer: choose another --weighting"
                 raise ValueError(f"the teacher {found.name} {fault}, for example min_snr")
-        how: Any = {"download": job.download, "workers": job.workers}
+        how: Any = {"download": job.download, "workers": job.workers, "cache": job.cache}
         with place.main_process_first():  # the others find what it downloaded
             self.stream = stream(recipe, place.device, job.data, **how)
         asked = None if recipe.objective == "scratch" else teacher
@@ -182,6 +180,9 @@ class Session:
 
     def _resume(self) -> None:
         """Go on from the checkpoint that the job asks for, which the main process chooses."""
+        with checkpoints.reading(self.record):
+            if self.record.exists():
+                self.former = list(json.loads(self.record.read_text())["sessions"])
         (path,) = broadcast_object_list([self._chosen() if self.main else None])
         if path is not None:
             self.trainer.restore(checkpointing.read_checkpoint(path), self.stream, str(path))

@@ -5,20 +5,19 @@ from functools import partial
 
 from dashlib import classifier, data, datasets, results
 from dashlib.checkpoints import CheckpointError
-from dashlib.recipes import CIFAR10_SHIPPED, DIGITS, RECIPES, SCALES, SEEDS, SHIPPED
+from dashlib.recipes import ALSO_V, CIFAR10_SHIPPED, DIGITS, RECIPES, SCALES, SEEDS, SHIPPED
 from dashlib.runs.pool import processes
 from dashlib.runs.scoring import held_out_gap, samples_of
 from dashlib.scale.small_grids import with_products
 from dashlib.unet import UNet, count_parameters
 
 ROWS_ONCE = ("dash", "cond_only_dropout", "dash_sampled", "multi_w", "gap_match_cond")
-ROWS_THRICE = ("dash_v", "cond_only_dropout_v", "dash_sampled_v")
 CIFAR10_RUNS = (  # three sweeps of a quarter of an hour, and what they began with
     *("cifar10/teacher-uniform", "cifar10/dash-uniform-s0", "cifar10/dash-high_noise-s0"),
     *(f"cifar10/dash_v-{weighting}-s1" for weighting in ("transfer", "uniform", "min_snr")),
     *(f"cifar10/{row}-high_noise-s1" for row in ROWS_ONCE),
     "cifar10/cond_only_dropout_v-high_noise-x2-s1",  # went on from the run without x2
-    *(f"cifar10/{row}-high_noise-s{seed}" for row in ROWS_THRICE for seed in SEEDS),
+    *(f"cifar10/{row}_v-high_noise-s{seed}" for row in ALSO_V for seed in SEEDS),
 )
 
 

@@ -7,6 +7,8 @@ atomically; what a failing disk left of it is found by its name.
 import errno
 import hashlib
 import io
+import os
+import platform
 import signal
 import threading
 import warnings
@@ -19,7 +21,7 @@ from typing import Any, Self
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from filelock import Timeout
+from filelock import FileLock, Timeout
 
 from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
 
@@ -64,10 +66,8 @@ class Checkpoints:
                 return path
             warn(f"{path} is damaged ({fault}): going back to the checkpoint before it")
         if found:
-            raise CheckpointError(
-                f"all {len(found)} checkpoints in {self.folder} are damaged: delete the folder to "
-                "start from the beginning, or restore one and resume it"
-            )
+            fault = f"all {len(found)} checkpoints in {self.folder} are damaged"
+            raise CheckpointError(f"{fault}: restore one, or delete the folder to start anew")
         return None
 
 
@@ -114,16 +114,26 @@ class Stop:
 
 
 @contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A block in which no other call works in the folder; ``TrainingStopped`` names who does."""
+    holder = folder / ".holder"
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            holder.write_text(f"process {os.getpid()} on {platform.node()}")
+            yield
+    except Timeout as error:
+        who = holder.read_text() if holder.exists() else "another process"
+        fault = f"another call works in {folder}, {who}: wait for it, or give another --out"
+        raise TrainingStopped(fault) from error
+
+
+@contextmanager
 def explained(so_far: Callable[[], str]) -> Iterator[None]:
     """Turn what ends training into a :class:`TrainingStopped`; ``so_far()``: how far it came."""
     try:
         yield
     except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:
-        if isinstance(error, Timeout):  # of the lock
-            message = (
-                f"another call works in this folder: wait for it or take another --out ({error})"
-            )
-        elif isinstance(error, FloatingPointError):
+        if isinstance(error, FloatingPointError):
             message = f"{error}, {so_far()}"
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""
@@ -131,10 +141,11 @@ def explained(so_far: Callable[[], str]) -> Iterator[None]:
             message = f"disk full{where}, {so_far()} {how}"
         elif isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            message = (
-                f"out of memory, {so_far()} Use more --accumulate (the same batch in smaller "
-                f"pieces), --precision bf16, more processes or a smaller --batch ({reason})"
-            )
+            how = "more --accumulate or processes, --precision bf16, or a smaller --batch"
+            message = f"out of memory, {so_far()} Use {how} ({reason})"
+        elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            how = "install a C++ compiler (g++, or what CXX names), or leave --compile out"
+            message = f"torch.compile failed: {how} ({' '.join(str(error).split())[:300]})"
         else:
             raise
         raise TrainingStopped(message) from error

@@ -58,10 +58,8 @@ class Share:
     def of(self, batch: Batch) -> Batch:
         """The part of a batch without a teacher; ``ValueError`` unless all parts are alike."""
         if len(batch.t) % self.count:
-            raise ValueError(
-                f"a batch of {len(batch.t)} images cannot be divided evenly into {self.count} "
-                "parts (processes x pieces): choose a multiple for --batch, or fewer of them"
-            )
+            fault = f"a batch of {len(batch.t)} images cannot be divided evenly into {self.count}"
+            raise ValueError(f"{fault} parts (processes x pieces): choose a multiple for --batch")
         own, whole = slice(self.index, None, self.count), vars(batch)
         part: Any = {name: x[own] for name, x in whole.items() if isinstance(x, Tensor)}
         return replace(batch, **part)
@@ -172,10 +170,7 @@ class Parallel(Execution):
             super().set_random_states(processes[place.process_index], step)
         else:
             set_seed(step, device_specific=True)
-            warnings.warn(
-                f"saved by {len(processes)} process(es), resumed by {place.num_processes}: dropout "
-                "masks are drawn anew; batches go on as they were",
-                stacklevel=2,
-            )
+            what = f"saved by {len(processes)} process(es), resumed by {place.num_processes}"
+            warnings.warn(f"{what}: dropout masks are drawn anew, batches go on", stacklevel=2)
         if place.scaler is not None and states["scaler"]:
             place.scaler.load_state_dict(states["scaler"])

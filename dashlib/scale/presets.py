@@ -43,10 +43,7 @@ class Preset:
         return self.teacher.dataset
 
 
-_PRECISION = {
-    "precision": "[ours] `--precision auto`: forward passes in bf16 on a GPU that computes in it, "
-    "else in fp32; weights, averages and sums stay fp32",
-}
+_PRECISION = {"precision": "[ours] bf16 forward on a GPU that computes in it, all else fp32"}
 _CIFAR_NOTES = _PRECISION | {
     "unet": "[C] names and shapes of the released checkpoints",
     "teacher.batch_size, lr, lr_min, ema, weight_decay, clip": "[R], and the same in [C]",
@@ -77,8 +74,7 @@ _RELEASED_NOTES = {
     "sampling.spacing, clamp": "[C] 0, 20, ..., 980; image clamped, noise not recomputed",
 }
 _IMAGENET_NOTES = _PRECISION | {
-    "unet": "[ours] 116,451,203 and 22,336,579 parameters, 5.21 to 1; [R] gives only 116.5M, "
-    "22.3M, 5.2x",
+    "unet": "[ours] 116,451,203 and 22,336,579 parameters; [R] gives only 116.5M, 22.3M, 5.2x",
     "batch_size": "[R] 2048 over all processes",
     "lr": "[R] cosine from 2e-4; for teacher and student alike [ours]",
     "steps": "[D] 81,324 = 130 epochs [R] x 1,281,167 images / 2048; for both [ours]",

@@ -17,9 +17,10 @@ from dashlib import checkpoints, results
 from dashlib.data import to_bytes
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
+from dashlib.scale.checkpointing import Checkpoints, read_checkpoint
 from dashlib.scale.distributed import AUTOCAST, Precision, batches, numerics
 from dashlib.schedule import Schedule
-from dashlib.unet import UNet
+from dashlib.unet import UNet, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,25 @@ def find(name: str) -> Named:
     path, lam = Path(name), None
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
-    if path.is_file() and path != Path(f"{stem}.json") and path.suffix != ".safetensors":
-        model, lam = checkpoints.load_official(path)
-    elif made:
+    saved = path if path.match("step-*.pt") else Checkpoints(path / "checkpoints").newest()
+    if made:
         model, lam = checkpoints.load_model(made[0])
+    elif saved:  # of a training that has not ended
+        with checkpoints.reading(saved):
+            state = read_checkpoint(saved)
+            settings, lam = state["settings"], state["weighting"].get("lam")
+            model = UNet(UNetConfig(**settings["network"]))
+            checkpoints.load_into(model, state["ema"], str(saved))
+            name += f" (step {state['step']} of {settings['training']['steps']}, averaged)"
+    elif path.is_file() and path.suffix != ".safetensors":
+        model, lam = checkpoints.load_official(path)
     elif (results.root() / name / "run.json").is_file():
         run = results.load(name)
         model, learned = run.model(), run.config.get("weighting") == "tirt"
         lam = run.trace["lambda"][-1].float() if learned else None
     else:
-        raise FileNotFoundError(
-            f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib "
-            f"list`), nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of "
-            "`train --out`, nor an authors' .pth file"
-        )
+        kinds = "a stored run (`python -m dashlib list`), a folder of `train`, a .safetensors file"
+        raise FileNotFoundError(f"no model {name!r}: {kinds} with its .json, or an authors' .pth")
     digest = checkpoints.sha256(checkpoints.pack(model.state_dict()))
     return Named(name, model.eval().requires_grad_(False), digest, lam)
 
