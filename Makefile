@@ -63,11 +63,11 @@ lint: setup
 
 unit: setup
 	@$(say) "2/5 unit tests"
-	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile
+	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile --no-loadscope-reorder
 
 nbval: setup
 	@$(say) "3/5 stored notebook outputs (nbval)"
-	@$(PY) -m pytest --nbval notebooks -n 2 --dist loadfile
+	@$(PY) -m pytest --nbval notebooks -n 2 --dist loadfile --no-loadscope-reorder
 
 site: setup
 	@$(say) "4/5 strict book build from the stored outputs"
