@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isnan
+from math import isfinite, isnan
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dashbook import cifar10, plots
 from dashbook import measurements as by
-from dashbook import plots
 from dashbook.cost import parameters
 from dashbook.measurements import ERRORS, GAP_MSE, Estimate, NotMeasured, fd
 from dashbook.paper import FURTHER, NAMES, PAPER
-from dashbook.tables import DASHES, markdown
+from dashbook.tables import DASHES, gap, markdown
 from dashlib import results
+from dashlib.results import Run
 from dashlib.scale.presets import preset
 
 Rule = Callable[..., bool | None]  # of an Estimate and, if asked, of how many standard errors
@@ -43,6 +44,7 @@ SMALL = {  # at our scale: holds, fails, cannot be told
 AS_STATED = {True: "reproduced", False: "not reproduced", None: "not reproduced"}  # counted
 STATUSES = (*dict.fromkeys(AS_STATED.values()), *SMALL.values(), NOT_TESTED)
 SOURCES = ("abstract", "README", "configurations", "reading notes", "derived from the README")
+SOURCES += ("this book",)
 HEADER = ("claim, *and when a number agrees*", "*paper:*", "on", "ours", "status")
 
 
@@ -61,13 +63,28 @@ def above(low: float) -> Rule:
     return partial(Estimate.lies, low=low)
 
 
-def asked(measure: Callable[..., Estimate], *rows: str, **arguments: Any) -> tuple[Question, ...]:
-    """Questions to rows of digits, one each."""
-    return tuple(partial(measure, scale="digits", row=row, **arguments) for row in rows)
+def settled(word: str) -> Rule:
+    """The rule that a comparison of paired seeds has this verdict; undecided cannot be told."""
+    return lambda found, errors=ERRORS: None if found.word == "undecided" else found.word == word
+
+
+def asked(
+    measure: Callable[..., Estimate], *rows: str, scale: str = "digits", **arguments: Any
+) -> tuple[Question, ...]:
+    """Questions to rows of a scale, one each."""
+    return tuple(partial(measure, scale=scale, row=row, **arguments) for row in rows)
 
 
 _worse = partial(asked, by.excess, over="dash", path=fd("TAG"))
 _off = partial(asked, by.excess, over="dash", path=GAP_MSE)
+
+
+def _tag(run: Run) -> float:
+    return cifar10.fd(run, "TAG")
+
+
+_cifar = partial(asked, scale="cifar10")
+_beside = partial(_cifar, by.beside, value=_tag)
 
 
 def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
@@ -109,6 +126,35 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
     "anchor": (above(0), _worse("dash_no_an")),
     "tirt-samples": (above(0), _worse("dash-uniform")),
     "tirt-gap": (above(0), _off("dash-uniform")),
+    **{f"cost-{row}": (settled("worse"), ()) for row in ("dropout", "sampled")},
+    "v-colour": (settled("better"), ()),
+    "v-data": (between(-np.inf, 0.15), ()),
+}
+EPS, V = "dash-high_noise", "dash_v-high_noise"
+CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
+IN_V = [f"{row}_v-high_noise" for row in CHEAP]
+AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digits
+    "rho-dash": _cifar(by.level, EPS, V, value=gap("rho")),
+    "rho-multi-w": _cifar(by.level, "multi_w-high_noise", value=gap("rho")),
+    "rho-gap-match": _cifar(by.level, "gap_match_cond-high_noise", value=gap("rho")),
+    "gap-mse": _beside("gap_match_cond-high_noise", over=EPS, value=gap("gap_mse")),
+    "fd-multi-w": _beside("multi_w-high_noise", over=EPS),
+    "fd-gap-match": _beside("gap_match_cond-high_noise", over=EPS),
+    "fd-teacher": _beside(V, over="teacher"),
+    "tirt-samples": _beside("dash_v-uniform", over="dash_v-transfer"),
+    "tirt-gap": _beside("dash_v-uniform", over="dash_v-transfer", value=gap("gap_mse")),
+    **{
+        f"cost-{name}": (
+            *_beside(f"{row}_v-high_noise", over=V, rivals=IN_V),
+            *_beside(f"{row}-high_noise", over=EPS),
+        )
+        for name, row in zip(("dropout", "sampled"), CHEAP, strict=True)
+    },
+    "v-colour": tuple(
+        _beside(f"{row}_v-high_noise", over=f"{row}-high_noise", value=cifar10.off_colour)[0]
+        for row in ("dash", *CHEAP)
+    ),
+    "v-data": _cifar(by.level, V, *IN_V, value=cifar10.off_colour),
 }
 
 
@@ -166,6 +212,7 @@ def read() -> dict[str, Any]:
 
 def _claim(entry: Mapping[str, Any], settle: Mapping[str, Any]) -> Claim:
     holds, questions = MEASURED.get(entry["id"], (None, ()))
+    questions += AT_CIFAR10.get(entry["id"], ())
     changes = {"stated": tuple(entry["stated"]), "holds": holds, "questions": questions}
     claim = Claim(**{**entry, **changes})
     if unknown := set(claim.stated) - set(SOURCES):
@@ -245,10 +292,10 @@ def shown(found: Estimate) -> str:
     parts = []
     for part in found.parts:
         row, _, weighting = part.row.partition("-")
-        name = f"{NAMES.get(row, row)} {weighting}".rstrip()
+        name = cifar10.STUDENTS.get(part.row) or f"{NAMES.get(row, row)} {weighting}".rstrip()
         spread = "" if isnan(part.own) else f" ± {number(part.own, 2)}"
         parts.append(f"{name}: {number(part.mean)}{spread}, n = {len(part.values)}")
-    error = "" if isnan(found.value) else f" ± {number(found.error, 2)}"
+    error = f" ± {number(found.error, 2)}" if isfinite(found.value + found.error) else ""
     return f"{number(found.value)}{error} ({'; '.join(parts)})"
 
 

@@ -11,20 +11,24 @@ has :math:`e_f^2 = \sum_i (e_i\, \partial f / \partial m_i)^2`, as if seeds were
 
 A row is one of :data:`dashlib.recipes.ROWS`, under TIRT Transfer or with its weighting
 (``dash-uniform``), or the TIRT ``teacher``.  What is not stored raises :class:`NotMeasured`.
+
+At CIFAR-10's scale rows are compared by paired differences, and below three seeds undecided
+(:func:`beside`); its one ``teacher`` counts as given, the same beside every seed.
 """
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from math import inf, isnan, nan, sqrt
+from dataclasses import dataclass, replace
+from math import inf, isnan, log, nan, sqrt
 from operator import sub
 
 import numpy as np
 
 from dashbook import cost
-from dashbook.tables import metric
+from dashbook.comparison import logged, verdicts
+from dashbook.tables import Measure, metric
 from dashlib import results
-from dashlib.recipes import SCALES
+from dashlib.recipes import SCALES, SEEDS
 from dashlib.results import Run
 from dashlib.scale.presets import preset
 from dashlib.unet import UNetConfig
@@ -73,6 +77,7 @@ class Estimate:
     value: float  # nan: not defined for these parts, such as a share of no gain
     error: float = 0.0
     parts: tuple[Part, ...] = ()
+    word: str = ""  # the verdict of a comparison of paired seeds
 
     def lies(self, errors: float = ERRORS, *, low: float = -inf, high: float = inf) -> bool | None:
         """Whether the number, give or take so many standard errors, lies between two bounds.
@@ -88,10 +93,15 @@ class Estimate:
 
 
 def _runs(row: str, scale: str) -> list[Run]:
-    if row == "teacher":
-        return [results.load(f"{scale}/teacher-tirt")]
     name, _, weighting = row.partition("-")
-    return results.select(name, weighting or "transfer", scale)
+    try:
+        if row == "teacher" and scale == "cifar10":
+            return [replace(results.load("cifar10/teacher-uniform"), seed=seed) for seed in SEEDS]
+        if row == "teacher":
+            return [results.load(f"{scale}/teacher-tirt")]
+        return results.select(name, weighting or "transfer", scale)
+    except results.MissingRun as missing:
+        raise NotMeasured(f"no run of {row} is stored for {scale}") from missing
 
 
 def _values(runs: Sequence[Run], path: Path) -> dict[int, float]:
@@ -122,10 +132,7 @@ def borrowed(path: Path, scale: str) -> float:
 
 def part(row: str, path: Path, scale: str, seeds: Collection[int] | None = None) -> Part:
     """One quantity of a row, of all seeds or of these; ``NotMeasured`` if no stored run has it."""
-    try:
-        values = _values(_runs(row, scale), path)
-    except results.MissingRun as missing:
-        raise NotMeasured(f"no run of {row} is stored for {scale}") from missing
+    values = _values(_runs(row, scale), path)
     values = {seed: v for seed, v in values.items() if seeds is None or seed in seeds}
     if not values:
         what = f"FD at w = {path[1]}" if path[0] == "guidance" else path[-1]
@@ -155,9 +162,38 @@ def gap_ratio(*, scale: str, row: str) -> Estimate:
     return combine(lambda rho: rho, part(row, RHO, scale))
 
 
+def level(*, scale: str, row: str, value: Measure) -> Estimate:
+    """A value of a row; no spread is borrowed, so that fewer than ``ENOUGH`` seeds don't decide."""
+    runs = _runs(row, scale)
+    found = Part(row, tuple(map(value, runs)), tuple(run.seed for run in runs))
+    return combine(lambda mean: mean, found)
+
+
 def excess(*, scale: str, row: str, over: str, path: Path) -> Estimate:
     """By how much a row's metric is above another's."""
     return combine(sub, part(row, path, scale), part(over, path, scale))
+
+
+def beside(
+    *, scale: str, row: str, over: str, value: Measure, rivals: Sequence[str] = ()
+) -> Estimate:
+    """Logarithm of the ratio of a row's value to another's, paired over the seeds of both.
+
+    Two errors are half of the t-interval, infinite for one seed.  The verdict is corrected for the
+    comparisons with ``rivals`` and undecided below ``ENOUGH`` seeds; closer than 5 % is equal.
+    """
+    runs = {name: {run.seed: run for run in _runs(name, scale)} for name in {row, over, *rivals}}
+    seeds = sorted(set.intersection(*map(set, runs.values())))
+    if not seeds:
+        raise NotMeasured(f"no seed of {row} and {over} is stored for {scale}")
+    of = {name: [found[seed] for seed in seeds] for name, found in runs.items()}
+    own = {row: seeds, over: seeds[:1] if over == "teacher" else seeds}
+    parts = tuple(Part(k, tuple(map(value, of[k]))[: len(v)], tuple(v)) for k, v in own.items())
+    base = of.pop(over)
+    found = verdicts(of, base, logged(value), margin=log(1.05))[row]
+    few, half = len(seeds) < ENOUGH, found.interval.half
+    error, word = (inf, "undecided") if few else (half / ERRORS, found.word)
+    return Estimate(found.interval.mean, error, parts, word)
 
 
 def frechet_lead(*, scale: str, row: str, rivals: Sequence[str], w: str = "TAG") -> Estimate:
