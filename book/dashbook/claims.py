@@ -126,13 +126,13 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
     "anchor": (above(0), _worse("dash_no_an")),
     "tirt-samples": (above(0), _worse("dash-uniform")),
     "tirt-gap": (above(0), _off("dash-uniform")),
-    **{f"cost-{row}": (settled("worse"), ()) for row in ("dropout", "sampled")},
+    "cost": (settled("worse"), ()),
     "v-colour": (settled("better"), ()),
     "v-data": (between(-np.inf, 0.15), ()),
 }
 EPS, V = "dash-high_noise", "dash_v-high_noise"
 CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
-IN_V = [f"{row}_v-high_noise" for row in CHEAP]
+IN_EPS, IN_V = ([f"{row}{net}-high_noise" for row in CHEAP] for net in ("", "_v"))
 AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digits
     "rho-dash": _cifar(by.level, EPS, V, value=gap("rho")),
     "rho-multi-w": _cifar(by.level, "multi_w-high_noise", value=gap("rho")),
@@ -143,16 +143,10 @@ AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digit
     "fd-teacher": _beside(V, over="teacher"),
     "tirt-samples": _beside("dash_v-uniform", over="dash_v-transfer"),
     "tirt-gap": _beside("dash_v-uniform", over="dash_v-transfer", value=gap("gap_mse")),
-    **{
-        f"cost-{name}": (
-            *_beside(f"{row}_v-high_noise", over=V, rivals=IN_V),
-            *_beside(f"{row}-high_noise", over=EPS),
-        )
-        for name, row in zip(("dropout", "sampled"), CHEAP, strict=True)
-    },
+    "cost": _beside(*IN_V, over=V, rivals=IN_V) + _beside(*IN_EPS, over=EPS, rivals=IN_EPS),
     "v-colour": tuple(
-        _beside(f"{row}_v-high_noise", over=f"{row}-high_noise", value=cifar10.off_colour)[0]
-        for row in ("dash", *CHEAP)
+        _beside(v, over=eps, value=cifar10.off_colour)[0]
+        for v, eps in zip((V, *IN_V), (EPS, *IN_EPS), strict=True)
     ),
     "v-data": _cifar(by.level, V, *IN_V, value=cifar10.off_colour),
 }
