@@ -17,7 +17,7 @@ except MissingExtra as missing:
 
 MOVED = {  # commands that are no longer the library's, and where each lies
     "claims": "dashbook.__main__:claims",
-    "repair": "dashbook.__main__:repair",
+    "repair": "benchmarks.repair:main",
     "bench": "benchmarks.bench:main",
     "statistics": "benchmarks.reference_statistics:main",
     "sweep": "benchmarks.sweep.__main__:sweep_runs",

@@ -290,7 +290,7 @@ for row, v in right.items():
 # %% [markdown]
 # ## Repaired samples
 #
-# Sampling takes minutes a student, so it was done by a command, `python -m dashbook repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
+# Sampling takes minutes a student, so it was done by a command, `python -m benchmarks.repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
 # Each student is asked for three kinds of guidance: 1.5, the teacher's best scale; 4, the scale of the paper's table; and TAG. It gets them plain, with the gap repair and with the output repair, each by one number or by twenty. For comparison: what needs no teacher and no fit, *another scale* (1, 1.5, 2, 3 or 4) or guidance *in an interval*
 # ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached, not what one would get.
 

@@ -5,12 +5,11 @@ from collections import Counter
 import click
 
 from dashbook import claims as ledger
-from dashbook.atlas import repair
 
 
 @click.group()
 def main() -> None:
-    """Judge the book's claims, and score repaired guidance."""
+    """Judge the book's claims."""
 
 
 @main.command()
@@ -24,8 +23,6 @@ def claims() -> None:
     counts = Counter(one.status for one in found)
     click.echo(", ".join(f"{counts[s]} {s}" for s in ledger.STATUSES if counts[s]))
 
-
-main.add_command(repair)
 
 if __name__ == "__main__":
     main()

@@ -131,13 +131,13 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
     "anchor": (WORSE, _worse(PARTS[1], rivals=PARTS)),
     "tirt-samples": (WORSE, _worse(PARTS[2], rivals=PARTS)),
     "tirt-gap": (WORSE, _off(PARTS[2], rivals=PARTS)),
-    **{f"cost-{row}": (WORSE, ()) for row in ("dropout", "sampled")},
+    "cost": (WORSE, ()),
     "v-colour": (settled("better"), ()),
     "v-data": (between(-np.inf, 0.15), ()),
 }
 SOUND, TRANSFER = "dash-uniform-from_uniform", "dash-transfer-from_uniform"
 TABLE = {row: f"{row}-uniform-from_uniform" for row in ("multi_w", "single_head", "gap_match_cond")}
-LONGER = {row: f"{row}-uniform-from_uniform-x2" for row in ("cond_only_dropout", "dash_sampled")}
+LONGER = [f"{row}-uniform-from_uniform-x2" for row in ("cond_only_dropout", "dash_sampled")]
 _sound = partial(_worse, over=SOUND, rivals=tuple(TABLE.values()))
 FROM_UNIFORM: dict[str, tuple[Question, ...]] = {  # asked of digits whose teacher is sound
     "rho-dash": _long(SOUND, TRANSFER),
@@ -150,12 +150,11 @@ FROM_UNIFORM: dict[str, tuple[Question, ...]] = {  # asked of digits whose teach
     "fd-teacher": _worse(SOUND, over="teacher-uniform"),
     "tirt-samples": _worse(SOUND, over=TRANSFER),
     "tirt-gap": _off(SOUND, over=TRANSFER),
-    "cost-dropout": _worse(LONGER["cond_only_dropout"], over=SOUND, rivals=(*LONGER.values(),)),
-    "cost-sampled": _worse(LONGER["dash_sampled"], over=SOUND, rivals=(*LONGER.values(),)),
+    "cost": _worse(*LONGER, over=SOUND, rivals=LONGER),
 }
 EPS, V = "dash-high_noise", "dash_v-high_noise"
 CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
-IN_V = [f"{row}_v-high_noise" for row in CHEAP]
+IN_EPS, IN_V = ([f"{row}{net}-high_noise" for row in CHEAP] for net in ("", "_v"))
 AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digits
     "rho-dash": _cifar(by.level, EPS, V, value=RHO),
     "rho-multi-w": _cifar(by.level, "multi_w-high_noise", value=RHO),
@@ -166,16 +165,10 @@ AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digit
     "fd-teacher": _beside(V, over="teacher"),
     "tirt-samples": _beside("dash_v-uniform", over="dash_v-transfer"),
     "tirt-gap": _beside("dash_v-uniform", over="dash_v-transfer", value=GAP_MSE),
-    **{
-        f"cost-{name}": (
-            *_beside(f"{row}_v-high_noise", over=V, rivals=IN_V),
-            *_beside(f"{row}-high_noise", over=EPS),
-        )
-        for name, row in zip(("dropout", "sampled"), CHEAP, strict=True)
-    },
+    "cost": _beside(*IN_V, over=V, rivals=IN_V) + _beside(*IN_EPS, over=EPS, rivals=IN_EPS),
     "v-colour": tuple(
-        _beside(f"{row}_v-high_noise", over=f"{row}-high_noise", value=cifar10.off_colour)[0]
-        for row in ("dash", *CHEAP)
+        _beside(v, over=eps, value=cifar10.off_colour)[0]
+        for v, eps in zip((V, *IN_V), (EPS, *IN_EPS), strict=True)
     ),
     "v-data": _cifar(by.level, V, *IN_V, value=cifar10.off_colour),
 }
