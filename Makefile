@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce readme lab format clean FORCE
+.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce faults readme lab format clean FORCE
 .NOTPARALLEL:
 
 PYTHON ?= python3
@@ -63,11 +63,11 @@ lint: setup
 
 unit: setup
 	@$(say) "2/5 unit tests"
-	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile
+	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile --no-loadscope-reorder
 
 nbval: setup
 	@$(say) "3/5 stored notebook outputs (nbval)"
-	@$(PY) -m pytest --nbval notebooks -n 2 --dist loadfile
+	@$(PY) -m pytest --nbval notebooks -n 2 --dist loadfile --no-loadscope-reorder
 
 site: setup
 	@$(say) "4/5 strict book build from the stored outputs"
@@ -76,6 +76,9 @@ site: setup
 browser: setup
 	@$(say) "5/5 the built book in a browser"
 	@$(PY) -m pytest tests -m browser -rs -n 2 --dist load
+
+faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
+	@$(PY) tests/faults.py
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)

@@ -9,6 +9,18 @@ from nbval_tolerance import tolerant
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
+LONGEST = (  # files that take minutes or share a long set-up, longest first
+    *("test_acceptance_paper_scale", "test_engine", "test_session", "test_cli_evaluate"),
+    *("test_cifar10_sweep", "test_environment", "test_making", "test_imagenet64"),
+    *("07_playground", "09_gap_atlas", "01_teacher", "04b_tirt_microscope"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process works alone at the end."""
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set nbval's options where the command line leaves them open, and its idea of equality."""

@@ -15,11 +15,9 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from torch import Tensor
 
 from dashbook.cost import forward_flops
 from dashlib.guidance import Guided
+from dashlib.runs.pool import processes
 from dashlib.sampling import sample
 from dashlib.scale.distributed import AUTOCAST, Precision, check_arithmetic, numerics
 from dashlib.schedule import Schedule
@@ -191,7 +190,7 @@ def _cpu_peak(cfg: UNetConfig, settings: Settings) -> float | None:
     if settings.compile:
         return None
     threads = torch.get_num_threads()
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with processes(1) as pool:
         try:
             return pool.submit(_resident_growth, cfg, settings, threads).result()
         except BrokenProcessPool:  # it was killed, or could not be started from here

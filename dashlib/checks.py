@@ -11,6 +11,12 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} {value!r}: one of {', '.join(choices)}")
 
 
+def check_finite(what: str, values: Tensor) -> None:
+    """``ValueError`` that says where the first is, unless all values are finite."""
+    if len(wrong := (~values.isfinite()).nonzero()):
+        raise ValueError(f"{what}: {len(wrong)} are not finite, the first at {wrong[0].tolist()}")
+
+
 def check_range(what: str, values: Tensor, last: float, known: str) -> None:
     """``ValueError`` unless all are in 0..``last`` (on the CPU: reading stalls an accelerator)."""
     if values.device.type == "cpu" and values.numel():

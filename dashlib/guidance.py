@@ -16,6 +16,8 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
+from dashlib.checks import check_finite
+
 
 class Denoiser(Protocol):
     """A network with labels: ``eps = model(x_t, t, y)``; ``null_label`` is its null class."""
@@ -107,19 +109,20 @@ class Interval:
 
     def __call__(self, t: Tensor) -> Tensor:
         """Guidance scale at t."""
-        inside = (t >= self.low) & (t < self.high)
-        return torch.where(inside, float(self.w), 1.0)
+        return torch.where((t >= self.low) & (t < self.high), float(self.w), 1.0)
 
 
 class Guided:
     """A guided noise predictor ``eps(x_t, t)``: a denoiser, labels ``(B,)`` and a schedule w(t).
 
     A constant w = 1 (or 0) needs one branch, and evaluates only that one.  A ``w_conditioned``
-    network, distilled at all scales at once (Meng et al. 2023), is called once, with w(t).
+    network (Meng et al. 2023) is called once, with w(t).  ``ValueError`` for a w not finite.
     """
 
     def __init__(self, model: Denoiser, y: Tensor, w: float | GuidanceSchedule) -> None:
         self.model, self.y, self.w = model, y, w if callable(w) else Constant(w)
+        scales = [self.w(torch.full_like(y, t)) for t in range(0, 1000, 37)]  # 0 to 999
+        check_finite(f"guidance scale {self.w}", torch.stack(scales))
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
         """Guided noise, shaped like ``x_t``."""

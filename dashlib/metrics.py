@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dashlib.checks import check_finite
 from dashlib.data import Images
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
@@ -99,7 +100,9 @@ def predict(model: Denoiser, noisy: NoisyPairs, *, batch_size: int = 500) -> Bra
     """Both branches of a model on all pairs."""
     chunks = zip(*(v.split(batch_size) for v in (noisy.x_t, noisy.t, noisy.y)), strict=True)
     parts = [branches(model, x_t, t, y) for x_t, t, y in chunks]
-    return Branches(torch.cat([p.cond for p in parts]), torch.cat([p.uncond for p in parts]))
+    found = Branches(torch.cat([p.cond for p in parts]), torch.cat([p.uncond for p in parts]))
+    check_finite("predicted noise", torch.stack([found.cond, found.uncond]))
+    return found
 
 
 def compare(
@@ -117,6 +120,7 @@ def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
     if len(features) < 2:
         raise ValueError(f"{len(features)} feature vectors: a covariance needs at least 2")
+    check_finite("features", features)
     cov = torch.atleast_2d(torch.cov(features.double().T))
     return features.double().mean(0), cov
 

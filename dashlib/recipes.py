@@ -51,10 +51,8 @@ SEEDS = (0, 1, 2)
 ONE_PASS = ("scratch", "cond_only", "cond_only_dropout", "dash_sampled")  # of the student a step
 
 
-GUIDANCE: dict[str, GuidanceSchedule] = {
-    **{f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)},
-    "TAG": TAG(),
-}
+GUIDANCE: dict[str, GuidanceSchedule] = {f"{w:g}": Constant(w) for w in (1, 1.5, 2, 3, 4)}
+GUIDANCE["TAG"] = TAG()
 
 
 @dataclass(frozen=True)
@@ -157,22 +155,6 @@ CIFAR10 = Scale(  # trained by the clock: the number of steps is the stored run'
 )
 ROWS = DIGITS.rows
 CIFAR10_SHIPPED = ("cifar10/dash_v-high_noise-s0", "cifar10/dash_sampled_v-high_noise-s0")
-CIFAR10_RUNS = (  # three sweeps of a quarter of an hour, and what they began with
-    "cifar10/teacher-uniform",
-    "cifar10/dash-uniform-s0",
-    "cifar10/dash-high_noise-s0",
-    *(f"cifar10/dash_v-{weighting}-s1" for weighting in ("transfer", "uniform", "min_snr")),
-    *(
-        CIFAR10.of(row, "high_noise", 1).name
-        for row in ("dash", "cond_only_dropout", "dash_sampled", "multi_w", "gap_match_cond")
-    ),
-    "cifar10/cond_only_dropout_v-high_noise-x2-s1",  # went on from the run without x2
-    *(
-        CIFAR10.of(row, "high_noise", seed).name
-        for row in ("dash_v", "cond_only_dropout_v", "dash_sampled_v")
-        for seed in SEEDS
-    ),
-)
 SCALES = {scale.name: scale for scale in (DIGITS, CIFAR10)}
 
 

@@ -1,10 +1,10 @@
 """Stored runs: every number in the book is read from one of these.
 
 A run is a folder ``results/<scale>/<name>/`` with ``run.json`` (a :class:`Run`) and the files that
-it lists, with their SHA-256.  It is written last: a run killed half-way leaves the former valid.
+it lists, with their SHA-256 and one of all else that it holds.  It is written last, atomically: a
+run made again and killed leaves the former one valid.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dashlib import checkpoints
 from dashlib.blocks import UNetConfig
-from dashlib.checkpoints import CheckpointError, load_into, pack, read_tensors, write_atomically
+from dashlib.checkpoints import load_into, read_tensors, sha256, write_atomically
 from dashlib.classifier import Classifier
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
@@ -93,12 +94,11 @@ class Run:
     def tensors(self, part: str) -> dict[str, Tensor]:
         """The tensors of a part, after checking its SHA-256; ``CheckpointError`` if damaged."""
         entry = self.files[part]
-        path = self.folder / entry["name"]
-        tensors = read_tensors(path)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            how = f"restore it with `git checkout {path}` or `python -m dashlib make {self.name}`"
-            raise CheckpointError(f"{path} is not the file that run.json describes: {how}")
-        return tensors
+        path = self.folder / Path(entry["name"]).name
+        with checkpoints.reading(path):
+            if sha256(path.read_bytes()) != entry["sha256"]:
+                raise ValueError("it is not the file whose SHA-256 is in run.json")
+            return read_tensors(path)
 
     @cached_property
     def trace(self) -> dict[str, Tensor]:
@@ -109,11 +109,12 @@ class Run:
         """The averaged network, frozen; ``MissingRun`` if the repository has no room for it."""
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
-            command = f"make {self.name}" if scale == "digits" else f"sweep {scale}"
-            how = f"make them with `python -m dashlib {command}`"
+            made = f"dashlib make {self.name}" if scale == "digits" else f"benchmarks.sweep {scale}"
+            how = f"make them with `python -m {made}`"
             raise MissingRun(f"the weights of {self.name} are not shipped: {how}")
-        model = UNet(UNetConfig(**self.config["unet"]))
-        load_into(model, self.tensors("weights"), self.name)
+        with checkpoints.reading(self.folder / "run.json"):
+            model = UNet(UNetConfig(**self.config["unet"]))
+            load_into(model, self.tensors("weights"), self.name)
         return model.eval().requires_grad_(False)
 
     def classifier(self) -> Classifier:
@@ -141,13 +142,13 @@ def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
     """Write a run and its parts; returns it with ``files`` filled in.  Former files go last."""
     files = {}
     for part, tensors in parts.items():
-        content = pack(tensors)
-        digest = hashlib.sha256(content).hexdigest()
-        files[part] = {"name": f"{part}-{digest[:8]}.safetensors", "sha256": digest}
+        content = checkpoints.pack(tensors)
+        files[part] = {"name": f"{part}-{sha256(content)[:8]}.safetensors"}
+        files[part]["sha256"] = sha256(content)
         write_atomically(run.folder / files[part]["name"], content)
-    text = json.dumps({**asdict(run), "files": files}, indent=1) + "\n"
-    run = Run(**json.loads(text))  # as load() returns it: no tuples, no integer keys
-    write_atomically(run.folder / "run.json", text.encode())
+    held = json.loads(json.dumps({**asdict(run), "files": files}))  # as load() returns it
+    run, held["sha256"] = Run(**held), sha256(json.dumps(held, indent=1).encode())
+    write_atomically(run.folder / "run.json", f"{json.dumps(held, indent=1)}\n".encode())
     kept = [run.folder / entry["name"] for entry in files.values()]
     for old in {*run.folder.glob("*.safetensors")}.difference(kept):
         old.unlink()
@@ -159,11 +160,15 @@ def load(name: str) -> Run:
     path = root() / name / "run.json"
     if not path.exists():
         raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib make {name}`")
-    try:
-        return Run(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        remedy = f"restore it with `git checkout {path}`"
-        raise CheckpointError(f"{path} is not a run ({error}): {remedy}") from error
+    with checkpoints.reading(path):
+        content = json.loads(path.read_text())
+        stored, text = content.pop("sha256"), json.dumps(content, indent=1)
+        if (content["name"], stored) != (name, sha256(text.encode())):
+            raise ValueError("it is of another run, or was edited: its name or SHA-256 differs")
+        fields, parts = Run.__dataclass_fields__.keys(), content["files"]
+        if fields != content.keys() or not all(map(str.isidentifier, parts)):
+            raise ValueError("its fields, or the names of its files, are not those of a run")
+        return Run(**content)
 
 
 def names(scale: str = "digits") -> list[str]:

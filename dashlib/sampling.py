@@ -36,8 +36,8 @@ def timesteps(
     ``linspace``: from ``start`` (T - 1 if left out) to 0, both included.  ``leading``: multiples of
     ``T // steps`` from 0, so that sampling begins below T - 1 (the DASH release's spacing).
     """
-    if not 1 <= steps <= T:
-        raise ValueError(f"steps={steps}: a number from 1 to the schedule's {T} timesteps")
+    if not 1 <= steps <= T or (spacing == "leading" and T % steps):
+        raise ValueError(f"steps={steps}: from 1 to {T}, and for leading a divisor of {T}")
     check_choice("spacing", spacing, SPACINGS)
     last = T - 1 if start is None else start
     if not 0 <= last < T or (start is not None and spacing == "leading"):

@@ -149,7 +149,7 @@ class Trainer:
         """What must agree for a saved run to be continued."""
         named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
         options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, (str, float))}
-        drawn = ("batch_size", "label_dropout", "dropout_per", "flip")
+        drawn = ("batch_size", "label_dropout", "dropout_per", "flip", "seed")
         return {
             "training": {k: v for k, v in asdict(self.cfg).items() if k != "read_every"},
             "network": asdict(self.model.cfg),

@@ -35,13 +35,7 @@ TEACHER_IMAGENET64 = UNetConfig(  # 116,451,203
 )
 STUDENT_IMAGENET64 = replace(TEACHER_IMAGENET64, ch=64, blocks=2)  # 22,336,579
 TEACHER_DIGITS = UNetConfig(  # 942,468
-    image_channels=1,
-    image_size=8,
-    ch=32,
-    mults=(1, 2),
-    attn_resolutions=(4,),
-    groups=8,
-    patch_size=2,
+    1, image_size=8, ch=32, mults=(1, 2), attn_resolutions=(4,), groups=8, patch_size=2
 )
 STUDENT_DIGITS = replace(TEACHER_DIGITS, ch=16, blocks=1, dropout=0.0)  # 168,916
 

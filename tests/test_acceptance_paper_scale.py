@@ -228,7 +228,6 @@ def launch(*command, how=("--multi_gpu",)):
 def test_from_images_to_scores_in_two_processes(place):
     out, how = place / "run", by_mpi(place)
     output = launch(*training(place, "--out", out, "--stop-after", 5), how=how)
-    assert "this is the only process" not in output
     assert output.count(f"stopped: saved step 5 of {STEPS}") == 1
     output = launch(*training(place, "--out", out, "--resume", "auto"), how=how)
     assert output.count(f"finished: {STEPS} steps") == 1
@@ -264,15 +263,15 @@ def started(out, *how):
     return output, session["processes"]
 
 
-def test_accelerate_with_cpu_alone_starts_one_process_and_says_so(place):
-    """Should a later accelerate start two without MPI, the warning goes."""
-    output, processes = started(place / "run", "--cpu")
-    assert ("this is the only process" in output) == (processes == 1)
+def test_accelerate_with_cpu_alone_is_refused_for_it_starts_one_process(place):
+    """Should a later accelerate start two without MPI, this fails, and the refusal may go."""
+    with pytest.raises(AssertionError, match="started one process: torchrun starts several"):
+        started(place / "run", "--cpu")
+    assert not (place / "run/run.json").exists()
 
 
 def test_torchs_launcher_starts_two_processes(place):
-    output, processes = started(place / "run", "--multi_gpu")
-    assert "this is the only process" not in output
+    _, processes = started(place / "run", "--multi_gpu")
     assert processes == 2
 
 

@@ -15,9 +15,7 @@ from dashbook.__main__ import main
 from dashbook.claims import MEASURED, NOT_TESTED, Judgement
 from dashbook.measurements import Estimate, Part
 from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
-from dashbook.tables import frechet
-from dashlib.__main__ import MOVED
-from dashlib.__main__ import main as library
+from dashbook.tables import frechet, markdown
 from dashlib.recipes import SCALES
 
 TEXT = claims.path().read_text()
@@ -293,15 +291,9 @@ def test_a_broken_or_missing_ledger_is_a_plain_error(tampered, run_folder):
         assert "Traceback" not in result.output
 
 
-def test_the_librarys_former_command_still_works_and_says_where_it_is_now():
-    result = CliRunner().invoke(library, ["claims"])
-    assert result.exit_code == 0, result.output
-    assert "`python -m dashlib claims` is now `python -m dashbook claims`" in result.output
-    assert "6 reproduced" in result.output
-
-
-def test_a_former_command_that_is_not_installed_says_so(monkeypatch):
-    monkeypatch.setitem(MOVED, "bench", "elsewhere.bench:main")
-    result = CliRunner().invoke(library, ["bench"])
-    assert result.exit_code == 2
-    assert "`bench` is now `python -m elsewhere.bench`, but No module named" in result.output
+def test_html_in_a_cell_is_text():
+    table = markdown(["a"], [["<script>alert(1)</script> <img src=x onerror=y> x<1, $a<b$"]])
+    assert "<script" not in table
+    assert "<img" not in table
+    assert "&lt;script>alert(1)&lt;/script>" in table
+    assert "x<1" in table

@@ -14,13 +14,12 @@ from PIL import Image
 from test_imagenet64 import write as write_imagenet
 
 from dashlib import checkpoints, classifier, datasets, results
-from dashlib.__main__ import main
 from dashlib.cli.sample import evaluate_command as evaluate
 from dashlib.cli.sample import sample_command as sample
 from dashlib.cli.sample import sampling_of
 from dashlib.guidance import TAG, Constant, Interval
 from dashlib.scale import features, presets, reference
-from dashlib.scale.distributed import lone_process, make_accelerator
+from dashlib.scale.distributed import make_accelerator
 from dashlib.scale.evaluation import Judge, Store, summary
 from dashlib.scale.presets import PRESETS
 from dashlib.scale.sampling import Named, Samples, find, label, noise, numbered_images
@@ -86,13 +85,13 @@ def test_sample_writes_a_grid_arrays_and_files(world):
         text = call(sample, world / "tiny", "--out", world / out, "--n", 12, "--batch", 5, *FEW)
         assert f"wrote 12 images to {world / out}" in text
     arrays = np.load(world / "all.npz")
-    assert arrays["arr_0"].shape == (12, 8, 8, 1)
+    assert arrays["arr_0"].shape == (12, 8, 8, 3)  # as the evaluator reads it
     assert arrays["arr_0"].dtype == np.uint8
     assert arrays["arr_1"].tolist() == [*range(10), 0, 1]
     files = sorted((world / "folder").iterdir())
     assert [f.name for f in files] == [f"{i:06d}.png" for i in range(12)]
     for file, image in zip(files, arrays["arr_0"], strict=True):
-        assert np.array_equal(np.asarray(Image.open(file)), image[:, :, 0])
+        assert np.array_equal(np.asarray(Image.open(file).convert("RGB")), image)
     grid = np.asarray(Image.open(world / "grid.png").convert("L"))
     assert np.array_equal(grid[1:9, 1:9], arrays["arr_0"][0, :, :, 0])
 
@@ -184,7 +183,7 @@ def test_the_frechet_distance_is_that_of_the_samples(world, digits):
     score(world, "--metrics", "fid", "--seeds", 1, "--w", 2, "--batch", 7, "--out", out)
     (record,) = json.loads(out.read_text())["scores"]
     call(sample, world / "tiny", "--out", world / "x.npz", "--n", 20, "--w", 2, "--seed", 1, *FEW)
-    images = torch.from_numpy(np.load(world / "x.npz")["arr_0"]).permute(0, 3, 1, 2)
+    images = torch.from_numpy(np.load(world / "x.npz")["arr_0"][..., :1]).permute(0, 3, 1, 2)
     judge = results.load("digits/classifier").classifier()
     pair = [
         judge.features(x.float() / 127.5 - 1) for x in (images, reference.to_bytes(digits.train.x))
@@ -283,7 +282,7 @@ def test_a_killed_sweep_has_stored_what_it_had(world, monkeypatch):
 def test_a_file_that_is_not_scores_is_left_alone(world):
     out = world / "notes.json"
     out.write_text("[1, 2]")
-    assert "not a file of scores" in score(world, "--out", out, ok=False)
+    assert f"{out} is missing or damaged" in score(world, "--out", out, ok=False)
     assert out.read_text() == "[1, 2]"
 
 
@@ -320,8 +319,8 @@ def sampled_as(world, *options):
 
 @pytest.fixture
 def odd_preset(monkeypatch):
-    """The digits preset, sampled in three steps as the release does."""
-    released = replace(presets.preset("cifar10/released").sampling, steps=3)
+    """The digits preset, sampled in four steps as the release does."""
+    released = replace(presets.preset("cifar10/released").sampling, steps=4)
     monkeypatch.setitem(PRESETS, "digits", replace(PRESETS["digits"], sampling=released))
     return ["--preset", "digits", "--device", "cpu"]
 
@@ -339,7 +338,7 @@ def test_sample_writes_how_beside_the_images(world):
 
 def test_a_preset_says_how_to_sample_and_options_override_it(world, odd_preset):
     about = sampled_as(world, *odd_preset)
-    released = {"steps": 3, "spacing": "leading", "clamp": "clamp", "precision": "fp32"}
+    released = {"steps": 4, "spacing": "leading", "clamp": "clamp", "precision": "fp32"}
     assert (about["sampling"], about["guidance"]) == (released, "TAG(1,4,5)")
     about = sampled_as(world, *odd_preset, "--steps", 2, "--clamp", "none", "--w", 3)
     assert (about["sampling"], about["guidance"]) == (
@@ -419,18 +418,66 @@ def test_imagenet_64_is_evaluated_from_its_batch_files(world, monkeypatch):
     assert "TAG(1,4,5)" in text
 
 
-def test_a_lone_process_of_several_is_warned_of(monkeypatch):
+def test_a_lone_process_of_several_is_refused(monkeypatch):
     for name in ("WORLD_SIZE", "MASTER_ADDR", "ACCELERATE_USE_CPU", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert lone_process() is None
+    make_accelerator()
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    assert lone_process() is None  # one was asked for
+    make_accelerator()  # one was asked for
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    assert "torchrun --nproc_per_node N" in lone_process()
-    result = CliRunner().invoke(main, ["list"])
-    assert "warning: this is the only process" in result.output
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert lone_process() is None
+    with pytest.raises(ValueError, match="torchrun starts several"):
+        make_accelerator()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4"),  # divided every gradient by 4
+        ("ACCELERATE_DYNAMO_BACKEND", "EAGER"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16"),
+        ("ACCELERATE_USE_FSDP", "true"),
+        ("NVIDIA_TF32_OVERRIDE", "1"),
+    ],
+)
+def test_surroundings_that_change_the_mathematics_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name}={value} would change results unrecorded"):
+        make_accelerator()
+
+
+def test_a_launcher_that_asks_for_the_same_precision_is_heard(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert make_accelerator("bf16").mixed_precision == "bf16"
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert make_accelerator("bf16").mixed_precision == "bf16"
+
+
+@pytest.mark.parametrize("name", ["g.jpg", "g.npy", "g.webp", "g.safetensors"])
+def test_other_kinds_of_pictures_are_refused_with_those_there_are(world, name):
+    text = call(sample, world / "tiny", "--out", world / name, *FEW, ok=False)
+    assert "FILE.png" in text
+    assert not (world / name).exists()
+
+
+@pytest.mark.parametrize("name", ["g.PNG", "g.NPZ"])
+def test_upper_case_suffixes_are_the_same(world, name):
+    call(sample, world / "tiny", "--out", world / name, "--n", 2, *FEW)
+    assert (world / name).is_file()
+
+
+def test_a_folder_of_another_call_is_refused(world):
+    again = (sample, world / "tiny", "--out", world / "v1.5", "--n", 2, *FEW)
+    call(*again)
+    assert "holds files of another call" in call(*again, ok=False)
+    assert len([*(world / "v1.5").iterdir()]) == 2
+
+
+@pytest.mark.parametrize("w", ["nan", "inf", "-inf"])
+def test_guidance_that_is_not_finite_writes_nothing(world, w):
+    text = call(sample, world / "tiny", "--out", world / "x.npz", "--w", w, *FEW, ok=False)
+    assert "not finite" in text
+    assert not (world / "x.npz").exists()
+    assert not (world / "x.npz.json").exists()
 
 
 def test_models_of_other_images_are_refused(world, model):

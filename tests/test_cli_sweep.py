@@ -7,7 +7,6 @@ from click.testing import CliRunner
 
 from benchmarks.sweep import plan, stages, stored
 from benchmarks.sweep.__main__ import sweep_runs as main
-from dashlib.__main__ import main as dashlib_main
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -62,10 +61,3 @@ def test_collecting_stores_what_the_plan_of_the_work_folder_names(monkeypatch, t
     missing = CliRunner().invoke(main, ["cifar10", "--collect", "--work", "nowhere"])
     assert missing.exit_code == 1
     assert "nowhere/plan.json" in missing.output
-
-
-def test_the_librarys_command_forwards_to_it():
-    found = CliRunner().invoke(dashlib_main, ["sweep", "--help"])
-    assert found.exit_code == 0
-    assert "`python -m dashlib sweep` is now `python -m benchmarks.sweep`" in found.output
-    assert "--minutes" in found.output

@@ -135,6 +135,15 @@ def test_packed_files_are_read_where_they_are(tmp_path, place):
     assert not list(tmp_path.glob("FashionMNIST/*"))
 
 
+def test_unpacked_files_that_lie_in_the_folder_itself_are_read(tmp_path):
+    for file in [*unpack(tmp_path).iterdir()]:
+        file.replace(tmp_path / file.name)
+    assert is_the_small_set(datasets.load_dataset("fashion_mnist", tmp_path))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"of another set")
+    with pytest.raises(FileNotFoundError, match="train-labels-idx1-ubyte is damaged"):
+        datasets.load_dataset("fashion_mnist", tmp_path)
+
+
 def test_unpacked_files_are_taken_first_and_the_missing_ones_from_packed(tmp_path):
     pack(tmp_path)
     raw = unpack(tmp_path)

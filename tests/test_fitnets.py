@@ -232,7 +232,7 @@ def test_a_resumed_run_is_the_run_itself(make, make_stream, teacher):
     begun = list(islice(first.run(with_teacher(stream, teacher)), 3))
     saved = first.state(stream)
 
-    second, stream = make(seed=99), make_stream(seed=99)
+    second, stream = make(seed=99), make_stream()
     second.restore(saved, stream, "the first")
     rest = list(second.run(with_teacher(stream, teacher)))
     assert begun + rest == records

@@ -1,5 +1,6 @@
 """Classifier-free guidance: the convention, one forward for two branches, schedules w(t)."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -140,3 +141,10 @@ def test_a_schedule_gives_one_float_an_image(w):
     out = w(torch.tensor([0, 10, 999]))
     assert out.shape == (3,)
     assert out.is_floating_point()
+
+
+@pytest.mark.parametrize("w", [math.nan, math.inf, TAG(w_max=math.nan), Interval(math.inf, 0, 5)])
+def test_a_scale_that_is_not_finite_is_an_error(fixed, w):
+    zeros = torch.zeros(2, 1, 2, 2)
+    with pytest.raises(ValueError, match=r"guidance scale .* not finite"):
+        Guided(fixed(zeros, zeros), torch.zeros(2).long(), w)

@@ -142,6 +142,15 @@ def test_a_truncated_file_is_made_again(tmp_path, file, size):
     assert torch.equal(again[range(40)][1], everything()[1])
 
 
+@pytest.mark.parametrize("change", [lambda y: y + 1000, lambda y: y - 1000, lambda y: y * 1.0])
+def test_kept_labels_of_no_class_are_made_again(tmp_path, change):
+    write(tmp_path)
+    ImageNet64(tmp_path)
+    labels = tmp_path / "imagenet64.labels.npy"
+    np.save(labels, change(np.load(labels)))
+    assert torch.equal(ImageNet64(tmp_path)[range(40)][1], everything()[1])
+
+
 def test_missing_files_say_where_they_are_to_be_had_and_where_they_go(tmp_path):
     write(tmp_path)
     (tmp_path / FILES[-1]).unlink()

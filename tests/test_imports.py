@@ -1,5 +1,6 @@
 """What dashlib needs, by importing it where other packages cannot be imported."""
 
+import ast
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
@@ -93,3 +94,27 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {{error}}")
 """
         assert f"`pip install 'dashlib[{extra}]'`" in imported([], others(), load)
+
+
+def test_it_is_imported_where_a_signal_does_not_exist():
+    """Windows has no SIGUSR1; what there is of the others is watched."""
+    code = "import signal; del signal.SIGUSR1; import dashlib.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_no_pickle_is_loaded_with_its_code():
+    """``torch.load`` has ``weights_only=True`` wherever it is called, and pickles stay unread."""
+    calls = []
+    for folder in ("dashlib", "book", "benchmarks", "notebooks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "_build" not in path.parts:
+                nodes = ast.walk(ast.parse(path.read_text()))
+                calls += [(path, n) for n in nodes if isinstance(n, ast.Call)]
+    loads = [(path, n) for path, n in calls if ast.unparse(n.func) == "torch.load"]
+    safe = {(path, n) for path, n in loads if "weights_only=True" in ast.unparse(n)}
+    assert loads
+    assert not [f"{path}:{n.lineno}" for path, n in loads if (path, n) not in safe]
+    pickled = {
+        path.name for path, n in calls if ast.unparse(n.func) in ("pickle.load", "pickle.loads")
+    }
+    assert pickled <= {"test_imagenet64.py"}

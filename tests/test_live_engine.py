@@ -113,14 +113,18 @@ def test_the_schedule_and_every_scale(schedule):
 
 
 def test_the_timesteps_visited():
-    body = "return counts.map((n) => [timesteps(n), timesteps(n, 'leading'), "
-    body += "timesteps(n, 'linspace', 700)]);"
+    body = "return counts.map((n) => [timesteps(n), timesteps(n, 'linspace', 700)]);"
     counts = [*range(1, 130), 333, 500, 999, 1000]
     for n, found in zip(counts, run_js(["sampling"], body, counts=counts), strict=True):
-        want = timesteps(1000, n), timesteps(1000, n, "leading"), timesteps(1000, n, start=700)
+        want = timesteps(1000, n), timesteps(1000, n, start=700)
         assert found == [of.tolist() for of in want], n
-    with pytest.raises(RuntimeError, match="steps=1001: a number from 1 to 1000"):
-        run_js(["sampling"], "timesteps(1001);")
+    divisors = [n for n in counts if 1000 % n == 0]
+    body = "return divisors.map((n) => timesteps(n, 'leading'));"
+    leading = run_js(["sampling"], body, divisors=divisors)
+    assert leading == [timesteps(1000, n, "leading").tolist() for n in divisors]
+    for call in ("timesteps(1001)", "timesteps(3, 'leading')"):
+        with pytest.raises(RuntimeError, match="from 1 to 1000, and for leading a divisor"):
+            run_js(["sampling"], f"{call};")
 
 
 def test_the_generator_is_the_one_described_and_normal():

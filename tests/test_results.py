@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dashlib import results
-from dashlib.checkpoints import CheckpointError
+from dashlib.checkpoints import CheckpointError, sha256
 from dashlib.results import MissingRun, Run
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
@@ -121,8 +121,58 @@ def test_a_missing_run_names_its_command(run_folder):
 def test_a_damaged_run_json_is_an_error(make, text):
     path = make().folder / "run.json"
     path.write_text(text)
-    with pytest.raises(CheckpointError, match=rf"run\.json is not a run .*git checkout {path}"):
+    with pytest.raises(CheckpointError, match=rf"is missing or damaged .*git checkout {path}"):
         results.load(NAME)
+
+
+def edited(path, change, *, signed):
+    """Change a run.json; ``signed``: with the SHA-256 that belongs to its new content."""
+    content = json.loads(path.read_text())
+    stored = content.pop("sha256")
+    change(content)
+    fresh = sha256(json.dumps(content, indent=1).encode())
+    path.write_text(json.dumps(content | {"sha256": fresh if signed else stored}))
+
+
+def test_edited_metrics_are_found_by_their_hash(make):
+    path = make().folder / "run.json"
+    edited(path, lambda run: run["metrics"]["gap"]["overall"].update(rho=1.0), signed=False)
+    with pytest.raises(CheckpointError, match="of another run, or was edited"):
+        results.load(NAME)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.update(name="digits/other-s0"),
+        lambda run: run.update(name="../victim"),
+        *(lambda run, key=key: run.pop(key) for key in ("commit", "hardware", "versions", "files")),
+        lambda run: run.update(extra=1),
+        lambda run: run.update(files={"../../victim/x": {"name": "x", "sha256": "0"}}),
+        lambda run: run.update(files=3),
+    ],
+)
+def test_a_hostile_run_json_is_refused_though_its_hash_is_right(make, change):
+    path = make().folder / "run.json"
+    edited(path, change, signed=True)
+    with pytest.raises(CheckpointError, match="is missing or damaged"):
+        results.load(NAME)
+
+
+def test_weights_are_read_from_the_folder_of_the_run_only(make, run_folder):
+    run = make()
+    weights_of(run).rename(run_folder / "elsewhere.safetensors")
+    entry = {"name": "../../elsewhere.safetensors", "sha256": run.files["weights"]["sha256"]}
+    edited(run.folder / "run.json", lambda r: r["files"].update(weights=entry), signed=True)
+    with pytest.raises(CheckpointError, match="missing"):
+        results.load(NAME).model()
+
+
+@pytest.mark.parametrize("config", [{}, {"unet": None}, {"unet": {"ch": "x"}}, {"unet": {"a": 1}}])
+def test_a_run_without_the_configuration_of_a_network_says_so(make, config):
+    make(config=config)
+    with pytest.raises(CheckpointError, match=r"run\.json is missing or damaged"):
+        results.load(NAME).model()
 
 
 def weights_of(run):
@@ -133,7 +183,7 @@ def weights_of(run):
 def test_truncated_weights_are_an_error(make, keep):
     path = weights_of(make())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=f"{path} is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=f"{path} is missing or damaged"):
         results.load(NAME).model()
 
 
@@ -142,14 +192,14 @@ def test_a_changed_number_is_found_by_its_hash(make):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"not the file that run\.json.*make {NAME}"):
+    with pytest.raises(CheckpointError, match=r"not the file whose SHA-256 is in run\.json"):
         results.load(NAME).model()
 
 
 def test_missing_weights_are_an_error(make):
     path = weights_of(make())
     path.unlink()
-    with pytest.raises(CheckpointError, match=f"{path} does not exist"):
+    with pytest.raises(CheckpointError, match=f"{path} is missing or damaged"):
         results.load(NAME).model()
 
 

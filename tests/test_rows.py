@@ -8,7 +8,6 @@ from dashlib.__main__ import main
 from dashlib.cli import runs
 from dashlib.recipes import DIGITS, HEADLINE, RECIPES, TABLE
 from dashlib.runs.making import run_name
-from dashlib.scale.presets import preset
 
 
 @pytest.mark.parametrize(
@@ -42,11 +41,6 @@ def test_an_unknown_row_lists_the_known_ones():
 def test_a_seed_that_is_not_stored_lists_those_that_are():
     with pytest.raises(ValueError, match="digits/fitnets has no seed 7: one of 0, 1, 2"):
         run_name("digits/fitnets", 7)
-
-
-def test_who_trains_a_row_as_a_preset_is_told_the_command():
-    with pytest.raises(ValueError, match="python -m dashlib make digits/fitnets --seed 0"):
-        preset("digits/fitnets")
 
 
 def test_make_takes_a_row_and_a_seed(monkeypatch):

@@ -5,9 +5,10 @@ from collections import Counter
 import click
 
 from dashbook import claims as ledger
+from dashlib.cli.sample import Commands
 
 
-@click.group()
+@click.group(cls=Commands)
 def main() -> None:
     """Judge the book's claims."""
 
@@ -17,7 +18,7 @@ def claims() -> None:
     """Show the ledger of claims, each with the status that follows from the stored runs."""
     try:
         found = ledger.judgements()
-    except (ValueError, FileNotFoundError) as error:
+    except ValueError as error:  # of the ledger's file, not of an option
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(ledger.lines(found)))
     counts = Counter(one.status for one in found)

@@ -43,8 +43,8 @@ SMALL = {  # at our scale: holds, fails, cannot be told
 }
 AS_STATED = {True: "reproduced", False: "not reproduced", None: "not reproduced"}  # counted
 STATUSES = (*dict.fromkeys(AS_STATED.values()), *SMALL.values(), NOT_TESTED)
-SOURCES = ("abstract", "README", "configurations", "reading notes", "derived from the README")
-SOURCES += ("this book",)
+SOURCES = {"abstract", "README", "configurations", "reading notes", "derived from the README"}
+SOURCES |= {"this book"}
 HEADER = ("claim, *and when a number agrees*", "*paper:*", "on", "ours", "status")
 
 
@@ -231,8 +231,8 @@ def _claim(entry: Mapping[str, Any], settle: Mapping[str, Any]) -> Claim:
     questions += FROM_UNIFORM.get(entry["id"], ()) + AT_CIFAR10.get(entry["id"], ())
     changes = {"stated": tuple(entry["stated"]), "holds": holds, "questions": questions}
     claim = Claim(**{**entry, **changes})
-    if unknown := set(claim.stated) - set(SOURCES):
-        raise ValueError(f"stated {', '.join(unknown)}: of {', '.join(SOURCES)}")
+    if unknown := set(claim.stated) - SOURCES:
+        raise ValueError(f"stated {', '.join(unknown)}: of {', '.join(sorted(SOURCES, key=str.lower))}")
     if claim.settle not in ("", *settle):
         raise ValueError(f"settle {claim.settle!r}: one of {', '.join(settle)}")
     if holds and not claim.words:

@@ -1,5 +1,6 @@
 """Stored runs as numbers and as Markdown: ours and the paper's in separate, labelled columns."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import itemgetter
@@ -66,7 +67,8 @@ def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """A Markdown table; the first columns, so many, are aligned left, the others right."""
     rule = [":--" if i < left else "--:" for i in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+    lines = ("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", "\n".join(lines))  # no cell brings its own HTML
 
 
 def spread(runs: Sequence[Any], value: Measure, digits: int = 2) -> str:

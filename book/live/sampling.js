@@ -32,7 +32,8 @@ function roundHalfEven(value) {
 
 /** The timesteps visited, descending: from `start` to 0, or multiples of T // steps ("leading"). */
 export function timesteps(steps, spacing = "linspace", start = T - 1) {
-  if (!(steps >= 1 && steps <= T)) throw new Error(`steps=${steps}: a number from 1 to ${T}`);
+  if (!(steps >= 1 && steps <= T && (spacing !== "leading" || T % steps === 0)))
+    throw new Error(`steps=${steps}: from 1 to ${T}, and for leading a divisor of ${T}`);
   if (spacing === "leading") {
     return Array.from({ length: steps }, (_, i) => (steps - 1 - i) * Math.floor(T / steps));
   }

@@ -1,4 +1,4 @@
-"""Commands that ``make``, ``reproduce``, ``verify``, ``list``, ``ship`` and ``convert`` runs."""
+"""Commands that ``make``, ``reproduce``, ``verify``, ``list`` and ``convert`` runs."""
 
 import time
 from collections.abc import Iterable
@@ -10,22 +10,22 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import PATH, POSITIVE, plain_errors
-from dashlib.recipes import DIGITS, PARTS, SHIPPED
+from dashlib.cli.sample import PATH, SEED
+from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
 from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
-PROCESSES = click.option("--processes", default=2, type=POSITIVE, help="Side by side.")
+PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="Side by side.")
 SCALE = click.argument("scale", type=click.Choice(["digits"]))
 DEVICES = click.Choice(["cpu", "cuda"])
-WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, or the studies."
+WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, studies, rivals."
 
 
 @click.command("make")
 @click.argument("name")
-@click.option("--seed", default=0, help="Training seed, for the name of a row.")
+@click.option("--seed", type=SEED, default=0, help="Training seed, for the name of a row.")
 @click.option("--device", type=DEVICES, default="cpu", help="That trains; the CPU scores.")
 def make_command(name: str, seed: int, device: str) -> None:
     """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
@@ -33,7 +33,7 @@ def make_command(name: str, seed: int, device: str) -> None:
     A row is trained under TIRT Transfer, or as its name says (digits/dash-uniform).
     """
     torch.set_num_threads(1)
-    with plain_errors(), closing(Bars()) as bars:
+    with closing(Bars()) as bars:
         (run,) = make([run_name(name, seed)], bars, device)
     click.echo(f"stored {run.folder} ({sum(run.seconds.values()):.0f} s)")
 
@@ -53,10 +53,8 @@ def _matching(names: Iterable[str], only: str) -> list[str]:
 def reproduce_command(scale: str, part: str, processes: int, only: str) -> None:
     """Retrain the stored runs of SCALE, rewrite results/ and note the time taken there.
 
-    The parts come one after another, each noted by itself: core is the headline table (two
-    teachers, five rows under two weightings; the fifth, cond-only + dropout, with one seed), rows
-    are its other two seeds and the table's other rows, studies are those of the weightings, of the
-    anchor's weight and of how the class table starts.
+    Part by part, each noted by itself: core is the headline table (two teachers, five rows), rows
+    are the table's other rows, studies those of weightings, fair the rivals at equal cost.
     """
     parts = {name: [*runs] for name, runs in PARTS.items() if part in ("all", name)}
     if "core" in parts:
@@ -96,21 +94,19 @@ def verify_command(thorough: bool, only: str, processes: int) -> None:
 @click.command("list")
 def list_command() -> None:
     """List the stored runs with seed, seconds, commit and headline metrics."""
-    for run in map(results.load, results.names()):
+    faults = list[str]()
+    for name in results.names():
+        try:
+            run = results.load(name)
+        except checkpoints.CheckpointError as error:
+            faults.append(str(error))  # and go on with the healthy ones
+            continue
         gap = run.metrics.get("gap", {}).get("overall")
         rho = f"rho {gap['rho']:.2f} cos {gap['cos']:.2f}" if gap else ""
         seconds = sum(run.seconds.values())
         click.echo(f"{run.name:42} seed {run.seed} {seconds:6.0f} s  {run.commit:14} {rho}")
-
-
-@click.command("ship")
-@SCALE
-def ship_command(scale: str) -> None:
-    """Drop the weights of SCALE that the repository has no room for; metrics and pictures stay."""
-    for run in map(results.load, results.names(scale)):
-        if "weights" in run.files and run.name not in SHIPPED:
-            results.store(run, **{k: run.tensors(k) for k in run.files if k != "weights"})
-            click.echo(f"{run.name}: weights dropped")
+    if faults:
+        raise click.ClickException("\n".join(faults))
 
 
 @click.command("convert")
@@ -118,8 +114,8 @@ def ship_command(scale: str) -> None:
 @click.argument("out", type=PATH)
 def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
-    with plain_errors():
-        model, lam = checkpoints.load_official(checkpoint)
-        checkpoints.save_model(out, model, lam)
+    out = out.with_suffix("") if out.suffix in (".safetensors", ".json") else out
+    model, lam = checkpoints.load_official(checkpoint)
+    checkpoints.save_model(out, model, lam)
     kept = "with TIRT lambda" if lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")

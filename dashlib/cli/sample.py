@@ -1,11 +1,9 @@
-"""The commands ``sample`` and ``evaluate``, alone or under ``torchrun`` / ``accelerate launch``.
-
-A preset names how its models are sampled from; what the command line says itself comes first.
-"""
+"""The commands ``sample`` and ``evaluate``, alone or by launchers; options precede presets."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,10 @@ import click
 import numpy as np
 import torch
 from accelerate import Accelerator
-from click import Choice, Option
+from click import Choice, IntRange, Option
 
 from dashlib import results
-from dashlib.checkpoints import replacing, write_atomically
+from dashlib.checkpoints import CheckpointError, replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
 from dashlib.scale import evaluation, features, reference
@@ -28,7 +26,7 @@ from dashlib.scale.presets import PRESETS, Sampling, preset
 from dashlib.scale.sampling import Samples, find, label, numbered_images
 
 PATH, FILE = click.Path(path_type=Path), click.Path(dir_okay=False, path_type=Path)
-POSITIVE, MANY, STEPS = click.IntRange(min=1), click.IntRange(min=2), click.IntRange(1, 1000)
+POSITIVE, SEED, STEPS = IntRange(1, 10**7), IntRange(0, 2**31 - 1), IntRange(1, 1000)
 PRESET, SETS = Choice([*PRESETS]), Choice(reference.REFERENCE_SETS)
 KINDS = Choice(["constant", "tag", "interval"])
 NETWORKS = Choice(["inception", "lite0", "classifier"])
@@ -53,13 +51,28 @@ SHARED = [
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Show what is the user's to mend as one message, without a traceback."""
+    """Show what the user can mend as one message: exit code 2 for options, 1 for all else."""
     try:
         yield
-    except (ValueError, OSError, ImportError, TrainingStopped) as error:
-        raise click.ClickException(str(error)) from error
-    except torch.cuda.OutOfMemoryError as error:
-        raise click.ClickException(f"{error} Use a smaller --batch.") from error
+    except BrokenPipeError:  # of `dashlib list | head`: click ends quietly
+        raise
+    except (OSError, CheckpointError, ImportError, TrainingStopped) as error:
+        place = getattr(error, "errno", None) in (EACCES, EROFS, EPERM, ENOSPC, EDQUOT)
+        remedy = ": free space there, or give another place that you may write to" * place
+        raise click.ClickException(f"{error}{remedy}") from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise click.ClickException(f"out of memory: use a smaller --batch ({error})") from error
+
+
+class Commands(click.Group):
+    """A group of commands with plain errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that is asked for."""
+        with plain_errors():
+            return super().invoke(ctx)
 
 
 @contextmanager
@@ -96,7 +109,7 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
     from torchvision.transforms.functional import to_pil_image  # 7 seconds, for pictures only
     from torchvision.utils import save_image
 
-    if out.suffix not in (".png", ".npz"):
+    if out.suffix.lower() not in (".png", ".npz"):
         pictures = (image for images, _ in made for image in images)
         for number, image in enumerate(pictures, start=share(n, place).start):
             with replacing(out / f"{number:06d}.png") as file:
@@ -106,8 +119,8 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
     if not place.is_main_process:
         return
     with replacing(out) as file:
-        if out.suffix == ".npz":
-            np.savez(file, images.permute(0, 2, 3, 1).numpy(), labels.numpy())
+        if out.suffix.lower() == ".npz":
+            np.savez(file, images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy(), labels.numpy())
         else:
             save_image(images / 255, file, "PNG", nrow=round(n**0.5), padding=1)
 
@@ -118,7 +131,7 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
 @click.option(*NUMBER, type=POSITIVE, default=100, help=f"Images. {ALIAS}")
 @click.option("--w", type=float, help="Guidance scale (1: none).  [preset's; 1.5; of tag 4]")
 @click.option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]")
-@click.option("--seed", default=0, help="Of the starting noise.")
+@click.option("--seed", type=SEED, default=0, help="Of the starting noise.")
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
     interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
@@ -136,6 +149,11 @@ def sample_command(
             wanted.model.check(preset(name).teacher.unet.images)
         about = wanted.about() | {"preset": name} | results.provenance()
         place.print(text := json.dumps(about, indent=1))
+        if out.suffix[1:2].isalpha() and out.suffix.lower() not in (".png", ".npz"):
+            raise ValueError(f"--out {out}: {OUT}")
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} holds files of another call: give another --out or empty it")
+        place.wait_for_everyone()
         _write(out, numbered_images(wanted, place, batch), n, place)
         place.wait_for_everyone()
         if place.is_main_process:
@@ -154,10 +172,10 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
 @click.argument("models", nargs=-1, required=True)
 @click.option("--data", type=SETS, help="Its training images are the reference set.  [preset's]")
 @click.option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics.")
-@click.option(*NUMBER, type=MANY, default=50_000, help=f"Samples. {ALIAS}")
+@click.option(*NUMBER, type=click.IntRange(2, 10**7), default=50_000, help=f"Samples. {ALIAS}")
 @click.option("--w", "ws", type=float, multiple=True, help="Guidance scale.  [preset's, or 1.5]")
 @click.option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4.")
-@click.option("--seeds", multiple=True, default=(42, 123, 456), type=int, help="Of the noise.")
+@click.option("--seeds", multiple=True, default=(42, 123, 456), type=SEED, help="Of the noise.")
 @click.option("--metrics", default="fid,is", callback=_metrics, help=SCORES)
 @click.option("--features", "kind", type=NETWORKS, default="inception", help=NETWORK)
 @click.option("--inception", "weights", type=FILE, envvar="DASH_INCEPTION", help=WEIGHTS)
@@ -178,8 +196,8 @@ def evaluate_command(
         if not data and not name:
             raise ValueError("no real images to compare with: give --data, or --preset for it")
         dataset = data or preset(name or "").dataset
-        scales, how = guidances(name, ws, tag, interval), sampling_of(name, **how)
-        store, found = evaluation.Store(out), [find(model) for model in models]
+        scales, how = [*dict.fromkeys(guidances(name, ws, tag, interval))], sampling_of(name, **how)
+        store, found = evaluation.Store(out), [find(model) for model in dict.fromkeys(models)]
         if kind == "inception":
             with place.main_process_first():
                 path = features.locate(weights, download=download and place.is_main_process)
@@ -198,6 +216,6 @@ def evaluate_command(
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
         about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells = [Samples(*cell, n, **how) for cell in product(found, scales, seeds)]
+        cells = [Samples(*c, n, **how) for c in product(found, scales, [*dict.fromkeys(seeds)])]
         for line in evaluation.evaluate(cells, judge, place, store, batch):
             place.print(line)

@@ -3,9 +3,10 @@
 An option bears the name of a field: of ``Job``, ``Recipe``, ``TrainConfig`` or ``Numerics``.
 """
 
+import math
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from click import Choice, Option
 
 from dashlib.cli.bars import Bars
-from dashlib.cli.sample import POSITIVE, plain_errors
+from dashlib.cli.sample import POSITIVE, SEED
 from dashlib.execution import TrainConfig
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import Recipe
@@ -26,26 +27,24 @@ from dashlib.scale.presets import PRESETS, preset
 from dashlib.weighting import WEIGHTINGS
 
 FOLDER, COIN = click.Path(file_okay=False, path_type=Path), Choice(["sample", "batch"])
-DEVICE, NUMBERS = Choice(["auto", "cpu"]), Choice(["auto", "fp32", "bf16", "fp16"])
-KNOWN = f"PRESET is one of {', '.join(PRESETS)}."
+DEVICE, NUMBERS = Choice(["auto", "cpu", "cuda"]), Choice(["auto", "fp32", "bf16", "fp16"])
 RESUME = "Go on from the newest whole checkpoint in OUT, never, or from this one."
 OPTION = "Of the objective, repeatable: --option w=2 (composite), --option anchor=0 (dash)."
 HANDED = "Of timesteps; transfer is the teacher's learned lambda, frozen."
+WEIGHTED = Choice(["transfer", *WEIGHTINGS])
 OPTIONS = [
-    click.Argument(["preset"], metavar="PRESET"),
+    click.Argument(["preset"], type=Choice([*PRESETS])),
     Option(["--out"], type=FOLDER, required=True, help="Folder of the run."),
     Option(["--data"], type=FOLDER, default="data", help="Folder of the images."),
-    Option(
-        ["--download"], is_flag=True, help="Fetch missing images.  [$DASH_MIRRORS: tried first]"
-    ),
-    Option(["--workers"], default=4, help="Processes that read ImageNet; other sets are held."),
-    Option(["--steps"], type=int, help="Of the whole training and its cosine  [preset's]"),
-    Option(["--batch", "batch_size"], type=int, help="Images a step, of all processes  [preset's]"),
+    Option(["--download"], is_flag=True, help="Fetch missing images, first at $DASH_MIRRORS."),
+    Option(["--workers"], type=click.IntRange(0, 256), default=4, help="That read ImageNet."),
+    Option(["--steps"], type=POSITIVE, help="Of the whole training and its cosine  [preset's]"),
+    Option(["--batch", "batch_size"], type=POSITIVE, help="Images a step, in all  [preset's]"),
     Option(["--lr"], type=float, help="Learning rate at the start  [preset's]"),
-    Option(["--ema"], type=float, help="Decay of the averaged weights  [preset's]"),
-    Option(["--label-dropout"], type=float, help="Probability of the null label  [preset's]"),
+    Option(["--ema"], type=click.FloatRange(0, 1), help="Decay of the weights' mean  [preset's]"),
+    Option(["--label-dropout"], type=click.FloatRange(0, 1), help="Of the null label  [preset's]"),
     Option(["--dropout-per"], type=COIN, help="One coin for each image, or for all  [preset's]"),
-    Option(["--seed"], default=0, help="Of weights, batches and dropout."),
+    Option(["--seed"], type=SEED, default=0, help="Of weights, batches and dropout."),
     Option(["--precision"], type=NUMBERS, default="auto", help="auto: bf16 if the GPU has it"),
     Option(["--compile/--no-compile", "compile"], help="torch.compile."),
     Option(["--channels-last"], is_flag=True, help="Store weights with channels innermost."),
@@ -54,9 +53,7 @@ OPTIONS = [
     Option(["--resume"], default="auto", metavar="auto|never|PATH", help=RESUME),
     Option(["--save-every"], type=POSITIVE, default=1000, help="Steps a checkpoint."),
     Option(["--keep"], type=POSITIVE, default=3, help="Checkpoints kept."),
-    Option(
-        ["--log-every", "read_every"], type=int, help="Steps a read of the loss  [GPU 10, CPU 1]"
-    ),
+    Option(["--log-every", "read_every"], type=POSITIVE, help="Steps a log line [GPU 10, CPU 1]"),
     Option(["--stop-after"], type=POSITIVE, help="Steps of this call; then save and end."),
 ]
 
@@ -68,7 +65,7 @@ def _of(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def job_of(role: str, options: Mapping[str, Any]) -> Job:
     """The preset's ``teacher`` or ``student``, but for what the options change."""
-    on_gpu = options["device"] == "auto" and torch.cuda.is_available()
+    on_gpu = options["device"] != "cpu" and torch.cuda.is_available()
     given: dict[str, Any] = {"read_every": 10 if on_gpu else 1}
     given |= {name: value for name, value in options.items() if value is not None}
     if given["precision"] == "auto":
@@ -83,15 +80,15 @@ def job_of(role: str, options: Mapping[str, Any]) -> Job:
 
 
 def _run(role: str, options: Mapping[str, Any]) -> None:
-    """Run a job, turning errors into messages; exits with 75 after a signal."""
-    with plain_errors(), closing(Bars()) as bars:
+    """Run a job; exits with 75 after a signal."""
+    with closing(Bars()) as bars:
         session = Session(job_of(role, options), click.echo, bars)
         ended = session.run()
     session.say(session.report())
     sys.exit(0 if ended in ("finished", "stopped") else INTERRUPTED)
 
 
-@click.command("train", epilog=KNOWN, params=[*OPTIONS])
+@click.command("train", params=[*OPTIONS])
 @click.option("--weighting", type=Choice([*WEIGHTINGS]), help="Of timesteps  [preset's]")
 def train_command(**options: Any) -> None:
     """Train the teacher of PRESET from scratch, or go on with it."""
@@ -101,19 +98,19 @@ def train_command(**options: Any) -> None:
 def _number(text: str) -> tuple[str, float]:
     """An option of an objective, ``KEY=NUMBER``."""
     key, _, value = text.partition("=")
-    try:
-        return key, float(value)
-    except ValueError as error:
-        raise click.ClickException(f"--option {text}: KEY=NUMBER, as in --option w=4") from error
+    with suppress(ValueError):
+        if math.isfinite(number := float(value)):
+            return key, number
+    raise click.BadParameter(f"--option {text}: KEY=NUMBER, as in --option w=4")
 
 
-@click.command("distill", epilog=KNOWN, params=[*OPTIONS])
+@click.command("distill", params=[*OPTIONS])
 @click.option("--teacher", required=True, help="Folder or stem of ours, or the authors' .pth.")
 @click.option("--objective", type=Choice([*OBJECTIVES]), default="dash", help="To learn by.")
 @click.option("--option", "options", type=_number, multiple=True, metavar="KEY=NUMBER", help=OPTION)
-@click.option(
-    "--weighting", type=Choice(["transfer", *WEIGHTINGS]), default="transfer", help=HANDED
-)
+@click.option("--weighting", type=WEIGHTED, default="transfer", help=HANDED)
 def distill_command(**options: Any) -> None:
     """Distil the student of PRESET from a teacher, or go on with it."""
+    if len(dict(options["options"])) < len(options["options"]):
+        raise ValueError("an --option is given twice: once for each KEY")
     _run("student", options | {"options": dict(options["options"])})

@@ -95,6 +95,8 @@ class ImageNet64(Dataset[tuple[Tensor, Tensor]]):
         self.path, labels = root / "imagenet64.pixels", root / "imagenet64.labels.npy"
         try:
             self.labels = np.load(labels)
+            if {*np.unique(self.labels)} - {*range(CLASSES)} or self.labels.dtype != np.int64:
+                raise ValueError("no labels")
             self._pixels()
         except (OSError, ValueError, EOFError):  # not there, or damaged
             self.labels = _convert(root, self.path, labels)

@@ -125,7 +125,8 @@ def _fashion_mnist(root: Path, get: Callable[[Path], None]) -> Parts:
     contents = []
     for file, want in FASHION.items():
         packed = [folder / f"{file}.gz" for folder in (root, root / "fashion-mnist", DEBIAN)]
-        paths = [p for p in (root / "FashionMNIST/raw" / file, *packed) if p.is_file()]
+        paths = [root / "FashionMNIST/raw" / file, root / file, *packed]
+        paths = [path for path in paths if path.is_file()]
         if not paths:
             get(packed[0])
         contents.append(_unpacked((paths or packed)[0], want))

@@ -72,10 +72,7 @@ def over_constant(model: UNet) -> dict[int, float]:
 
 
 def sound_teacher(name: str) -> UNet:
-    """A stored teacher; ``ValueError`` if some timesteps are much worse than the class means.
-
-    Teachers of weightings that learn are let through: what TIRT does to one is a study.
-    """
+    """A stored teacher; ``ValueError`` if worse than class means, but for studies of weightings."""
     teacher = with_products(results.load(name).model())
     first, most = max(over_constant(teacher).items(), key=lambda item: item[1])
     if most > WORSE and name not in {DIGITS.teacher(w).name for w in LEARNED}:

@@ -10,6 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import accelerate
 import torch
 from accelerate.utils import broadcast_object_list, set_seed
+from filelock import FileLock
 
 from dashlib import checkpoints, results
 from dashlib.progress import Progress
@@ -60,7 +62,10 @@ class Session:
         self.say = say if self.main else (lambda message: None)
         self.saved = checkpointing.Checkpoints(job.out / "checkpoints", job.keep)
         self.last: Path | None = None  # checkpoint
-        self.former = _former_sessions(job.out)
+        self.record = job.out / "run.json"
+        with checkpoints.reading(self.record):
+            held = json.loads(self.record.read_text()) if self.record.exists() else {}
+            self.former = list(held["sessions"]) if held else []
         self.ended = "training"  # then finished, stopped or the name of a signal
 
     @property
@@ -77,11 +82,12 @@ class Session:
         self.say(json.dumps(asdict(self.job), indent=1, default=str))
         with checkpointing.Stop() as stop, checkpointing.explained(self._so_far):
             self.trainer = self._built()
-            self._resume()
-            first, began = self.step, time.perf_counter()
-            self._note(first, 0)
-            self.ended = self._train(stop)
-            self._note(first, time.perf_counter() - began)
+            with FileLock(self.job.out / ".lock", timeout=0) if self.main else nullcontext():
+                self._resume()
+                first, began = self.step, time.perf_counter()
+                self._note(first, 0)
+                self.ended = self._train(stop)
+                self._note(first, time.perf_counter() - began)
         self.accelerator.end_training()
         return self.ended
 
@@ -186,20 +192,26 @@ class Session:
         """The checkpoint to go on from; None to begin.  ``ValueError`` if others are in the way."""
         if self.job.resume == "auto":
             return self.saved.newest(lambda message: self.say(f"warning: {message}"))
-        chosen = None if self.job.resume == "never" else Path(self.job.resume)
-        newer = [p for p in self.saved.all() if chosen is None or p.name > chosen.name]
+        chosen = None if self.job.resume == "never" else self._asked(Path(self.job.resume))
+        newer = [p.name for p in self.saved.all() if chosen is None or p.name > chosen.name]
         if newer:
-            asked = f"which is newer than what --resume {self.job.resume} asks for"
-            how = "choose another --out, or delete it first"
-            raise ValueError(f"{self.job.out} holds {newer[0].name}, {asked}: {how}")
+            held = f"{newer[0]}, which is newer than what --resume {self.job.resume} asks for"
+            raise ValueError(f"{self.job.out} holds {held}: choose another --out, or resume auto")
         return chosen
+
+    def _asked(self, path: Path) -> Path:
+        """The checkpoint at a path: itself, or the newest of a run or of a folder of them."""
+        folder = next((f for f in (path / "checkpoints", path) if f.is_dir()), None)
+        found = checkpointing.Checkpoints(folder).newest() if folder else path
+        if found is None or not found.is_file():
+            raise FileNotFoundError(f"--resume {path}: no checkpoint (step-*.pt) is there")
+        return found
 
     def _note(self, first: int, seconds: float) -> None:
         """Write ``run.json``: settings with their sources, and how this session went so far."""
         if not self.main:
             return
         images = (self.step - first) * self.recipe.batch_size  # warm-up and checkpoints too
-        place = self.accelerator
         where = results.provenance()
         where["versions"] |= {"cuda": torch.version.cuda, "accelerate": accelerate.__version__}
         session = {
@@ -209,8 +221,8 @@ class Session:
             "seconds": round(seconds, 1),
             "images_per_s": round(images / seconds, 1) if images and seconds else None,
             "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) or None,  # of a GPU
-            "processes": place.num_processes,
-            "device": str(place.device),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
             "precision": self.job.numerics.precision,
         }
         content = {
@@ -222,14 +234,4 @@ class Session:
             "sessions": [*self.former, session | where],
         }
         text = json.dumps(content, indent=1, default=str)
-        checkpoints.write_atomically(self.job.out / "run.json", f"{text}\n".encode())
-
-
-def _former_sessions(out: Path) -> list[dict[str, Any]]:
-    """The sessions in a job's ``run.json``; ``CheckpointError`` if that is damaged."""
-    path = out / "run.json"
-    try:
-        return list(json.loads(path.read_text())["sessions"]) if path.exists() else []
-    except (ValueError, KeyError, TypeError) as error:
-        how = "choose another --out, or delete the file"
-        raise checkpoints.CheckpointError(f"{path} is not a job's ({error}): {how}") from error
+        checkpoints.write_atomically(self.record, f"{text}\n".encode())

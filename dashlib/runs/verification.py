@@ -5,11 +5,21 @@ from functools import partial
 
 from dashlib import classifier, data, datasets, results
 from dashlib.checkpoints import CheckpointError
-from dashlib.recipes import CIFAR10_RUNS, DIGITS, RECIPES, SCALES
+from dashlib.recipes import CIFAR10_SHIPPED, DIGITS, RECIPES, SCALES, SEEDS, SHIPPED
 from dashlib.runs.pool import processes
 from dashlib.runs.scoring import held_out_gap, samples_of
 from dashlib.scale.small_grids import with_products
 from dashlib.unet import UNet, count_parameters
+
+ROWS_ONCE = ("dash", "cond_only_dropout", "dash_sampled", "multi_w", "gap_match_cond")
+ROWS_THRICE = ("dash_v", "cond_only_dropout_v", "dash_sampled_v")
+CIFAR10_RUNS = (  # three sweeps of a quarter of an hour, and what they began with
+    *("cifar10/teacher-uniform", "cifar10/dash-uniform-s0", "cifar10/dash-high_noise-s0"),
+    *(f"cifar10/dash_v-{weighting}-s1" for weighting in ("transfer", "uniform", "min_snr")),
+    *(f"cifar10/{row}-high_noise-s1" for row in ROWS_ONCE),
+    "cifar10/cond_only_dropout_v-high_noise-x2-s1",  # went on from the run without x2
+    *(f"cifar10/{row}-high_noise-s{seed}" for row in ROWS_THRICE for seed in SEEDS),
+)
 
 
 def expected() -> list[str]:
@@ -26,6 +36,8 @@ def verify(name: str, *, thorough: bool = False) -> list[str]:
     run = results.load(name)
     for part in run.files:
         run.tensors(part)
+    if "weights" not in run.files and name in {*SHIPPED, *CIFAR10_SHIPPED}:
+        return [f"the weights, which are shipped, are missing: `git checkout {run.folder}`"]
     if name == DIGITS.classifier:
         again = classifier.accuracy(run.classifier(), datasets.load_dataset("digits").test)
         return _differ("accuracy_test", again, run.metrics["accuracy_test"])
@@ -56,8 +68,10 @@ def verify_all(
 def _faults(name: str, thorough: bool) -> list[str]:
     try:
         return verify(name, thorough=thorough)
-    except (results.MissingRun, CheckpointError) as error:
+    except (OSError, CheckpointError, ValueError) as error:
         return [str(error)]
+    except (KeyError, TypeError, AttributeError) as error:  # of metrics that are not the book's
+        return [f"run.json lacks or mistakes what is checked: {type(error).__name__} {error}"]
 
 
 def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[str]:

