@@ -1,13 +1,14 @@
 """What the ledger measures: oracles on made-up runs, and what is missing says so."""
 
 import json
-from math import inf, isnan, nan, sqrt
+from math import exp, inf, isnan, nan, sqrt
 
 import numpy as np
 import pytest
 
 from dashbook import cost, measurements
 from dashbook.measurements import GAP_MSE, RHO, Estimate, NotMeasured, Part, combine, fd, part
+from dashbook.tables import gap
 from dashlib import results
 
 
@@ -190,3 +191,66 @@ def test_an_interval_must_lie_inside_or_outside_of_a_band():
     assert Estimate(0.9, 0.1).lies(**band) is None
     assert Estimate(2.0, 0.1).lies(**band) is False
     assert Estimate(0.6, 1.0).lies(**band) is None
+
+
+def test_rows_of_cifar10_are_compared_by_pairs_of_seeds(stored):
+    """The logarithm of the ratio, by Student's t; seeds that only one row has don't count."""
+    ratios = (0.5, 0.52, 0.48)
+    for seed, ratio in enumerate(ratios):
+        stored("dash", seed, "cifar10", rho=seed + 1.0)
+        stored("scratch", seed, "cifar10", rho=ratio * (seed + 1.0))
+    stored("dash", 3, "cifar10", rho=9.0)
+    ask = {"scale": "cifar10", "value": gap("rho")}
+    found = measurements.beside(row="scratch-transfer", over="dash-transfer", **ask)
+    logs = np.log(ratios)
+    assert found.value == pytest.approx(logs.mean())
+    half = 4.302653 * logs.std(ddof=1) / sqrt(3)
+    assert found.error * measurements.ERRORS == pytest.approx(half, rel=1e-6)
+    assert found.word == "better"
+    assert [part.seeds for part in found.parts] == [(0, 1, 2), (0, 1, 2)]
+    back = measurements.beside(row="dash-transfer", over="scratch-transfer", **ask)
+    assert back.word == "worse"
+    assert back.value == pytest.approx(-found.value)
+
+
+def test_rivals_make_a_verdict_harder_to_reach(stored):
+    """Holm: of two comparisons the clearer one needs half of the p-value."""
+    logs = ((0.2, -0.01), (0.3, 0.01), (0.4, 0.0))  # the first: t = 5.2, p = 0.035
+    for seed, (scratch, cond_only) in enumerate(logs):
+        stored("dash", seed, "cifar10", rho=1.0)
+        stored("scratch", seed, "cifar10", rho=exp(scratch))
+        stored("cond_only", seed, "cifar10", rho=exp(cond_only))
+    ask = {"scale": "cifar10", "value": gap("rho"), "row": "scratch-transfer"}
+    ask["over"] = "dash-transfer"
+    assert measurements.beside(**ask).word == "worse"
+    rivals = ("scratch-transfer", "cond_only-transfer")
+    assert measurements.beside(**ask, rivals=rivals).word == "undecided"
+
+
+def test_two_seeds_decide_nothing_at_cifar10(stored):
+    for seed in (0, 1):
+        stored("dash", seed, "cifar10", rho=1.0 + seed / 1000)
+        stored("scratch", seed, "cifar10", rho=5.0)
+    ask = {"scale": "cifar10", "row": "scratch-transfer", "value": gap("rho")}
+    found = measurements.beside(**ask, over="dash-transfer")
+    assert (found.word, found.error) == ("undecided", inf)
+    assert found.lies(low=0) is None
+    assert measurements.level(**ask).lies(low=0) is None, "no spread is borrowed"
+    stored("cond_only", 7, "cifar10", rho=1.0)
+    with pytest.raises(NotMeasured, match="no seed of scratch-transfer and cond_only-transfer"):
+        measurements.beside(**ask, over="cond_only-transfer")
+    with pytest.raises(NotMeasured, match="no run of fitnets-transfer is stored for cifar10"):
+        measurements.level(scale="cifar10", row="fitnets-transfer", value=gap("rho"))
+
+
+def test_the_teacher_of_cifar10_is_the_same_beside_every_seed(stored, run_folder):
+    for seed, rho in enumerate((2.0, 2.1, 1.9)):
+        stored("dash", seed, "cifar10", rho=rho)
+    made = {"gap": {"overall": {"rho": 1.0}}}
+    name = "cifar10/teacher-uniform"
+    results.store(results.Run(name, {}, 0, {}, 0.0, 0, made, commit="c", hardware="h"))
+    ask = {"scale": "cifar10", "row": "dash-transfer", "over": "teacher", "value": gap("rho")}
+    found = measurements.beside(**ask)
+    assert found.value == pytest.approx(np.log([2.0, 2.1, 1.9]).mean())
+    assert [len(part.values) for part in found.parts] == [3, 1]
+    assert found.lies(low=0) is True
