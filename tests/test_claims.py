@@ -76,6 +76,29 @@ def test_accepted_intervals(rule, low, high):
     assert rule(spread(max(low, -1e9) + 1e-3, inf)) is None
 
 
+def test_what_is_asked_of_cifar10_is_asked_of_a_measured_claim(judgements):
+    assert set(claims.AT_CIFAR10) <= set(MEASURED)
+    found = [one for one in judgements if one.scale == "cifar10"]
+    assert len(found) == sum(map(len, claims.AT_CIFAR10.values()))
+    for one in found:
+        seeds = max(len(part.values) for part in one.estimate.parts)
+        decided = one.status != claims.SMALL[None]
+        assert decided <= (seeds >= 3), "below three seeds nothing is decided"
+
+
+def test_the_verdicts_of_the_equal_cost_and_of_colour(judgements):
+    """DASH's lead does not stand; v has the data's colours, though eps has too few seeds."""
+    of = {(one.claim.id, one.argument("row")): one for one in judgements}
+    for row in ("cond_only_dropout", "dash_sampled"):
+        assert of["cost", f"{row}_v-high_noise"].status == claims.SMALL[False]
+        assert of["cost", f"{row}-high_noise"].status == claims.SMALL[None]
+        assert of["v-data", f"{row}_v-high_noise"].status == claims.SMALL[True]
+    for row in ("dash", "cond_only_dropout", "dash_sampled"):
+        assert of["v-colour", f"{row}_v-high_noise"].status == claims.SMALL[None]
+    assert of["v-data", "dash_v-high_noise"].status == claims.SMALL[None]
+    assert "Teacher: 20.8; n = 3" in of["fd-teacher", "dash_v-high_noise"].ours
+
+
 def test_a_status_follows_from_the_rule():
     claim = next(c for c in claims.load() if c.id == "rho-dash")
 

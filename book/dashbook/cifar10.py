@@ -12,7 +12,6 @@ from torch import Tensor
 from dashbook import plots, tables
 from dashlib import results
 from dashlib.checkpoints import read_tensors
-from dashlib.recipes import ONE_PASS
 from dashlib.results import Run
 
 STUDENTS = {  # what differs: objective, what the network predicts, weights of the timesteps
@@ -50,7 +49,8 @@ def seeds(row: str) -> list[Run]:
     """All stored seeds of a row, in order; of the teacher its only one."""
     if row == "teacher":
         return [results.load("cifar10/teacher-uniform")]
-    return results.select(*row.split("-", 1), "cifar10")
+    objective, weighting = row.split("-", 1)
+    return results.select(objective, weighting, "cifar10")
 
 
 def shared() -> dict[str, Any]:
@@ -83,12 +83,6 @@ def off_colour(run: Run, label: str = "1.5", sampler: str = DEFAULT) -> float:
     """By how much the spread of a mean colour is off the data's: the largest of the three."""
     data, found = seeds("teacher")[0].metrics["data_spreads"], score(run, label, sampler)
     return max(abs(found["spreads"][key] / data[key] - 1) for key in data) if found else np.nan
-
-
-def passes(run: Run) -> int:
-    """Forward passes of the student in all its steps, in batches."""
-    steps = sum(stage["steps"] for stage in run.metrics["stages"])
-    return steps if run.config["objective"] in ONE_PASS else 2 * steps
 
 
 def _cell(runs: Sequence[Run], key: str, setting: tuple[str, str], digits: int = 2) -> str:

@@ -232,7 +232,8 @@ def _claim(entry: Mapping[str, Any], settle: Mapping[str, Any]) -> Claim:
     changes = {"stated": tuple(entry["stated"]), "holds": holds, "questions": questions}
     claim = Claim(**{**entry, **changes})
     if unknown := set(claim.stated) - SOURCES:
-        raise ValueError(f"stated {', '.join(unknown)}: of {', '.join(sorted(SOURCES, key=str.lower))}")
+        known = ", ".join(sorted(SOURCES, key=str.lower))
+        raise ValueError(f"stated {', '.join(unknown)}: of {known}")
     if claim.settle not in ("", *settle):
         raise ValueError(f"settle {claim.settle!r}: one of {', '.join(settle)}")
     if holds and not claim.words:
