@@ -99,7 +99,7 @@ def save_model(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
 
 
 def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
-    """What :func:`save_model` wrote: the model in evaluation mode, lambda ``(T,)`` or None."""
+    """Read what :func:`save_model` wrote: the model, in evaluation mode; lambda or None."""
     path = Path(f"{stem}.json")
     try:
         sidecar = json.loads(path.read_text())

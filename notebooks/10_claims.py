@@ -17,7 +17,7 @@
 #
 # ## Overview
 #
-# A book that examines a paper owes its reader a balance: what was claimed, what was measured, and what follows. This last chapter is that balance for DASH {cite}`shafi2026dash`. You will
+# This chapter sets what was claimed for DASH {cite}`shafi2026dash` beside what was measured, and says what follows. You will
 #
 # - see how a claim becomes an entry of a file, with a rule that decides its status without anybody's judgement;
 # - read every claim that the book touches beside our measurement: the size of the networks, the guidance gap, the samples, the parts of the method;
@@ -48,10 +48,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 import inspect
 import shlex
 from collections import Counter
@@ -76,7 +76,7 @@ from dashlib.recipes import ROWS, SCALES
 #
 # The words of the ledger are a text file, `results/claims.toml`; its rules are a few lines of Python, in `dashbook.claims`. This is one of its entries, as it stands in both:
 
-# %%
+# %% tags=["hide-input"]
 name, text = "rho-cond-only", claims.path().read_text()
 entry = next(e for e in text.split("\n\n") if f'id = "{name}"' in e)
 rules = [line.strip() for line in inspect.getsource(claims).splitlines()]
@@ -100,7 +100,7 @@ Markdown(f"```toml\n{entry}\n```\n\n```python\n{code}\n```")
 # 3. *Guidance.* Samples are compared under TAG. The paper's table says "$w = 4.0$", and the authors' evaluation means TAG(1, 4, 5) by it ({ref}`ch-teacher`).
 # 4. *Training.* Students are those trained under TIRT Transfer, as the paper's are.
 
-# %%
+# %% tags=["hide-input"]
 CLAIMS, JUDGEMENTS = claims.load(), claims.judgements()
 assert {one.status for one in JUDGEMENTS} < set(claims.STATUSES)
 THEMES = list(dict.fromkeys(claim.theme for claim in CLAIMS))
@@ -121,10 +121,10 @@ Markdown(markdown(["judgements", *KINDS], rows))
 #
 # These claims concern the networks and not what they learn, so they can be tested as they stand. The two at the end of the list are timings on a T4, and no T4 was at hand.
 
-# %%
+# %% tags=["hide-input"]
 Markdown(claims.table("size and cost", JUDGEMENTS))
 
-# %%
+# %% tags=["hide-input"]
 of = {one.claim.id: one for one in JUDGEMENTS}
 counted = ("parameters-teacher", "parameters-student", "compression")
 counted += ("gflops-teacher", "gflops-student", "gflops-ratio")
@@ -143,25 +143,34 @@ for ratio in cost.stored("efficiency-cifar10-h200")["ratios"]:
 # The paper's central diagnostic is $\rho$, the length of the student's gap relative to its teacher's. We can't expect digits to give the *value* that CIFAR gave, so each $\rho$ is judged by its kind. The paper's own rows fall into three groups: one **collapsed** ($\rho$ of .09), some **shortened** (.61 to
 # .81), one **kept** (.89 to .91). We put the bounds half-way between the groups and, so that too long a gap isn't taken for a good one, add the mirror image of the upper one. The next cell derives them from the paper's table.
 
-# %%
-RHOS = {key: row for key, row in (PAPER | FURTHER).items() if row.rho_cifar10 and key != "teacher"}
+# %% tags=["hide-input"]
+RHOS = {
+    key: row
+    for key, row in (PAPER | FURTHER).items()
+    if row.rho_cifar10 and key != "teacher"
+}
 order = sorted(RHOS, key=lambda key: RHOS[key].rho_cifar10)
 values = sorted(v for row in RHOS.values() for v in (row.rho_cifar10, row.rho_cifar100))
 widest = sorted((b - a, (a + b) / 2) for a, b in pairwise(values))[-2:]
 low, high = sorted(middle for _, middle in widest)  # half-way between the groups
 assert np.allclose(claims.KEPT, (high, 1 / high), atol=0.005)
-assert np.allclose(claims.SHORTENED, (low, high)) and np.isclose(claims.COLLAPSED[1], low)
+assert np.allclose(claims.SHORTENED, (low, high)) and np.isclose(
+    claims.COLLAPSED[1], low
+)
 Markdown(
-    f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: {high:.2f} to {1 / high:.2f}. Too long: above."
+    f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: "
+    f"{high:.2f} to {1 / high:.2f}. Too long: above."
 )
 
-# %% mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too long.", "name": "fig-claims-rho"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too long.", "name": "fig-claims-rho"}}
 GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
 published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
-points = {key: [gap("rho")(run) for run in results.select(key, "transfer")] for key in order}
+points = {
+    key: [gap("rho")(run) for run in results.select(key, "transfer")] for key in order
+}
 show(claims.gap_lengths(published, GROUPS, points))
 
-# %%
+# %% tags=["hide-input"]
 mean = {key: np.mean(points[key]) for key in ("dash", "cond_only", "composite")}
 assert high < mean["dash"] < 1, "kept, and a little short"
 assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too long"
@@ -176,16 +185,20 @@ Markdown(claims.table("guidance gap", JUDGEMENTS))
 #
 # The paper's table orders its rows by FID. Ours are ordered by the Fréchet distance of our own classifiers' features (FD), and only the order is compared.
 
-# %%
+# %% tags=["hide-input"]
 STATUS = {(one.claim.id, one.argument("row")): one.status for one in JUDGEMENTS}
 agrees, disagrees, undecided = claims.SMALL.values()
 asked = [one for one in JUDGEMENTS if one.question]
 SAMPLED = [one for one in asked if one.argument("path") == claims.fd("TAG")]
-SAMPLED = [one for one in SAMPLED if one.argument("over") == "dash" and one.argument("row") in ROWS]
+SAMPLED = [
+    one
+    for one in SAMPLED
+    if one.argument("over") == "dash" and one.argument("row") in ROWS
+]
 Markdown(claims.table("samples", JUDGEMENTS))
 
 
-# %%
+# %% tags=["hide-input"]
 def rivals(status):
     """The rows whose samples are compared with DASH's, with this status."""
     of = [one.argument("row") for one in SAMPLED if one.status == status]
@@ -195,18 +208,22 @@ def rivals(status):
 ahead, behind, open_ = (rivals(status) for status in (agrees, disagrees, undecided))
 assert {"cond_only", "composite", "fitnets", "gap_match"} <= set(ahead)
 assert "multi_w" in behind and STATUS["fd-all", "dash"] == disagrees
-ahead, behind, open_ = (", ".join(NAMES[k] for k in rows) for rows in (ahead, behind, open_))
-Markdown(f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against **{open_}**.")
+ahead, behind, open_ = (
+    ", ".join(NAMES[k] for k in rows) for rows in (ahead, behind, open_)
+)
+Markdown(
+    f"DASH is ahead of **{ahead}**, behind **{behind}**, undecided against **{open_}**."
+)
 
 # %% [markdown]
-# DASH is far ahead of what leaves the null branch free, or the drift of both. It is *not* the best of the table there, which is what the paper's table shows for CIFAR; but the rows before it are so by a small number of standard errors, and {ref}`ch-rows`, which asks for more, leaves them open. Of a rival that the paper does not list nothing is said here: label dropout, which {ref}`ch-dash` found as good as DASH by its samples, makes no claim false, because there is none about it.
+# On digits DASH is far ahead of rows that leave the null branch free, or the drift of both. The paper's table shows it as the best row on CIFAR; on digits it is *not*. The rows before it are ahead by a small number of standard errors, and {numref}`ch-rows`, which pairs the seeds and asks for 95 %, calls most of them undecided. Label dropout is not in the paper's table, so no claim is about it; {numref}`ch-dash` found its samples as good as DASH's.
 #
 # How much hangs on our conventions? The next explorer shows each row's FD, divided by DASH's, with its interval. To the right of the line DASH is better, as the paper has it.
 #
 # **Try:** start where the ledger judges, under TAG and with two standard errors. Move to $w = 4$, which the paper's table names; then to $w = 1$. Then ask for more certainty.
 
 
-# %%
+# %% tags=["hide-input"]
 RIVALS = list(dict.fromkeys(one.argument("row") for one in SAMPLED))[::-1]
 WS = ("1", "1.5", "2", "3", "4", "TAG")
 PATHS = {w: claims.fd(w) for w in WS}
@@ -217,7 +234,7 @@ EXCESS = {
 }
 
 
-# %% mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Each rival's Fréchet distance divided by that of DASH, with its interval"}}
 def forest(w, errors):
     return claims.excess_forest({row: EXCESS[row, w] for row in RIVALS}, errors)
 
@@ -226,10 +243,10 @@ guidance = Parameter("guidance scale w", WS, start=WS.index("TAG"))
 explorer(forest, guidance, Parameter("standard errors", (1, 2, 3, 4), start=1))
 
 # %% [markdown]
-# **See:** blue agrees, red disagrees, grey is undecided. Composite falls from the far right to the line as $w$ goes to 4, the one scale that it was trained for: had we taken "w = 4.0" at its word, the ledger would not say that DASH beats it. Cond-only moves the other way. With four standard errors even some of the large differences are grey, because three seeds are few.
+# **See:** blue agrees, orange disagrees, grey is undecided. Composite falls from the far right to the line as $w$ goes to 4, the one scale that it was trained for: had we taken "w = 4.0" at its word, the ledger would not say that DASH beats it. Cond-only moves the other way. With four standard errors even some of the large differences are grey, because three seeds are few.
 
 
-# %%
+# %% tags=["hide-input"]
 def at(row, w, errors=2):
     return EXCESS[row, w].lies(errors, low=0)
 
@@ -248,7 +265,7 @@ Markdown(f"Rows whose judgement on digits depends on the guidance scale: **{name
 #
 # With three seeds each, "more than two pooled standard errors" is a mild demand. How often would two rows that do *not* differ be told apart by it? We draw a hundred thousand pairs of rows from one and the same normal distribution.
 
-# %%
+# %% tags=["hide-input"]
 draws = np.random.default_rng(0).normal(size=(2, 100_000, 3))
 difference = abs(np.diff(draws.mean(2), axis=0)[0])
 pooled = np.sqrt((draws.var(2, ddof=1) / 3).sum(0))
@@ -266,9 +283,9 @@ Markdown(
 #
 # ## The parts of DASH
 #
-# The abstract calls the unconditional term the dominant contribution, with over 60 % of the total gain, and curriculum transfer and anchor a complementary benefit. Neither says over what baseline, nor in which measure; so the first claim is judged by samples and by the gap, from imitation alone upward: cond-only, with the anchor, with $L_{un}$ as well.
+# The abstract calls the unconditional term the dominant contribution, with over 60 % of the total gain, and curriculum transfer and anchor a complementary benefit. Baseline and measure are not given, so the first claim is judged by samples and by the gap, from imitation alone upward: cond-only, with the anchor, with $L_{un}$ as well.
 
-# %%
+# %% tags=["hide-input"]
 assert STATUS["tirt-samples", "dash-uniform"] == disagrees
 assert STATUS["tirt-gap", "dash-uniform"] == disagrees
 Markdown(claims.table("parts of DASH", JUDGEMENTS))
@@ -276,19 +293,23 @@ Markdown(claims.table("parts of DASH", JUDGEMENTS))
 # %% [markdown]
 # On digits **TIRT Transfer does not help**, neither the samples nor the gap: uniform weights are better by both, with three seeds ({ref}`ch-tirt` has the reasons and the limits). A caution on the shares: they divide one difference by another, so their errors are large, and where DASH gains nothing over imitation alone there is no gain to share.
 #
-# Two things that the book tests are missing from the ledger. That TIRT's $\lambda$ finds the *hard* or the *important* timesteps is what its name suggests, and {ref}`ch-tirt` found that it finds the easy ones; but we know of no sentence of the paper that says so, and don't put one into its mouth. The abstract does call the
+# Two things that the book tests are missing from the ledger. That TIRT's $\lambda$ finds the *hard* or the *important* timesteps is what its name suggests, and {ref}`ch-tirt` found that it finds the easy ones; but we know of no sentence of the paper that says so. The abstract does call the
 # teacher's importance *converged*. The same chapter shows that it stops where the learning rate stops it; no rule of ours would do justice to the word.
 #
 # ## Settings that disagree among themselves
 #
 # Some open claims can't be settled by any run before it is known which run was made. The authors' sources give these settings differently. Where `dashlib` carries both, the values are read from its presets `cifar10/paper_v2` and `cifar10/released`.
 
-# %%
+# %% tags=["hide-input"]
 w_of_t = TAG()(torch.arange(0, 1000, 20))
 assert 1.2 < w_of_t.min() < w_of_t.max() < 3.8 and abs(w_of_t.mean() - 2.5) < 0.1
 rows = [[*sides, note or DASHES] for *sides, note in claims.settings()]
-assert rows[-3][0] == "guidance of the evaluation" and all(row[1] != row[2] for row in rows)
-Markdown(markdown(["*paper:* setting", "README", "configurations", "remark"], rows, left=4))
+assert rows[-3][0] == "guidance of the evaluation" and all(
+    row[1] != row[2] for row in rows
+)
+Markdown(
+    markdown(["*paper:* setting", "README", "configurations", "remark"], rows, left=4)
+)
 
 # %% [markdown]
 # The third from last is the one with the widest consequences. Under TAG(1, 4, 5) the guidance runs from about 1.25 to 3.77 and is 2.5 on average, and two numbers at "$w = 4$" can only be compared if both mean that.
@@ -297,7 +318,7 @@ Markdown(markdown(["*paper:* setting", "README", "configurations", "remark"], ro
 #
 # Each open judgement belongs to one of these. The commands are those of the program; that those of `dashlib` parse is checked here, and only the first has been run in full on our machines.
 
-# %%
+# %% tags=["hide-input"]
 OPEN = Counter()
 for one in JUDGEMENTS:
     if one.scale in SCALES and one.status in (undecided, claims.NOT_TESTED):
@@ -308,7 +329,8 @@ for way in WAYS.values():
     words = shlex.split(way["command"])
     if "dashlib" in words:
         name, *options = words[words.index("dashlib") + 1 :]
-        main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
+        # parses, as the program does; runs nothing
+        main.commands[name].make_context(name, options)
 rows = [
     [way["words"], way["hardware"], f"`{way['command']}`", str(OPEN[key])]
     for key, way in WAYS.items()
@@ -333,7 +355,7 @@ Markdown(markdown(["what is wanted", "hardware", "command", "open"], rows, left=
 # ## What we found
 
 
-# %%
+# %% tags=["hide-input"]
 def listed(status):
     """The claims that have a status, each with where it has it."""
     found = {}
@@ -347,17 +369,18 @@ def listed(status):
 
 Markdown("\n\n".join(listed(status) for status in ("reproduced", agrees, disagrees)))
 
-# %%
+# %% tags=["hide-input"]
 few = [one for one in JUDGEMENTS if one.estimate]
 few = [one for one in few if any(len(part.values) < 3 for part in one.estimate.parts)]
 assert undecided in {one.status for one in few}
 Markdown(f"""
-**Undecided** are {every[undecided]} judgements; **not tested** {every[claims.NOT_TESTED]}, all FIDs on CIFAR and ImageNet among them. {len(few)} of the measured judgements rest on
-a network that was trained fewer than three times.
+**Undecided** are {every[undecided]} judgements; **not tested**
+{every[claims.NOT_TESTED]}, all FIDs on CIFAR and ImageNet among them. {len(few)} of the
+measured judgements rest on a network that was trained fewer than three times.
 """)
 
 # %% [markdown]
-# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. And none of this was judged at the paper's own scale, where every one of these judgements may change: CIFAR-10 is in {ref}`ch-cifar`, and the commands are above.
+# In one paragraph: the networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. We did not see that cond-only and composite *lose* theirs: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. None of this was judged at the paper's own scale, where every one of these judgements may change. {numref}`ch-cifar` has students of the paper's size after minutes of training, and the commands are above.
 #
 # ## Exercises
 #

@@ -54,10 +54,10 @@ def pictures(run: Run, label: str) -> Tensor:
     return run.trace[f"{label}|{DEFAULT}"]
 
 
-def score(run: Run, label: str) -> dict[str, Any] | None:
-    """The scores of a run's samples; None where there was no time for them."""
-    found = {(entry["guidance"], entry["sampler"]): entry for entry in run.metrics["scores"]}
-    return found.get((label, DEFAULT))
+def score(run: Run, label: str, sampler: str = DEFAULT, n: int = 2000) -> dict[str, Any] | None:
+    """The scores of n samples of a run; None where there was no time for them."""
+    found = {(of["guidance"], of["sampler"], of["n"]): of for of in run.metrics["scores"]}
+    return found.get((label, sampler, n))
 
 
 def passes(run: Run) -> int:

@@ -65,7 +65,7 @@ class Session:
 
     @property
     def step(self) -> int:
-        """How many steps are made, by former sessions, too."""
+        """Count the steps made, by former sessions, too."""
         return self.trainer.step if hasattr(self, "trainer") else 0
 
     def run(self) -> str:
@@ -86,7 +86,7 @@ class Session:
         return self.ended
 
     def report(self) -> str:
-        """How it ended, and what to do next."""
+        """Say how it ended, and what to do next."""
         if self.ended == "finished":
             return f"finished: {self.step} steps, model in {self.job.out / 'model'}.safetensors"
         where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"
