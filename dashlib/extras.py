@@ -25,7 +25,7 @@ def what_to_install() -> Iterator[None]:
         if package not in EXTRAS:
             raise
         raise MissingExtra(
-            f"{package} is not installed: `pip install 'dashlib[{EXTRAS[package]}]'`, or "
+            f"{package} is not installed: `pip install 'dash-book[{EXTRAS[package]}]'`, or "
             f"`pip install -e '.[{EXTRAS[package]}]'` in a clone of the book",
             name=package,
         ) from error

@@ -82,8 +82,7 @@ class Constant:
 class TAG:
     """Timestep-adaptive guidance: ``w_min + (w_max - w_min) sigmoid(beta (1/2 - t/T))``.
 
-    Small at high noise (t near T).  The paper's defaults give w from 1.23 to 3.77, mean 2.50: its
-    "w = 4" is never w = 4.
+    Small at high noise (t near T).  The paper's "w = 4" runs from 1.23 to 3.77, mean 2.50.
     """
 
     w_min: float = 1.0

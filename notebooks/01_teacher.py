@@ -816,7 +816,8 @@ Markdown(
 # ```python
 # x_T, y = starting_noise(300, teacher.cfg), balanced_labels(300)
 # for beta in (5, -5):
-#     print(beta, scores_of(sample(Guided(teacher, y, TAG(beta=beta)), x_T, schedule).clamp(-1, 1)))
+#     images = sample(Guided(teacher, y, TAG(beta=beta)), x_T, schedule)
+#     print(beta, scores_of(images.clamp(-1, 1)))
 # ```
 #
 # The backward schedule is clearly worse, at practically the same accuracy. At high noise the predicted image is an average over

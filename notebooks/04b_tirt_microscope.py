@@ -683,7 +683,8 @@ Markdown(text)
 # :class: dropdown
 # The half width is `quantile(n) * s / sqrt(n)`. Both factors fall:
 # ```python
-# s = paired(students["published (frozen)"], uniform, MEASURES[TAGGED]).half * 3**0.5 / quantile(3)
+# published = students["published (frozen)"]
+# s = paired(published, uniform, MEASURES[TAGGED]).half * 3**0.5 / quantile(3)
 # half = {n: quantile(n) * s / n**0.5 for n in range(3, 12)}
 # min(n for n in half if half[n] < half[3] / 2)
 # ```

@@ -609,7 +609,8 @@ Markdown(
 # With $m_1 = \mathbb E w$, $m_2 = \mathbb E w^2$: $Q = \begin{pmatrix} m_2 & m_1 - m_2 \\ m_1 - m_2 & 1 - 2m_1 + m_2 \end{pmatrix}$, and $\det Q = m_2(1 - 2m_1 + m_2) - (m_1 - m_2)^2 = m_2 - m_1^2$. Smallest $\kappa$ means smallest
 # $(\operatorname{tr} Q)^2/\det Q$. For a given mean the variance is largest with all mass at the ends, $w = 4$ with probability $q$, else 1. Try values of $q$:
 # ```python
-# kappas = {q: geometry.averaged(1 + 3 * q, 1 + 15 * q).condition for q in np.arange(0.01, 1, 0.01)}
+# shares = np.arange(0.01, 1, 0.01)
+# kappas = {q: geometry.averaged(1 + 3 * q, 1 + 15 * q).condition for q in shares}
 # min(kappas, key=kappas.get), min(kappas.values())
 # ```
 # Few large scales are enough: $q \approx 0.04$ gives $\kappa \approx 9$. (It is the trade of dropout: most of the time cond-only, sometimes something else.)

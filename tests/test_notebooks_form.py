@@ -78,8 +78,9 @@ def test_cells_are_short(code, shown):
     assert median(map(lines, shown or [""])) <= MEDIAN_LINES
 
 
-def test_no_line_of_code_is_wider_than_the_page(twin, code):
-    wide = [line for s in code for line in s.splitlines() if len(line) > MOST_COLUMNS]
+def test_no_line_of_code_is_wider_than_the_page(twin, code, prose):
+    quoted = re.findall(r"```(?:python|sh)\n(.*?)```", prose, re.DOTALL)
+    wide = [x for s in code + quoted for x in s.splitlines() if len(x) > MOST_COLUMNS]
     assert bool(wide) == (twin.stem in TO_DO), wide
 
 

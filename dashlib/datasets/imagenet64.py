@@ -86,8 +86,7 @@ class ImageNet64(Dataset[tuple[Tensor, Tensor]]):
 
     ``self[[i, j, ...]]`` is a batch, ``(B, 3, 64, 64)`` and int64 ``(B,)``.  ``root`` holds the
     batch files, in whatever folders, and gets the files made of them, once, by one process.
-    Raises ``FileNotFoundError`` saying where they are to be had, ``ValueError`` for a batch file
-    that is damaged or would execute code.
+    ``FileNotFoundError`` says where to get them; ``ValueError``: a damaged or executable one.
     """
 
     def __init__(self, root: str | Path) -> None:

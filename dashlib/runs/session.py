@@ -1,8 +1,7 @@
 """A session: one call of ``train`` or ``distill``, which starts a job or goes on with it.
 
-A job's folder holds ``run.json`` (all settings with their sources, and every session that worked on
-it), ``log.jsonl`` (a record a step), ``checkpoints/``, and at the end the averaged network,
-``model.safetensors`` with ``model.json``.
+A job's folder holds ``run.json`` (all settings with sources, and every session), ``log.jsonl``
+(a record a step), ``checkpoints/``, and at the end ``model.safetensors`` with ``model.json``.
 """
 
 import json
