@@ -123,7 +123,7 @@ def _picture(figure: Figure, text: str) -> Picture:
 
 
 def _words(figure: Figure) -> str:
-    """What is written around the axes of a figure: titles, and which quantity against which."""
+    """Read what is written around the axes of a figure: titles, and quantity against quantity."""
     found = [figure.get_suptitle()]
     for ax in figure.axes:
         titles = [ax.get_title(loc=loc) for loc in ("left", "center", "right")]
@@ -150,7 +150,7 @@ def _stacked(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Wid
 
 
 def _live(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
-    """Where ipywidgets has no ``Stack`` (old Colab): one picture that the kernel exchanges."""
+    """Replace ``Stack`` where ipywidgets has none (old Colab): the kernel exchanges a picture."""
     shown = Picture(format="png", layout=frames[0][0].layout)
 
     def update(_: object = None) -> None:
