@@ -169,7 +169,8 @@ def advice() -> str:
    seed; their FD is {digits("dash", "uniform", "TAG")} against
    {digits("dash", "transfer", "TAG")} (DASH, TAG, three seeds: undecided once corrected for all
    parts of DASH). On CIFAR-10 a DASH student that predicts v has FD
-   {one_cifar("dash_v-uniform")} with uniform weights, {one_cifar("dash_v-transfer")} with TIRT Transfer,
+   {one_cifar("dash_v-uniform")} with uniform weights,
+   {one_cifar("dash_v-transfer")} with TIRT Transfer,
    {one_cifar("dash_v-high_noise")} with high noise counted more, and {one_cifar("dash_v-min_snr")}
    with Min-SNR (w = 1.5, one seed). A student that predicts ε is another matter: count high noise
    more, FD {cifar("dash-high_noise", "1.5", "fd", 1)} (two seeds) instead of
