@@ -216,7 +216,7 @@ Markdown(
 )
 
 # %% [markdown]
-# On digits DASH is far ahead of rows that leave the null branch free, or the drift of both. The paper's table shows it as the best row on CIFAR; on digits it is *not*. The rows before it are ahead by a small number of standard errors, and {numref}`ch-rows`, which pairs the seeds and asks for 95 %, calls most of them undecided. Label dropout is not in the paper's table, so no claim is about it; {numref}`ch-dash` found its samples as good as DASH's.
+# On digits DASH is far ahead of rows that leave the null branch free, or the drift of both. The paper's table shows it as the best row on CIFAR; on digits it is *not*. The rows before it are ahead by a small number of standard errors, and {numref}`ch-rows`, which pairs the seeds, calls all of them undecided. Label dropout is not in the paper's table, so no claim is about it; {numref}`ch-dash` found its samples as good as DASH's.
 #
 # How much hangs on our conventions? The next explorer shows each row's FD, divided by DASH's, with its interval. To the right of the line DASH is better, as the paper has it.
 #
@@ -380,7 +380,7 @@ measured judgements rest on a network that was trained fewer than three times.
 """)
 
 # %% [markdown]
-# In one paragraph: the networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. We did not see that cond-only and composite *lose* theirs: their gaps grew too long. Under TAG, DASH's samples are better than those of both; but other rows that tie both branches are at least as good. TIRT Transfer did not help. None of this was judged at the paper's own scale, where every one of these judgements may change. {numref}`ch-cifar` has students of the paper's size after minutes of training, and the commands are above.
+# In one paragraph: the networks are as large as the paper says. Supervising both branches keeps the guidance gap on digits, and that is the claim which matters most. We did not see that cond-only and composite *lose* theirs: their gaps grew too long. Under TAG, DASH's samples are better than those of both; no other row that ties both branches is worse beyond what three seeds can decide. TIRT Transfer did not help. None of this was judged at the paper's own scale, where every one of these judgements may change. {numref}`ch-cifar` has students of the paper's size after minutes of training, and the commands are above.
 #
 # ## Exercises
 #
