@@ -421,8 +421,8 @@ Markdown(f"""
 Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 
 - DASH has FD {dash}; the lowest mean is that of {NAMES[best]}, {lowest}. In the mean
-  {len(ahead)} rows are below DASH ({listed}), better by the verdict: {certain}. The order
-  of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
+  {len(ahead)} rows are below DASH ({listed}), better by the verdict: {certain}. The
+  order of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
 - Every row that leaves the null branch free has a gap about twice too long; every row
   that pins it down, in whatever way, has one of about the right length. That, not the
   form of the loss, divides the table.
