@@ -61,7 +61,7 @@ from IPython.display import Markdown
 from scipy.stats import spearmanr
 
 from dashbook import dual_branch, plots, tables
-from dashbook.comparison import paired, t_interval
+from dashbook.comparison import logged, t_interval, verdicts
 from dashbook.paper import FURTHER, NAMES, PAPER, UNCONDITIONAL_SHARE
 from dashbook.tables import DIGITS_ROWS, markdown, spread
 from dashbook.widgets import Parameter, explorer
@@ -285,8 +285,8 @@ assert min(away[4], key=lambda row: away[4][row][-1] or 9) in (
 #
 # ## Is DASH the best row?
 #
-# Under TAG, the guidance that the paper's table uses, we compare every row with DASH *seed by seed*: students of a seed saw the same batches, so the paired difference is less noisy than either number. A row
-# is called better or worse only if the 95% interval of the mean difference leaves out zero (a paired $t$-test with two degrees of freedom; of a dozen comparisons, one may look different by luck).
+# Under TAG, the guidance that the paper's table uses, we compare every row with DASH *seed by seed*: students of a seed saw the same batches, so the paired difference is less noisy than either number. The verdict is that of
+# {numref}`ch-cifar` and of the ledger on CIFAR-10: a paired $t$-test of the logarithms at 95%, corrected for the number of rows by Holm; 5% count as equal. The interval in the table is that of one comparison, not corrected.
 
 
 # %%
@@ -295,38 +295,40 @@ def frechet(row, label="TAG"):
     return np.array([tables.frechet(label)(run) for run in RUNS[row]])
 
 
-def minus_dash(row):
-    """The interval of the difference to DASH, seed by seed."""
-    return paired(RUNS[row], RUNS["dash"], tables.frechet("TAG"))
+rivals = {row: runs for row, runs in RUNS.items() if row != "dash"}
+tag = logged(tables.frechet("TAG"))
+VERDICTS = verdicts(rivals, RUNS["dash"], tag, margin=np.log(1.05))
 
 
 # %% tags=["hide-input"]
-WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
 lines = []
 for row in sorted(others, key=lambda row: frechet(row).mean()):
-    apart, published = minus_dash(row), (PAPER | FURTHER).get(row)
+    verdict, published = VERDICTS[row], (PAPER | FURTHER).get(row)
     value = spread(RUNS[row], tables.frechet("TAG"), 1)
+    over = verdict.interval
+    low, middle, high = (f"{np.exp(x):.2f}" for x in (over.low, over.mean, over.high))
     paper = f"{published.fid_cifar10:.2f}" if published else tables.DASHES
-    lines.append([NAMES[row], value, apart.text(1), WORDS[apart.sign], paper])
+    word = verdict.word if verdict.word == "undecided" else f"**{verdict.word}**"
+    lines.append([NAMES[row], value, f"{middle} [{low}, {high}]", word, paper])
 header = [
     "row",
     "FD, TAG",
-    "minus DASH's",
-    "at 95%",
+    "over DASH's",
+    "verdict",
     "*paper:* FID, CIFAR-10 (DASH 8.87)",
 ]
 Markdown(markdown(header, lines))
 
 # %% tags=["hide-input"]
 ahead = [row for row in others if frechet(row).mean() < frechet("dash").mean()]
-better = [NAMES[row] for row in others if minus_dash(row).sign < 0]
+better = [NAMES[row] for row in others if VERDICTS[row].word == "better"]
 assert {"multi_w", "single_head", "gap_match_cond", "pruned"} <= set(ahead)
-assert all(minus_dash(row).sign > 0 for row in ("composite", "gap_match"))
+assert all(VERDICTS[row].word == "worse" for row in ("fitnets", "gap_match"))
+assert not better and VERDICTS["multi_w"].word == "undecided"
 listed = ", ".join(NAMES[row] for row in ahead)
 certain = ", ".join(better) or "none"
 Markdown(
-    f"Lower than DASH in the mean: **{listed}**. Better at 95%, seed by seed: "
-    f"**{certain}**."
+    f"Lower than DASH in the mean: **{listed}**. Better by the verdict: **{certain}**."
 )
 
 # %% tags=["hide-input"]
@@ -419,8 +421,8 @@ Markdown(f"""
 Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 
 - DASH has FD {dash}; the lowest mean is that of {NAMES[best]}, {lowest}. In the mean
-  {len(ahead)} rows are below DASH ({listed}), at 95%: {certain}. The order of rows
-  agrees with the paper's to a rank correlation of {agreement:.2f}.
+  {len(ahead)} rows are below DASH ({listed}), better by the verdict: {certain}. The
+  order of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
 - Every row that leaves the null branch free has a gap about twice too long; every row
   that pins it down, in whatever way, has one of about the right length. That, not the
   form of the loss, divides the table.

@@ -1,7 +1,7 @@
 /* Loaded on every page: what the theme leaves out for readers who listen to a page. */
 window.addEventListener("load", function () {
-  // The button shows "Search Ctrl+K", so its name must hold that: let the text be the name.
-  for (const button of document.querySelectorAll(".search-button-field")) {
+  // The button shows "Search Ctrl+K", and collapsed code "Code", so their names must hold that: let the text be the name.
+  for (const button of document.querySelectorAll(".search-button-field, details.hide > summary")) {
     button.removeAttribute("aria-label");
   }
   // Icons are glyphs of a font; the buttons around them have names of their own.
