@@ -86,11 +86,18 @@ class Network(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """The noise ``eps`` in ``x_t``, ``(B, C, H, W)``, at step t of the schedule, ``(B,)``."""
-        signal, noise = self.schedule.coefficients(t, x_t)
+        return self.as_noise(self.guided(x_t, t, cond), x_t, t, self.prediction)
+
+    def guided(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        """What guidance acts on of the module's answer, in the precision of ``x_t``."""
         flows = isinstance(self.schedule, RectifiedFlow)
-        out = self.predict(x_t, 1000 * noise.flatten() if flows else t, cond)
-        out = out[:, self.guide_channels].to(x_t.dtype)
-        match self.prediction:
+        time = 1000 * self.schedule.coefficients(t, x_t)[1].flatten() if flows else t
+        return self.predict(x_t, time, cond)[:, self.guide_channels].to(x_t.dtype)
+
+    def as_noise(self, out: Tensor, x_t: Tensor, t: Tensor, prediction: str) -> Tensor:
+        """The noise that an answer stands for, read as this kind of prediction."""
+        signal, noise = self.schedule.coefficients(t, x_t)
+        match prediction:
             case "eps":
                 return out
             case "v":
@@ -129,7 +136,7 @@ class ConditionedBatch(Batch):
 def image_batches(data: Any, size: int, generator: Generator) -> Iterator[tuple[Tensor, Condition]]:
     """Endless batches of images and conditions, on the generator's device.
 
-    ``data`` is a pair ``(images, conditions)``, image_batches from with replacement, or yields batches of
+    ``data`` is a pair ``(images, conditions)``, drawn from with replacement, or yields batches of
     such pairs again and again (a ``DataLoader``); ``ValueError`` if it yields none.
     """
     device = generator.device

@@ -8,7 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dashlib.distillation.network import Condition, ConditionedBatch, Network, noisy_batches
+from dashlib.distillation.network import (
+    PREDICTIONS,
+    Condition,
+    ConditionedBatch,
+    Network,
+    noisy_batches,
+)
 
 Faults = Iterator[tuple[str, str]]  # a name each, and why
 STALE = 0.4  # of digits' networks those with a trained null have .16 to .26, others .53 and more
@@ -27,7 +33,7 @@ def probe(
     student: Network,
     data: Any,
     *,
-    pairs: int = 512,
+    pairs: int = 1024,
     seed: int = 0,
     allow: Collection[str] = (),
 ) -> None:
@@ -113,20 +119,24 @@ def _of_the_branches(teacher: Network, batches: list[ConditionedBatch]) -> Fault
     """
     found: list[list[Tensor]] = []
     for batch in batches:
-        other = tree_map(lambda v: v.roll(1, 0), batch.cond)
+        x_t, t, other = batch.x_t, batch.t, tree_map(lambda v: v.roll(1, 0), batch.cond)
         conds = batch.cond, teacher.nulls(batch.cond), other
-        own, *rest = (teacher(batch.x_t, batch.t, cond) for cond in conds)
-        parts = [own, own - rest[0], *(out - batch.eps for out in (own, *rest))]
+        outs = [teacher.guided(x_t, t, cond) for cond in conds]
+        own, *rest = (teacher.as_noise(out, x_t, t, teacher.prediction) for out in outs)
+        read = [teacher.as_noise(outs[0], x_t, t, kind) for kind in PREDICTIONS]
+        parts = [own, own - rest[0], *(eps - batch.eps for eps in (own, *rest, *read))]
         found.append([part.double().square().flatten(1).mean(1) for part in parts])
-    size, gap, c, u, s = (torch.cat(parts) for parts in zip(*found, strict=True))
-    if not c.median() < 1:
-        why = f"the teacher's noise has an error of {c.median():.2f}, no noise at all one of 1"
+    size, gap, c, u, s, *kinds = (torch.cat(parts) for parts in zip(*found, strict=True))
+    errors = {kind: of.median().item() for kind, of in zip(PREDICTIONS, kinds, strict=True)}
+    if not c.median() <= min(1, 2 * min(errors.values())):
+        seen = ", ".join(f"{error:.2f} as {kind}" for kind, error in errors.items())
+        why = f"the error of the noise is {seen}, of no noise at all 1.00"
         yield "wrong prediction", f"{why}: check prediction, schedule and the scale of the data"
     if gap.mean() < 1e-8 * size.mean():
         why = "the teacher ignores its condition, or the data's are null: there is nothing to keep"
         yield "no gap", why
     told = (s - c).mean() > 2 * (s - c).std() / len(c) ** 0.5  # conditions tell, beyond chance
     if told and (u - c).mean() > STALE * (s - c).mean():
-        errors = f"own {c.mean():.3f}, null {u.mean():.3f}, another's {s.mean():.3f}"
-        why = f"under the null the teacher errs nearly as under another's condition ({errors})"
+        seen = f"own {c.mean():.3f}, null {u.mean():.3f}, another's {s.mean():.3f}"
+        why = f"under the null the teacher errs nearly as under another's condition ({seen})"
         yield "untrained null", f"{why}: it was never trained, or the null is another one"

@@ -68,7 +68,7 @@ class Report:
 
 @torch.no_grad()
 def assess(
-    student: Network, teacher: Network, data: Any, *, pairs: int = 2048, seed: int = 0
+    student: Network, teacher: Network, data: Any, *, pairs: int = 1024, seed: int = 0
 ) -> Report:
     """Compare the branches of two networks on noisy images of the data (better: held-out ones)."""
     T, found = teacher.schedule.T, list[Stats]()

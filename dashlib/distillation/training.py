@@ -64,6 +64,7 @@ def distilling(
     batch_size: int = 128,
     label_dropout: float = 0.1,
     seed: int = 0,
+    pairs: int = 1024,
     allow: Collection[str] = (),
 ) -> Iterator[StepRecord]:
     """Probe, then train the student in place, yielding a record for each step.
@@ -79,7 +80,7 @@ def distilling(
     ``dash_sampled`` keeps the better gap (digits: cos .79, not .67).  Weights that count high noise
     halved the FD of an eps student on CIFAR-10.
 
-    Raises ``Refusal`` (see :func:`~dashlib.distillation.probe.probe`; faults in ``allow`` pass),
+    Raises ``Refusal`` (see :func:`~dashlib.distillation.probe.probe` for ``pairs``, ``allow``),
     ``ValueError`` for an unknown name, ``FloatingPointError`` if a loss is not finite.
     """
     network = student if isinstance(student, Network) else teacher.around(student)
@@ -88,7 +89,7 @@ def distilling(
         raise ValueError("single_head needs a network with w as an input: use dashlib.unet.UNet")
     if isinstance(weighting, str):
         weighting = make_weighting(weighting, teacher.schedule)
-    probe(teacher.eval(), network, data, seed=seed, allow=allow)
+    probe(teacher.eval(), network, data, pairs=pairs, seed=seed, allow=allow)
     generator = Generator(next(network.parameters()).device).manual_seed(seed)
     batches = noisy_batches(data, teacher.schedule, batch_size, generator, label_dropout)
     trainer = Trainer(cast(Any, network), rule, weighting, cfg, _WithConditions())
@@ -110,17 +111,19 @@ def distill(
     cfg: TrainConfig,
     *,
     held_out: Any = None,
+    pairs: int = 1024,
     device: torch.device | str | None = None,
     **options: Any,
 ) -> Distilled:
     """Train a student to answer, guided, as its teacher does, and report what it kept.
 
-    Arguments and options are those of :func:`distilling`.  The report is on ``held_out``, which is
-    like ``data`` and by default that.
+    Arguments and options are those of :func:`distilling`.  The report is on ``pairs`` of an image
+    and its noise of ``held_out``, which is like ``data`` and by default that.
     """
     network = student if isinstance(student, Network) else teacher.around(student)
     network.to(device or next(network.parameters()).device)
     teacher.to(next(network.parameters()).device)
-    for _ in distilling(teacher, network, data, cfg, **options):
+    for _ in distilling(teacher, network, data, cfg, pairs=pairs, **options):
         pass
-    return Distilled(student, assess(network, teacher, data if held_out is None else held_out))
+    shown = data if held_out is None else held_out
+    return Distilled(student, assess(network, teacher, shown, pairs=pairs))
