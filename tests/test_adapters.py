@@ -122,6 +122,16 @@ def test_a_dit_is_distilled_and_diffusers_pipeline_samples_it(tmp_path):
     assert all(image.size == (4, 4) for image in images.images)
 
 
+def test_a_model_of_default_sizes_gets_smaller_too():
+    with torch.device("meta"):
+        whole = diffusers.DiTTransformer2DModel(out_channels=8)
+        part = smaller(whole, width=0.5, depth=0.25)
+        half = smaller(diffusers.UNet2DModel(num_class_embeds=11), width=0.5, depth=0.5)
+    assert (part.config.num_attention_heads, part.config.num_layers) == (8, 7)
+    assert part.num_parameters() < whole.num_parameters() / 10
+    assert half.config.block_out_channels == [128, 224, 320, 448]  # whole groups of 32 channels
+
+
 def test_the_null_class_of_a_dit_is_its_configurations():
     assert from_diffusers(dit(num_embeds_ada_norm=10), diffusers.DDIMScheduler()).null == 10
 

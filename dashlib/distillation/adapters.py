@@ -88,14 +88,15 @@ def smaller(model: Any, *, width: float = 1.0, depth: float = 1.0) -> Any:
         return max(1, round(of * n / unit)) * unit
 
     cfg = model.config
+    given = {k: v for k, v in cfg.items() if k[0] != "_"}  # _use_default_values undoes changes
     if isinstance(model, hf.DiTTransformer2DModel):
         heads, layers = part(width, cfg.num_attention_heads), part(depth, cfg.num_layers)
-        return model.from_config({**cfg, "num_attention_heads": heads, "num_layers": layers})
+        return model.from_config({**given, "num_attention_heads": heads, "num_layers": layers})
     heads, layers = cfg.attention_head_dim or 1, cfg.layers_per_block
     unit = math.lcm(cfg.norm_num_groups, *([heads] if isinstance(heads, int) else heads))
     fewer = part(depth, layers) if isinstance(layers, int) else [part(depth, n) for n in layers]
     channels = [part(width, c, unit) for c in cfg.block_out_channels]
-    return model.from_config({**cfg, "block_out_channels": channels, "layers_per_block": fewer})
+    return model.from_config({**given, "block_out_channels": channels, "layers_per_block": fewer})
 
 
 def start_from(student: Any, teacher: Any) -> float:
