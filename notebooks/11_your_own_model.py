@@ -84,7 +84,7 @@ latents, labels = F.pixel_unshuffle(digits.train.pixels(), 2), digits.train.y
 held_out = F.pixel_unshuffle(digits.test.pixels(), 2), digits.test.y
 scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
 kinds = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D")}
-kinds |= {"up_block_types": ("AttnUpBlock2D", "UpBlock2D"), "block_out_channels": (32, 64)}
+kinds |= {"up_block_types": ("AttnUpBlock2D", "UpBlock2D"), "block_out_channels": (16, 32)}
 sizes = {"sample_size": 4, "in_channels": 4, "out_channels": 4, "norm_num_groups": 8}
 unet = UNet2DModel(num_class_embeds=11, **sizes, **kinds)
 print(f"{unet.num_parameters():,} parameters")
@@ -232,7 +232,7 @@ explorer(side_by_side, Parameter("guidance w", SCALES, start=1))
 
 # %%
 assert right[2.0]["student"] > right[1.0]["student"] - 0.1
-assert right[2.0]["student"] > 0.5, "far above the tenth of chance"
+assert right[2.0]["student"] > 0.3, "far above the tenth of chance"
 with tempfile.TemporaryDirectory() as folder:
     student.save_pretrained(folder)
     again = UNet2DModel.from_pretrained(folder)
