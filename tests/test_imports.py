@@ -16,13 +16,15 @@ BOOK |= {"dashbook", "benchmarks"}
 SCRIPT = """
 import sys
 from importlib import import_module
+from importlib.machinery import PathFinder
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked}:
-            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+class Rest(PathFinder):  # finds what is installed, but for the blocked packages
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] not in {blocked}:
+            return super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Rest
 for module in {modules}:
     import_module(module)
 """

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import readme
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
 from PIL import Image
+from torch.nn import functional
 
 from dashlib import results
 
@@ -69,3 +72,35 @@ def test_every_make_target_of_the_readme_exists() -> None:
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert all((ROOT / link).exists() for link in links if "://" not in link)
+
+
+def class_teacher(images: torch.Tensor, labels: torch.Tensor) -> UNet2DModel:
+    """A tiny UNet2DModel that has learned these images with label dropout, class 10 the null."""
+    torch.manual_seed(0)
+    sizes = {"sample_size": 4, "in_channels": 1, "out_channels": 1, "norm_num_groups": 8}
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    unet = UNet2DModel(num_class_embeds=11, block_out_channels=(16,), **sizes, **blocks)
+    optimizer, scheduler = torch.optim.AdamW(unet.parameters(), lr=3e-3), DDPMScheduler()
+    for _ in range(150):
+        index, t = torch.randint(len(images), (64,)), torch.randint(1000, (64,))
+        eps, y = torch.randn(64, 1, 4, 4), labels[index].where(torch.rand(64) > 0.2, 10)
+        out = unet(scheduler.add_noise(images[index], eps, t), t, class_labels=y).sample
+        loss = functional.mse_loss(out, eps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return unet
+
+
+def test_ones_own_model_is_distilled_as_the_first_page_says(tmp_path, monkeypatch, capsys) -> None:
+    blocks = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (snippet,) = (block for block in blocks if "distill(" in block)
+    labels = torch.arange(500) % 10
+    images = (labels / 4.5 - 1).reshape(-1, 1, 1, 1) + 0.05 * torch.randn(500, 1, 4, 4)
+    monkeypatch.chdir(tmp_path)
+    class_teacher(images, labels).save_pretrained("teacher")
+    DDPMScheduler().save_pretrained("scheduler")
+    assert snippet.count("steps=2000") == 1
+    exec(snippet.replace("steps=2000", "steps=20"), {"images": images, "labels": labels})
+    assert "uncond_mse" in capsys.readouterr().out
+    assert UNet2DModel.from_pretrained("student").num_parameters() > 0
