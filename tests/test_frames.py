@@ -9,7 +9,7 @@ from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
 from test_widgets import drawing, drawing_of_the_first
 
-from dash_frames import STATE, VIEW, formulas, plain_explorers
+from dash_frames import FOLDER, STATE, VIEW, formulas, plain_explorers, without_pictures
 from dashbook.widgets import Parameter, explorer
 
 NUMBERS, NAMES = [1.0, 2.0, 3.0, 4.0], ["a", "b", "c", "<d>"]
@@ -114,3 +114,12 @@ def test_a_formula_in_a_label_is_marked_as_one():
     assert formulas(r"a < $\beta$ of $b$") == (
         r'a &lt; <span class="math">\(\beta\)</span> of <span class="math">\(b\)</span>'
     )
+
+
+def test_where_pictures_were_deleted_their_notebooks_are_read_again(tmp_path):
+    paths = {"index": "index.md", "notebooks/x": "notebooks/x.ipynb"}
+    env = SimpleNamespace(found_docs=set(paths), doc2path=paths.get)
+    app = SimpleNamespace(env=env, outdir=tmp_path)
+    assert without_pictures(app, env, set(), set(), set()) == ["notebooks/x"]
+    (tmp_path / FOLDER).mkdir(parents=True)
+    assert without_pictures(app, env, set(), set(), set()) == []

@@ -112,7 +112,15 @@ def plain_explorers(app: Sphinx, page: str, content: list[str]) -> None:
     content[0] = json.dumps(notebook)
 
 
+def without_pictures(app: Sphinx, *_: Any) -> list[str]:
+    """The notebooks, which are read again, if somebody has deleted their pictures since."""
+    if (Path(app.outdir) / FOLDER).is_dir():
+        return []
+    return [page for page in app.env.found_docs if app.env.doc2path(page).endswith(".ipynb")]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Look at every source as it is read."""
+    """Look at every source as it is read, and read again what lost its pictures."""
     app.connect("source-read", plain_explorers)
+    app.connect("env-get-outdated", without_pictures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
