@@ -233,7 +233,7 @@ for eps, v in PAIRS.items():
     assert max(off[v].values()) < 0.15 < min(off[eps].values()) and len(off[v]) == 3
     assert last[v]["its mean colour"] < 0.55 * last[eps]["its mean colour"]
 head = ["", "brightness", "R − G", "B − (R+G)/2", "worst off", "η = 1", "error, image", "colour"]
-Markdown(tables.markdown(head, lines).replace("nan", tables.DASHES))
+Markdown(tables.markdown(head, lines).replace("nan%", "nan").replace("nan", tables.DASHES))
 
 # %% [markdown]
 # **$v$ mends the colours.** In each of the four pairs that are stored (DASH has a second seed, 0) the $v$ student is much closer to the data: DASH's $\epsilon$ students are off by a quarter or more, the one-pass ones by a little over 15 %, every $v$ student by less. Over three seeds each, no $v$ row is ever off by 15 %. Between $\epsilon$ and $v$ there are two pairs for DASH and one for the others; below three seeds this book gives no verdict, so the ledger of {ref}`ch-claims` says *undecided*.
