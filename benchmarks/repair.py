@@ -4,6 +4,7 @@ Fits the repairs of every stored digits student that :mod:`dashbook.atlas` asks 
 samples under each; what is stored with other weights or settings is made anew.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,7 @@ import torch
 from dashbook import atlas
 from dashbook.atlas import BINS, FIT_SEED, INTERVALS, KINDS, SCALES, Entry, Repaired, fit
 from dashlib import datasets, results
-from dashlib.checkpoints import CheckpointError
+from dashlib.checkpoints import CheckpointError, write_atomically
 from dashlib.guidance import GuidanceSchedule
 from dashlib.metrics import noisy_pairs, predict
 from dashlib.recipes import GUIDANCE
@@ -64,14 +65,21 @@ def measured(names: Sequence[str], processes: int) -> Iterator[Entry]:
         yield from workers.map(measure, names)
 
 
+def write(entries: dict[str, Entry]) -> None:
+    """Write the report in one step, students in their order."""
+    ordered = {name: entries[name] for name in atlas.students() if name in entries}
+    text = json.dumps({"config": atlas.config(), "entries": ordered}, indent=1) + "\n"
+    write_atomically(atlas.path(), text.encode())
+
+
 def update(processes: int = 1) -> Iterator[tuple[str, int, int]]:
     """Measure what is missing, storing each student as it is done: yields (name, done, total)."""
     entries = atlas.read()
     names = [name for name in atlas.students() if name not in entries]
-    atlas.write(entries)
+    write(entries)
     for done, entry in enumerate(measured(names, processes)):
         entries[names[done]] = entry
-        atlas.write(entries)
+        write(entries)
         yield names[done], done + 1, len(names)
 
 

@@ -124,6 +124,29 @@ def test_the_common_error_is_that_of_the_mean_of_both_branches(runs):
     np.testing.assert_allclose(image[8:18], moved, rtol=0.01)
 
 
+def test_a_panel_of_errors_for_each_student(runs):
+    found = {name: cifar10.errors(runs[name]) for name in ("dash-uniform", MENDED)}
+    figure = cifar10.error_panels(found)
+    assert [ax.get_title() for ax in figure.axes] == list(found)
+    for ax, curves in zip(figure.axes, found.values(), strict=True):
+        drawn = [line.get_ydata().tolist() for line in ax.lines]
+        assert drawn == [values.tolist() for values in curves.values()]
+        assert ax.get_yscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(found[MENDED])
+
+
+def test_distances_by_setting_stand_in_their_order(runs):
+    rows = ("teacher", "dash-uniform", MENDED)
+    figure = cifar10.by_setting({row: runs[row] for row in rows})
+    (ax,) = figure.axes
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == ["DASH, ε, uniform", "DASH, v, high noise", "Teacher"]
+    assert [line.get_label() for line in ax.lines] == list(cifar10.SETTINGS)
+    for line, setting in zip(ax.lines, cifar10.SETTINGS.values(), strict=True):
+        assert line.get_xdata()[2] == cifar10.fd(runs["teacher"], *setting)
+    assert math.isnan(ax.lines[2].get_xdata()[0]), "not scored at w = 4"
+
+
 def test_pictures_side_by_side_have_a_title():
     rows = cifar10.side_by_side({"a": torch.zeros(12, 3, 32, 32, dtype=torch.uint8)}, "title")
     assert rows.axes[0].get_title() == "title"

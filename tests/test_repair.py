@@ -16,10 +16,11 @@ from dashbook.atlas import Repaired, fit
 from dashlib import results
 from dashlib.classifier import Classifier
 from dashlib.guidance import TAG, Branches, Constant, Guided, Interval
-from dashlib.metrics import pair_stats, summarise
+from dashlib.metrics import NoisyPairs, pair_stats, summarise
 from dashlib.recipes import DIGITS
 from dashlib.runs import pool, scoring
 from dashlib.sampling import sample
+from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
 SCHEDULES = (Constant(1.5), Constant(4), TAG(), TAG(0.5, 3), Interval(4, 200, 800))
@@ -275,7 +276,7 @@ def test_a_missing_student_or_report_names_its_command(lab):
 
 @pytest.mark.parametrize("content", ["{", "[]", json.dumps({"entries": {}})])
 def test_a_damaged_report_is_an_error(lab, content):
-    atlas.write({})
+    repair.write({})
     atlas.path().write_text(content)
     with pytest.raises(ValueError, match=r"digits\.json is not a report of repairs.*delete it"):
         atlas.read()
@@ -306,3 +307,16 @@ def test_several_processes_hand_back_every_entry(lab, monkeypatch):
     monkeypatch.setattr(repair, "measure", lambda name: {"of": name})
     for processes in (1, 2):
         assert [*repair.measured("abc", processes)] == [{"of": name} for name in "abc"]
+
+
+def test_errors_of_the_image_are_those_of_eps_scaled_where_sampling_goes():
+    t = torch.arange(1000)
+    noisy = NoisyPairs(torch.zeros(1000, 1, 4, 4), t, t % 10)
+    stats = pair_stats(random_branches(1000), random_branches(1000))
+    gap, common, image = atlas.errors(stats, noisy, Schedule()).values()
+    assert gap[3] == pytest.approx(stats["gap_mse"][150:200].mean().sqrt().item())
+    assert common[3] == pytest.approx(stats["common_mse"][150:200].mean().sqrt().item())
+    alpha_bar = Schedule().alpha_bar(t[950:971])
+    moved = stats["common_mse"][950:971] * (1 - alpha_bar) / alpha_bar
+    assert image[-1] == pytest.approx(moved.mean().sqrt().item()), "up to 970"
+    assert len(image) == atlas.BINS

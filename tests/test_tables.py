@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import readme
 
 from dashbook import tables
 from dashbook.paper import NAMES, PAPER
@@ -84,7 +85,7 @@ def test_guidance_shows_every_scale_and_the_best_ones(metric: str, digits: int) 
 
 
 def test_weighted_shows_every_stored_dash_student() -> None:
-    found = rows(tables.weighted())
+    found = rows(readme.weighted())
     uniform = [r.metrics["guidance"]["TAG"]["frechet"] for r in results.select("dash", "uniform")]
     assert found["uniform"]["FD TAG"] == f"{np.mean(uniform):.1f} ± {np.std(uniform, ddof=1):.1f}"
     assert found["TIRT Transfer, anchor 1"]["seeds"] == "1"

@@ -33,11 +33,11 @@ from torch import Tensor
 
 from dashbook import plots
 from dashlib import results
-from dashlib.checkpoints import write_atomically
 from dashlib.guidance import Branches, GuidanceSchedule, Interval
 from dashlib.metrics import NoisyPairs, Stats, summarise_by
 from dashlib.recipes import DIGITS, GUIDANCE, HEADLINE, ROWS, SEEDS, TABLE
 from dashlib.runs.scoring import SAMPLES
+from dashlib.schedule import Schedule
 
 Map = dict[str, Tensor]
 Entry = dict[str, Any]
@@ -70,6 +70,16 @@ def gap_maps(stats: Stats, noisy: NoisyPairs, *, bins: int = 10, classes: int = 
     rows = [cells.get(cell, empty) for cell in range(bins * classes)]
     maps = {key: torch.tensor([row[key] for row in rows]).double() for key in empty}
     return {key: values.view(bins, classes) for key, values in maps.items()}
+
+
+def errors(stats: Stats, noisy: NoisyPairs, schedule: Schedule) -> dict[str, np.ndarray]:
+    """Root-mean-square errors up to t = 970 in BINS ranges, the last in the predicted image."""
+    inside, moved = noisy.t <= 970, stats["common_mse"] / schedule.snr(noisy.t)
+    kept = {key: v[inside] for key, v in (stats | {"moved": moved}).items()}
+    ranges = summarise_by(kept, noisy.t[inside] * BINS // T).values()
+    keys = {"gap error": "gap_mse", "common error": "common_mse"}
+    keys["common error in the image"] = "moved"
+    return {name: np.array([of[key] for of in ranges]) ** 0.5 for name, key in keys.items()}
 
 
 def shares(values: Tensor) -> tuple[float, float]:
@@ -172,13 +182,6 @@ def read() -> dict[str, Entry]:
         raise ValueError(f"{path()} is not a report of repairs ({error!r}): {how}") from error
     known = [name for name in students() if name in entries and settings == config()]
     return {name: entries[name] for name in known if entries[name]["made_with"] == made_with(name)}
-
-
-def write(entries: dict[str, Entry]) -> None:
-    """Write the report in one step, students in their order."""
-    ordered = {name: entries[name] for name in students() if name in entries}
-    text = json.dumps({"config": config(), "entries": ordered}, indent=1) + "\n"
-    write_atomically(path(), text.encode())
 
 
 def stored() -> dict[str, Entry]:

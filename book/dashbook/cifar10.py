@@ -124,3 +124,25 @@ def errors(run: Run) -> dict[str, np.ndarray]:
         c, u, g = (np.array([p[k][band] for p in of]) for k in ("cond", "uncond", "gap"))
         found[name] = ((c**2 + u**2) / 2 - g**2 / 4) ** 0.5
     return found
+
+
+def error_panels(found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """A panel a model: its errors against the timestep, in twenty ranges, on one scale."""
+    figure = plots.panels(found, 50, "timestep t", log=True, size=(8.8, 4.2))
+    figure.axes[0].legend().remove()
+    plots.legend_below(figure, 2, fontsize=10)
+    return figure
+
+
+def by_setting(rows: Mapping[str, Run]) -> Figure:
+    """Frechet distances by row, the largest below; a mark a guidance and sampler."""
+    order = sorted(rows, key=lambda row: fd(rows[row]), reverse=True)
+    figure, ((ax,),) = plots.axes(size=(7.4, 5.6))
+    for (name, setting), mark in zip(SETTINGS.items(), "osD^", strict=True):
+        ax.plot([fd(rows[row], *setting) for row in order], range(len(order)), mark, label=name)
+    ax.set(xscale="log", xlabel="Fréchet distance, lower is better")
+    ax.set_xticks([20, 30, 40, 50, 70, 100], ["20", "30", "40", "50", "70", "100"])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(order)), [STUDENTS.get(row, "Teacher") for row in order], fontsize=10)
+    plots.legend_below(figure, len(SETTINGS), fontsize=10)
+    return figure

@@ -20,20 +20,6 @@ DIGITS_ROWS = (  # the paper's order, then the rows that its table lacks
     *("scratch", "cond_only", "composite", "multi_w", "fitnets", "gap_match", "pruned"),
     *("single_head", "dash", "dash_no_un", "cond_only_dropout", "dash_no_an", "gap_match_cond"),
 )
-WEIGHTED = {  # DASH under every weighting, and with every weight of its anchor
-    "uniform": ("dash", "uniform"),
-    "Min-SNR for ε": ("dash", "min_snr"),
-    "TIRT, frozen: TIRT Transfer": ("dash", "transfer"),
-    "TIRT, relearned": ("dash", "tirt"),
-    "TIRT normalised by the batch, frozen": ("dash", "transfer_tirt_batch"),
-    "TIRT on the ε base, frozen": ("dash", "transfer_tirt_eps"),
-    "TIRT on the ε base, relearned": ("dash", "tirt_eps"),
-    "uncertainty (EDM2), frozen": ("dash", "transfer_uncertainty"),
-    "uncertainty (EDM2), relearned": ("dash", "uncertainty"),
-    "TIRT Transfer, anchor 0.03": ("dash_an_0.03", "transfer"),
-    "TIRT Transfer, anchor 0.3": ("dash_an_0.3", "transfer"),
-    "TIRT Transfer, anchor 1": ("dash_an_1", "transfer"),
-}
 
 
 def metric(*path: str) -> Measure:
@@ -129,13 +115,6 @@ def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str
         paper = [row.parameters, row.rhos or DASHES, row.fids] if row else [DASHES] * 3
         lines.append([NAMES[key], size, *_cells(runs, OURS), *paper])
     return markdown(["model", "parameters", *OURS, *PAPERS], lines)
-
-
-def weighted() -> str:
-    """DASH on digits under every timestep weighting, and with other weights of its anchor (0.1)."""
-    groups = {name: results.select(*row) for name, row in WEIGHTED.items()}
-    lines = [[name, str(len(runs)), *_cells(runs, OURS)] for name, runs in groups.items()]
-    return markdown(["DASH, weighted by", "seeds", *OURS], lines)
 
 
 def gaps() -> str:
