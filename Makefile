@@ -82,7 +82,7 @@ faults: setup  ## damage files, options and processes at random; prints what bec
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)
-	@if [ "$(PART)" = all ]; then $(PY) -m dashbook repair --processes 2; $(PY) -m dashbook claims; fi
+	@if [ "$(PART)" = all ]; then $(PY) -m benchmarks.repair --processes 2; $(PY) -m dashbook claims; fi
 
 readme: setup  ## rewrite the table, timings and picture of README.md from results/
 	@$(PY) book/scripts/readme.py

@@ -1,4 +1,4 @@
-"""What :class:`dashlib.unet.UNet` is built of: its configuration, embeddings, blocks and levels.
+"""Parts of :class:`dashlib.unet.UNet`: its configuration, embeddings, blocks and levels.
 
 Sources: Ho et al. 2020; Dhariwal & Nichol 2021; the DASH release (arXiv 2606.00798).
 """

@@ -134,7 +134,7 @@ def save_model(stem: Path, model: UNet, lam: Tensor | None = None) -> None:
 
 
 def load_model(stem: Path) -> tuple[UNet, Tensor | None]:
-    """What :func:`save_model` wrote: the model in evaluation mode, lambda ``(T,)`` or None."""
+    """Read what :func:`save_model` wrote: the model in evaluation mode, lambda ``(T,)`` or None."""
     path, weights = Path(f"{stem}.json"), Path(f"{stem}.safetensors")
     with reading(path):
         sidecar = json.loads(path.read_text())

@@ -42,7 +42,7 @@ class TrainConfig:
 
 
 class Execution:
-    """How a trainer's steps are computed: here by this process alone, each batch in one piece."""
+    """Compute a trainer's steps: here by this process alone, each batch in one piece."""
 
     def place(self, model: UNet) -> UNet:
         """The network where, and as, it is computed with."""
@@ -69,11 +69,11 @@ class Execution:
         return nn.utils.clip_grad_norm_(trained, self.cfg.clip)
 
     def sound(self, loss: float, norm: float) -> bool:
-        """Whether training can go on after a step with this loss and gradient norm."""
+        """Say if training can go on after a step with this loss and gradient norm."""
         return math.isfinite(loss) and math.isfinite(norm)
 
     def settings(self) -> dict[str, Any]:
-        """What must agree, beside the trainer's settings, for a saved run to be continued."""
+        """Return what must agree, beside the trainer's settings, to continue a saved run."""
         return {}
 
     def random_states(self) -> dict[str, Any]:

@@ -25,5 +25,5 @@ def what_to_install() -> Iterator[None]:
         if package not in EXTRAS:
             raise
         extra = f"[{EXTRAS[package]}]'`"
-        how = f"`pip install 'dashlib{extra}, or `pip install -e '.{extra} in a clone of the book"
+        how = f"`pip install 'dash-book{extra}, or `pip install -e '.{extra} in a clone of the book"
         raise MissingExtra(f"{package} is not installed: {how}", name=package) from error

@@ -2,7 +2,7 @@ r"""Classifier-free guidance: two branches of one network, and how far to extrap
 
 One convention throughout (``w = 1``: no guidance, the conditional model; ``w = 0``: unconditional):
 
-.. math:: \epsilon_w = \epsilon_{uncond} + w\,(\epsilon_{cond} - \epsilon_{uncond})
+.. math:: \varepsilon_w = \varepsilon_{uncond} + w\,(\varepsilon_{cond} - \varepsilon_{uncond})
 
 and the *guidance gap* is ``gap = eps_cond - eps_uncond``.
 

@@ -43,7 +43,7 @@ class Objective:
 
     @property
     def learned(self) -> nn.Module:
-        """What is trained beside the network: nothing here."""
+        """Return what is trained beside the network: nothing here."""
         return nn.Module()
 
     def to(self, device: torch.device) -> None:
@@ -102,7 +102,7 @@ class Composite(Objective):
 
 @dataclass(frozen=True)
 class _RandomScale(Objective):
-    """What objectives that draw a guidance scale for each image share."""
+    """Base of objectives that draw a guidance scale for each image."""
 
     low: float = 1.0
     high: float = 4.0
@@ -177,7 +177,7 @@ class Dash(Objective):
 
 @dataclass(frozen=True)
 class DashSampled(Objective):
-    """One branch an image, the null one with probability p: on average p |e_u|^2 + (1 - p) |e_c|^2.
+    """One branch an image, the null one by a coin: on average ``p |e_u|^2 + (1 - p) |e_c|^2``.
 
     ``mix``: the null branch's target is T_w at w = mix, from T_uncond (0) to T_cond (1), which is
     label dropout.  Half the passes of DASH.  Coins are of the batch's device's global generator.

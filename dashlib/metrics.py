@@ -1,4 +1,4 @@
-r"""How well a student keeps the teacher's guidance, and how good its samples are.
+r"""Measure how well a student keeps the teacher's guidance, and how good its samples are.
 
 Gap metrics compare two :class:`~dashlib.guidance.Branches` for the same noisy images:
 

@@ -1,4 +1,4 @@
-"""How far a long computation is: what is called, and how often anybody wants to see it."""
+"""Report how far a long computation is: a callback, and how often it is called."""
 
 import sys
 from collections.abc import Callable
@@ -11,5 +11,5 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 def refresh_seconds() -> float:
-    """How often a bar is redrawn: seldom where it goes to a log file."""
+    """Return how often a bar is redrawn: seldom where it goes to a log file."""
     return 0.5 if sys.stderr.isatty() else 30.0

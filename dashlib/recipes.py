@@ -1,4 +1,4 @@
-"""What every run is: a frozen :class:`Recipe`; the rows of the table, and the book's runs by name.
+"""Describe every run: a frozen :class:`Recipe`, the rows of the table, the book's runs by name.
 
 ``digits`` trains on any CPU, ``cifar10`` on one GPU.  Rows differ by objective and weighting only:
 students of one seed see the same batches and start from the same weights (common random numbers).

@@ -32,7 +32,7 @@ class MissingRun(FileNotFoundError):
 
 
 def root() -> Path:
-    """Where runs are stored: ``$DASH_RESULTS``, or ``results/`` beside the package."""
+    """Return the folder of the runs: ``$DASH_RESULTS``, or ``results/`` beside the package."""
     return Path(os.environ.get("DASH_RESULTS", Path(__file__).parent.parent / "results"))
 
 
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 def provenance() -> dict[str, Any]:
-    """What every stored number says of its making: ``commit``, ``hardware``, ``versions``."""
+    """Describe the making of a stored number: ``commit``, ``hardware``, ``versions``."""
     return {"commit": commit(), "hardware": hardware(), "versions": versions()}
 
 
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where the run lies."""
+        """Return the folder of the run."""
         return root() / self.name
 
     def tensors(self, part: str) -> dict[str, Tensor]:

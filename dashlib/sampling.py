@@ -1,10 +1,9 @@
 r"""DDIM sampling, as a generator of iterates.
 
 From :math:`x_t` and the predicted noise, the predicted image :math:`\hat x_0`, then with
-:math:`s` the next timestep of the list (``alpha_bar = 1`` after the last, so the last iterate is
-the predicted image itself):
+:math:`s` the next timestep of the list (``alpha_bar = 1`` after the last, the image):
 
-.. math:: x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\,\epsilon + \sigma z,
+.. math:: x_s=\sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s-\sigma^2}\,\varepsilon+\sigma z,
 .. math:: \sigma^2 = \eta^2 \tfrac{1-\bar\alpha_s}{1-\bar\alpha_t}
                      \left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_s}\right)
 

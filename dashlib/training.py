@@ -21,16 +21,16 @@ from dashlib.weighting import Weighting
 
 
 class Source(Iterator[Batch], Protocol):
-    """Where batches come from: a ``data.Stream``, or what can be saved and resumed like one."""
+    """A source of batches: a ``data.Stream``, or what can be saved and resumed like one."""
 
     @property
     def generator(self) -> Any:
-        """What has ``get_state() -> Tensor`` and ``set_state(Tensor)``."""
+        """The generator: it has ``get_state() -> Tensor`` and ``set_state(Tensor)``."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one step did."""
+    """Record of one step."""
 
     step: int  # 1 after the first step
     loss: float
@@ -146,7 +146,7 @@ class Trainer:
         return record
 
     def _settings(self, stream: Source) -> dict[str, Any]:
-        """What must agree for a saved run to be continued."""
+        """Return what must agree for a saved run to be continued."""
         named = f"{type(self.weighting).__name__}{sorted(self.weighting.state_dict())}"
         options = {k: v for k, v in vars(self.weighting).items() if isinstance(v, (str, float))}
         drawn = ("batch_size", "label_dropout", "dropout_per", "flip", "seed", "images_sha")
@@ -160,7 +160,7 @@ class Trainer:
         }
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """Return the parts that have a state of their own."""
         parts = {"model": self.model, "ema": self.ema, "weighting": self.weighting}
         return {**parts, "objective": self.objective.learned, "optimizer": self.optimizer}
 

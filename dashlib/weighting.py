@@ -82,8 +82,7 @@ class TIRT(Weighting):
 
     ``lambda`` (one a timestep, from 0) is learned jointly with the network.  ``base``: as
     ``"published"`` min(SNR, gamma), the Min-SNR weight of a loss on x0; that of one on ``"eps"``,
-    as the loss is, min(gamma/SNR, 1).  ``normalize``: by the mean over ``"timesteps"`` (the paper's
-    text) or over the ``"batch"`` (its code).
+    min(gamma/SNR, 1).  ``normalize``: over ``"timesteps"`` (as in text) or the ``"batch"`` (code).
 
     The gradient of a batch loss is ``dL/dlambda_t ~ base_t sigmoid'(lambda_t) (loss_t - L)`` with
     L the weighted mean loss: descent *lowers* the weight of timesteps that are harder than average.

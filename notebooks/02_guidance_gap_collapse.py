@@ -18,15 +18,15 @@
 # ## Overview
 #
 # Classifier-free guidance {cite}`ho2022classifier` needs *two* predictions from one network: with the label and
-# without it. Distillation usually watches only one number that comes out of them. This chapter asks what the
-# other degree of freedom does when nobody watches it. You will
+# without it. Distillation usually matches only one combination of the two. This chapter asks what the
+# other degree of freedom does when the loss does not see it. You will
 #
 # - see, in one picture, which pairs of branch errors each objective cannot tell apart;
 # - build a student with **zero composite loss and zero guidance gap**, and turn its dead guidance knob;
 # - learn why no *network* can be that student: the null branch never sees the label. For an exact teacher this
 #   makes a collapsed gap impossible as long as the conditional branch is right, and an inflated one easy;
-# - look at what trained students really do and what decides it (not the row of the null class; rather how loudly labels
-#   speak when training begins), and why a composite student is right only at its own guidance scale.
+# - look at what trained students really do and what decides it: not the row of the null class, but the scale of the class
+#   table when training begins. See, and why a composite student is right only at its own guidance scale.
 #
 # The models are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. The paper's CIFAR numbers stand apart and are labelled.
 # The words are those of the {doc}`notation page </notation>`.
@@ -51,10 +51,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 from itertools import islice
 
 import torch
@@ -85,7 +85,7 @@ LABELS = list(DIGITS.guidance)
 #
 # $$ e_c = S_c - T_c, \qquad e_u = S_u - T_u , $$ (eq-branch-errors)
 #
-# because the guided prediction and the gap are linear in them: with $\epsilon_w = \epsilon_u + w(\epsilon_c - \epsilon_u)$
+# because the guided prediction and the gap are linear in them: with $\varepsilon_w = \varepsilon_u + w(\varepsilon_c - \varepsilon_u)$
 #
 # $$ S_w - T_w = w\,e_c + (1-w)\,e_u, \qquad \mathrm{gap}_S - \mathrm{gap}_T = e_c - e_u . $$ (eq-guided-error)
 #
@@ -97,19 +97,28 @@ LABELS = list(DIGITS.guidance)
 # $e_c = e_u$, along which the gap is exact but both branches drift together. No $w$ makes the line a point.
 
 
-# %% mystnb={"image": {"alt": "The plane of branch errors with the zero-loss lines of cond-only and composite"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The plane of branch errors with the zero-loss lines of cond-only and composite"}}
 def blind_line(w):
     figure, ((ax,),) = plots.axes(size=(4.6, 4.2))
     ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: $e_c = 0$")
-    ax.axline((0, 0), (w - 1, w), color=plots.color("composite"), label=f"composite, w = {w:g}")
-    ax.plot(0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point")
+    ax.axline(
+        (0, 0),
+        (w - 1, w),
+        color=plots.color("composite"),
+        label=f"composite, w = {w:g}",
+    )
+    ax.plot(
+        0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point"
+    )
     ax.set(xlim=(-1, 1), ylim=(-1, 1))
     ax.set(xlabel="conditional error $e_c$", ylabel="unconditional error $e_u$")
     ax.legend(loc="lower right", fontsize=9, frameon=False)
     return figure
 
 
-scale = Parameter("guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5)
+scale = Parameter(
+    "guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5
+)
 explorer(blind_line, scale)
 
 # %% [markdown]
@@ -137,6 +146,7 @@ def collapsed(of, alpha, w=W):
     return Branches(of.cond + alpha * (w - 1) * of.gap, of.uncond + alpha * w * of.gap)
 
 
+# %% tags=["hide-input"]
 for alpha in (0.0, 0.5, 1.0):
     student = collapsed(exact, alpha)
     loss = mse(student.guided(W), exact.guided(W)).mean()
@@ -151,13 +161,15 @@ for alpha in (0.0, 0.5, 1.0):
 # **Try:** move $\alpha$ from 0 to 1. **See:** the bottom row ($w = 4$, the scale of the loss) never changes; the rows above
 # it become copies of it. At $\alpha = 1$ the guidance knob is dead: the student can only do what it was distilled at.
 
-# %% mystnb={"image": {"alt": "Digits sampled at four guidance scales from students on the composite's blind line"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Digits sampled at four guidance scales from students on the composite's blind line"}}
 x_T, labels = starting_noise(10, teacher.cfg).repeat(4, 1, 1, 1), balanced_labels(40)
 scales = torch.tensor([1, 1.5, 2, 4]).repeat_interleave(10)  # ten images at each
 
 
 def eps_of(alpha):
-    return lambda x_t, t: collapsed(branches(teacher, x_t, t, labels), alpha).guided(scales)
+    return lambda x_t, t: collapsed(branches(teacher, x_t, t, labels), alpha).guided(
+        scales
+    )
 
 
 def collapse_rows(alpha):
@@ -166,12 +178,15 @@ def collapse_rows(alpha):
     return plots.image_rows(rows, size=(5.6, 2.6))
 
 
-explorer(collapse_rows, Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0, 0.25, 0.5, 0.75, 1]))
+explorer(
+    collapse_rows,
+    Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0, 0.25, 0.5, 0.75, 1]),
+)
 
 # %% [markdown]
 # ## Why a network cannot be that student
 #
-# There is a catch. In {eq}`eq-collapse` the unconditional branch moves by $\alpha w\,\mathrm{gap}_T$, and the teacher's gap
+# A network meets a restriction. In {eq}`eq-collapse` the unconditional branch moves by $\alpha w\,\mathrm{gap}_T$, and the teacher's gap
 # depends on the label. A real null branch is $S_u(x_t, t)$: it is computed *without* the label and must be the same for all
 # ten. Ask again for zero composite loss, now for every label $y$ at once:
 #
@@ -195,14 +210,14 @@ explorer(collapse_rows, Parameter(r"$\alpha$ (0: teacher, 1: collapsed)", [0, 0.
 # and pointing elsewhere. A small gap needs an error in the conditional branch: it must have stopped using its label.
 # ```
 #
-# Three things are exact here that are not in practice: the fit, the teacher, and the expectation. So measure. For the stored
+# In practice neither the fit, nor the teacher, nor the expectation is exact. So we measure. For the stored
 # students, {eq}`eq-no-collapse` predicts the root-mean-square ratio of the gaps from the distance of the gaps alone,
 # $\sqrt{1 + \mathbb{E}|\mathrm{gap}_S - \mathrm{gap}_T|^2 / \mathbb{E}|\mathrm{gap}_T|^2}$.
 
 
-# %%
+# %% tags=["hide-input"]
 def root_mean_square_ratio(gap):
-    """Measured, and predicted for a student whose gap error has nothing to do with the label."""
+    """Measured ratio, and the one predicted for a gap error without the label."""
     measured = (gap["gap_s_ms"] / gap["gap_t_ms"]) ** 0.5
     predicted = (1 + gap["gap_mse"] / gap["gap_t_ms"]) ** 0.5
     return measured, predicted
@@ -214,33 +229,43 @@ def averaged(gaps):
 
 ROWS = ("cond_only", "composite", "scratch", "cond_only_dropout", "dash")
 STUDENTS = {row: results.select(row, "transfer") for row in ROWS}
-seeds = {row: list(map(metric("gap", "overall"), runs)) for row, runs in STUDENTS.items()}
+seeds = {
+    row: list(map(metric("gap", "overall"), runs)) for row, runs in STUDENTS.items()
+}
 mean = {row: averaged(gaps) for row, gaps in seeds.items()}
 lines = []
 for row, gap in mean.items():
     values = (gap["rho"], gap["cos"], *root_mean_square_ratio(gap))
     lines.append([NAMES[row], *[f"{v:.2f}" for v in values], f"{gap['cond_mse']:.4f}"])
-Markdown(markdown(["student", "ρ", "cos", "r.m.s. ratio", "predicted", "cond. error"], lines))
+Markdown(
+    markdown(["student", "ρ", "cos", "r.m.s. ratio", "predicted", "cond. error"], lines)
+)
 
 # %% [markdown]
 # The table holds means over three training seeds on 10,000 held-out pairs of image and timestep. The two single-branch
 # students do not collapse: their gap is too large, and points elsewhere. The prediction from {eq}`eq-no-collapse` is
 # close for them: nearly all of their excess is an offset that the label has nothing to do with. The next cell asserts it.
 
-# %%
+# %% tags=["hide-input"]
 for row in ("cond_only", "composite"):
     measured, predicted = root_mean_square_ratio(mean[row])
-    assert all(gap["rho"] > 1.2 for gap in seeds[row]), "the gap is too large, for every seed"
-    assert abs(measured / predicted - 1) < 0.15, "and the excess is an offset without the label"
+    assert all(gap["rho"] > 1.2 for gap in seeds[row]), (
+        "the gap is too large, for every seed"
+    )
+    assert abs(measured / predicted - 1) < 0.15, (
+        "and the excess is an offset without the label"
+    )
     assert mean[row]["cos"] < mean["dash"]["cos"], "and it points elsewhere"
 ours, theirs = mean["cond_only"]["rho"], PAPER["cond_only"].rho_cifar10
 Markdown(
-    f"Cond-only: **ρ = {ours:.2f}** here. The paper reports **ρ = {theirs:.2f}** (CIFAR-10): a gap that is almost gone. "
-    "We do not know its cause; by the inequality above it takes a conditional branch that has nearly stopped using its label."
+    f"Cond-only: **ρ = {ours:.2f}** here. The paper reports **ρ = {theirs:.2f}** "
+    "(CIFAR-10): a gap that is almost gone. "
+    "We do not know its cause; by the inequality above it takes a conditional "
+    "branch that has nearly stopped using its label."
 )
 
 # %% [markdown]
-# ## What decides the offset? First suspect: the row of the null class
+# ## Does the row of the null class decide the offset?
 #
 # Under cond-only the student's null embedding never receives a gradient. It stays where it was initialised (apart from weight
 # decay), and whatever the network makes of that vector is the "unconditional" branch. So the question *collapse or
@@ -259,40 +284,50 @@ def with_null_row(row):
     return compare(predict(model, noisy), truth, noisy, schedule).overall
 
 
+# %% tags=["hide-input"]
 noisy = noisy_pairs(digits.test, schedule, pairs=1000, seed=1)
 truth = predict(teacher, noisy)
 table = results.load("digits/cond_only-transfer-s0").model().class_embed.weight
 study = {"as trained (random)": with_null_row("normal"), "zero": with_null_row("zero")}
 study["mean of the classes"] = with_null_row("mean_of_classes")
-study |= {f"random, draw {i}": with_null_row(torch.randn(64, generator=generator)) for i in (1, 2)}
+study |= {
+    f"random, draw {i}": with_null_row(torch.randn(64, generator=generator))
+    for i in (1, 2)
+}
 study["row of class 0"] = with_null_row(table[0])
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 columns = {"ρ": ("rho", 2), "cos": ("cos", 2), "gap MSE": ("gap_mse", 4)}
 columns |= {"cond. error": ("cond_mse", 4), "uncond. error": ("uncond_mse", 4)}
 Markdown(numbers("null row", study, columns))
 
-# %%
+# %% tags=["hide-input"]
 every = study.values()
 best_row = min(study, key=lambda name: study[name]["gap_mse"])
-assert len({f"{gap['cond_mse']:.6f}" for gap in every}) == 1, "the other branch is untouched"
+assert len({f"{gap['cond_mse']:.6f}" for gap in every}) == 1, (
+    "the other branch is untouched"
+)
 assert all(gap["rho"] > 1.3 for gap in every), "whatever the row, the gap is too large"
 assert best_row == "mean of the classes", "averaging is the best guess"
-assert study[best_row]["gap_mse"] > 2 * mean["dash"]["gap_mse"], "but no row replaces training"
+assert study[best_row]["gap_mse"] > 2 * mean["dash"]["gap_mse"], (
+    "but no row replaces training"
+)
 
 # %% [markdown]
-# The suspect is innocent, or nearly. The row matters a little (the mean of the classes is the best guess: averaging embeddings is a
+# The row matters only a little (the mean of the classes is the best guess: averaging embeddings is a
 # crude stand-in for averaging predictions), but every row inflates the gap, none collapses it, and none comes near a student whose
 # null branch was trained.
 #
 # Why so alike? To the network any such row is *an eleventh class it was never shown*. If it acts like a wrong class, the gap should be
 # about as long as the difference between the predictions for the right label and for a wrong one, which the teacher can tell us.
 
-# %%
+# %% tags=["hide-input"]
 wrong = (y + torch.randint(1, 10, y.shape, generator=generator)) % 10
 with torch.no_grad():
     contrast = teacher(x_t, t, y) - teacher(x_t, t, wrong)
-ratio = (contrast.flatten(1).norm(dim=1).mean() / exact.gap.flatten(1).norm(dim=1).mean()).item()
+ratio = (
+    contrast.flatten(1).norm(dim=1).mean() / exact.gap.flatten(1).norm(dim=1).mean()
+).item()
 print(f"|right - wrong label| / |gap| of the teacher: about {ratio:.1f}")
 assert ratio > 1.2
 
@@ -302,9 +337,9 @@ assert ratio > 1.2
 #
 # ## When does the gap collapse, then?
 #
-# When the conditional branch does not use its label. Whether a student ever passes through that state depends on how loudly the
-# label speaks at the start. PyTorch's embedding table starts with entries of standard deviation 1, so from the first step each
-# label pushes the network somewhere, if only at random. Start the same table fifty times smaller and the network is born deaf to
+# When the conditional branch does not use its label. Whether a student passes through that state depends on how strongly the
+# label acts at the start. PyTorch's embedding table starts with entries of standard deviation 1, so from the first step each
+# label moves the output, if only at random. Start the same table fifty times smaller, and the network at first ignores
 # its label. We train three cond-only students live, on the same batches from the same random network: the usual table; the usual
 # table with the null row at the mean of the class rows; and a small table.
 
@@ -319,7 +354,10 @@ def short_training(**unet):
     torch.manual_seed(0)
     network = UNet(DIGITS.of("cond_only", "uniform", **unet).unet)
     config = TrainConfig(160, lr=4e-3, ema=0.9)
-    run, gaps = Trainer(network, make_objective("cond_only"), Uniform(schedule), config), {}
+    run, gaps = (
+        Trainer(network, make_objective("cond_only"), Uniform(schedule), config),
+        {},
+    )
     for record in run.run(iter(batches)):
         if record.step in looked_at:
             student = predict(run.ema, noisy)
@@ -327,43 +365,59 @@ def short_training(**unet):
     return gaps
 
 
-# %% tags=["nbval-ignore-output"] mystnb={"image": {"alt": "rho of three cond-only students against training steps"}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"image": {"alt": "rho of three cond-only students against training steps"}}
 names = ("usual table", "null row: class mean", "small table (std 0.02)")
 starts = ({}, {"null_init": "mean_of_classes"}, {"embed_std": 0.02})
-live = {name: short_training(**start) for name, start in zip(names, starts, strict=True)}
-curves = {name: (list(at), [gap["rho"] for gap in at.values()]) for name, at in live.items()}
+live = {
+    name: short_training(**start) for name, start in zip(names, starts, strict=True)
+}
+curves = {
+    name: (list(at), [gap["rho"] for gap in at.values()]) for name, at in live.items()
+}
 what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 3.2)}
 plots.show(plots.lines(curves, level=1, **what))
 
-# %%
+# %% tags=["hide-input"]
 usual, meant, small = live.values()
-assert small[1]["rho"] < 0.1 < 0.5 < usual[1]["rho"], "deaf to its label, or not, at first"
-assert small[160]["rho"] > 3 * small[1]["rho"], "the gap grows as the network learns to listen"
-assert small[160]["rho"] < 0.7 < 1.2 < usual[160]["rho"], "collapsed or inflated: same objective"
+assert small[1]["rho"] < 0.1 < 0.5 < usual[1]["rho"], (
+    "deaf to its label, or not, at first"
+)
+assert small[160]["rho"] > 3 * small[1]["rho"], (
+    "the gap grows as the network learns to listen"
+)
+assert small[160]["rho"] < 0.7 < 1.2 < usual[160]["rho"], (
+    "collapsed or inflated: same objective"
+)
 assert usual[160]["cond_mse"] == meant[160]["cond_mse"], "the null row takes no part"
-assert abs(small[1]["cos"]) < 0.1 and abs(usual[1]["cos"]) < 0.1, "a new gap points nowhere"
+assert abs(small[1]["cos"]) < 0.1 and abs(usual[1]["cos"]) < 0.1, (
+    "a new gap points nowhere"
+)
 
 # %% [markdown]
-# There it is: **collapse**, with the objective that inflates the gap two lines higher. What differs is only the scale of a table of
-# eleven vectors before training. The student with the small table denoises first, with a ρ as small as the paper reports, and
-# learns to listen later; the others carry a gap from the first step, of about the right length and of a direction that has
+# The gap **collapses**, with the same objective that inflates it in the other two curves. Only the scale of a table of
+# eleven vectors before training differs. The student with the small table denoises first, with a ρ as small as the paper reports, and
+# learns to use its label later; the others carry a gap from the first step, of about the right length and of a direction that has
 # nothing to do with the teacher's. Does the collapsed student stay collapsed? Its full-length training is a stored run, too.
 
-# %%
-gap = metric("gap", "overall")(results.load("digits/cond_only-transfer-embed_std_0.02-s0"))
+# %% tags=["hide-input"]
+gap = metric("gap", "overall")(
+    results.load("digits/cond_only-transfer-embed_std_0.02-s0")
+)
 usual_gap = seeds["cond_only"][0]
 assert 1.2 < gap["rho"] < usual_gap["rho"], "too large in the end, but less so"
 Markdown(
-    f"After all {DIGITS.student.train.steps:,} steps (one seed): small table ρ = **{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
-    f"conditional error {gap['cond_mse']:.4f}; usual table ρ = **{usual_gap['rho']:.2f}**, cos = {usual_gap['cos']:.2f}, "
+    f"After all {DIGITS.student.train.steps:,} steps (one seed): small table ρ = "
+    f"**{gap['rho']:.2f}**, cos = {gap['cos']:.2f}, "
+    f"conditional error {gap['cond_mse']:.4f}; usual table ρ = "
+    f"**{usual_gap['rho']:.2f}**, cos = {usual_gap['cos']:.2f}, "
     f"conditional error {usual_gap['cond_mse']:.4f}."
 )
 
 # %% [markdown]
-# It does not. The collapse was a phase: once the conditional branch knows its label, {eq}`eq-no-collapse` holds for this student,
-# too, and its gap is too large like that of the others (if less so). A small ρ is thus the mark of a student that has *not yet* learned
-# what the label changes, or never does, for lack of capacity or training. What one reads off a single-branch student's ρ is as
-# much its initialisation and the length of its training as its objective.
+# It does not. The collapse is a phase: once the conditional branch knows its label, {eq}`eq-no-collapse` holds for this student,
+# too, and its gap is too large like that of the others (if less so). So a small ρ marks a student that has *not yet* learned
+# what the label changes, or never does, for lack of capacity or training. The ρ of a single-branch student depends on its
+# initialisation and the length of its training as much as on its objective.
 #
 # ## Composite: right at one scale
 #
@@ -377,19 +431,26 @@ Markdown(
 # label dropout stay low over the whole range.
 
 
-# %% mystnb={"image": {"alt": "Mean squared error of the guided prediction against guidance scale for four students"}, "figure": {"caption": "Mean squared error of the guided prediction at every guidance scale, from the stored errors (means over three seeds).", "name": "fig-error-at-w"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Mean squared error of the guided prediction against guidance scale for four students"}, "figure": {"caption": "Mean squared error of the guided prediction at every guidance scale, from the stored errors (means over three seeds).", "name": "fig-error-at-w"}}
 def guided_error(gap, w):
-    return (1 - w) * gap["uncond_mse"] + w * gap["cond_mse"] - w * (1 - w) * gap["gap_mse"]
+    return (
+        (1 - w) * gap["uncond_mse"] + w * gap["cond_mse"] - w * (1 - w) * gap["gap_mse"]
+    )
 
 
-shown, ws = ("cond_only", "composite", "cond_only_dropout", "dash"), [i / 10 for i in range(81)]
+shown, ws = (
+    ("cond_only", "composite", "cond_only_dropout", "dash"),
+    [i / 10 for i in range(81)],
+)
 curves = {NAMES[row]: (ws, [guided_error(mean[row], w) for w in ws]) for row in shown}
 colors, ylabel = {NAMES[row]: plots.color(row) for row in shown}, "mean $|S_w - T_w|^2$"
-figure = plots.lines(curves, xlabel="guidance scale w", ylabel=ylabel, colors=colors, log=True)
+figure = plots.lines(
+    curves, xlabel="guidance scale w", ylabel=ylabel, colors=colors, log=True
+)
 figure.axes[0].set_ylim(0.004, 6)
 plots.show(figure)
 
-# %%
+# %% tags=["hide-input"]
 best = {row: min(ws, key=lambda w, g=mean[row]: guided_error(g, w)) for row in shown}
 assert 3 <= best["composite"] <= 5 and best["cond_only"] < 2, "where it was trained"
 for w in (1.5, 2, 3, 4):
@@ -397,8 +458,10 @@ for w in (1.5, 2, 3, 4):
 away = guided_error(mean["composite"], 1.0) / guided_error(mean["composite"], 4.0)
 assert away > 2
 Markdown(
-    f"The composite student (trained at w = 4) has its smallest error at w = {best['composite']:.1f}; at w = 1 its error is "
-    f"**{away:.0f} times** that at w = 4. Cond-only is best at w = {best['cond_only']:.1f} and degrades with every step away."
+    "The composite student (trained at w = 4) has its smallest error at w = "
+    f"{best['composite']:.1f}; at w = 1 its error is "
+    f"**{away:.0f} times** that at w = 4. Cond-only is best at w = "
+    f"{best['cond_only']:.1f} and degrades with every step away."
 )
 
 # %% [markdown]
@@ -407,15 +470,19 @@ Markdown(
 # **Try:** begin at $w = 4$ and go down to 1. **See:** composite falls apart as its own scale is left; cond-only's
 # digits do the opposite, and DASH follows the teacher all the way.
 
-# %% mystnb={"image": {"alt": "Samples of the teacher and three students at one guidance scale"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Samples of the teacher and three students at one guidance scale"}}
 runs = {"teacher": results.load("digits/teacher-tirt")}
 runs |= {row: STUDENTS[row][0] for row in ("cond_only", "composite", "dash")}
 fd = {row: {w: frechet(w)(run) for w in LABELS} for row, run in runs.items()}
 
 
 def samples_at(label):
-    samples = {k: run.trace["samples"][LABELS.index(label), :10] for k, run in runs.items()}
-    names = {row: f"{NAMES[row].split(',')[0]}\nFD {fd[row][label]:.0f}" for row in runs}
+    samples = {
+        k: run.trace["samples"][LABELS.index(label), :10] for k, run in runs.items()
+    }
+    names = {
+        row: f"{NAMES[row].split(',')[0]}\nFD {fd[row][label]:.0f}" for row in runs
+    }
     return plots.image_rows({names[row]: samples[row] for row in runs}, size=(6.0, 2.8))
 
 
@@ -423,8 +490,23 @@ explorer(samples_at, Parameter("guidance scale $w$", LABELS, start=LABELS.index(
 
 # %% [markdown]
 # FD is the Fréchet distance of 1,000 samples to the training images. All students are those of training seed 0, with one draw of $x_T$.
+#
+# Stored samples have six stops. The dial below computes new ones in this page, at any $w$, by students of your choice. The curves below the pictures are the length of the gap,
+# $|\varepsilon_c - \varepsilon_u|$, at every step. No loss on one output watches it.
+#
+# **Try:** compare the gaps at $w = 4$, then turn $w$ down to 1. Then put *gap match*, which is taught the gap and nothing else, in the place of cond-only.
+#
+# ```{live} dial
+# :picture: /_static/dial.png
+# :alt: Ten digits by a teacher and three students, at guidance scales 1 and 4
+# :width: 100%
+# Stored samples at two stops of the dial: the same noise in each column, one class a column.
+# ```
+#
+# **See:** at $w = 4$ composite draws the teacher's digit with a gap that is more than twice as long as the teacher's. At $w = 1$ the gap is longer still, and the digit is lost. Gap match is
+# the reverse: its gap is less than half as long again as the teacher's, and it draws no digit at either scale.
 
-# %%
+# %% tags=["hide-input"]
 assert fd["composite"]["1"] > 3 * fd["composite"]["4"], "right at its own scale only"
 assert fd["cond_only"]["4"] > 2 * fd["cond_only"]["1"]
 assert fd["dash"]["1.5"] < min(fd["composite"]["1.5"], 2 * fd["cond_only"]["1.5"])
@@ -432,28 +514,42 @@ assert fd["dash"]["1.5"] < min(fd["composite"]["1.5"], 2 * fd["cond_only"]["1.5"
 # %% [markdown]
 # ## What we found
 
-# %%
+# %% tags=["hide-input"]
 composite_low, composite_own = (fd["composite"][w] for w in ("1", "4"))
-Markdown(f"""
-- One loss on one combination of the branches leaves a line of the error plane free. The explicit student has zero composite loss
-  and no gap, and cannot be told from the teacher at its own scale.
-- A network cannot be that student for all labels at once. Its null branch does not see the label, so what it is free to
-  choose is an offset, and an offset makes the gap larger, not smaller.
-- Measured, three seeds: cond-only ρ = {mean["cond_only"]["rho"]:.2f}, cos = {mean["cond_only"]["cos"]:.2f}; composite
-  ρ = {mean["composite"]["rho"]:.2f}, cos = {mean["composite"]["cos"]:.2f}; DASH ρ = {mean["dash"]["rho"]:.2f}, cos =
-  {mean["dash"]["cos"]:.2f}. The single-branch gap is
-  *miscalibrated and too large*, not collapsed. The paper reports ρ = {PAPER["cond_only"].rho_cifar10:.2f} and {PAPER["composite"].rho_cifar10:.2f} for the
-  first two on CIFAR-10: on digits we see the opposite sign of the error.
-- No choice of the null row avoids it: over six of them, the same cond-only student has ρ from
-  {min(g["rho"] for g in study.values()):.2f} to {max(g["rho"] for g in study.values()):.2f}. Where training *begins* is decided by
-  the scale of the class table: fifty times smaller, the student is born collapsed. It ends, after its full training, at
-  ρ = {gap["rho"]:.2f} (one seed), too large like the others.
-- A composite student is right at its own scale only: Fréchet distance {composite_own:.0f} at w = 4 and {composite_low:.0f} at
-  w = 1 (seed 0).
-""")
+
+# %% tags=["hide-input"]
+found = f"""
+- One loss on one combination of the branches leaves a line of the error plane free. The
+  explicit student has zero composite loss and no gap, and cannot be told from the
+  teacher at its own scale.
+- A network cannot be that student for all labels at once. Its null branch does not see
+  the label, so what it is free to choose is an offset, and an offset makes the gap
+  larger, not smaller.
+- Measured, three seeds: cond-only ρ = {mean["cond_only"]["rho"]:.2f}, cos =
+  {mean["cond_only"]["cos"]:.2f}; composite ρ = {mean["composite"]["rho"]:.2f}, cos =
+  {mean["composite"]["cos"]:.2f}; DASH ρ = {mean["dash"]["rho"]:.2f}, cos =
+  {mean["dash"]["cos"]:.2f}. The single-branch gap is *miscalibrated and too large*, not
+  collapsed. The paper reports ρ = {PAPER["cond_only"].rho_cifar10:.2f} and
+  {PAPER["composite"].rho_cifar10:.2f} for the first two on CIFAR-10: on digits we see
+  the opposite sign of the error."""
+
+# %% tags=["hide-input"]
+Markdown(
+    found
+    + f"""
+- No choice of the null row avoids it: over six of them, the same cond-only student has
+  ρ from {min(g["rho"] for g in study.values()):.2f} to
+  {max(g["rho"] for g in study.values()):.2f}. Where training *begins* is decided by the
+  scale of the class table: fifty times smaller, the student is born collapsed. It ends,
+  after its full training, at ρ = {gap["rho"]:.2f} (one seed), too large like the
+  others.
+- A composite student is right at its own scale only: Fréchet distance
+  {composite_own:.0f} at w = 4 and {composite_low:.0f} at w = 1 (seed 0).
+"""
+)
 
 # %% [markdown]
-# The remedy is as plain as the disease: {ref}`ch-dash` supervises both branches, so that nothing is left free.
+# The remedy is to supervise both branches, so that nothing is left free. {numref}`ch-dash` does that.
 #
 # ## Exercises
 #

@@ -49,10 +49,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 from functools import partial
 from itertools import chain
 
@@ -81,13 +81,19 @@ from dashlib.weighting import TIRT, MinSNR, Uniform
 #
 # **Try:** press Play; then compare the first and the last frame, and switch to the student.
 
-# %%
+# %% tags=["hide-input"]
 LEARNED = {"published": "tirt", "ε base": "tirt_eps", "uncertainty": "uncertainty"}
 WHO = {"a teacher": "digits/teacher-{}", "a DASH student, seed 0": "digits/dash-{}-s0"}
-runs = {(a, n): results.load(of.format(w)) for n, w in LEARNED.items() for a, of in WHO.items()}
+runs = {
+    (a, n): results.load(of.format(w))
+    for n, w in LEARNED.items()
+    for a, of in WHO.items()
+}
 paths = {learned: tirt.path(run) for learned, run in runs.items()}
 frames = list(range(0, 61, 3))
-passed = Parameter("of training", frames, [f"{i / 60:.0%}" for i in frames], start=len(frames) - 1)
+passed = Parameter(
+    "of training", frames, [f"{i / 60:.0%}" for i in frames], start=len(frames) - 1
+)
 learner = Parameter("learned by", list(WHO))
 explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 
@@ -96,7 +102,7 @@ explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 #
 # To put numbers to it we need the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$, which the sections below use as well.
 
-# %%
+# %% tags=["hide-input"]
 schedule, digits = Schedule(), datasets.load_dataset("digits").test
 teacher, rows = results.load("digits/teacher-tirt"), []
 samples = tirt.losses(teacher.model(), digits, schedule)
@@ -109,16 +115,30 @@ def shown(weights):
 
 for (who, name), run in runs.items():
     start, now = paths[who, name][0], paths[who, name][1][-1]
-    bins = run.metrics.get("gap", {}).get("per_timestep", {}).values()  # of a student, 50 wide
+    # of a student, 50 wide
+    bins = run.metrics.get("gap", {}).get("per_timestep", {}).values()
     errors = [one["cond_mse"] + one["uncond_mse"] for one in bins] or smooth(loss_t, 50)
     factor, order = now / start, spearmanr(smooth(now / start, 50), errors).statistic
     learned = f"{factor.min():.2f} – {factor.max():.2f}"
     rows.append([f"{name}, {who}", *shown(now), learned, f"{order:+.2f}"])
-assert all(float(row[-1]) < -0.8 for row in rows[:4]), "TIRT, on either base, by either learner"
+
+# %% tags=["hide-input"]
+assert all(float(row[-1]) < -0.8 for row in rows[:4]), (
+    "TIRT, on either base, by either learner"
+)
 assert all(abs(float(row[-1])) < 0.4 for row in rows[4:]), "uncertainty: no order yet"
 fixed = {"Min-SNR for ε": MinSNR(schedule), "uniform": Uniform(schedule)}
-rows += [[name, *shown(w.importance()), *[tables.DASHES] * 2] for name, w in fixed.items()]
-header = ["importance at the end", "t ≤ 300", "t ≥ 500", "t ≥ 700", "learned factor", "rank corr."]
+rows += [
+    [name, *shown(w.importance()), *[tables.DASHES] * 2] for name, w in fixed.items()
+]
+header = [
+    "importance at the end",
+    "t ≤ 300",
+    "t ≥ 500",
+    "t ≥ 700",
+    "learned factor",
+    "rank corr.",
+]
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
@@ -130,18 +150,23 @@ Markdown(tables.markdown(header, rows))
 # Why not? All three share a limit, and uncertainty feels it most. Adam moves a parameter by about one learning rate a step at most. Uncertainty's $u_t$ has a gradient only when $t$ is drawn, which happens in a share $B/T$ of the steps, $B$ being the batch size; in units of its own size that gradient has a mean of $B/T$ and a mean square of $B/T$, and Adam divides one by the root of the other. So $u_t$ drifts at
 # $\sqrt{B/T}$ of the learning rate. Its optimum is $u_t = \log \ell_t$. How far did it get?
 
-# %%
+# %% tags=["hide-input"]
 uncertain = results.load("digits/teacher-uncertainty")
 cfg, share = uncertain.config["train"], uncertain.config["batch_size"] / 1000
 reach = share**0.5 * cfg["steps"] * (cfg["lr"] + cfg["lr_min"]) / 2
 u, optimum = uncertain.trace["u"][-1], loss_t.log()
 there = (u < optimum + 0.1).double().mean().item()
 assert there < 0.3 and u[500:900].std() < 0.2 * u[500:900].abs().mean()
-text = f"The optimum lies between {optimum.min():.1f} and {optimum.max():.1f}. By the sum of its learning rates u can move by about {reach:.2f}; its median moved by {u.median():+.2f}, and at {there:.0%} of the timesteps it has come within 0.1 of the optimum."
+text = (
+    f"The optimum lies between {optimum.min():.1f} and {optimum.max():z.1f}. By the "
+    f"sum of its learning rates u can move by about {reach:.2f}; its median moved by "
+    f"{u.median():+.2f}, and at {there:.0%} of the timesteps it has come within 0.1 of "
+    "the optimum."
+)
 Markdown(text)
 
 # %% [markdown]
-# So at this budget the regularised weighting is far from its optimum, and what is called *uncertainty* below is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is a uniform weighting with a dent. The warning is the same as for
+# So at this budget the regularised weighting is far from its optimum, and what is called *uncertainty* below is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is nearly a uniform weighting. The warning is the same as for
 # TIRT: how much is learned is set by the learning rate and the number of steps, which nobody chose for that purpose.
 #
 # ## The gradient by three routes
@@ -173,7 +198,7 @@ def formula(normalize, t, losses):
     return slope / Z * (torch.zeros_like(n).index_add(0, t, losses) - m * L)
 
 
-# %%
+# %% tags=["hide-input"]
 def batch_loss(lam, normalize):
     weighting = TIRT(schedule, normalize=normalize).double()
     weighting.lam.data = lam
@@ -183,6 +208,8 @@ def batch_loss(lam, normalize):
 generator, step = torch.Generator().manual_seed(0), 1e-4
 t, which = (torch.randint(high, (128,), generator=generator) for high in (1000, 8))
 losses, drawn, rows = samples[t, which], torch.bincount(t, minlength=1000) > 0, []
+
+# %% tags=["hide-input"]
 for normalize in ("timesteps", "batch"):
     loss, parameter = batch_loss(lam.clone(), normalize)
     loss.backward()
@@ -192,10 +219,20 @@ for normalize in ("timesteps", "batch"):
         differences[i] = (ends[0] - ends[1]) / (2 * step)
     assert (parameter.grad - closed).norm() < 1e-12 * closed.norm()
     assert (differences - closed).norm() < 1e-6 * closed.norm()
-    rows.append([normalize, *(str(int(x.sum())) for x in (closed > 0, closed < 0, closed == 0))])
-    assert (closed[~drawn] < 0).all() if normalize == "timesteps" else (closed[~drawn] == 0).all()
+    rows.append(
+        [normalize, *(str(int(x.sum())) for x in (closed > 0, closed < 0, closed == 0))]
+    )
+    assert (
+        (closed[~drawn] < 0).all()
+        if normalize == "timesteps"
+        else (closed[~drawn] == 0).all()
+    )
+
+# %% tags=["hide-input"]
 assert (formula("timesteps", t, losses)[drawn] > 0).double().mean() > 0.6
-Markdown(tables.markdown(["mean over", "λ pushed down", "pushed up", "left alone"], rows))
+Markdown(
+    tables.markdown(["mean over", "λ pushed down", "pushed up", "left alone"], rows)
+)
 
 # %% [markdown]
 # The three routes agree, to $10^{-12}$ (automatic differentiation) and $10^{-6}$ (differences) of the gradient's length; the cell asserts it. The table counts what this one batch does to the 1,000 $\lambda_t$. By the batch, only timesteps that were drawn move. Over all timesteps, everything that was *not* drawn is pushed up, as if its loss had been zero, and most of what was drawn
@@ -206,14 +243,21 @@ Markdown(tables.markdown(["mean over", "λ pushed down", "pushed up", "left alon
 # Over all timesteps, $L$ is an average of independent samples, so its expectation is the loss that we mean, {eq}`eq-tirt-loss`, whatever the batch size. By the batch it is a ratio of two random sums, and the expectation of a ratio is not the ratio of expectations. The extreme case needs no computation: with $B = 1$ the weight cancels, $L = \ell_i$. These are *uniform*
 # weights, and no gradient for $\lambda$ at all. In between, the *effective* weight of a timestep is its expected weight given that it was drawn; we average over 4,000 random batches of each size.
 
-# %% mystnb={"image": {"alt": "Effective weight of every timestep under batch normalisation for several batch sizes"}, "figure": {"caption": "Expected weight of a timestep when TIRT is normalised by the mean of its batch, for several batch sizes (λ of the TIRT teacher). Dashed: normalised over all timesteps, the limit of large batches.", "name": "fig-micro-effective"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Effective weight of every timestep under batch normalisation for several batch sizes"}, "figure": {"caption": "Expected weight of a timestep when TIRT is normalised by the mean of its batch, for several batch sizes (λ of the TIRT teacher). Dashed: normalised over all timesteps, the limit of large batches.", "name": "fig-micro-effective"}}
 hat = omega / omega.mean()
-rest = {n: hat[torch.randint(1000, (4000, n - 1), generator=generator)] for n in (1, 2, 4, 16, 128)}
-effective = {n: (n * hat / (hat + of.sum(1, keepdim=True))).mean(0) for n, of in rest.items()}
+rest = {
+    n: hat[torch.randint(1000, (4000, n - 1), generator=generator)]
+    for n in (1, 2, 4, 16, 128)
+}
+effective = {
+    n: (n * hat / (hat + of.sum(1, keepdim=True))).mean(0) for n, of in rest.items()
+}
 *tail, limit = [(of[500:].sum() / of.sum()).item() for of in (*effective.values(), hat)]
 assert tail[0] == 0.5 > 0.25 > tail[2] > tail[3] > tail[4] > limit > 0.95 * tail[4]
 assert ((effective[128] - hat).abs() < 0.03 * hat)[:900].all()
-title = "weight on t ≥ 500: {:.0%}, {:.0%}, {:.0%}, {:.1%}, {:.1%}; {:.1%}".format(*tail, limit)
+title = "weight on t ≥ 500: {:.0%}, {:.0%}, {:.0%}, {:.1%}, {:.1%}; {:.1%}".format(
+    *tail, limit
+)
 plots.show(figures.effective_weights(effective, hat, title))
 
 # %% [markdown]
@@ -221,23 +265,35 @@ plots.show(figures.effective_weights(effective, hat, title))
 #
 # The gradient of $\lambda$ has a bias and a variance of its own. We measure its part along the true gradient {eq}`eq-tirt-gradient`, in units of which 1 is right, over 4,000 batches: the mean with its 95% t-interval, and the standard deviation of a single batch. (The factor $b_t\sigma'(\lambda_t)$ is left out, as Adam cancels it; so are timesteps above 900, where no weight is left.)
 
-# %%
+# %% tags=["hide-input"]
 true, found = loss_t - (hat * loss_t).mean(), {}
 true[900:] = 0
 for size in effective:
-    batches = [torch.randint(high, (4000, size), generator=generator) for high in (1000, 8)]
+    batches = [
+        torch.randint(high, (4000, size), generator=generator) for high in (1000, 8)
+    ]
     found[size] = tirt.gradients_along(true, samples, hat, batches)
-means = {size: [t_interval(one.tolist()) for one in both] for size, both in found.items()}
+means = {
+    size: [t_interval(one.tolist()) for one in both] for size, both in found.items()
+}
 spreads = {size: both.std(1) for size, both in found.items()}
 assert all(abs(both[0].mean - 1) < 2 * both[0].half for both in means.values())
 assert found[1][1].abs().max() < 1e-12
 assert means[4][1].high < 1 and abs(means[128][1].mean - 1) < 0.02
 assert spreads[128][1] < spreads[128][0] and spreads[2][1] < spreads[2][0]
+
+# %% tags=["hide-input"]
 rows = []
 for size, both in means.items():
     along = [f"{m.mean:z.2f} ± {m.half:.2f}" for m in both]
     rows.append([str(size), *along, *(f"{s:.2f}" for s in spreads[size])])
-header = ["B", "mean, over all", "mean, by the batch", "std, over all", "std, by the batch"]
+header = [
+    "B",
+    "mean, over all",
+    "mean, by the batch",
+    "std, over all",
+    "std, by the batch",
+]
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
@@ -253,7 +309,7 @@ Markdown(tables.markdown(header, rows))
 #
 # takes the place of {eq}`eq-tirt-adam`. The fraction is close to $\pm1$ wherever $\ell_t$ differs clearly from $L$. So this predicts a *step*: two plateaus of equal height, $\pm\sqrt{B/T}$, with the sign of $L - \ell_t$, where {eq}`eq-tirt-adam` predicts a slope that climbs on to the easiest timesteps. (This paragraph was written before the teacher `tirt_batch` had been trained.)
 
-# %% mystnb={"image": {"alt": "Drift of lambda over the timesteps under both normalisations, measured and predicted"}, "figure": {"caption": "How far λ moves for each unit of learning rate in the second half of a teacher's training (means over 20 neighbours), and what Adam predicts from the losses of the TIRT teacher. Left: normalised over all timesteps, as in chapter 4. Right: by the batch. r: the correlation of the two below t = 900.", "name": "fig-micro-adam"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Drift of lambda over the timesteps under both normalisations, measured and predicted"}, "figure": {"caption": "How far λ moves for each unit of learning rate in the second half of a teacher's training (means over 20 neighbours), and what Adam predicts from the losses of the TIRT teacher. Left: normalised over all timesteps, as in {ref}`ch-tirt`. Right: by the batch. r: the correlation of the two below t = 900.", "name": "fig-micro-adam"}}
 easier = (hat * loss_t).mean() - loss_t
 over_all = easier / (easier**2 + loss_t**2 / share).sqrt()
 by_batch = share**0.5 * easier / (easier**2 + samples.var(1)).sqrt()
@@ -263,8 +319,10 @@ measured = {k: smooth(tirt.drift(r)) for k, r in zip(predicted, learners, strict
 match = {k: np.corrcoef(measured[k][:45], predicted[k][:45])[0, 1] for k in predicted}
 plots.show(figures.drifts(measured, predicted, match))
 
-# %%
-told = {name: [figures.landmarks(d[name]) for d in (measured, predicted)] for name in match}
+# %% tags=["hide-input"]
+told = {
+    name: [figures.landmarks(d[name]) for d in (measured, predicted)] for name in match
+}
 rows = [[name, *chain(*zip(*both, strict=True))] for name, both in told.items()]
 steep, flat = (np.ptp(drift[20:45]) for drift in measured.values())
 assert flat < 0.5 * steep and min(match.values()) > 0.8
@@ -288,18 +346,38 @@ Markdown(tables.markdown(header, rows))
 #
 # The others are looked at as well and decide nothing. All are written so that less is better.
 
-# %%
+# %% tags=["hide-input"]
 WAYS = {"frozen": "transfer_{}", "relearned": "{}"}
-STORED = {f"{n} ({way})": of.format(w) for n, w in LEARNED.items() for way, of in WAYS.items()}
-STORED |= {"published (frozen)": "transfer", "Min-SNR for ε": "min_snr", "uniform": "uniform"}
-students = {name: results.select("dash", weighting) for name, weighting in STORED.items()}
+STORED = {
+    f"{n} ({way})": of.format(w) for n, w in LEARNED.items() for way, of in WAYS.items()
+}
+STORED |= {
+    "published (frozen)": "transfer",
+    "Min-SNR for ε": "min_snr",
+    "uniform": "uniform",
+}
+students = {
+    name: results.select("dash", weighting) for name, weighting in STORED.items()
+}
 assert all([run.seed for run in runs] == [0, 1, 2] for runs in students.values())
 configs = [run.config for runs in students.values() for run in runs]
-assert all(c[key] == configs[0][key] for c in configs for key in ("teacher", "train", "unet"))
+assert all(
+    c[key] == configs[0][key] for c in configs for key in ("teacher", "train", "unet")
+)
+
+# %% tags=["hide-input"]
 BOTH, TAGGED = "e_c² + e_u²", "FD, TAG"
 MEASURES = {BOTH: lambda run: gap("cond_mse")(run) + gap("uncond_mse")(run)}
-MEASURES |= {TAGGED: frechet("TAG"), "FD, w = 1.5": frechet("1.5"), "FD, w = 4": frechet("4")}
-MEASURES |= {"distance of ρ from 1": off("rho"), "1 − cos": off("cos"), "gap MSE": gap("gap_mse")}
+MEASURES |= {
+    TAGGED: frechet("TAG"),
+    "FD, w = 1.5": frechet("1.5"),
+    "FD, w = 4": frechet("4"),
+}
+MEASURES |= {
+    "distance of ρ from 1": off("rho"),
+    "1 − cos": off("cos"),
+    "gap MSE": gap("gap_mse"),
+}
 PLACES = dict(zip(MEASURES, (4, 1, 1, 1, 3, 3, 4), strict=True))
 
 
@@ -313,10 +391,10 @@ Markdown(tables.markdown(["mean ± std", *MEASURES], rows))
 # %% [markdown]
 # Which differences are more than luck? The 95% interval of the mean of three values with standard deviation $s$ is $\pm 4.30\, s/\sqrt 3 = \pm 2.5\,s$: **three seeds make wide intervals**, because two degrees of freedom say little about $s$ itself.
 #
-# Something can be saved. Students of one seed start from the same weights, see the same batches and noise, and are sampled from the same $x_T$, so part of what makes a seed lucky is common to all rows and cancels if we subtract seed by seed: $d_i = m_i - m_i^{\text{uniform}}$, and $\bar d \pm 4.30\,s_d/\sqrt 3$. It isn't free: two unrelated groups of three
+# Pairing the seeds helps. Students of one seed start from the same weights, see the same batches and noise, and are sampled from the same $x_T$, so part of what makes a seed lucky is common to all rows and cancels if we subtract seed by seed: $d_i = m_i - m_i^{\text{uniform}}$, and $\bar d \pm 4.30\,s_d/\sqrt 3$. It isn't free: two unrelated groups of three
 # would have four degrees of freedom and a factor of 2.78, so pairing pays only if it shrinks the spread by more than $4.30 / 2.78 = 1.55$. The columns *width* give the width of the paired interval over that of the unpaired one.
 
-# %%
+# %% tags=["hide-input"]
 WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
 uniform = students["uniform"]
 rivals = {name: runs for name, runs in students.items() if name != "uniform"}
@@ -325,15 +403,25 @@ for name, runs in rivals.items():
     row = [name]
     for m in (BOTH, TAGGED):
         found = paired(runs, uniform, MEASURES[m])
-        each = [np.var([MEASURES[m](run) for run in of], ddof=1) for of in (runs, uniform)]
+        each = [
+            np.var([MEASURES[m](run) for run in of], ddof=1) for of in (runs, uniform)
+        ]
         unpaired = quantile(2 * 3 - 1) * (sum(each) / 3) ** 0.5  # 4 degrees of freedom
         widths.append(found.half / unpaired)
         row += [found.text(PLACES[m]), WORDS[found.sign], f"{widths[-1]:.1f}"]
     rows.append(row)
+
+# %% tags=["hide-input"]
 assert len(widths) == 14 and 16 < quantile(3, 1 - 0.05 / 14) < 18
-header = ["minus uniform", *(word for m in (BOTH, TAGGED) for word in (m, "at 95%", "width"))]
+header = [
+    "minus uniform",
+    *(word for m in (BOTH, TAGGED) for word in (m, "at 95%", "width")),
+]
 narrower = sum(width < 1 for width in widths)
-text = f"\n\nPairing gave the narrower interval in {narrower} of {len(widths)} comparisons."
+text = (
+    f"\n\nPairing gave the narrower interval in {narrower} of {len(widths)} "
+    "comparisons."
+)
 Markdown(tables.markdown(header, rows) + text)
 
 # %% [markdown]
@@ -342,33 +430,44 @@ Markdown(tables.markdown(header, rows) + text)
 # **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
 
 
-# %%
+# %% tags=["hide-input"]
 def forest(measure, level):
     value, base = MEASURES[measure], [MEASURES[measure](run) for run in uniform]
     found = {name: paired(runs, uniform, value, level) for name, runs in rivals.items()}
-    seeds = {n: np.subtract([value(run) for run in runs], base) for n, runs in rivals.items()}
+    seeds = {
+        n: np.subtract([value(run) for run in runs], base) for n, runs in rivals.items()
+    }
     return figures.forest(found, seeds, measure)
 
 
 STRICT = 1 - 0.05 / len(widths)
 level = [0.8, 0.95, STRICT], ["80 %", "95 %", f"{STRICT:.1%} (Bonferroni)"]
-explorer(forest, Parameter("measure", list(MEASURES)), Parameter("confidence", *level, start=1))
+explorer(
+    forest,
+    Parameter("measure", list(MEASURES)),
+    Parameter("confidence", *level, start=1),
+)
 
 # %% [markdown]
-# **See:** red is worse than uniform weights, blue is better, grey undecided. The readings, computed:
+# **See:** orange is worse than uniform weights, blue is better, grey undecided. The readings, computed:
 
 
-# %%
+# %% tags=["hide-input"]
 def called(measure, sign, level=0.95):
     """The rows whose whole interval against uniform lies on one side."""
-    signs = {n: paired(runs, uniform, MEASURES[measure], level).sign for n, runs in rivals.items()}
+    signs = {
+        n: paired(runs, uniform, MEASURES[measure], level).sign
+        for n, runs in rivals.items()
+    }
     return ", ".join(name for name, one in signs.items() if one == sign) or "none"
 
 
 rows = [[m, called(m, 1), called(m, -1)] for m in MEASURES]
 strictly = {m: [called(m, sign, STRICT) for sign in (1, -1)] for m in (BOTH, TAGGED)}
 rows += [[f"{m}, with Bonferroni", *both] for m, both in strictly.items()]
-Markdown(tables.markdown(["", "worse than uniform", "better than uniform"], rows, left=3))
+Markdown(
+    tables.markdown(["", "worse than uniform", "better than uniform"], rows, left=3)
+)
 
 # %% [markdown]
 # ### The base, the learning, or the handing over?
@@ -376,20 +475,28 @@ Markdown(tables.markdown(["", "worse than uniform", "better than uniform"], rows
 # Three things distinguish the rows, and each has a comparison that isolates it. *Handing over*: frozen against relearned, for each weighting; if the teacher's importance is worth having, frozen is better. *The base*: published against the ε base, with everything else equal. *Learning as such*: the ε base with a learned factor against Min-SNR, which is the same base
 # without one. All are paired by seed; what is decided at 95% stands in bold.
 
-# %%
-CONTRASTS = {f"{n}: frozen − relearned": (f"{n} (frozen)", f"{n} (relearned)") for n in LEARNED}
+# %% tags=["hide-input"]
+CONTRASTS = {
+    f"{n}: frozen − relearned": (f"{n} (frozen)", f"{n} (relearned)") for n in LEARNED
+}
 for way in ("frozen", "relearned"):
     CONTRASTS[f"published − ε base, {way}"] = (f"published ({way})", f"ε base ({way})")
     CONTRASTS[f"ε base ({way}) − Min-SNR"] = (f"ε base ({way})", "Min-SNR for ε")
 
 
+# %% tags=["hide-input"]
 def compare(pairs, measures=(BOTH, TAGGED, "FD, w = 1.5", "FD, w = 4")):
     """A table of paired differences; what is decided at 95% is in bold."""
     rows = []
     for name, (a, b) in pairs.items():
         found = {m: paired(a, b, MEASURES[m]) for m in measures}
         texts = {m: one.text(PLACES[m]) for m, one in found.items()}
-        rows.append([name, *(f"**{texts[m]}**" if found[m].sign else texts[m] for m in measures)])
+        rows.append(
+            [
+                name,
+                *(f"**{texts[m]}**" if found[m].sign else texts[m] for m in measures),
+            ]
+        )
     return tables.markdown(["at 95%", *measures], rows)
 
 
@@ -403,13 +510,25 @@ Markdown(compare(contrasts))
 #
 # Teachers first, as samplers (FD), one seed each; then the DASH students to which `tirt` and `tirt_batch` handed their importance, three seeds each, by the batch minus over all timesteps.
 
-# %%
+# %% tags=["hide-input"]
 kinds = {"TIRT, over all timesteps": "tirt", "TIRT, by the batch": "tirt_batch"}
-kinds |= {"TIRT, ε base": "tirt_eps", "uncertainty": "uncertainty", "uniform": "uniform"}
+kinds |= {
+    "TIRT, ε base": "tirt_eps",
+    "uncertainty": "uncertainty",
+    "uniform": "uniform",
+}
 teachers = {name: results.load(f"digits/teacher-{w}") for name, w in kinds.items()}
 scales = ("1", "1.5", "2", "TAG")
-rows = [[name, *(f"{frechet(w)(run):.1f}" for w in scales)] for name, run in teachers.items()]
-handed = {"DASH": (results.select("dash", "transfer_tirt_batch"), students["published (frozen)"])}
+rows = [
+    [name, *(f"{frechet(w)(run):.1f}" for w in scales)]
+    for name, run in teachers.items()
+]
+handed = {
+    "DASH": (
+        results.select("dash", "transfer_tirt_batch"),
+        students["published (frozen)"],
+    )
+}
 table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], rows)
 Markdown(f"{table}\n\n{compare(handed)}")
 
@@ -422,11 +541,13 @@ Markdown(f"{table}\n\n{compare(handed)}")
 #
 # The first two need no training, and this is worth checking. Cond-only never asks for the null label; its row gets no gradient and only decays a little (weight decay), and the conditional branch can't know what it is. So we rebuild those students for all three seeds from the stored ones, by putting in the row that would have been there, and compare seed 0 with the runs that were really trained.
 
-# %%
+# %% tags=["hide-input"]
 noisy = metrics.noisy_pairs(digits, schedule)
 target = metrics.predict(teacher.model(), noisy)
 starts, plain = ("zero", "mean_of_classes"), results.select("cond_only", "transfer")
-trained = {s: results.load(f"digits/cond_only-transfer-null_init_{s}-s0") for s in starts}
+trained = {
+    s: results.load(f"digits/cond_only-transfer-null_init_{s}-s0") for s in starts
+}
 gaps = {s: [figures.gap_after(run, s, noisy, target) for run in plain] for s in starts}
 for start, run in trained.items():
     assert np.isclose(gap("cond_mse")(run), gap("cond_mse")(plain[0]), rtol=1e-5)
@@ -436,12 +557,23 @@ for start, run in trained.items():
 small = results.load("digits/cond_only-transfer-embed_std_0.02-s0")
 first, rows = {"random": plain[0], **trained, "random, small table": small}, []
 gaps |= {"random": list(map(tables.metric("gap", "overall"), plain))}
+
+# %% tags=["hide-input"]
 gaps |= {"random, small table": [tables.metric("gap", "overall")(small)]}
 for start, run in first.items():
     assert all(1.5 < one["rho"] < 2.7 and 0.4 < one["cos"] < 0.7 for one in gaps[start])
-    each = [", ".join(f"{one[key]:.2f}" for one in gaps[start]) for key in ("rho", "cos")]
-    rows.append([start.replace("_", " "), *each, *(f"{frechet(w)(run):.1f}" for w in scales)])
-header = ["null row starts", "ρ (each seed)", "cos", *(f"FD {w}, seed 0" for w in scales)]
+    each = [
+        ", ".join(f"{one[key]:.2f}" for one in gaps[start]) for key in ("rho", "cos")
+    ]
+    rows.append(
+        [start.replace("_", " "), *each, *(f"{frechet(w)(run):.1f}" for w in scales)]
+    )
+header = [
+    "null row starts",
+    "ρ (each seed)",
+    "cos",
+    *(f"FD {w}, seed 0" for w in scales),
+]
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
@@ -453,8 +585,14 @@ Markdown(tables.markdown(header, rows))
 # DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. At a fixed input the conditional branch then has its optimum at $(T_c + \lambda_{\text{an}}\,\mathbb E[\varepsilon\mid x_t, y])/(1 + \lambda_{\text{an}})$, between the teacher and the truth; the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
 # its teacher, and the less the two branches belong together. Three seeds without an anchor and at 0.1, one seed at each of 0.03, 0.3 and 1, all under TIRT Transfer:
 
-# %% mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed; lines connect seed 0. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
-ANCHORS = {0: "dash_no_an", 0.03: "dash_an_0.03", 0.1: "dash", 0.3: "dash_an_0.3", 1: "dash_an_1"}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed; lines connect seed 0. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
+ANCHORS = {
+    0: "dash_no_an",
+    0.03: "dash_an_0.03",
+    0.1: "dash",
+    0.3: "dash_an_0.3",
+    1: "dash_an_1",
+}
 anchored = {weight: results.select(row, "transfer") for weight, row in ANCHORS.items()}
 assert all(runs[0].seed == 0 for runs in anchored.values())
 
@@ -465,11 +603,17 @@ def of(value):
 
 errors = {"conditional": of(gap("cond_mse")), "unconditional": of(gap("uncond_mse"))}
 distances = {"TAG": of(frechet("TAG")), "w = 1.5": of(frechet("1.5"))}
-plots.show(figures.anchors({"error against the teacher": errors, "Fréchet distance": distances}))
+plots.show(
+    figures.anchors(
+        {"error against the teacher": errors, "Fréchet distance": distances}
+    )
+)
 
-# %%
+# %% tags=["hide-input"]
 both = compare({"anchor 0.1 − none": (anchored[0.1], anchored[0])})
-best = {n: min(of, key=lambda w, of=of: of[w][0]) for n, of in (errors | distances).items()}
+best = {
+    n: min(of, key=lambda w, of=of: of[w][0]) for n, of in (errors | distances).items()
+}
 lowest = ", ".join(f"{name} at {weight:g}" for name, weight in best.items())
 Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
 
@@ -479,30 +623,49 @@ Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
 # ## What we found
 
 
-# %%
+# %% tags=["hide-input"]
 def tally(words):
-    """How often the first of a contrast is better or worse, by both primary measures."""
+    """Count where the first of a contrast is better or worse, by both measures."""
     pairs = [pair for name, pair in contrasts.items() if words in name]
     signs = [paired(a, b, MEASURES[m]).sign for a, b in pairs for m in (BOTH, TAGGED)]
-    return f"better in {signs.count(-1)} and worse in {signs.count(1)} of {len(signs)} comparisons"
+    better, worse = signs.count(-1), signs.count(1)
+    return f"better in {better} and worse in {worse} of {len(signs)} comparisons"
 
 
 published, text = students["published (frozen)"], "**Verdict.** "
+
+# %% tags=["hide-input"]
 for m in (BOTH, TAGGED):
-    best = min(students, key=lambda name: np.mean([MEASURES[m](run) for run in students[name]]))
+    best = min(
+        students, key=lambda name: np.mean([MEASURES[m](run) for run in students[name]])
+    )
     apart = paired(published, uniform, MEASURES[m]).text(PLACES[m])
-    text += f"By {m}, worse than uniform weights at 95%: **{called(m, 1)}**; better: **{called(m, -1)}**. "
-    text += f"TIRT Transfer as published has {cell(published, m)} and uniform {cell(uniform, m)}, a difference of {apart}; "
+    text += (
+        f"By {m}, worse than uniform weights at 95%: **{called(m, 1)}**; better: "
+        f"**{called(m, -1)}**. "
+    )
+    text += (
+        f"TIRT Transfer as published has {cell(published, m)} and uniform "
+        f"{cell(uniform, m)}, a difference of {apart}; "
+    )
     text += f"the lowest mean is that of *{best}*, {cell(students[best], m)}. "
-text += f"Importance handed over was, against importance relearned, {tally('frozen − relearned')}; "
-text += f"the published base, against the ε base, {tally('published − ε base')}; a learned factor on the ε base, against none, {tally('− Min-SNR')}."
+
+# %% tags=["hide-input"]
+text += (
+    "Importance handed over was, against importance relearned, "
+    f"{tally('frozen − relearned')}; "
+)
+text += (
+    f"the published base, against the ε base, {tally('published − ε base')}; a learned "
+    f"factor on the ε base, against none, {tally('− Min-SNR')}."
+)
 Markdown(text)
 
 # %% [markdown]
 # Beside the verdict: the gradient of $\lambda$ is what its formula says, by three routes and for both normalisations. Normalising by the batch changes the network's loss for small batches only, but changes how $\lambda$ moves at any size, as predicted from Adam alone. The start of the null row leaves cond-only as it is.
 #
 # What this does not say. *Three seeds* decide large differences only; "undecided" is not "equal". *One teacher* answers for all students, and it was trained with published TIRT: it is poor at high noise, so that an error against it there is distance to a poor answer, and a weighting that neglects these timesteps is judged by FD with that in mind. *One budget*: by
-# {eq}`eq-tirt-adam` a longer training, or a learning rate of its own, would move $\lambda$ and $u$ further. *One objective and one data set*, of 8×8 digits. And the paper's comparison we have not seen.
+# {eq}`eq-tirt-adam` a longer training, or a learning rate of its own, would move $\lambda$ and $u$ further. *One objective and one data set*, of 8×8 digits. We have not seen the paper's comparison.
 #
 # ## Exercises
 #
@@ -520,7 +683,8 @@ Markdown(text)
 # :class: dropdown
 # The half width is `quantile(n) * s / sqrt(n)`. Both factors fall:
 # ```python
-# s = paired(students["published (frozen)"], uniform, MEASURES[TAGGED]).half * 3**0.5 / quantile(3)
+# published = students["published (frozen)"]
+# s = paired(published, uniform, MEASURES[TAGGED]).half * 3**0.5 / quantile(3)
 # half = {n: quantile(n) * s / n**0.5 for n in range(3, 12)}
 # min(n for n in half if half[n] < half[3] / 2)
 # ```

@@ -17,8 +17,8 @@
 #
 # ## Overview
 #
-# The chapters before this one show a mechanism on small images. Whoever wants to know whether DASH {cite}`shafi2026dash` does at 32×32 and 64×64 what its authors report has to train
-# their networks at their scale. This chapter says how, and what it will cost. You will
+# Does DASH {cite}`shafi2026dash` do at 32×32 and 64×64 what its authors report? To know that, one has to train
+# their networks for as long as they did. This chapter says how, and what it will cost. You will
 #
 # - put the two documented settings of the paper's experiment side by side, and see where they disagree;
 # - count the FLOPs of the paper's pair of networks, here and now, and read what the pair costs on a GPU of today beside the paper's figures;
@@ -50,10 +50,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 import json
 import shlex
 from functools import partial
@@ -79,11 +79,16 @@ from dashlib.unet import STUDENT_CIFAR10, TEACHER_CIFAR10
 # The authors' README and the configurations that they released describe the same experiment with different numbers. We can't know which of them made the published table, so `dashlib` carries both as presets:
 # `paper_v2` follows the README, `released` the configurations. The table is read from the presets themselves; bold marks a difference.
 
-# %%
-SETTINGS = {"paper_v2": preset("cifar10/paper_v2"), "released": preset("cifar10/released")}
+# %% tags=["hide-input"]
+SETTINGS = {
+    "paper_v2": preset("cifar10/paper_v2"),
+    "released": preset("cifar10/released"),
+}
 left, right = map(paper_scale.settings, SETTINGS.values())
 differing = [key for key in left if left[key] != right[key]]
-assert {"training images", "teacher: steps × batch", "student: learning rate"} <= set(differing)
+assert {"training images", "teacher: steps × batch", "student: learning rate"} <= set(
+    differing
+)
 assert left["teacher: learning rate"] == right["teacher: learning rate"]
 rows = [[f"**{k}**" if k in differing else k, left[k], right[k]] for k in left]
 Markdown(markdown(["CIFAR-10", *SETTINGS], rows))
@@ -93,9 +98,11 @@ Markdown(markdown(["CIFAR-10", *SETTINGS], rows))
 # no source gives a value, the preset has ours. `Preset.notes` names the source of each (`[R]` README, `[C]` configuration, `[D]` derived, `[ours]`). The sampler of `paper_v2` is ours too, for reasons that chapter {ref}`ch-teacher` shows.
 # CIFAR-100 has the same two settings with 100 classes. For ImageNet-64 the README gives sizes, epochs, batch and learning rate, and nothing was released:
 
-# %%
+# %% tags=["hide-input"]
 notes = preset("imagenet64/paper_v2").notes
-Markdown(markdown(["ImageNet-64: setting", "source"], [*map(list, notes.items())], left=2))
+Markdown(
+    markdown(["ImageNet-64: setting", "source"], [*map(list, notes.items())], left=2)
+)
 
 # %% [markdown]
 # ## The pair, counted
@@ -103,14 +110,17 @@ Markdown(markdown(["ImageNet-64: setting", "source"], [*map(list, notes.items())
 # Parameters and FLOPs need no GPU. We build both CIFAR-10 networks and count one forward pass of one image; a guided sample of 50 steps takes two branches at each of them, 100 passes.
 # A multiply-add counts as two FLOPs; convolutions, linear layers and attention are counted.
 
-# %%
+# %% tags=["hide-input"]
 pair = {"teacher": TEACHER_CIFAR10, "student": STUDENT_CIFAR10}
 sampled = {name: 100 * forward_flops(cfg) / 1e9 for name, cfg in pair.items()}
 fewer = sampled["teacher"] / sampled["student"]
 theirs = cost.PAPER_T4["gflops_sample"]
 assert np.allclose([*sampled.values()], theirs, rtol=0.01), "within one per cent"
 Markdown(
-    f"Teacher **{sampled['teacher']:,.1f}** GFLOPs, student **{sampled['student']:,.1f}**: {fewer:.2f} times fewer. The paper's figures are {theirs[0]:,.1f} and {theirs[1]:,.1f}, so both are within one per cent of ours."
+    f"Teacher **{sampled['teacher']:,.1f}** GFLOPs, student "
+    f"**{sampled['student']:,.1f}**: {fewer:.2f} times fewer. The paper's figures "
+    f"are {theirs[0]:,.1f} and {theirs[1]:,.1f}, so both are within one per cent "
+    "of ours."
 )
 
 # %% [markdown]
@@ -121,20 +131,30 @@ Markdown(
 # The next table was measured once, with `python -m benchmarks.bench`, on one GPU of a data centre: the time to sample a batch of 64 images with guidance (both branches go through in one forward pass of 128), and the most memory
 # that tensors took. Networks were neither compiled nor quantised. **The paper's columns are from another GPU, a T4**, by other code, and were not measured by us.
 
-# %%
+# %% tags=["hide-input"]
 REPORT, PRECISIONS = cost.stored("efficiency-cifar10-h200"), ("tf32", "bf16")
 ROWS = {(row["precision"], row["model"]): row for row in REPORT["rows"]}
-assert {(r["batch"], r["steps"], r["compile"]) for r in ROWS.values()} == {(64, 50, False)}
+assert {(r["batch"], r["steps"], r["compile"]) for r in ROWS.values()} == {
+    (64, 50, False)
+}
 assert all(abs(ROWS["tf32", n]["gflops_sample"] - sampled[n]) < 1e-6 for n in pair)
 paper_ratio = {k: teacher / student for k, (teacher, student) in cost.PAPER_T4.items()}
 ratio = {
-    (p, k): ROWS[p, "teacher"][k] / ROWS[p, "student"][k] for p in PRECISIONS for k in paper_ratio
+    (p, k): ROWS[p, "teacher"][k] / ROWS[p, "student"][k]
+    for p in PRECISIONS
+    for k in paper_ratio
 }
+
+# %% tags=["hide-input"]
 quicker, on_the_t4 = ratio["tf32", "latency_ms"], paper_ratio["latency_ms"]
 assert 1.5 < ratio["bf16", "latency_ms"] < quicker < 2.2 and on_the_t4 > 1.5 * quicker
 assert abs(quicker / on_the_t4 - 0.5) < 0.1 and abs(quicker / fewer - 1 / 3) < 0.05
 assert min(ratio[p, "peak_mib"] for p in PRECISIONS) > paper_ratio["peak_mib"]
-measured = f"Measured on **one {REPORT['hardware']}**, torch {REPORT['versions']['torch']}, commit `{REPORT['commit']}`; median of {ROWS['tf32', 'teacher']['repeats']} runs."
+measured = (
+    f"Measured on **one {REPORT['hardware']}**, torch {REPORT['versions']['torch']}, "
+    f"commit `{REPORT['commit']}`; median of {ROWS['tf32', 'teacher']['repeats']} "
+    "runs."
+)
 display(Markdown(measured))
 Markdown(paper_scale.sampling(REPORT))
 
@@ -146,7 +166,7 @@ Markdown(paper_scale.sampling(REPORT))
 # A GPU works on what the processor sends it, one kernel after another. Small kernels finish before the next is launched, and then it is the launching that takes time: so much for each operator, however little arithmetic it holds.
 # How many operators does a forward pass call? We count them, on the CPU, and divide the measured time of a step by their number, and the FLOPs by the time. (Counted is today's network. The one that was timed called 2 % more, in bf16 6 %: attention's 1×1 convolutions are matrix products now.)
 
-# %%
+# %% tags=["hide-input"]
 step = {
     (p, name): paper_scale.step(row, cost.operators(pair[name], bf16=p == "bf16"))
     for (p, name), row in ROWS.items()
@@ -165,7 +185,7 @@ Markdown(paper_scale.launches(step))
 # To this adds a habit of our own code: DDIM reads the timestep back at each step, which makes the processor wait for the GPU, so that no launch of the next step can hide behind the work of the last.
 # **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured. These are the experiments that would decide it.
 
-# %%
+# %% tags=["hide-input"]
 assert all(step["bf16", n]["ms"] > step["tf32", n]["ms"] for n in pair)
 assert all(step["bf16", n]["scatter"] > step["tf32", n]["scatter"] for n in pair)
 done, each = ({key: s[k] for key, s in step.items()} for k in ("tflops", "us_each"))
@@ -176,12 +196,21 @@ assert max(bound) / min(bound) < 1.3 < each["tf32", "teacher"] / max(bound)
 for p in PRECISIONS:
     teacher_calls, student_calls = (step[p, name]["operators"] for name in pair)
     fewer_calls = teacher_calls / student_calls
-    assert fewer_calls < 3 / 2 and fewer_calls < ratio[p, "latency_ms"] < (fewer_calls + fewer) / 2
-t4 = np.divide(cost.PAPER_T4["gflops_sample"], cost.PAPER_T4["latency_ms"]) * 64  # TFLOP/s
+    assert (
+        fewer_calls < 3 / 2
+        and fewer_calls < ratio[p, "latency_ms"] < (fewer_calls + fewer) / 2
+    )
+
+# %% tags=["hide-input"]
+# TFLOP/s
+t4 = np.divide(cost.PAPER_T4["gflops_sample"], cost.PAPER_T4["latency_ms"]) * 64
 ours = [done["tf32", n] for n in pair]
 assert all(ours > 5 * t4)
 Markdown(
-    f"The paper's T4, if its latency is that of a batch of 64 as well, did {t4[0]:.1f} TFLOP/s for the teacher and {t4[1]:.1f} for the student, where ours did {ours[0]:.0f} and {ours[1]:.0f}. The slower a GPU, the more of the time is arithmetic, and the more of it a smaller network saves."
+    "The paper's T4, if its latency is that of a batch of 64 as well, did "
+    f"{t4[0]:.1f} TFLOP/s for the teacher and {t4[1]:.1f} for the student, where "
+    f"ours did {ours[0]:.0f} and {ours[1]:.0f}. The slower a GPU, the more of the "
+    "time is arithmetic, and the more of it a smaller network saves."
 )
 
 # %% [markdown]
@@ -196,10 +225,12 @@ Markdown(
 # \underbrace{3 F_T}_{\text{train the teacher}} \qquad\text{and}\qquad \underbrace{2 F_T}_{\text{it answers}} + \underbrace{2 \cdot 3 F_S}_{\text{train the student}} .
 # $$ (eq-cost-flops)
 
-# %%
+# %% tags=["hide-input"]
 TIMES = cost.stored("throughput-cifar10-h200")
 roles, jobs = ("teacher", "dash"), cost.workloads(SETTINGS["paper_v2"])
-SPEEDS = [cost.measured(TIMES, r, j.flops_image) for r, j in zip(roles, jobs, strict=True)]
+SPEEDS = [
+    cost.measured(TIMES, r, j.flops_image) for r, j in zip(roles, jobs, strict=True)
+]
 assert [row["model"] for row in TIMES["rows"]] == [*roles]
 assert {(row["batch"], row["train_steps"]) for row in TIMES["rows"]} == {(128, 20)}
 assert abs(jobs[1].flops_image / jobs[0].flops_image - 1) < 0.02
@@ -207,7 +238,7 @@ assert abs(SPEEDS[0].images_per_s / SPEEDS[1].images_per_s - 4 / 3) < 0.05
 Markdown(paper_scale.training(TIMES, SPEEDS))
 
 # %% [markdown]
-# Equal work, unequal speed: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. Where the rest of the time goes was not measured, and one batch size in one precision is all there is.
+# The work is equal and the speed is not: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. Where the rest of the time goes was not measured, and one batch size in one precision is all there is.
 # So everything that follows extrapolates from **two measured rows**.
 #
 # ## From speed to GPU-hours
@@ -227,7 +258,7 @@ Markdown(paper_scale.training(TIMES, SPEEDS))
 #
 # `dashbook.cost` is this calculation and nothing else; `between` asks it at both values of $f$. Its assumptions, as it states them:
 
-# %%
+# %% tags=["hide-input"]
 ASSUMED = cost.Assumptions()
 between = partial(paper_scale.between, assume=ASSUMED)
 listed = paper_scale.assumptions(*SPEEDS, ASSUMED)
@@ -237,10 +268,14 @@ Markdown(listed)
 # %% [markdown]
 # None but the speed is measured: there was one GPU. The three of waiting and links are round numbers of the kind that data sheets give. Change them with `cost.Assumptions(...)` if you know yours.
 
-# %%
+# %% tags=["hide-input"]
 NAMES = [f"{d}/{s}" for d in ("cifar10", "cifar100") for s in SETTINGS]
 NAMES += ["imagenet64/paper_v2"]
-WORK = [(w, s) for n in NAMES for w, s in zip(cost.workloads(preset(n)), SPEEDS, strict=True)]
+WORK = [
+    (w, s)
+    for n in NAMES
+    for w, s in zip(cost.workloads(preset(n)), SPEEDS, strict=True)
+]
 Markdown(paper_scale.hours(WORK, ASSUMED))
 
 # %% [markdown]
@@ -250,21 +285,30 @@ Markdown(paper_scale.hours(WORK, ASSUMED))
 # On CIFAR they may buy nothing. A global batch of 64 leaves eight images to each of 8 GPUs, and *one* to each of 64. If steps can't get quicker, the hours stay what they are, and the bill is many times as high. The way to use many GPUs is to train
 # many rows of the table at once, one on each.
 
-# %%
+# %% tags=["hide-input"]
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 HOURS = {w.name: np.array([between(w, s, n, "hours") for n in GPUS]) for w, s in WORK}
-KEPT = {w.name: np.array([between(w, s, n, "efficiency") for n in GPUS]) for w, s in WORK}
+KEPT = {
+    w.name: np.array([between(w, s, n, "efficiency") for n in GPUS]) for w, s in WORK
+}
 c10 = [HOURS[f"cifar10/paper_v2 {name}"][0] for name in pair]
 total = sum(c10)
 assert 4 < total[0] < total[1] < 12 and total[1] < sum(cost.PAPER_P100_HOURS)
+
+# %% tags=["hide-input"]
 for name, hours in HOURS.items():
     one, eight, many = (n * hours[GPUS.index(n)] for n in (1, 8, 64))  # GPU-hours
     if name.startswith("imagenet64"):
-        assert one[0] == one[1] > 48 and eight[1] < 1.2 * one[1] and many[1] < 2 * one[1]
+        assert (
+            one[0] == one[1] > 48 and eight[1] < 1.2 * one[1] and many[1] < 2 * one[1]
+        )
     elif name.startswith("cifar"):
         assert one[1] < eight[1] / 8 < many[1] / 64 and many[1] > 50 * one[1]
 Markdown(
-    f"CIFAR-10, `paper_v2`, teacher and student on one {SPEEDS[0].hardware}: **{span(total)} hours**, calculated. The authors' configurations: about {cost.PAPER_P100_HOURS[0]:.0f} + {cost.PAPER_P100_HOURS[1]:.0f} hours on a P100 (theirs, not measured by us)."
+    f"CIFAR-10, `paper_v2`, teacher and student on one {SPEEDS[0].hardware}: "
+    f"**{span(total)} hours**, calculated. The authors' configurations: about "
+    f"{cost.PAPER_P100_HOURS[0]:.0f} + {cost.PAPER_P100_HOURS[1]:.0f} hours on a "
+    "P100 (theirs, not measured by us)."
 )
 
 # %% [markdown]
@@ -272,14 +316,25 @@ Markdown(
 #
 # **Try:** start with CIFAR-10 and add GPUs; watch the right panel. Then switch to ImageNet-64. Solid lines are for $f = 0$, dashed ones for $f = 1$.
 
-# %%
-links = 1e9 * np.array([ASSUMED.node_gb_s, ASSUMED.network_gb_s])  # bytes/s, for exercise 1
-balance = 64 * links / (8 * jobs[0].parameters * SPEEDS[0].images_per_s * ASSUMED.parallel)
+# %% tags=["hide-input"]
+# bytes/s, for exercise 1
+links = 1e9 * np.array([ASSUMED.node_gb_s, ASSUMED.network_gb_s])
+balance = (
+    64 * links / (8 * jobs[0].parameters * SPEEDS[0].images_per_s * ASSUMED.parallel)
+)
 assert np.allclose(balance, [29, 5], atol=1)
 hours, kept = HOURS["cifar10/paper_v2 teacher"], KEPT["cifar10/paper_v2 teacher"]
-assert hours[-1, 0] > hours[GPUS.index(8), 0], "64 GPUs are slower than 8 for the teacher"
-assert all(KEPT["cifar10/paper_v2 student"][:, 0] >= kept[:, 0]), "the student loses less"
-for hours, kept in ((of[f"imagenet64/paper_v2 {n}"] for of in (HOURS, KEPT)) for n in pair):
+assert hours[-1, 0] > hours[GPUS.index(8), 0], (
+    "64 GPUs are slower than 8 for the teacher"
+)
+assert all(KEPT["cifar10/paper_v2 student"][:, 0] >= kept[:, 0]), (
+    "the student loses less"
+)
+
+# %% tags=["hide-input"]
+for hours, kept in (
+    (of[f"imagenet64/paper_v2 {n}"] for of in (HOURS, KEPT)) for n in pair
+):
     assert np.ptp(hours[:5], axis=1).max() == 0 and kept[GPUS.index(16), 0] > 0.8
 assert preset("imagenet64/paper_v2").teacher.batch_size == 2048
 
@@ -289,7 +344,10 @@ def scaling(name, gpus):
     return paper_scale.scaling(name, GPUS, hours, kept, gpus, TICKS[name])
 
 
-TICKS = {"cifar10/paper_v2": (0.1, 0.3, 1, 3, 10), "imagenet64/paper_v2": (3, 10, 30, 100)}
+TICKS = {
+    "cifar10/paper_v2": (0.1, 0.3, 1, 3, 10),
+    "imagenet64/paper_v2": (3, 10, 30, 100),
+}
 explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3))
 
 # %% [markdown]
@@ -301,7 +359,7 @@ explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3
 # An FID of this field takes 50,000 samples, and the paper's three sampling seeds make that three times. Sampling needs no exchange between GPUs, so it divides evenly. From the measured latencies (tf32, batch 64), *for one guidance scale*:
 
 
-# %%
+# %% tags=["hide-input"]
 def minutes(name, gpus):
     return 3 * 50_000 / gpus * ROWS["tf32", name]["ms_per_image"] / 60_000
 
@@ -320,7 +378,7 @@ Markdown(markdown(["*calculated:* 3 × 50,000 samples", "1 GPU", "8 GPUs"], rows
 # We measured on one kind of GPU. What of a T4, which Colab lends, an A100 or an H100? Data sheets give two limits of each: how much it multiplies in half precision and how much memory it moves in a second. We calculate a range again. At its quick end the step of
 # 64 images takes no longer than half of our step of 128: it launches kernels, which needs no fast GPU. At its slow end it takes longer by whichever of the two limits is further below ours, or as long as our whole step of 128, if that is more.
 
-# %%
+# %% tags=["hide-input"]
 SHEETS = paper_scale.SHEETS  # TFLOP/s and GB/s of each GPU
 assert SPEEDS[0].hardware.endswith("H200")
 slower = {gpu: max(np.divide(SHEETS["H200"], sheet)) for gpu, sheet in SHEETS.items()}
@@ -334,15 +392,30 @@ Markdown(paper_scale.elsewhere(slower, elsewhere))
 # We quote the data sheets at second hand. These are limits, not forecasts: between the T4's two ends lies a factor of fifteen. For the T4 there is a second estimate. If the paper's table gives its latency for a batch of 64, then we know how many FLOPs a second its authors' code did there, and can divide the FLOPs of
 # the teacher's training by it. The same division shows something about the other GPU of the documents, the P100.
 
-# %%
+# %% tags=["hide-input"]
 teacher, released = (w.seen * w.flops_image / 3600e12 for w, _ in (WORK[0], WORK[2]))
-on_t4, on_p100, peak = teacher / t4[0], released / cost.PAPER_P100_HOURS[0], paper_scale.P100_FP32
+on_t4, on_p100, peak = (
+    teacher / t4[0],
+    released / cost.PAPER_P100_HOURS[0],
+    paper_scale.P100_FP32,
+)
 assert 0.8 < on_t4 / elsewhere["T4"][0][1] < 1.25 and 40 < on_t4 < 56 and on_p100 > peak
 PRICE = 2.0  # of a GPU-hour, in your currency: assumed, to have a number
 big = sum(HOURS[f"imagenet64/paper_v2 {name}"][0, 0] for name in pair)
-Markdown(f"""- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_t4:.0f} hours** for the teacher, close to the upper end above ({elsewhere["T4"][0][1]:.0f}). Count on two days, in several sessions.
-- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {peak}: either it computed in half precision, or not all of those steps were made, or the hours are rounded generously.
-- **Money**: at {PRICE:g} a GPU-hour (assumed) CIFAR-10 costs {span(PRICE * total, 0)} and ImageNet-64 {PRICE * big:,.0f}, teacher and student, on one {SPEEDS[0].hardware}.""")
+
+# %% tags=["hide-input"]
+Markdown(f"""
+- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_t4:.0f} hours** for
+  the teacher, close to the upper end above ({elsewhere["T4"][0][1]:.0f}). Count on two
+  days, in several sessions.
+- **P100**: about {cost.PAPER_P100_HOURS[0]:.0f} hours for the steps that were released
+  would take {on_p100:.1f} TFLOP/s all the time. The card's peak in float32 is {peak}:
+  either it computed in half precision, or not all of those steps were made, or the
+  hours are rounded generously.
+- **Money**: at {PRICE:g} a GPU-hour (assumed) CIFAR-10 costs {span(PRICE * total, 0)}
+  and ImageNet-64 {PRICE * big:,.0f}, teacher and student, on one
+  {SPEEDS[0].hardware}.
+""")
 
 # %% [markdown]
 # Prices change too often for a book: put in your provider's.
@@ -352,7 +425,7 @@ Markdown(f"""- **T4**, at the {t4[0]:.1f} TFLOP/s of the paper's latency: **{on_
 # Every command below trains, resumes or scores one thing and can be repeated: a run that was stopped goes on from its newest checkpoint. Forward passes are in bf16 where the GPU computes in it and in fp32 elsewhere (`--precision auto`); what was chosen is stored with the run. With `--compile` it may be faster.
 # `--preset` samples as the preset does: its steps, timesteps, clamp and guidance, unless another option says otherwise. Under `accelerate launch` (or `torchrun`) the same command shares the same global batch among processes.
 
-# %%
+# %% tags=["hide-input"]
 COMMANDS = r"""
 python -m dashlib train cifar10/paper_v2 --out runs/cifar10/teacher --download
 
@@ -364,8 +437,9 @@ python -m dashlib distill cifar10/paper_v2 --out runs/cifar10/composite \
 
 python -m dashlib sample runs/cifar10/dash --out samples.png --preset cifar10/paper_v2
 
-python -m dashlib evaluate runs/cifar10/teacher runs/cifar10/composite runs/cifar10/dash \
-    --preset cifar10/paper_v2 --tag --w 1 --w 1.5 --w 2 --w 4 --download \
+python -m dashlib evaluate runs/cifar10/teacher runs/cifar10/composite \
+    runs/cifar10/dash --preset cifar10/paper_v2 --tag \
+    --w 1 --w 1.5 --w 2 --w 4 --download \
     --out results/paper/cifar10.json
 
 accelerate launch --multi_gpu --num_processes 8 -m dashlib train imagenet64/paper_v2 \
@@ -374,35 +448,48 @@ accelerate launch --multi_gpu --num_processes 8 -m dashlib train imagenet64/pape
 torchrun --nproc_per_node 8 -m dashlib evaluate runs/imagenet64/teacher \
     --preset imagenet64/paper_v2 --root imagenet64 --out results/paper/imagenet64.json
 
-torchrun --nnodes 2 --node_rank $RANK --master_addr $FIRST --nproc_per_node 8 -m dashlib \
-    train imagenet64/paper_v2 --out /shared/teacher --data /shared/imagenet64  # on 2 machines
+torchrun --nnodes 2 --node_rank $RANK --master_addr $FIRST --nproc_per_node 8 \
+    -m dashlib train imagenet64/paper_v2 --out /shared/teacher \
+    --data /shared/imagenet64  # on 2 machines
 """
+Markdown(f"```sh{COMMANDS}```")
 
-# %%
-COMMANDS += r"""
+# %% tags=["hide-input"]
+MORE = r"""
 python -m dashlib train cifar10/paper_v2 --out /content/drive/MyDrive/teacher \
     --data /content/data --download --precision fp16 --keep 1  # on Colab
 
-python -m dashlib evaluate teacher.pth --preset cifar10/released --w 1 --w 1.5 --w 2 --download
+python -m dashlib evaluate teacher.pth --preset cifar10/released \
+    --w 1 --w 1.5 --w 2 --download
 
-python -m dashlib distill cifar10/released --teacher teacher.pth --out runs/cifar10/released
+python -m dashlib distill cifar10/released --teacher teacher.pth \
+    --out runs/cifar10/released
 
 python -m dashlib convert teacher.pth runs/cifar10/official  # an official checkpoint
 
 python -m benchmarks.bench --pair cifar10 --device cuda --batch 64 --batch 512 \
     --precision tf32 --precision bf16 --compile
 
-python -m benchmarks.bench --pair cifar10 --device cuda --batch 128 --precision bf16 --no-compile \
-    --throughput --train-steps 200 --out results/bench/throughput-cifar10.json
+python -m benchmarks.bench --pair cifar10 --device cuda --batch 128 \
+    --precision bf16 --no-compile --throughput --train-steps 200 \
+    --out results/bench/throughput-cifar10.json
 """
-every = COMMANDS.replace("\\\n", "").strip().split("\n\n")
+Markdown(f"```sh{MORE}```")
+
+# %% tags=["hide-input"]
+every = (COMMANDS + MORE).replace("\\\n", "").strip().split("\n\n")
 every = [line for line in every if "-m dashlib" in line]
 for line in every:
     words = shlex.split(line, comments=True)
     name, *options = words[words.index("dashlib") + 1 :]
-    main.commands[name].make_context(name, options)  # parses, as the program does; runs nothing
-a_checkpoint = 16 * jobs[0].parameters / 1e9  # weights, averages and AdamW's two moments
-Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_checkpoint:.2f} GB.")
+    # parses, as the program does; runs nothing
+    main.commands[name].make_context(name, options)
+# weights, averages and AdamW's two moments
+a_checkpoint = 16 * jobs[0].parameters / 1e9
+Markdown(
+    f"{len(every)} commands parse. A checkpoint of the teacher takes "
+    f"{a_checkpoint:.2f} GB."
+)
 
 # %% [markdown]
 # None of them was run to its end for this book (the bench was, in part; what a quarter of an hour gives is in {ref}`ch-cifar`). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
@@ -441,21 +528,29 @@ Markdown(f"{len(every)} commands parse. A checkpoint of the teacher takes {a_che
 # and 16.23 at $w = 6$. We could not check these four numbers, but a curve with its minimum at a small $w$ is what to look for.
 
 
-# %%
+# %% tags=["hide-input"]
 def own_scores(dataset):
-    """FID at 50,000 samples by paper_v2's sampler: guidance -> folder of the run -> mean ± std."""
-    path, how = results.root() / "paper" / f"{dataset}.json", preset(f"{dataset}/paper_v2").sampling
+    """FID of 50,000 samples, paper_v2's sampler: guidance -> run -> mean ± std."""
+    path, how = (
+        results.root() / "paper" / f"{dataset}.json",
+        preset(f"{dataset}/paper_v2").sampling,
+    )
     found = {}
     for r in json.loads(path.read_text())["summary"] if path.exists() else []:
-        same = all(r["sampling"][k] == getattr(how, k) for k in ("steps", "spacing", "clamp"))
+        same = all(
+            r["sampling"][k] == getattr(how, k) for k in ("steps", "spacing", "clamp")
+        )
         if "FID" in r["mean"] and r["n"] == 50_000 and same:
             model, spread = Path(r["model"]), r["std"]["FID"]
             name = (model.parent if model.name == "model" else model).name
-            shown = f"{r['mean']['FID']:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+            shown = f"{r['mean']['FID']:.2f}" + (
+                "" if spread is None else f" ± {spread:.2f}"
+            )
             found.setdefault(r["guidance"], {})[name] = shown
     return found
 
 
+# %% tags=["hide-input"]
 OWN = {dataset: own_scores(dataset) for dataset in paper_scale.PAPER_SETS}
 assert set(OWN) < set(reference.REFERENCE_SETS)
 Markdown(paper_scale.scores(OWN))
@@ -463,40 +558,59 @@ Markdown(paper_scale.scores(OWN))
 # %% [markdown]
 # And over guidance scales, where the paper gives nothing to compare with:
 
-# %%
+# %% tags=["hide-input"]
 MODELS = ("teacher", "composite", "dash")
 SCALES = ("w=1", "w=1.5", "w=2", "w=4", "TAG(1,4,5)")
 assert all(f"--w {w[2:]}" in COMMANDS for w in SCALES if w.startswith("w="))
 rows = [
-    [w, *(OWN["cifar10"].get(w, {}).get(m, paper_scale.NOT_RUN) for m in MODELS)] for w in SCALES
+    [w, *(OWN["cifar10"].get(w, {}).get(m, paper_scale.NOT_RUN) for m in MODELS)]
+    for w in SCALES
 ]
 Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 
 # %% [markdown]
-# - **CIFAR-10 and CIFAR-100**: the images are in no package registry, and there was no other network. The loader was tested on generated files of the same format.
+# - **CIFAR-10 for as long as the paper**: the students of {numref}`ch-cifar` have its networks and its images, and about 5,000 steps. **CIFAR-100**: no images. The loader was tested on generated files of the same format.
 # - **ImageNet-64**: no images, only small files of their format. `evaluate` makes reference statistics from the batch files when they are there. Its networks are ours, built to the README's parameter counts; the FLOPs, and with them the hours, hang on that.
 # - **Several GPUs**: none were lent. That two processes compute the gradient of one is tested on the CPU; how quick they are on GPUs is calculated above, not measured.
-# - **Any training at this size** that could learn something: a few dozen steps were timed on the GPU, with the plain training loop of the book (`dashlib.training`), in one process; twenty are made by the tests. No loss curve, no sample worth a look, no FID.
+# - **FID**: Inception's weights could not be had. {numref}`ch-cifar` scores samples by the features of another network.
 #
 # ## What we found
 
-# %%
+# %% tags=["hide-input"]
 on_eight = sum(HOURS[f"imagenet64/paper_v2 {name}"][GPUS.index(8), 0] for name in pair)
-Markdown(f"""
+
+# %% tags=["hide-input"]
+found = f"""
 | question | answer | kind |
 | :-- | :-- | :-- |
-| Are these the paper's networks? | {sampled["teacher"]:,.0f} and {sampled["student"]:,.0f} GFLOPs a sample, within 1 % of its figures | counted |
-| How much smaller is the student? | {ratio["tf32", "parameters"]:.1f} times in parameters, {fewer:.1f} times in FLOPs | counted |
-| How much quicker, on one {REPORT["hardware"]}? | {ratio["tf32", "latency_ms"]:.1f} times (tf32), {ratio["bf16", "latency_ms"]:.1f} times (bf16); the paper, on a T4: {paper_ratio["latency_ms"]:.2f} | measured |
-| How much less memory? | {ratio["tf32", "peak_mib"]:.1f} times; the paper: {paper_ratio["peak_mib"]:.2f} | measured |
-| Why not quicker? | operators: {step["tf32", "teacher"]["operators"] / step["tf32", "student"]["operators"]:.1f} times fewer, about {np.mean(bound):.0f} µs each | indirect |
+| Are these the paper's networks? | {sampled["teacher"]:,.0f} and \
+{sampled["student"]:,.0f} GFLOPs a sample, within 1 % of its figures | counted |
+| How much smaller is the student? | {ratio["tf32", "parameters"]:.1f} times in \
+parameters, {fewer:.1f} times in FLOPs | counted |
+| How much quicker, on one {REPORT["hardware"]}? | {ratio["tf32", "latency_ms"]:.1f} \
+times (tf32), {ratio["bf16", "latency_ms"]:.1f} times (bf16); the paper, on a T4: \
+{paper_ratio["latency_ms"]:.2f} | measured |
+| How much less memory? | {ratio["tf32", "peak_mib"]:.1f} times; the paper: \
+{paper_ratio["peak_mib"]:.2f} | measured |"""
+
+# %% tags=["hide-input"]
+Markdown(
+    found
+    + f"""
+| Why not quicker? | operators: \
+{step["tf32", "teacher"]["operators"] / step["tf32", "student"]["operators"]:.1f} \
+times fewer, about {np.mean(bound):.0f} µs each | indirect |
 | CIFAR-10, teacher and student? | {span(total)} hours on one GPU | calculated |
-| ImageNet-64, teacher and student? | {big / 24:.0f} days on one GPU, {on_eight / 24:.1f} on eight | calculated |
-| Many GPUs for a batch of 64? | {span(between(*WORK[0], 64, "gpu_hours"), 0)} GPU-hours on 64 instead of {span(between(*WORK[0], 1, "gpu_hours"))} on one | calculated |
-""")
+| ImageNet-64, teacher and student? | {big / 24:.0f} days on one GPU, \
+{on_eight / 24:.1f} on eight | calculated |
+| Many GPUs for a batch of 64? | {span(between(*WORK[0], 64, "gpu_hours"), 0)} \
+GPU-hours on 64 instead of {span(between(*WORK[0], 1, "gpu_hours"))} on one | \
+calculated |
+"""
+)
 
 # %% [markdown]
-# Compression by six is real in parameters and FLOPs and came to about two in time on a fast GPU. And the cost of finding out at paper scale is small: a night of one GPU for CIFAR. It is the data and the device that were missing, not the program.
+# Compression by six is real in parameters and FLOPs and came to about two in time on a fast GPU. An experiment at the paper's scale costs a night of one GPU for CIFAR. A GPU for a night was missing, not the program.
 #
 # ## Exercises
 #

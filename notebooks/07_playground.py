@@ -51,10 +51,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 import copy
 
 import torch
@@ -101,6 +101,7 @@ test = mixture.sample(mixture.labels(4000, generator=generator), generator=gener
 noisy = noisy_pairs(test, schedule, pairs=4000, seed=1)
 truth = predict(exact, noisy)
 
+# %% tags=["hide-input"]
 x_t = noisy.x_t.double().requires_grad_()
 alpha_bar = schedule.alpha_bar(noisy.t)
 (score,) = torch.autograd.grad(mixture.log_density(x_t, alpha_bar=alpha_bar).sum(), x_t)
@@ -116,7 +117,7 @@ print("closed form = automatic differentiation = mean over the labels")
 # The mixture is a pinwheel: three curved arms, one a class, that begin at a shared centre. The classes are not equally likely, and where they
 # overlap a point does not betray its label.
 
-# %% mystnb={"image": {"alt": "Points of three classes on three curved arms that meet in the centre, and the outlines of their densities"}, "figure": {"caption": "The pinwheel: 1,500 points, coloured by class, with lines of equal class density.", "name": "fig-playground-data"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Points of three classes on three curved arms that meet in the centre, and the outlines of their densities"}, "figure": {"caption": "The pinwheel: 1,500 points, coloured by class, with lines of equal class density.", "name": "fig-playground-data"}}
 right = mixture.posterior(test.x).argmax(1) == test.y
 assert 0.8 < right.float().mean() < 0.9
 first = data.Images(test.x[:1500], test.y[:1500])
@@ -129,7 +130,7 @@ plots.show(playground.classes(mixture, first, title))
 #
 # ## The exact guided flow
 #
-# The sampler follows $-\epsilon_w$: in the coordinates $x_t/\sqrt{\bar\alpha_t}$ this is the direction of the probability flow. The
+# The sampler follows $-\varepsilon_w$: in the coordinates $x_t/\sqrt{\bar\alpha_t}$ this is the direction of the probability flow. The
 # explorer shows it for the most likely class (green) under the exact branches. The dots are 300 points on their way from noise, drawn with the same $w$; the lines
 # are the outlines of that class's density at this noise level, and in grey those of the others.
 #
@@ -144,12 +145,14 @@ starts = torch.randn(300, 2, 1, 1, generator=generator)
 
 
 def travel(w):
-    """Where 300 points of class 0 are at each timestep, under the exact field guided with w."""
+    """Follow 300 points of class 0 along the exact field guided with w."""
     field = Guided(exact, torch.zeros(300).long(), w)
-    return {i.t: i.x_t for i in ddim(field, starts, schedule, **STEPS_DOWN) if i.t in LEVELS}
+    return {
+        i.t: i.x_t for i in ddim(field, starts, schedule, **STEPS_DOWN) if i.t in LEVELS
+    }
 
 
-# %%
+# %% tags=["hide-input"]
 routes = {w: travel(w) for w in SCALES}
 
 
@@ -167,7 +170,7 @@ explorer(flow, Parameter("guidance scale w", SCALES, start=1), levels, alt=words
 # only if the distributions are equal, and estimated without bias, so that two sets from one distribution give a number around zero, sometimes below.
 # Beside it stand the mean negative log density of the samples under their own class and the mean probability $p(y|x_0)$ of the label they were asked for.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input"]
 y = mixture.labels(600, generator=generator)
 x_T = torch.randn(600, 2, 1, 1, generator=generator)
 real, more = (mixture.sample(y, generator=generator) for _ in range(2))
@@ -182,13 +185,24 @@ goal = {w: ends(exact, w) for w in W}
 fair, own = (judge(mixture, x, real) for x in (more.x, goal[1.0]))
 at = {w: own if w == 1 else judge(mixture, x, real) for w, x in goal.items()}
 assert max(abs(own["energy"]), abs(fair["energy"])) < 0.002, "w = 1 draws the mixture"
-assert own["nll"] < fair["nll"] - 0.02, "but fifty steps of DDIM draw it a little too tight"
+assert own["nll"] < fair["nll"] - 0.02, (
+    "but fifty steps of DDIM draw it a little too tight"
+)
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 assert 0.01 < at[1.5]["energy"] < at[2.0]["energy"] < at[4.0]["energy"]
 assert at[1.0]["label"] < at[1.5]["label"] < at[4.0]["label"], "guidance buys the label"
-assert at[1.5]["nll"] < own["nll"] < fair["nll"] < at[4.0]["nll"], "w = 1.5: likelier than the data"
-judged = {"points of the mixture": fair, **{f"exact field, w = {w:g}": of for w, of in at.items()}}
+assert at[1.5]["nll"] < own["nll"] < fair["nll"] < at[4.0]["nll"], (
+    "w = 1.5: likelier than the data"
+)
+judged = {
+    "points of the mixture": fair,
+    **{f"exact field, w = {w:g}": of for w, of in at.items()},
+}
 columns = {"energy distance": ("energy", 4), "−log p of own class": ("nll", 2)}
-Markdown(numbers("samples", judged, columns | {"probability of the label": ("label", 3)}))
+Markdown(
+    numbers("samples", judged, columns | {"probability of the label": ("label", 3)})
+)
 
 # %% [markdown]
 # The exact field at $w = 1$ draws the mixture, within the sampling error of the energy distance. Above it the label becomes certain, and the
@@ -207,11 +221,15 @@ Markdown(numbers("samples", judged, columns | {"probability of the label": ("lab
 
 # %%
 STEPS, WATCHED = 600, (1, 10, 20, 40, 80, 160, 320, 600)
-train_set = mixture.sample(mixture.labels(50_000, generator=generator), generator=generator)
+train_set = mixture.sample(
+    mixture.labels(50_000, generator=generator), generator=generator
+)
 
 
 def batches(label_dropout=0.1):
-    stream = data.Stream(train_set, schedule, 3, batch_size=256, label_dropout=label_dropout)
+    stream = data.Stream(
+        train_set, schedule, 3, batch_size=256, label_dropout=label_dropout
+    )
     teaching = data.with_teacher(stream, exact)
     return [next(teaching) for _ in range(STEPS)]
 
@@ -223,16 +241,18 @@ def start_training(objective, **network):
 
 
 def train(objective, lesson, **network):
-    """The student after some of the steps, the last among them: ``{step: averaged network}``."""
+    """Return the averaged network after some of the steps, the last among them."""
     trainer = start_training(objective, **network)
     steps = (record.step for record in trainer.run(iter(lesson)))
     return {step: copy.deepcopy(trainer.ema) for step in steps if step in WATCHED}
 
 
-# %%
+# %% tags=["hide-input"]
 NINE = ("scratch", "cond_only", "cond_only_dropout", "composite", "multi_w")
 NINE += ("gap_match", "gap_match_cond", "dash", "dash_no_un")
-OBJECTIVES = {row: make_objective(ROWS[row].objective, **ROWS[row].options) for row in NINE}
+OBJECTIVES = {
+    row: make_objective(ROWS[row].objective, **ROWS[row].options) for row in NINE
+}
 lesson = batches()
 trained = {name: train(objective, lesson) for name, objective in OBJECTIVES.items()}
 students = {name: models[STEPS] for name, models in trained.items()}
@@ -247,7 +267,7 @@ print(f"{len(students)} students of {count_parameters(students['dash']):,} param
 # $$ \cos_E = \frac{\mathbb E\,\langle g_S, g_T\rangle}{\sqrt{\mathbb E|g_S|^2\;\mathbb E|g_T|^2}} = a^* \sqrt{\frac{\mathbb E|g_S|^2}{\mathbb E|g_T|^2}} . $$ (eq-energy-cosine)
 
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input"]
 def report(model):
     return compare(predict(model, noisy), truth, noisy, schedule)
 
@@ -262,12 +282,21 @@ for key in (lambda g: g["gap_mse"], lambda g: abs(g["rho"] - 1), lambda g: -g["c
 assert gaps["gap_match"]["cos"] > max(g["cos"] for g in gaps.values()) - 0.02
 for k in ("dash", "gap_match_cond", "multi_w"):
     assert abs(gaps[k]["rho"] - 1) < 0.08 and gaps[k]["cos_e"] > 0.97
-    assert gaps[k]["gap_mse"] <= gaps["dash"]["gap_mse"], "the two others have the better gap"
+    assert gaps[k]["gap_mse"] <= gaps["dash"]["gap_mse"], (
+        "the two others have the better gap"
+    )
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 for k in ("gap_mse", "cond_mse", "uncond_mse"):
     assert gaps["gap_match_cond"][k] < gaps["dash"][k] < gaps["cond_only_dropout"][k]
 for k in ("cond_only", "dash_no_un"):
     assert gaps[k]["rho"] > 1.2 and gaps[k]["cond_mse"] < gaps["scratch"]["cond_mse"]
-columns = {"ρ": ("rho", 3), "cos": ("cos", 3), "cos_E": ("cos_e", 3), "a*": ("a_star", 3)}
+columns = {
+    "ρ": ("rho", 3),
+    "cos": ("cos", 3),
+    "cos_E": ("cos_e", 3),
+    "a*": ("a_star", 3),
+}
 columns |= {"gap MSE": ("gap_mse", 5), "e_c²": ("cond_mse", 5)}
 columns |= {"e_u²": ("uncond_mse", 5), "common²": ("common_mse", 5)}
 Markdown(numbers("student", {plots.NAMES[k]: g for k, g in gaps.items()}, columns))
@@ -291,7 +320,7 @@ Markdown(numbers("student", {plots.NAMES[k]: g for k, g in gaps.items()}, column
 # depends on images or on a UNet. {ref}`ch-collapse` derived what follows for an *exact teacher*: with the conditional branch right, the error of the null branch knows no label, is uncorrelated with the teacher's
 # gap, and can only lengthen the student's, $\mathbb E|g_S|^2 = \mathbb E|g_T|^2 + \mathbb E|g_S - g_T|^2$ ({eq}`eq-no-collapse`). There the teacher was a network and the agreement rough. Here the premise holds, but for the small error of the conditional branch.
 
-# %%
+# %% tags=["hide-input"]
 before = start_training(OBJECTIVES["cond_only"]).model.class_embed.weight[-1].detach()
 table = students["cond_only"].class_embed.weight
 kept = torch.cosine_similarity(before, table[-1], dim=0).item()
@@ -299,13 +328,23 @@ print(f"cosine of the null row before and after training: {kept:.6f}")
 assert kept > 1 - 1e-6
 null_rows = {"as trained": table[-1], "zero": torch.zeros(64)}
 null_rows["mean of the classes"] = table[:-1].mean(0)
-null_rows |= {f"random, draw {i}": torch.randn(64, generator=generator) for i in (1, 2, 3)}
+null_rows |= {
+    f"random, draw {i}": torch.randn(64, generator=generator) for i in (1, 2, 3)
+}
 
-# %% tags=["nbval-ignore-output"]
-rows = {k: overall(students["cond_only"].with_null_row(row)) for k, row in null_rows.items()}
+# %% tags=["hide-input", "nbval-ignore-output"]
+rows = {
+    k: overall(students["cond_only"].with_null_row(row)) for k, row in null_rows.items()
+}
 columns = {"ρ": ("rho", 2), "cos": ("cos", 2), "r.m.s. ratio": ("longer", 2)}
-columns |= {"predicted": ("uncorrelated", 2), "e_c²": ("cond_mse", 4), "e_u²": ("uncond_mse", 4)}
-assert all(g["rho"] > 1.1 for g in rows.values()), "whatever the row, the gap is too long"
+columns |= {
+    "predicted": ("uncorrelated", 2),
+    "e_c²": ("cond_mse", 4),
+    "e_u²": ("uncond_mse", 4),
+}
+assert all(g["rho"] > 1.1 for g in rows.values()), (
+    "whatever the row, the gap is too long"
+)
 assert all(abs(g["longer"] / g["uncorrelated"] - 1) < 0.05 for g in rows.values())
 assert all(g["cond_mse"] == gaps["cond_only"]["cond_mse"] for g in rows.values())
 assert min(g["uncond_mse"] for g in rows.values()) > 5 * gaps["dash"]["uncond_mse"]
@@ -317,11 +356,13 @@ Markdown(numbers("null row", rows, columns))
 # A collapse does occur here under the same condition as on digits: *early*, in a network that is born deaf to its label. The next cell trains cond-only once more from the same batches, with
 # a class table fifty times smaller, and follows both students through their training.
 
-# %% mystnb={"image": {"alt": "rho of two cond-only students over training, one from zero upwards"}, "figure": {"caption": "ρ of two cond-only students during training. Grey: the truth.", "name": "fig-playground-deaf"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "rho of two cond-only students over training, one from zero upwards"}, "figure": {"caption": "ρ of two cond-only students during training. Grey: the truth.", "name": "fig-playground-deaf"}}
 both = trained["cond_only"], train(OBJECTIVES["cond_only"], lesson, embed_std=0.02)
 usual, small = ({step: overall(m)["rho"] for step, m in of.items()} for of in both)
 assert small[1] < 0.02 and small[10] < 0.1 < 1 < usual[10], "deaf to its label, or not"
-assert small[20] < 0.5 and small[STEPS] > 1.2, "the collapse is over when the label is learned"
+assert small[20] < 0.5 and small[STEPS] > 1.2, (
+    "the collapse is over when the label is learned"
+)
 named = dict(zip(playground.TRAININGS, (usual, small), strict=True))
 curves = {name: (list(of), list(of.values())) for name, of in named.items()}
 what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 3.2)}
@@ -340,9 +381,11 @@ plots.show(plots.lines(curves, colors=playground.TRAININGS, level=1, **what))
 #
 # Is it really the *posterior* mean that is found? The table also gives the distance to a cheaper guess, the mean over the labels with their prior probabilities.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input"]
 half_hidden = batches(label_dropout=0.5)
-assert torch.equal(half_hidden[-1].x_t, lesson[-1].x_t), "the same points, other hidden labels"
+assert torch.equal(half_hidden[-1].x_t, lesson[-1].x_t), (
+    "the same points, other hidden labels"
+)
 found = {"hidden 10 %": students["cond_only_dropout"]}
 found["hidden 50 %"] = train(OBJECTIVES["cond_only_dropout"], half_hidden)[STEPS]
 found |= {"never hidden": students["cond_only"], "DASH": students["dash"]}
@@ -355,19 +398,32 @@ def from_null_branch(model):
 
 
 far = {name: from_null_branch(model) for name, model in found.items()}
-head = ["null branch of", "from T_u (posterior mean)", "from the prior mean", "share of the gap"]
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+head = [
+    "null branch of",
+    "from T_u (posterior mean)",
+    "from the prior mean",
+    "share of the gap",
+]
 energy = gaps["dash"]["gap_t_ms"]
 lines = [[k, f"{u:.4f}", f"{p:.4f}", f"{u / energy:.0%}"] for k, (u, p) in far.items()]
 (tenth, prior), (half, _), (never, _), (dash, _) = far.values()
 assert tenth < prior / 3, "it is the posterior mean that dropout finds"
-assert tenth < never / 4 and half < 0.7 * tenth, "and better, the more labels are hidden"
+assert tenth < never / 4 and half < 0.7 * tenth, (
+    "and better, the more labels are hidden"
+)
 assert dash < tenth, "two matched branches are still ahead of ten per cent"
 Markdown(markdown(head, lines))
 
-# %% mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps. Black: the mean square of the true gap.", "name": "fig-playground-dropout"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps. Black: the mean square of the true gap.", "name": "fig-playground-dropout"}}
 by_time = {name: report(model).per_timestep for name, model in found.items()}
-error = {k: {t: of["uncond_mse"] for t, of in bins.items()} for k, bins in by_time.items()}
-gap = error["the true gap's square"] = {t: of["gap_t_ms"] for t, of in by_time["DASH"].items()}
+error = {
+    k: {t: of["uncond_mse"] for t, of in bins.items()} for k, bins in by_time.items()
+}
+gap = error["the true gap's square"] = {
+    t: of["gap_t_ms"] for t, of in by_time["DASH"].items()
+}
 assert all(error["hidden 10 %"][t] < gap[t] / 10 for t in range(200, 800, 50))
 assert all(error["never hidden"][t] > gap[t] for t in (100, 900))
 curves = {name: (list(of), list(of.values())) for name, of in error.items()}
@@ -385,32 +441,55 @@ plots.show(plots.lines(curves, colors=playground.HIDDEN, **what))
 # Every student now draws 600 points at five scales from the same $x_T$ with the same labels as the exact field. The energy distance and the log density are for $w = 1$,
 # where the answer is known; the endpoint distance compares with the exact field at the same $w$. For scale: a Gaussian of the mixture has a standard deviation of 0.12 to 0.14.
 
-# %%
+# %% tags=["hide-input"]
 drawn = {name: {w: ends(model, w) for w in W} for name, model in students.items()}
 single = train(make_objective("single_head"), lesson, w_conditioned=True)[STEPS]
 one_pass = {w: sample(Guided(single, y, w), x_T, schedule, **STEPS_DOWN) for w in W}
 drawn["single_head"] = one_pass
-endpoint = {k: {w: endpoint_distance(x, goal[w]) for w, x in of.items()} for k, of in drawn.items()}
-plain = {"exact field": own} | {k: judge(mixture, of[1.0], real) for k, of in drawn.items()}
-assert max(endpoint["single_head"][w] for w in W[1:]) < 0.1 < 0.3 < endpoint["single_head"][0.0]
+endpoint = {
+    k: {w: endpoint_distance(x, goal[w]) for w, x in of.items()}
+    for k, of in drawn.items()
+}
+plain = {"exact field": own} | {
+    k: judge(mixture, of[1.0], real) for k, of in drawn.items()
+}
+assert (
+    max(endpoint["single_head"][w] for w in W[1:])
+    < 0.1
+    < 0.3
+    < endpoint["single_head"][0.0]
+)
 
-# %% tags=["nbval-ignore-output"]
-head = ["student", "energy distance, w = 1", "−log p, w = 1", *(f"endpoint, w = {w:g}" for w in W)]
+# %% tags=["hide-input"]
+head = [
+    "student",
+    "energy distance, w = 1",
+    "−log p, w = 1",
+    *(f"endpoint, w = {w:g}" for w in W),
+]
 lines = [["Exact field", f"{own['energy']:.3f}", f"{own['nll']:.3f}", *["0"] * len(W)]]
 for name, by_w in endpoint.items():
     every = (plain[name]["energy"], plain[name]["nll"], *by_w.values())
-    measured = [f"{v:.3f}" if v < 10 else f"{v:,.0f}" for v in every]
+    measured = [f"{v:z.3f}" if v < 10 else f"{v:,.0f}" for v in every]
     lines.append([plots.NAMES[name], *measured])
 calm = {k: endpoint[k] for k in students if k != "gap_match"}
 tied = ("dash", "gap_match_cond", "multi_w")
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 assert max(endpoint[k][w] for k in tied for w in W) < 0.13, "right at every scale"
 assert all(endpoint["cond_only"][w] > 3 * endpoint["dash"][w] for w in (0.0, 2.0, 4.0))
-assert endpoint["cond_only"][1.0] < 0.04, "cond-only is right at w = 1, where one branch is enough"
+assert endpoint["cond_only"][1.0] < 0.04, (
+    "cond-only is right at w = 1, where one branch is enough"
+)
 assert endpoint["composite"][4.0] == min(endpoint["composite"].values()) < 0.05
 assert endpoint["composite"][1.0] > 5 * endpoint["dash"][1.0]
 assert min(calm, key=lambda k: calm[k][4.0]) in ("composite", "multi_w")
 assert endpoint["gap_match_cond"][4.0] < endpoint["dash"][4.0]
-assert endpoint["dash"][4.0] < endpoint["cond_only_dropout"][4.0] < endpoint["cond_only"][4.0] / 3
+assert (
+    endpoint["dash"][4.0]
+    < endpoint["cond_only_dropout"][4.0]
+    < endpoint["cond_only"][4.0] / 3
+)
 off = {k for k, found in plain.items() if abs(found["energy"]) > 0.003}
 assert off == {"composite", "gap_match"}, "the others can't be told apart at w = 1"
 Markdown(markdown(head, lines))
@@ -440,22 +519,32 @@ def only_its_gap(w):
 
 lent = {w: endpoint_distance(only_its_gap(w), goal[w]) for w in (2.0, 4.0)}
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input"]
 drift = gaps["gap_match"]
 clamped = {k: ends(students[k], 1.0, clamp="recompute") for k in ("gap_match", "dash")}
 clamped = {k: judge(mixture, x, real)["energy"] for k, x in clamped.items()}
-assert abs(drift["rho"] - 1) < 0.01 and drift["cos_e"] > 0.99 and drift["cond_mse"] > 0.3
+assert (
+    abs(drift["rho"] - 1) < 0.01 and drift["cos_e"] > 0.99 and drift["cond_mse"] > 0.3
+)
 assert 2 * drift["common_mse"] > 0.999 * (drift["cond_mse"] + drift["uncond_mse"])
-assert endpoint["gap_match"][1.0] > 10 and clamped["gap_match"] > 0.2 > 0.003 > abs(clamped["dash"])
+assert endpoint["gap_match"][1.0] > 10 and clamped["gap_match"] > 0.2 > 0.003 > abs(
+    clamped["dash"]
+)
 assert lent[4.0] < 0.05 and lent[4.0] < endpoint["dash"][4.0]
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 Markdown(f"""
 | gap match alone | |
 | :-- | --: |
 | ρ, cos, cos_E | {drift["rho"]:.3f}, {drift["cos"]:.3f}, {drift["cos_e"]:.3f} |
-| share of its branch errors that is common to both | {2 * drift["common_mse"] / (drift["cond_mse"] + drift["uncond_mse"]):.2%} |
-| energy distance at w = 1, x0 clamped (DASH: {clamped["dash"]:.4f}) | {clamped["gap_match"]:.2f} |
-| endpoint distance at w = 2 and 4 with the exact conditional branch lent | {lent[2.0]:.3f}, {lent[4.0]:.3f} |
-| the same of DASH, from its own branches | {endpoint["dash"][2.0]:.3f}, {endpoint["dash"][4.0]:.3f} |
+| share of its branch errors that is common to both | \
+{2 * drift["common_mse"] / (drift["cond_mse"] + drift["uncond_mse"]):.2%} |
+| energy distance at w = 1, x0 clamped (DASH: {clamped["dash"]:.4f}) | \
+{clamped["gap_match"]:.2f} |
+| endpoint distance at w = 2 and 4 with the exact conditional branch lent | \
+{lent[2.0]:.3f}, {lent[4.0]:.3f} |
+| the same of DASH, from its own branches | {endpoint["dash"][2.0]:.3f}, \
+{endpoint["dash"][4.0]:.3f} |
 """)
 
 # %% [markdown]
@@ -472,35 +561,65 @@ Markdown(f"""
 # cond-only term lie on the grey ones up to $w = 2$; at $w = 4$ those of DASH trail off at the tips.
 
 
-# %%
+# %% tags=["hide-input"]
 def student_at(name, w):
     models, points = (exact, students[name]), (goal[w], drawn[name][w])
     return playground.beside_exact(name, w, models, points, y)
 
 
-words = "Left: arrows of the guided flow, exact and of a student. Right: end points of both"
-names = Parameter("student", list(students), [plots.NAMES[k] for k in students], start=1)
+words = (
+    "Left: arrows of the guided flow, exact and of a student. Right: end points of both"
+)
+names = Parameter(
+    "student", list(students), [plots.NAMES[k] for k in students], start=1
+)
 explorer(student_at, names, Parameter("guidance scale w", list(W), start=3), alt=words)
 
 # %% [markdown]
 # ## What we found
 
-# %% tags=["nbval-ignore-output"]
-Markdown(f"""
-One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS} steps, even weights over timesteps; the teacher is exact.
+# %% tags=["hide-input", "nbval-ignore-output"]
+found = f"""
+One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS} steps,
+even weights over timesteps; the teacher is exact.
 
-- **Two matched branches** give a calibrated gap against ground truth: DASH ρ = {gaps["dash"]["rho"]:.2f}, cos_E = {gaps["dash"]["cos_e"]:.2f}, a* = {gaps["dash"]["a_star"]:.2f};
-  endpoint distance at most {max(endpoint["dash"].values()):.2f} over all scales.
-- **DASH isn't the only way, nor the best gap.** Gap match with a cond-only term ({gaps["gap_match_cond"]["gap_mse"]:.4f}) and multi-w ({gaps["multi_w"]["gap_mse"]:.4f}) have a lower gap MSE
-  than DASH ({gaps["dash"]["gap_mse"]:.4f}), and shorter endpoint distances at w = 4: {endpoint["gap_match_cond"][4.0]:.3f} and {endpoint["multi_w"][4.0]:.3f} against {endpoint["dash"][4.0]:.3f}.
-- **An untrained null row inflates the gap**, ρ = {gaps["cond_only"]["rho"]:.2f}, by what the identity for an exact teacher predicts: r.m.s. ratio {gaps["cond_only"]["longer"]:.2f} measured,
-  {rows["as trained"]["uncorrelated"]:.2f} predicted. Other null rows: ρ from {min(g["rho"] for g in rows.values()):.2f} to {max(g["rho"] for g in rows.values()):.2f}. None collapses it; a collapse is a phase at the start of a network that does not hear its label.
-- **Without $L_{{un}}$ DASH is cond-only**: ρ = {gaps["dash_no_un"]["rho"]:.2f}, endpoint distance {endpoint["dash_no_un"][4.0]:.2f} at w = 4 (cond-only: {endpoint["cond_only"][4.0]:.2f}).
-- **Label dropout finds $T_u$**: error {tenth:.4f} with ten per cent hidden, {half:.4f} with half; DASH {dash:.4f}; an untrained row {never:.4f}.
-- **The best gap metrics belong to a useless student**: gap match alone, ρ = {drift["rho"]:.3f}, cos_E = {drift["cos_e"]:.3f}, gap MSE {drift["gap_mse"]:.5f}, branch error {drift["cond_mse"]:.2f}.
-- **Composite is right at its own scale**: endpoint distance {endpoint["composite"][4.0]:.3f} at w = 4 and {endpoint["composite"][1.0]:.2f} at w = 1.
-- **A single head is right where it was trained**: at most {max(endpoint["single_head"][w] for w in W[1:]):.3f} from w = 1 to 4, {endpoint["single_head"][0.0]:.2f} at w = 0.
-""")
+- **Two matched branches** give a calibrated gap against ground truth: DASH ρ =
+  {gaps["dash"]["rho"]:.2f}, cos_E = {gaps["dash"]["cos_e"]:.2f}, a* =
+  {gaps["dash"]["a_star"]:.2f}; endpoint distance at most
+  {max(endpoint["dash"].values()):.2f} over all scales.
+- **DASH isn't the only way, nor the best gap.** Gap match with a cond-only term
+  ({gaps["gap_match_cond"]["gap_mse"]:.4f}) and multi-w
+  ({gaps["multi_w"]["gap_mse"]:.4f}) have a lower gap MSE than DASH
+  ({gaps["dash"]["gap_mse"]:.4f}), and shorter endpoint distances at w = 4:
+  {endpoint["gap_match_cond"][4.0]:.3f} and {endpoint["multi_w"][4.0]:.3f} against
+  {endpoint["dash"][4.0]:.3f}.
+- **An untrained null row inflates the gap**, ρ = {gaps["cond_only"]["rho"]:.2f}, by
+  what the identity for an exact teacher predicts: r.m.s. ratio
+  {gaps["cond_only"]["longer"]:.2f} measured, {rows["as trained"]["uncorrelated"]:.2f}
+  predicted. Other null rows: ρ from {min(g["rho"] for g in rows.values()):.2f} to
+  {max(g["rho"] for g in rows.values()):.2f}. None collapses it; a collapse is a phase
+  at the start of a network that does not hear its label."""
+
+# %% tags=["hide-input"]
+Markdown(
+    found
+    + f"""
+- **Without $L_{{un}}$ DASH is cond-only**: ρ = {gaps["dash_no_un"]["rho"]:.2f},
+  endpoint distance {endpoint["dash_no_un"][4.0]:.2f} at w = 4 (cond-only:
+  {endpoint["cond_only"][4.0]:.2f}).
+- **Label dropout finds $T_u$**: error {tenth:.4f} with ten per cent hidden, {half:.4f}
+  with half; DASH {dash:.4f}; an untrained row {never:.4f}.
+- **The best gap metrics belong to a useless student**: gap match alone, ρ =
+  {drift["rho"]:.3f}, cos_E = {drift["cos_e"]:.3f}, gap MSE {drift["gap_mse"]:.5f},
+  branch error {drift["cond_mse"]:.2f}.
+- **Composite is right at its own scale**: endpoint distance
+  {endpoint["composite"][4.0]:.3f} at w = 4 and {endpoint["composite"][1.0]:.2f} at w =
+  1.
+- **A single head is right where it was trained**: at most
+  {max(endpoint["single_head"][w] for w in W[1:]):.3f} from w = 1 to 4,
+  {endpoint["single_head"][0.0]:.2f} at w = 0.
+"""
+)
 
 # %% [markdown]
 # What the plane cannot tell: anything about capacity. Its function is simple, thirty thousand parameters are plenty for it, and all students have the same ones. What an objective *leaves free* shows here in its pure form; what a small
@@ -512,7 +631,7 @@ One seed, students of {count_parameters(students["dash"]):,} parameters, {STEPS}
 #
 # ````{admonition} Solution
 # :class: dropdown
-# $-\nabla \log \mathcal N(x_t; \sqrt{\bar\alpha_t}\mu, vI) = (x_t - \sqrt{\bar\alpha_t}\mu)/v$, so $\epsilon = \sqrt{1-\bar\alpha_t}\,(x_t - \sqrt{\bar\alpha_t}\mu)/v$. With $s = 0$ we have $v = 1-\bar\alpha_t$ and
+# $-\nabla \log \mathcal N(x_t; \sqrt{\bar\alpha_t}\mu, vI) = (x_t - \sqrt{\bar\alpha_t}\mu)/v$, so $\varepsilon = \sqrt{1-\bar\alpha_t}\,(x_t - \sqrt{\bar\alpha_t}\mu)/v$. With $s = 0$ we have $v = 1-\bar\alpha_t$ and
 # $x_t - \sqrt{\bar\alpha_t}\mu = \sqrt{1-\bar\alpha_t}\,\varepsilon$: the answer is $\varepsilon$.
 # ````
 #

@@ -50,10 +50,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 import math
 from functools import partial
 
@@ -62,7 +62,17 @@ import torch
 from IPython.display import Markdown
 
 from dashbook import geometry
-from dashbook.geometry import angle, composite, form_of, moments, multi_w, overall, stored_moments
+from dashbook.geometry import (
+    angle,
+    composite,
+    form_of,
+    moments,
+    multi_w,
+    overall,
+    stored_moments,
+)
+
+# %% tags=["hide-input"]
 from dashbook.plots import show
 from dashbook.tables import markdown
 from dashbook.widgets import Parameter, explorer
@@ -86,8 +96,15 @@ from dashlib.schedule import Schedule
 # The eigenvalues of $Q$ say what an error of size one costs in the cheapest and in the dearest direction; their ratio is the *condition number* $\kappa$. If the smaller one is 0, its direction is
 # a *null direction*: errors along it are free, and $\kappa = \infty$.
 
-# %%
-TWO_BRANCH = (*HEADLINE, "multi_w", "gap_match", "gap_match_cond", "dash_no_un", "dash_no_an")
+# %% tags=["hide-input"]
+TWO_BRANCH = (
+    *HEADLINE,
+    "multi_w",
+    "gap_match",
+    "gap_match_cond",
+    "dash_no_un",
+    "dash_no_an",
+)
 TRAINED = {r: make_objective(ROWS[r].objective, **ROWS[r].options) for r in TWO_BRANCH}
 FORMS = {row: form_of(objective) for row, objective in TRAINED.items()}
 Markdown(geometry.objectives(TRAINED))
@@ -105,21 +122,27 @@ Markdown(geometry.objectives(TRAINED))
 # Three rows of the book's tables are absent: FitNets compares cond-only's outputs and, beyond that, features, which are no outputs; magnitude pruning is fine-tuned with scratch's loss; and a single head
 # has no branches.
 #
-# A table of matrices deserves a check against the code that trains. A form is half the Hessian, and neither depends on what the teacher answers. So we give `dashlib`'s objectives 50,000 "images" of one pixel, a teacher that answers noise, and a student
+# We check the matrices against the code that trains. A form is half the Hessian, and neither depends on what the teacher answers. So we give `dashlib`'s objectives 50,000 "images" of one pixel, a teacher that answers noise, and a student
 # that is this teacher plus one number in each branch, and differentiate the loss twice. (The tests do it by finite differences, too, and for errors that vary over the image.)
 
 
-# %%
+# %% tags=["hide-input"]
 def drifting(batch, e_c, e_u):
     def model(x_t, t, y):
         cond, uncond = batch.teacher.cond + e_c, batch.teacher.uncond + e_u
-        null = (y == 10)[:, None, None, None]  # or both branches in one forward, of twice the size
-        return torch.cat([cond, uncond]) if len(y) > len(cond) else torch.where(null, uncond, cond)
+        # or both branches in one forward, of twice the size
+        null = (y == 10)[:, None, None, None]
+        return (
+            torch.cat([cond, uncond])
+            if len(y) > len(cond)
+            else torch.where(null, uncond, cond)
+        )
 
     model.null_label = 10
     return model
 
 
+# %%
 def half_hessian(objective):
     def loss(e):
         return objective.total(objective.terms(drifting(fake, *e), fake)).mean()
@@ -127,15 +150,17 @@ def half_hessian(objective):
     return torch.autograd.functional.hessian(loss, torch.zeros(2).double()).numpy() / 2
 
 
+# %% tags=["hide-input"]
 torch.manual_seed(0)
 x, y = torch.randn(4, 50_000, 1, 1, 1).double(), torch.arange(50_000) % 10
-fake = data.Batch(x[0], y, y, torch.where(y == 0, 10, y), x[1], Branches(x[2], x[3]))  # p = 0.1
+# p = 0.1
+fake = data.Batch(x[0], y, y, torch.where(y == 0, 10, y), x[1], Branches(x[2], x[3]))
 for row, form in FORMS.items():
     off = np.abs(half_hessian(TRAINED[row]) - form.matrix).max()
     assert off < (0.1 if row == "multi_w" else 1e-9), row
 
 # %% [markdown]
-# All agree to rounding, multi-$w$ up to the luck of 50,000 scales.
+# All agree to rounding, multi-$w$ up to the sampling error of 50,000 scales.
 #
 # ## Level sets
 #
@@ -146,13 +171,15 @@ for row, form in FORMS.items():
 # to an ellipse, long and thin, in nearly the same direction. Gap match and DASH do not move: a strip along the diagonal and a circle.
 
 
-# %% mystnb={"image": {"alt": "Level sets of composite, multi-w, gap match and DASH in the plane of branch errors, for one guidance scale"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Level sets of composite, multi-w, gap match and DASH in the plane of branch errors, for one guidance scale"}}
 def level_sets(w):
     drawn = {"gap match": ("gap_match", FORMS["gap_match"])}
     drawn["DASH without L_an"] = ("dash_no_an", FORMS["dash_no_an"])
     drawn[f"multi-w, U[1, {w:g}]"] = thick = ("multi_w", multi_w(1, w))
     drawn[f"composite, w = {w:g}"] = ("composite", composite(w))
-    return geometry.level_sets(drawn, thick=next(k for k, v in drawn.items() if v is thick))
+    return geometry.level_sets(
+        drawn, thick=next(k for k, v in drawn.items() if v is thick)
+    )
 
 
 scales = [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0]
@@ -168,38 +195,56 @@ explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
 # It is the *spread* of the scales that closes the blind direction, and their *size* that makes the other one dear. The best scales are no guidance scales at all: toss a coin between $w = 0$ and $w = 1$, and
 # $Q = I/2$. DASH without its anchor **is** a multi-$w$ composite, at the two scales where each branch stands alone.
 
-# %%
+# %% tags=["hide-input"]
 t, tag = torch.arange(1000), partial(geometry.scheduled, TAG())
 tirt = results.load("digits/teacher-tirt").importance()
 AVERAGES = {"coin: w = 0 or 1": geometry.averaged(0.5, 0.5)}
-AVERAGES |= {f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))}
-AVERAGES |= {"TAG, all 1,000 timesteps": tag(t), "TAG, the sampler's 50 timesteps": tag(t[::20])}
-AVERAGES |= {"TAG, weighted by TIRT": tag(t, tirt), "TAG, at t = 300 alone": tag(t[300:301])}
+AVERAGES |= {
+    f"w ~ U[{a}, {b}]": multi_w(a, b) for a, b in ((0, 1), (1, 2), (1, 4), (1, 8))
+}
+AVERAGES |= {
+    "TAG, all 1,000 timesteps": tag(t),
+    "TAG, the sampler's 50 timesteps": tag(t[::20]),
+}
+AVERAGES |= {
+    "TAG, weighted by TIRT": tag(t, tirt),
+    "TAG, at t = 300 alone": tag(t[300:301]),
+}
 
-# %%
+# %% tags=["hide-input"]
 lines = []
 for name, form in AVERAGES.items():
     trace, variance = form.cc + form.uu, abs(np.linalg.det(form.matrix))
-    lines.append([name, f"{trace:.3f}", f"{variance:.4f}", *geometry.conditioning(form)])
+    lines.append(
+        [name, f"{trace:.3f}", f"{variance:.4f}", *geometry.conditioning(form)]
+    )
 kappa = {name: form.condition for name, form in AVERAGES.items()}
 assert kappa["coin: w = 0 or 1"] == FORMS["dash_no_an"].condition == 1
-assert math.isinf(FORMS["composite"].condition) and math.isinf(FORMS["gap_match"].condition)
+assert math.isinf(FORMS["composite"].condition) and math.isinf(
+    FORMS["gap_match"].condition
+)
 assert np.allclose(FORMS["composite"].null, (0.6, 0.8)), "(w - 1, w) / 5 at w = 4"
+
+# %% tags=["hide-input"]
 assert round(kappa["w ~ U[1, 4]"]) == 131
 assert round(kappa["TAG, the sampler's 50 timesteps"]) == 141
 assert round(kappa["TAG, all 1,000 timesteps"]) == 135
-assert kappa["TAG, weighted by TIRT"] > 1000 and math.isinf(kappa["TAG, at t = 300 alone"])
+assert kappa["TAG, weighted by TIRT"] > 1000 and math.isinf(
+    kappa["TAG, at t = 300 alone"]
+)
 assert kappa["w ~ U[1, 2]"] > kappa["w ~ U[0, 1]"] < 10
 soft = AVERAGES["w ~ U[1, 4]"].axes[0]
-assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, "softest of multi-w: near composite's null"
+assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, (
+    "softest of multi-w: near composite's null"
+)
 Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
 
 # %% [markdown]
-# Of the numbers that we had noted before this chapter was written (1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG), four are as noted. The fifth needs a footnote:
+# Of the numbers that we had noted before this chapter was written (1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG), four are as noted. The fifth depends on the timesteps:
 # 141 is the average over the **50 timesteps that the released sampler visits**; over all 1,000 timesteps, which training draws from, it is 135, and with the weights that TIRT Transfer would put on them more than a thousand, because those
 # weights sit where $w(t)$ hardly varies. And the softest direction of multi-$w$ is not exactly composite's $(0.6, 0.8)$ but four degrees further.
 #
-# There is a second catch in "averaged over TAG". A network is told $t$. At any one timestep TAG has *one* scale, so the loss there is a plain composite, blind to one direction (last line). The average protects only
+# "Averaged over TAG" has a second restriction. A network is told $t$. At any one timestep TAG has *one* scale, so the loss there is a plain composite, blind to one direction (last line). The average protects only
 # against errors that are the same at all timesteps. Multi-$w$ draws its scale independently of $t$ and sees the plane everywhere.
 #
 # ## What a weak direction costs
@@ -207,21 +252,30 @@ Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
 # What does $\kappa$ do to training? In the plane itself, gradient descent with rate $\eta$ multiplies the error along an eigenvector of eigenvalue $\lambda$ by $1 - 2\eta\lambda$ in every step. Too large an $\eta$ makes the stiffest direction explode; the best one shrinks the stiffest and the
 # softest alike, by $(\kappa - 1)/(\kappa + 1)$ a step, so that a decimal digit takes about $1.15\,\kappa$ steps. In a null direction the error stays what it was at the beginning.
 
-# %% mystnb={"image": {"alt": "Remaining error of gradient descent in the plane of branch errors against step, one line an objective"}, "figure": {"caption": "What is left of an error that begins alike in all directions: gradient descent on each form, at half of the largest stable rate.", "name": "fig-descent"}}
-shown = ("composite", "gap_match", "multi_w", "cond_only_dropout", "gap_match_cond", "dash_no_an")
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Remaining error of gradient descent in the plane of branch errors against step, one line an objective"}, "figure": {"caption": "What is left of an error that begins alike in all directions: gradient descent on each form, at half of the largest stable rate.", "name": "fig-descent"}}
+shown = (
+    "composite",
+    "gap_match",
+    "multi_w",
+    "cond_only_dropout",
+    "gap_match_cond",
+    "dash_no_an",
+)
 count, left = np.arange(401), {}
 for row in shown:
     low, high = FORMS[row].eigenvalues
     left[row] = sum((1 - value / high) ** (2.0 * count) for value in (low, high)) / 2
-assert left["composite"][-1] == left["gap_match"][-1] == 0.5 and left["dash_no_an"][1] == 0
+assert (
+    left["composite"][-1] == left["gap_match"][-1] == 0.5 and left["dash_no_an"][1] == 0
+)
 assert left["cond_only_dropout"][60] < 1e-3 < 0.1 < left["multi_w"][100]
 show(geometry.descent(left, dashed="gap_match"))  # it lies on composite
 
 # %% [markdown]
 # In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
-# in a few dozen, multi-$w$ needs hundreds. So a *finite* condition number is a matter of patience, an infinite one is not.
+# in a few dozen, multi-$w$ needs hundreds. So with a *finite* condition number the error vanishes in the end; with an infinite one it stays.
 #
-# This is a caricature, and it is worth saying of what. A network is not trained in the plane of its outputs but in its weights, where every step moves both branches at once; its optimiser is Adam, which rescales each *weight*, not each direction of this plane; and
+# This picture simplifies. A network is not trained in the plane of its outputs but in its weights, where every step moves both branches at once; its optimiser is Adam, which rescales each *weight*, not each direction of this plane; and
 # a student of small capacity stops at an error that no step size removes. The flatness of a loss in output space, at a fixed input, says what the loss does not *ask*. Because branches share their weights, what the network *does* there may still be decided, by the architecture and by
 # where training began. That has to be measured, below.
 #
@@ -229,7 +283,7 @@ show(geometry.descent(left, dashed="gap_match"))  # it lies on composite
 #
 # A sampler at scale $w$ sees one combination only, $S_w - T_w = w\,e_c + (1-w)\,e_u$. Five residuals of the same length one, and the size of the guided error that each of them implies:
 
-# %%
+# %% tags=["hide-input"]
 RESIDUALS = {"conditional": (1, 0), "common drift": (1, 1), "null of w = 4": (3, 4)}
 RESIDUALS |= {"unconditional": (0, 1), "gap": (1, -1)}
 RESIDUALS = {name: geometry.unit(direction) for name, direction in RESIDUALS.items()}
@@ -240,9 +294,18 @@ def guided(name, w):
 
 
 ws = np.linspace(0, 6, 121)
-assert np.ptp(guided("common drift", ws)) < 1e-12 and np.all(np.diff(guided("gap", ws[20:])) > 0)
-assert guided("null of w = 4", 4) < 1e-9 < 0.1 < min(guided("null of w = 4", v) for v in (3, 5))
-lines = [[n, *(f"{abs(guided(n, w)):.2f}" for w in (0, 1, 2, 3, 4, 6))] for n in RESIDUALS]
+assert np.ptp(guided("common drift", ws)) < 1e-12 and np.all(
+    np.diff(guided("gap", ws[20:])) > 0
+)
+assert (
+    guided("null of w = 4", 4)
+    < 1e-9
+    < 0.1
+    < min(guided("null of w = 4", v) for v in (3, 5))
+)
+lines = [
+    [n, *(f"{abs(guided(n, w)):.2f}" for w in (0, 1, 2, 3, 4, 6))] for n in RESIDUALS
+]
 Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines))
 
 # %% [markdown]
@@ -250,15 +313,18 @@ Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines
 # with $w$; the residual $(0.6, 0.8)$ disappears at $w = 4$, and *only* there; an error of the conditional branch grows like $w$, one of the unconditional branch like $w - 1$.
 
 
-# %% mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
 def implied(w):
     return geometry.implied_errors(RESIDUALS, w, ws)
 
 
-explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2))
+explorer(
+    implied,
+    Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2),
+)
 
 # %% [markdown]
-# Guidance is an amplifier of the gap's error: at $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length still $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$), and the reason why it buys exactness across its strip with carelessness along it.
+# Guidance is an amplifier of the gap's error: at $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length still $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$), and it makes composite exact across its strip and indifferent along it.
 #
 # ## Where trained students lie
 #
@@ -267,21 +333,27 @@ explorer(implied, Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 
 # Nothing has to be trained or sampled for this, and for the averages not even evaluated: stored gap reports hold the mean squares of $e_c$, of $e_u$ and of their difference over 10,000 pairs, and $2\,e_c e_u = e_c^2 + e_u^2 - (e_c - e_u)^2$. One live evaluation, of seed 0 on
 # 500 fresh pairs of image and timestep, is there to see the clouds themselves and to check that step.
 
-# %% mystnb={"image": {"alt": "Clouds of pixel errors of a cond-only, a composite and a DASH student, with their ellipses and blind lines"}, "figure": {"caption": "Branch errors of 3,200 pixels each (TIRT Transfer, seed 0), the ellipse of their second moments at two root mean squares, and the null direction of the objective, where it has one.", "name": "fig-clouds"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Clouds of pixel errors of a cond-only, a composite and a DASH student, with their ellipses and blind lines"}, "figure": {"caption": "Branch errors of 3,200 pixels each (TIRT Transfer, seed 0), the ellipse of their second moments at two root mean squares, and the null direction of the objective, where it has one.", "name": "fig-clouds"}}
 run_of = {
-    row: results.load(f"digits/{row}-transfer-s0") for row in ("cond_only", "composite", "dash")
+    row: results.load(f"digits/{row}-transfer-s0")
+    for row in ("cond_only", "composite", "dash")
 }
 noisy = noisy_pairs(datasets.load_dataset("digits").test, Schedule(), pairs=500, seed=1)
 truth = predict(results.load("digits/teacher-tirt").model(), noisy)
-clouds = {row: geometry.errors(predict(run.model(), noisy), truth) for row, run in run_of.items()}
+clouds = {
+    row: geometry.errors(predict(run.model(), noisy), truth)
+    for row, run in run_of.items()
+}
 show(geometry.clouds(clouds, {row: FORMS[row].null for row in clouds}))
 
-# %%
+# %% tags=["hide-input"]
 long = {row: moments(cloud).eigenvalues[1] ** 0.5 for row, cloud in clouds.items()}
 assert long["composite"] > 2 * max(long["cond_only"], long["dash"])
 for row, run in run_of.items():
     stored = stored_moments(run.metrics["gap"]["overall"])
-    assert np.allclose(moments(clouds[row]).matrix, stored.matrix, rtol=0.2), "500 against 10,000"
+    assert np.allclose(moments(clouds[row]).matrix, stored.matrix, rtol=0.2), (
+        "500 against 10,000"
+    )
 
 # %% [markdown]
 # {numref}`fig-clouds` answers the question for the composite at a glance: its cloud is a needle along its null direction, more than twice as long as anything in the other panels. Cond-only's cloud is stretched upwards, but leans over from its own null direction, the vertical. And DASH, whose
@@ -290,29 +362,38 @@ for row, run in run_of.items():
 # Now all rows, all seeds. DASH serves as the yardstick: its form has no direction to hide in, so its errors are those of a small network that was told everything. The next cell measures for each row where its errors lie, how large they are along and across the softest direction of its own objective, compared with DASH's,
 # and in which direction it is *worse* than DASH, the main axis of $M_{\text{row}} - M_{\text{DASH}}$.
 
-# %%
+# %% tags=["hide-input"]
 FORMS["fitnets"] = FORMS["cond_only"]  # as far as outputs go
 DIGITS = {row: results.select(row, "transfer") for row in FORMS}
 assert set(HEADLINE) <= set(DIGITS) and all(len(DIGITS[row]) == 3 for row in HEADLINE)
 yardstick = overall(DIGITS["dash"])
 AT = {
-    row: geometry.placement(overall(seeds), yardstick, FORMS[row]) for row, seeds in DIGITS.items()
+    row: geometry.placement(overall(seeds), yardstick, FORMS[row])
+    for row, seeds in DIGITS.items()
 }
 
 # %% [markdown]
 # How to read the table. *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
 # DASH: *along* this softest direction, and *across* it. *Excess* is the direction in which the student is worse than DASH, *best w* the scale with the smallest guided error. A dash: DASH's own form has no soft direction to speak of, and no excess over itself.
 
-# %%
+# %% tags=["hide-input"]
 Markdown(geometry.students(DIGITS, AT))
 
-# %%
+# %% tags=["hide-input"]
 by_seed = [stored_moments(run.metrics["gap"]["overall"]) for run in DIGITS["composite"]]
-assert all(abs(angle(m.axes[1]) - angle((3, 4))) < 2 for m in by_seed), "along its null direction"
-assert AT["composite"]["soft"] > 10 and AT["composite"]["stiff"] < 1, "worse along, better across"
-assert abs(AT["composite"]["excess"] - angle((3, 4))) < 2 and 3 < AT["composite"]["w"] < 4
+assert all(abs(angle(m.axes[1]) - angle((3, 4))) < 2 for m in by_seed), (
+    "along its null direction"
+)
+assert AT["composite"]["soft"] > 10 and AT["composite"]["stiff"] < 1, (
+    "worse along, better across"
+)
+assert (
+    abs(AT["composite"]["excess"] - angle((3, 4))) < 2 and 3 < AT["composite"]["w"] < 4
+)
 assert 50 < AT["cond_only"]["main"] < 80, "cond-only itself leans ..."
-assert abs(AT["cond_only"]["excess"] - 90) < 6, "... but what it has beyond DASH is vertical"
+assert abs(AT["cond_only"]["excess"] - 90) < 6, (
+    "... but what it has beyond DASH is vertical"
+)
 assert 0.8 < AT["cond_only"]["stiff"] < 1.25, "its conditional branch is like DASH's"
 assert abs(AT["dash"]["main"] - 45) < 2 and 3.7 < AT["dash"]["ratio"] < 4.3, (
     "round form, long cloud"
@@ -332,7 +413,7 @@ assert all(0.3 < AT[row]["w"] < 1 for row in ("dash", "cond_only_dropout", "scra
 #
 # Is this so at all noise levels, or is it an average of different things? Stored reports have twenty bins of the timestep, and the five headline rows exist under uniform weights, too.
 
-# %%
+# %% tags=["hide-input"]
 WEIGHTS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
 plain = {row: results.select(row, "uniform") for row in DIGITS if row in HEADLINE}
 RUNS = {"transfer": DIGITS, "uniform": plain}
@@ -340,16 +421,29 @@ BINS = sorted(plain["dash"][0].metrics["gap"]["per_timestep"], key=int)
 
 
 def in_one_bin(rows, start):
-    reports = {row: [run.metrics["gap"]["per_timestep"] for run in rows[row]] for row in rows}
-    return {row: stored_moments(*(r[start] for r in seeds)) for row, seeds in reports.items()}
+    reports = {
+        row: [run.metrics["gap"]["per_timestep"] for run in rows[row]] for row in rows
+    }
+    return {
+        row: stored_moments(*(r[start] for r in seeds))
+        for row, seeds in reports.items()
+    }
 
 
-LAID = {(w, start): in_one_bin(rows, start) for w, rows in RUNS.items() for start in BINS}
+# %% tags=["hide-input"]
+LAID = {
+    (w, start): in_one_bin(rows, start) for w, rows in RUNS.items() for start in BINS
+}
 for at in LAID.values():
     base, needle = at["dash"], at["composite"]
     assert abs(angle(needle.axes[1]) - angle((3, 4))) < 4.5, "composite, at every t"
-    assert abs(angle((at["cond_only"] - base).axes[1]) - 90) < 11, "cond-only beyond DASH"
-    assert abs(angle(base.axes[1]) - 45) < 4 and base.eigenvalues[1] > 4 * base.eigenvalues[0]
+    assert abs(angle((at["cond_only"] - base).axes[1]) - 90) < 11, (
+        "cond-only beyond DASH"
+    )
+    assert (
+        abs(angle(base.axes[1]) - 45) < 4
+        and base.eigenvalues[1] > 4 * base.eigenvalues[0]
+    )
     assert needle.eigenvalues[1] > 2 * base.eigenvalues[1]
 
 # %% [markdown]
@@ -359,19 +453,25 @@ for at in LAID.values():
 # smallest somewhere around $t = 700$.
 
 
-# %% mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
 def in_bin(start, weights):
-    return geometry.ellipses(LAID[weights, start], FORMS["composite"].null, (reach, 0.55))
+    return geometry.ellipses(
+        LAID[weights, start], FORMS["composite"].null, (reach, 0.55)
+    )
 
 
-reach = 1.05 * max(math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values())
+reach = 1.05 * max(
+    math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values()
+)
 bins = Parameter("timesteps", BINS, [f"{s} to {int(s) + 49}" for s in BINS], start=4)
-explorer(in_bin, bins, Parameter("students' weights", list(WEIGHTS), list(WEIGHTS.values())))
+explorer(
+    in_bin, bins, Parameter("students' weights", list(WEIGHTS), list(WEIGHTS.values()))
+)
 
 # %% [markdown]
 # Some of the numbers. The last column is cond-only's mean square of $e_u$ over that of DASH.
 
-# %%
+# %% tags=["hide-input"]
 lines, worse = [], {}
 for (w, start), at in LAID.items():
     base, cond_only, needle = at["dash"], at["cond_only"], at["composite"]
@@ -379,7 +479,11 @@ for (w, start), at in LAID.items():
     degrees = [angle(m.axes[1]) for m in (base, needle, cond_only - base)]
     cells = [*(f"{v:.1f}°" for v in degrees), f"{needle.along((3, 4)):.2f}"]
     if int(start) % 200 == 0:
-        lines.append([f"{WEIGHTS[w]}, t from {start}", *cells, f"{worse[w, start]:.1f}"])
+        lines.append(
+            [f"{WEIGHTS[w]}, t from {start}", *cells, f"{worse[w, start]:.1f}"]
+        )
+
+# %% tags=["hide-input"]
 for w in WEIGHTS:
     assert max(worse[w, s] for s in BINS[2:8]) > 3 * min(worse[w, s] for s in BINS[12:])
     sizes = {int(s): LAID[w, s]["dash"].eigenvalues[1] for s in BINS}
@@ -388,7 +492,11 @@ for s in BINS:
     few, many = (LAID[w, s]["composite"].along((3, 4)) for w in WEIGHTS)
     assert few < many, "composite reaches further under uniform weights"
 header = ["students", "DASH: axis", "composite: axis", "cond-only: excess"]
-Markdown(markdown([*header, "composite: mean square along null", "cond-only: null branch"], lines))
+Markdown(
+    markdown(
+        [*header, "composite: mean square along null", "cond-only: null branch"], lines
+    )
+)
 
 # %% [markdown]
 # ### What shared weights do to a free direction
@@ -398,28 +506,39 @@ Markdown(markdown([*header, "composite: mean square along null", "cond-only: nul
 #
 # If so, sharing should help where the free direction is against it, and not where it is along it. Cond-only's free direction is $(0, 1)$: one branch alone would have to drift. Composite's is $(3, 4)$, nearly the diagonal. How bad are their unconditional branches, compared with a branch that outputs nothing?
 
-# %%
+# %% tags=["hide-input"]
 silent = truth.uncond.square().mean().item()
 of_silence = {row: moments(cloud).uu / silent for row, cloud in clouds.items()}
-assert of_silence["dash"] < of_silence["cond_only"] < 0.2 < 0.5 < of_silence["composite"] < 1
+assert (
+    of_silence["dash"]
+    < of_silence["cond_only"]
+    < 0.2
+    < 0.5
+    < of_silence["composite"]
+    < 1
+)
 print("error of the unconditional branch, in units of that of an output of zero:")
 print(", ".join(f"{row} {value:.2f}" for row, value in of_silence.items()))
 
 # %% [markdown]
-# Cond-only's null branch was never trained, might output anything, and *denoises*: all its weights but the row of the null class were trained for the other branch. Composite's was trained, in every step, and errs by more than half of what silence would. The conditional branch goes with it, at no cost to the loss. So weight sharing does bias
+# Cond-only's null branch was never trained, might output anything, and *denoises*: all its weights but the row of the null class were trained for the other branch. Composite's was trained, in every step, and errs by more than half as much as an output of zero. The conditional branch goes with it, at no cost to the loss. So weight sharing does bias
 # the solution, but towards branches that are alike, not towards the teacher's; and the gap, which is what they differ by, is what it helps least.
 #
 # ## The other rows
 #
 # Of the rows that the paper's table also has, or that take DASH apart, four test the picture further. (FitNets is listed with cond-only's form.) The next cell asserts what is said below.
 
-# %%
+# %% tags=["hide-input"]
 others = ("multi_w", "gap_match", "fitnets", "dash_no_un")
 assert all(len(DIGITS[row]) == 3 for row in others)
 assert abs(AT["gap_match"]["main"] - 45) < 0.5 and AT["gap_match"]["soft"] > 25
 assert AT["gap_match"]["stiff"] < 1 and 0.9 < overall(DIGITS["gap_match"]).uu < 1.1
-assert all(abs(AT[row]["excess"] - 90) < 5 for row in ("cond_only", "fitnets", "dash_no_un"))
-assert 0.8 < AT["multi_w"]["stiff"] < 0.9 and 1.5 < AT["multi_w"]["soft"] < 2, "κ = 131, a little"
+assert all(
+    abs(AT[row]["excess"] - 90) < 5 for row in ("cond_only", "fitnets", "dash_no_un")
+)
+assert 0.8 < AT["multi_w"]["stiff"] < 0.9 and 1.5 < AT["multi_w"]["soft"] < 2, (
+    "κ = 131, a little"
+)
 multi, dash = ([overall([run]) for run in DIGITS[row]] for row in ("multi_w", "dash"))
 along, across = FORMS["multi_w"].axes
 assert min(m.along(along) for m in multi) > max(m.along(along) for m in dash)
@@ -434,16 +553,41 @@ Markdown(geometry.students({row: DIGITS[row] for row in others}, AT))
 #
 # ## What we found
 
-# %%
-Markdown(f"""
-- **Matrices.** In the plane of branch errors: DASH without its anchor κ = {FORMS["dash_no_an"].condition:.0f}, with it {FORMS["dash"].condition:.1f}; gap match with cond-only {FORMS["gap_match_cond"].condition:.2f}; label dropout {FORMS["cond_only_dropout"].condition:.0f}; multi-w over U[1, 4]
-  {kappa["w ~ U[1, 4]"]:.1f}, softest along ({soft[0]:.3f}, {soft[1]:.3f}); cond-only, composite and gap match ∞, with null directions (0, 1), (0.6, 0.8) at w = 4, (1, 1)/√2. All agree with Hessians of the code that trains.
-- **A correction.** The composite averaged over TAG has κ = {kappa["TAG, the sampler's 50 timesteps"]:.1f} over the sampler's 50 timesteps, {kappa["TAG, all 1,000 timesteps"]:.1f} over all, {kappa["TAG, weighted by TIRT"]:.0f} under TIRT's weights, and ∞ at each single timestep, which is where a network that is told t is trained.
-- **Students lie where their objective does not look.** Composite: main axis {AT["composite"]["main"]:.1f}° (null {angle((3, 4)):.1f}°); mean square along it {AT["composite"]["soft"]:.0f} times DASH's, across it {AT["composite"]["stiff"]:.2f} times.
-  Cond-only's excess over DASH: {AT["cond_only"]["excess"]:.0f}° (null 90°). Gap match: {AT["gap_match"]["main"]:.1f}° (null 45°), {AT["gap_match"]["soft"]:.0f} times DASH along it.
-- **Rank counts for much, conditioning for little.** Seen weakly is still seen: label dropout (κ = 9) has {AT["cond_only_dropout"]["soft"]:.2f} times DASH's mean square in its soft direction, multi-w (κ = 131) {AT["multi_w"]["soft"]:.2f} times.
-- **The network has a geometry of its own.** DASH's form is round, its errors are not: {AT["dash"]["ratio"]:.1f} : 1 along {AT["dash"]["main"]:.0f}°, common drift. Weight sharing keeps branches *alike*: cond-only's untrained null branch has {of_silence["cond_only"]:.2f} of the error of an output of zero, composite's, which is free to drift together with the other, {of_silence["composite"]:.2f} (digits, seed 0).
-""")
+# %% tags=["hide-input"]
+found = f"""
+- **Matrices.** In the plane of branch errors: DASH without its anchor κ =
+  {FORMS["dash_no_an"].condition:.0f}, with it {FORMS["dash"].condition:.1f}; gap match
+  with cond-only {FORMS["gap_match_cond"].condition:.2f}; label dropout
+  {FORMS["cond_only_dropout"].condition:.0f}; multi-w over U[1, 4]
+  {kappa["w ~ U[1, 4]"]:.1f}, softest along ({soft[0]:.3f}, {soft[1]:.3f}); cond-only,
+  composite and gap match ∞, with null directions (0, 1), (0.6, 0.8) at w = 4, (1,
+  1)/√2. All agree with Hessians of the code that trains.
+- **A correction.** The composite averaged over TAG has κ =
+  {kappa["TAG, the sampler's 50 timesteps"]:.1f} over the sampler's 50 timesteps,
+  {kappa["TAG, all 1,000 timesteps"]:.1f} over all, {kappa["TAG, weighted by TIRT"]:.0f}
+  under TIRT's weights, and ∞ at each single timestep, which is where a network that is
+  told t is trained."""
+
+# %% tags=["hide-input"]
+Markdown(
+    found
+    + f"""
+- **Students lie where their objective does not look.** Composite: main axis
+  {AT["composite"]["main"]:.1f}° (null {angle((3, 4)):.1f}°); mean square along it
+  {AT["composite"]["soft"]:.0f} times DASH's, across it {AT["composite"]["stiff"]:.2f}
+  times. Cond-only's excess over DASH: {AT["cond_only"]["excess"]:.0f}° (null 90°). Gap
+  match: {AT["gap_match"]["main"]:.1f}° (null 45°), {AT["gap_match"]["soft"]:.0f} times
+  DASH along it.
+- **Rank counts for much, conditioning for little.** Seen weakly is still seen: label
+  dropout (κ = 9) has {AT["cond_only_dropout"]["soft"]:.2f} times DASH's mean square in
+  its soft direction, multi-w (κ = 131) {AT["multi_w"]["soft"]:.2f} times.
+- **The network has a geometry of its own.** DASH's form is round, its errors are not:
+  {AT["dash"]["ratio"]:.1f} : 1 along {AT["dash"]["main"]:.0f}°, common drift. Weight
+  sharing keeps branches *alike*: cond-only's untrained null branch has
+  {of_silence["cond_only"]:.2f} of the error of an output of zero, composite's, which is
+  free to drift together with the other, {of_silence["composite"]:.2f} (digits, seed 0).
+"""
+)
 
 # %% [markdown]
 # A form says what an objective asks for. Where it asks nothing, the answer comes from the network, and it was, in every blind row measured, not the teacher's.
@@ -465,7 +609,8 @@ Markdown(f"""
 # With $m_1 = \mathbb E w$, $m_2 = \mathbb E w^2$: $Q = \begin{pmatrix} m_2 & m_1 - m_2 \\ m_1 - m_2 & 1 - 2m_1 + m_2 \end{pmatrix}$, and $\det Q = m_2(1 - 2m_1 + m_2) - (m_1 - m_2)^2 = m_2 - m_1^2$. Smallest $\kappa$ means smallest
 # $(\operatorname{tr} Q)^2/\det Q$. For a given mean the variance is largest with all mass at the ends, $w = 4$ with probability $q$, else 1. Try values of $q$:
 # ```python
-# kappas = {q: geometry.averaged(1 + 3 * q, 1 + 15 * q).condition for q in np.arange(0.01, 1, 0.01)}
+# shares = np.arange(0.01, 1, 0.01)
+# kappas = {q: geometry.averaged(1 + 3 * q, 1 + 15 * q).condition for q in shares}
 # min(kappas, key=kappas.get), min(kappas.values())
 # ```
 # Few large scales are enough: $q \approx 0.04$ gives $\kappa \approx 9$. (It is the trade of dropout: most of the time cond-only, sometimes something else.)

@@ -22,6 +22,7 @@
 #
 # - map $\rho$, cos and $a^*$ over timestep *and* class, for each kind of student;
 # - lay the energy of the teacher's gap over the importance that TIRT, Min-SNR and uniform weights spend on each timestep;
+# - find the error that one sees in pictures, which no map of the gap shows;
 # - see that the best multiple of the gap, $a^*$, is nothing but another guidance scale, and drag it;
 # - find that this multiple makes the samples of some students *worse*, derive the number that is missing, and repair them with two numbers;
 # - put repair beside what anybody can do without a teacher: another $w$, or guidance in a limited interval {cite}`kynkaanniemi2024interval`.
@@ -50,7 +51,7 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %%
@@ -60,7 +61,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import atlas, plots
+from dashbook import atlas, cifar10, plots
 from dashbook.atlas import Repaired
 from dashbook.tables import markdown, spread
 from dashbook.widgets import Parameter, explorer
@@ -166,6 +167,81 @@ Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 # Uniform weights and Min-SNR look where the gap is without having been told. TIRT does not: less than a tenth of it goes to $t \ge 600$, which hold more than a third of the gap's energy. Energy is counted on the noise here, as the losses count it; seen from the predicted images it would
 # be divided by $\mathrm{SNR}_t$, and lie further to the right still. Two cautions. Energy is not *need*: a timestep may hold much of the gap and be easy. And the maps show the opposite of what one would fear, since direction is worst where TIRT looks most. What the missing weight costs is measured,
 # rather than guessed, in {ref}`ch-tirt`.
+#
+# ## What no map of the gap shows
+#
+# A map of the gap compares *differences* of two branches. What both branches have wrong in common cancels in it, and reaches the samples all the same: the error of a guided output is $m + (w - \tfrac12)(g_S - g_T)$ with the common error $m = (e_c + e_u)/2$. An error of $\varepsilon$ moves the predicted image by $\sqrt{(1-\bar\alpha_t)/\bar\alpha_t}$ times
+# as much, which is 0.01 at $t = 0$ and 22 at $t = 970$. {numref}`fig-atlas-errors` has three curves for DASH's digits student and for two of CIFAR-10's, of which {ref}`ch-cifar` has the whole story.
+
+# %% mystnb={"image": {"alt": "Gap error, common error and common error in the image against timestep, for three students"}, "figure": {"caption": "Root-mean-square errors against the timestep: of the gap and common to both branches, on ε; the common one in the predicted image (pixels in [-1, 1]), up to t = 970. DASH throughout: seed 0 on digits; ε with uniform weights and v with high-noise weights on CIFAR-10, as in the pictures below.", "name": "fig-atlas-errors"}}
+
+
+def in_ranges(mean_squares, most=999):
+    """Root mean squares in twenty ranges of timesteps."""
+    inside = [(noisy.t // 50 == k) & (noisy.t <= most) for k in range(20)]
+    return np.array([mean_squares[here].mean().sqrt().item() for here in inside])
+
+
+moved = 1 / schedule.snr()[noisy.t]
+of = stats["dash"]
+errors = {"gap error": in_ranges(of["gap_mse"]), "common error": in_ranges(of["common_mse"])}
+errors["common error in the image"] = in_ranges(of["common_mse"] * moved, 970)
+CIFAR, curves = cifar10.runs(), {"digits, TIRT": errors}
+for row, name in {"dash-uniform": "ε", "dash_v-high_noise": "v"}.items():
+    found = cifar10.errors(CIFAR[row])
+    curves[f"CIFAR-10, {name}"] = {k: found[k] for k in errors}
+figure = plots.panels(curves, 50, "timestep t", log=True, size=(8.8, 4.2))
+figure.axes[0].legend().remove()
+plots.legend_below(figure, 3, fontsize=10)
+plots.show(figure)
+
+# %%
+for of in curves.values():
+    gap_error, common_error, in_image = of.values()
+    assert (common_error > 1.3 * gap_error).all(), "at every timestep, for these students"
+    assert common_error[-1] < 0.75 * common_error[0], "on eps it looks harmless there"
+    assert in_image[-1] > 3 * in_image[:12].max(), "largest where the picture is laid out"
+
+# %% [markdown]
+# At every timestep the common error is larger than that of the gap, for these three students. On $\varepsilon$ it is smaller at high noise than at low, and looks harmless there; in the image it is largest at high noise, where a sample's brightness and colours are laid out. So a student may have a good map, and pictures that are off as a whole. Digits are grey and have one such number, the spread of the
+# mean brightness over images; photographs have two more, of mean colours.
+
+# %% mystnb={"image": {"alt": "Digits and CIFAR-10 pictures of teachers over those of students, from one noise each"}, "figure": {"caption": "From one starting noise, w = 1.5: teachers over their students. Digits above, CIFAR-10 below.", "name": "fig-atlas-cast"}}
+digits = {
+    "digits: teacher": teacher,
+    "DASH, TIRT": RUNS["dash"][0],
+    "cond-only": RUNS["cond_only"][0],
+}
+w = [*teacher.metrics["guidance"]].index("1.5")
+pictures = {name: run.trace["samples"][w] for name, run in digits.items()}
+shown = {"teacher": "CIFAR-10: teacher", "dash-uniform": "DASH, ε, uniform"}
+shown |= {"dash_v-transfer": "DASH, v, TIRT", "dash_v-high_noise": "DASH, v, high noise"}
+photographs = {name: cifar10.pictures(CIFAR[row], "1.5") for row, name in shown.items()}
+plots.show(cifar10.side_by_side(pictures | photographs))
+
+# %%
+data = cifar10.seeds("teacher")[0].metrics["data_spreads"]
+held_out = datasets.load_dataset("digits").test.x.mean((1, 2, 3)).std().item()
+rows = [["*digits, held-out images*", f"{held_out:.2f}", "", ""]]
+light = {k: (v / 127.5 - 1).mean((1, 2, 3)).std().item() for k, v in pictures.items()}
+rows += [[name.removeprefix("digits: "), f"{of:.2f}", "", ""] for name, of in light.items()]
+assert (
+    min(light["DASH, TIRT"], light["cond-only"]) > 1.4 * light["digits: teacher"] > 1.4 * held_out
+)
+rows.append(["*CIFAR-10, held-out images*", *(f"{of:.2f}" for of in data.values())])
+for row, name in shown.items():
+    found = cifar10.score(CIFAR[row], "1.5")["spreads"].values()
+    rows.append([name.removeprefix("CIFAR-10: "), *(f"{of:.2f}" for of in found)])
+assert (
+    cifar10.off_colour(CIFAR["dash-uniform"])
+    > 1
+    > 0.2
+    > cifar10.off_colour(CIFAR["dash_v-high_noise"])
+)
+Markdown(markdown(["spread at w = 1.5", "brightness", "R − G", "B − (R+G)/2"], rows))
+
+# %% [markdown]
+# (Digits: 100 stored pictures each; CIFAR-10: 2,000 samples.) Brightness spreads too much in the digits of both students as well. On CIFAR-10 the uniform student's colours spread over twice as much as the data's, and TIRT Transfer's brightness less than half as much. Neither shows in ρ, in cos or in $a^*$. The rest of this chapter is about the gap again, and about digits.
 #
 # ## A number on the gap is a number on the dial
 #
@@ -290,7 +366,7 @@ for row, v in right.items():
 # %% [markdown]
 # ## Repaired samples
 #
-# Sampling takes minutes a student, so it was done by a command, `python -m dashbook repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
+# Sampling takes minutes a student, so it was done by a command, `python -m benchmarks.repair`, whose report is read here: 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
 # Each student is asked for three kinds of guidance: 1.5, the teacher's best scale; 4, the scale of the paper's table; and TAG. It gets them plain, with the gap repair and with the output repair, each by one number or by twenty. For comparison: what needs no teacher and no fit, *another scale* (1, 1.5, 2, 3 or 4) or guidance *in an interval*
 # ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached, not what one would get.
 
@@ -456,6 +532,7 @@ Markdown(f"""
 | question | answer on 8×8 digits |
 | :-- | :-- |
 | Where is a gap wrong? | by timestep, not by class: for DASH {timesteps:.0%} of the variance of cos lies between timesteps, {classes:.0%} between classes; worst at low noise for every headline student |
+| What does no map show? | the common error: for DASH larger than the gap's at every $t$, and in the image largest at high noise |
 | Does the importance go where the gap is? | overlap with the teacher's gap energy: TIRT {common["TIRT Transfer"]:.2f}, uniform {common["uniform"]:.2f}, Min-SNR {common["Min-SNR for ε"]:.2f} |
 | Does $a^*$ repair a student? | no. At w = 1.5 it takes cond-only from FD {" to ".join(harm["cond_only"])}, composite from {" to ".join(harm["composite"])} |
 | Do $a^*$ and $c^*$? | yes, at a fixed guidance: {output.mean():.0%} of DASH's gain over them is closed, at least {output.min():.0%} in every seed |

@@ -15,12 +15,8 @@ CHAPTERS = [p for p in PAGES if p.startswith("notebooks/")]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 PATIENCE = 120_000  # ms: a busy machine is slow, not broken
-READY = """() => {
-    const views = 'script[type="application/vnd.jupyter.widget-view+json"]';
-    return document.querySelectorAll(".widget-subarea > .jupyter-widgets").length
-        === document.querySelectorAll(views).length
-        && [...document.images].every(image => image.complete);
-}"""
+READY = """() => [...document.images].every(image => image.complete)
+    && [...document.querySelectorAll(".math")].every(e => e.querySelector(".katex"))"""
 
 
 class Elements(HTMLParser):
@@ -70,10 +66,9 @@ def watched(context, *inside):
 
 
 def visit(page, url):
-    """Go to a page and wait until its widgets, pictures and formulas are there."""
+    """Go to a page and wait until its pictures and formulas are there."""
     page.goto(url, timeout=PATIENCE)
     page.wait_for_function(READY, timeout=PATIENCE)
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
     page.wait_for_timeout(300)
 
 

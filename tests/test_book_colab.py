@@ -155,7 +155,7 @@ def test_only_what_is_missing_is_installed(tmp_path, monkeypatch, uv):
     (tmp_path / "requirements.lock").write_text(LOCK)
     (tmp_path / "pyproject.toml").write_text(
         "[project]\ndependencies = ['numpy']\n"
-        "optional-dependencies.scale = ['dashlib[data]', 'my.pack>1']"
+        "optional-dependencies.scale = ['dash-book[data]', 'my.pack>1']"
     )
     commands = []
     monkeypatch.setattr(pinned, "ROOT", tmp_path)

@@ -23,7 +23,7 @@ TEXT = r"""# ---
 # %% [markdown]
 # # Tiny
 #
-# MathJax is on the pages that have a formula: $x$.
+# KaTeX is on the pages that have a formula: $x$.
 
 # %%
 from dashbook import plots
@@ -36,7 +36,7 @@ def drawn(a, b="x"):
     return figure
 
 
-weight, words = Parameter(r"$\lambda_t$", [1.0, 2.0, 3.0]), Parameter("words", ["x", "xx"])
+weight, words = Parameter(r"$\lambda_t$", [1.0, 2.0, 3.0, 4.0]), Parameter("words", ["x", "xx"])
 explorer(drawn, weight, words, play=True, alt="Two bars")
 """
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
@@ -79,36 +79,51 @@ def page(chromium, tiny):
 
 
 def alt(page):
-    (shown,) = [i for i in page.query_selector_all(".widget-image") if i.is_visible()]
-    return shown.get_attribute("alt")
+    return page.locator(".dash-explorer img").get_attribute("alt")
 
 
 def test_a_label_in_latex_is_typeset(page):
-    first, second = page.query_selector_all(".dash-explorer .widget-hslider .widget-label")
-    assert first.query_selector("mjx-container") is not None
+    first, second = page.query_selector_all(".dash-explorer label > span, .dash-explorer legend")
+    assert first.query_selector(".katex") is not None
     assert "$" not in first.inner_text()
     assert second.inner_text() == "words"
 
 
-def test_handles_are_named_in_words(page):
-    names = [h.get_attribute("aria-label") for h in page.query_selector_all(".noUi-handle")]
-    assert names == ["lambda_t", "words"]
+def test_inputs_are_named_in_words(page):
+    assert page.get_by_role("slider", name="lambda_t", exact=True).count() == 1
+    assert page.get_by_role("group", name="words").get_by_role("radio").count() == 2
 
 
 def test_the_text_follows_the_picture(page):
     assert alt(page) == "Two bars; lambda_t: 1; words: x"
-    for handle in page.query_selector_all(".noUi-handle"):
-        handle.focus()
+    for name in ("input[type=range]", "input:checked"):
+        page.locator(f".dash-explorer {name}").focus()
         page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(200)
     assert alt(page) == "Two bars; lambda_t: 2; words: xx"
 
 
-def test_play_runs_through_the_first_parameter(page):
+def test_play_runs_through_the_first_parameter_and_starts_over_at_its_end(page):
     (explorer,) = explorers(page)
-    explorer.query_selector(".widget-play button").click()
-    page.wait_for_timeout(3000)
-    assert alt(page) == "Two bars; lambda_t: 3; words: x"
+    button, seen = explorer.query_selector("button"), []
+    for _ in range(2):
+        button.click()
+        assert button.inner_text() == "pause"
+        seen.append(alt(page))
+        page.wait_for_function("document.querySelector('.dash-play').innerText === 'play'")
+        assert alt(page) == "Two bars; lambda_t: 4; words: x"
+    assert seen == ["Two bars; lambda_t: 1; words: x"] * 2
+
+
+def test_a_page_loads_one_picture_until_somebody_asks_for_more(chromium, tiny):
+    context, asked = chromium.new_context(), set()
+    page = watched(context, tiny.parents[1].as_uri())
+    page.on("request", lambda request: asked.add(request.url))
+    visit(page, tiny.as_uri())
+    assert len([url for url in asked if "/explorers/" in url]) == 1
+    page.locator("input:checked").focus()
+    page.wait_for_timeout(500)
+    assert len([url for url in asked if "/explorers/" in url]) == 8
+    context.close()
 
 
 def test_with_an_address_the_page_can_be_launched(tiny):

@@ -32,7 +32,7 @@ def test_a_timing_counts_only_for_the_text_that_was_timed(twin):
 def test_every_dependency_has_its_version():
     found = dash_status.packages()
     assert found["torch"] == version("torch")
-    assert {"dashlib", "sphinx", "jupyter-book", "matplotlib"} <= set(found)
+    assert {"dash-book", "sphinx", "jupyter-book", "matplotlib"} <= set(found)
 
 
 @pytest.mark.parametrize(("cpu", "shown"), [(1, "3"), (0, "–")])

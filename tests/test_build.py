@@ -107,11 +107,11 @@ def test_a_page_weighs_its_text_its_pictures_and_its_code_each_once(html):
 
 def test_weights_are_printed(html, capsys):
     build.report_weights(html)
-    assert "0 +     1 +     4  notebooks/01_tiny.html" in capsys.readouterr().out
+    assert "5 =     0 +     1 +     4  notebooks/01_tiny.html" in capsys.readouterr().out
 
 
 def test_a_page_above_the_limit_is_an_error(html, monkeypatch):
-    monkeypatch.setattr(build, "MAX_PAGE", 1000)
+    monkeypatch.setattr(build, "MAX_PAGE", 5000)
     with pytest.raises(RuntimeError, match=r"01_tiny\.html.*fewer or smaller"):
         build.report_weights(html)
 

@@ -309,7 +309,7 @@ def test_without_pyarrow_the_message_says_what_to_install(tmp_path, monkeypatch)
     put_parquet("cifar10", tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(
-        ModuleNotFoundError, match=r"pyarrow is not .*`pip install 'dashlib\[parquet\]"
+        ModuleNotFoundError, match=r"pyarrow is not .*`pip install 'dash-book\[parquet\]"
     ):
         datasets.load_dataset("cifar10", tmp_path)
 

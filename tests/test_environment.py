@@ -97,7 +97,7 @@ def test_a_missing_file_a_short_file_and_a_missing_list_are_told(site):
 
 def test_packages_that_packages_ask_for_must_be_there(monkeypatch):
     asks = {
-        "dashlib": ["a>=1", "b; extra == 'all'", "c; extra == 'fid'", "d; sys_platform == 'x'"],
+        "dash-book": ["a>=1", "b; extra == 'all'", "c; extra == 'fid'", "d; sys_platform == 'x'"],
         "a": ["e[more]"],
         "e": ["f; extra == 'more'", "a"],
     }

@@ -85,7 +85,7 @@ def test_the_root_needs_torch_numpy_and_safetensors_only():
 
 
 def test_the_rooms_that_need_an_extra_name_it():
-    assert "`pip install 'dashlib[cli]'`" in imported(["dashlib.__main__"], others())
+    assert "`pip install 'dash-book[cli]'`" in imported(["dashlib.__main__"], others())
     for name, extra in (("digits", "data"), ("cifar10", "data")):
         load = f"""
 try:
@@ -93,7 +93,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {{error}}")
 """
-        assert f"`pip install 'dashlib[{extra}]'`" in imported([], others(), load)
+        assert f"`pip install 'dash-book[{extra}]'`" in imported([], others(), load)
 
 
 def test_it_is_imported_where_a_signal_does_not_exist():

@@ -219,5 +219,5 @@ def test_torch_fidelitys_own_resizing_moves_features_little(trusted, random_weig
 
 def test_missing_packages_are_named_with_the_remedy(random_weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
+    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dash-book\[fid\]'"):
         inception(random_weights, CPU, unverified=True)

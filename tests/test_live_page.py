@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 
 import pytest
 import torch
@@ -131,6 +132,24 @@ def test_the_landing_page_says_what_its_dial_shows(schedule, w):
     away = [(picture - pictures[0]).abs().mean().item() for picture in pictures]
     assert (away[2] > 60) == (w == 1), "at w = 1 composite is lost"
     assert max(away[1], away[3]) < 40
+
+
+@torch.no_grad()
+def test_what_chapters_2_and_3_say_of_the_dials_gaps_is_so(schedule):
+    """At digit 3, noise 1 and 50 steps, where both open."""
+    rows = ("teacher", "composite", "gap_match", "scratch", "cond_only_dropout", "dash")
+    norms, grey = {}, {}
+    for row, w in [*product(rows, [4.0]), *product(rows[:3], [1.0])]:
+        run = results.load(f"digits/{dash_live.FILES[row]}")
+        norms[row, w], grey[row, w] = expected(run, 3, w, schedule, 1)
+    times = {(row, w): norm / norms["teacher", w] for (row, w), norm in norms.items()}
+    away = {at: (of - grey["teacher", at[1]]).abs().mean().item() for at, of in grey.items()}
+    assert 2 < times["composite", 4.0] < times["composite", 1.0]
+    assert away["composite", 4.0] < 40 < 60 < away["composite", 1.0]
+    assert max(times["gap_match", w] for w in (1.0, 4.0)) < 1.5
+    assert min(away["gap_match", w] for w in (1.0, 4.0)) > 60, "no digit at either"
+    told = {row: round(times[row, 4.0], 2) for row in rows[3:]}
+    assert told == {"scratch": 1.44, "cond_only_dropout": 1.19, "dash": 1.05}
 
 
 SETTINGS = [

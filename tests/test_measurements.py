@@ -1,13 +1,13 @@
 """What the ledger measures: oracles on made-up runs, and what is missing says so."""
 
 import json
-from math import inf, isnan, nan, sqrt
+from functools import partial
+from math import inf, isnan, log, nan, sqrt
 
-import numpy as np
 import pytest
 
-from dashbook import cost, measurements
-from dashbook.measurements import GAP_MSE, RHO, Estimate, NotMeasured, Part, combine, fd, part
+from dashbook import cost, measurements, tables
+from dashbook.measurements import Estimate, NotMeasured, Part
 from dashlib import results
 
 
@@ -25,70 +25,45 @@ def stored(run_folder):
     return make
 
 
-def test_three_seeds_show_their_own_spread(stored):
+FD, RHO, GAP_MSE = tables.frechet("TAG"), tables.gap("rho"), tables.gap("gap_mse")
+beside = partial(measurements.beside, scale="digits", value=FD)
+
+
+def test_a_level_has_a_value_a_seed_and_the_t_interval(stored):
     for seed, rho in enumerate((0.8, 0.9, 1.0)):
         stored("dash", seed, rho=rho)
-    found = part("dash", RHO, "digits")
-    assert (found.values, found.seeds) == ((0.8, 0.9, 1.0), (0, 1, 2))
-    assert found.own == pytest.approx(0.1)
-    assert found.error == pytest.approx(0.1 / sqrt(3))
+    found = measurements.level(scale="digits", row="dash", value=RHO)
+    assert found.values == (0.8, 0.9, 1.0)
+    assert found.interval().half == pytest.approx(4.3027 * 0.1 / sqrt(3), rel=1e-4)
+    assert found.parts[0].spread == pytest.approx(0.1)
 
 
-def test_one_seed_borrows_the_largest_relative_spread_of_its_scale(stored):
-    stored("fitnets", 0, rho=4.0)
-    for seed, (calm, wild) in enumerate(((0.99, 1.0), (1.0, 2.0), (1.01, 3.0))):
-        stored("dash", seed, rho=calm)
-        stored("cond_only", seed, rho=wild)
-        stored("cond_only", seed, weighting="uniform", rho=wild**3)  # other weights don't count
-    found = part("fitnets", RHO, "digits")
-    assert isnan(found.own)
-    assert found.error == pytest.approx(4.0 * 0.5)
-
-
-def test_two_seeds_borrow_too_and_from_another_scale_if_they_must(stored):
-    for seed, rho in enumerate((9.0, 10.0, 11.0)):
-        stored("dash", seed, rho=rho)
-    for seed in (0, 1):
-        stored("dash", seed, scale="cifar10", rho=1.0)
-    assert part("dash", RHO, "cifar10").error == pytest.approx(0.1 / sqrt(2))
-
-
-def test_a_spread_that_nobody_knows_is_infinite(stored):
+def test_one_seed_decides_nothing(stored):
     stored("dash", 0, rho=1.0)
-    assert measurements.gap_ratio(scale="digits", row="dash").error == inf
-
-
-def test_a_difference_has_the_pooled_standard_error():
-    a, b = Part("a", (1.0, 2.0, 3.0), (0, 1, 2)), Part("b", (5.0, 5.5, 6.0), (0, 1, 2))
-    found = combine(lambda x, y: x - y, a, b)
-    assert found.value == pytest.approx(-3.5)
-    assert found.error == pytest.approx(sqrt(1 / 3 + 0.25 / 3))
-
-
-def test_errors_propagate_to_first_order():
-    """Against random draws of the means."""
-    parts = [Part(n, (v - d, v, v + d), (0, 1, 2)) for n, v, d in (("a", 9, 0.3), ("b", 5, 0.2))]
-    rng = np.random.default_rng(0)
-    a, b = (rng.normal(p.mean, p.error, 200_000) for p in parts)
-    found = combine(lambda x, y: x / y, *parts)
-    assert found.error == pytest.approx(np.std(a / b), rel=0.02)
+    found = measurements.level(scale="digits", row="dash", value=RHO)
+    assert found.interval().half == inf
+    assert isnan(found.parts[0].spread)
+    assert found.lies(low=0) is None
 
 
 def test_what_is_not_stored_says_so(stored):
     stored("dash", 0, rho=1.0)
     with pytest.raises(NotMeasured, match="no run of fitnets is stored for digits"):
-        part("fitnets", RHO, "digits")
-    with pytest.raises(NotMeasured, match="FD at w = TAG of dash is not stored"):
-        part("dash", ("guidance", "TAG", "frechet"), "digits")
-    with pytest.raises(NotMeasured, match="gap_mse of dash"):
-        part("dash", GAP_MSE, "digits", {7})
+        measurements.level(scale="digits", row="fitnets", value=RHO)
+    with pytest.raises(NotMeasured, match="what is asked of dash is not stored for all"):
+        measurements.level(scale="digits", row="dash", value=FD)
+    stored("scratch", 1, rho=1.0)
+    with pytest.raises(NotMeasured, match="no seed of dash, scratch is stored"):
+        beside(row="dash", over="scratch")
 
 
 def test_a_row_may_name_its_weighting(stored):
     stored("dash", 0, weighting="uniform", rho=0.7)
     stored("dash", 0, rho=0.9)
-    assert part("dash-uniform", RHO, "digits").mean == 0.7
-    assert part("dash", RHO, "digits").mean == 0.9
+    stored("dash", 0, weighting="uniform-from_uniform", rho=0.5)
+    rows = {"dash-uniform": 0.7, "dash": 0.9, "dash-uniform-from_uniform": 0.5}
+    for row, rho in rows.items():
+        assert measurements.level(scale="digits", row=row, value=RHO).value == rho
 
 
 @pytest.fixture
@@ -96,46 +71,78 @@ def table(stored):
     """Three seeds of the rows that distances are taken between, and a teacher."""
     for seed in range(3):
         for row, far in (("scratch", 20.0), ("cond_only", 30.0), ("dash_no_un", 22.0)):
-            stored(row, seed, gap_mse=far / 10, frechet={"TAG": far + seed})
-        stored("dash", seed, gap_mse=1.0, frechet={"TAG": 10.0 + seed})
+            stored(row, seed, gap_mse=far / 10, frechet={"TAG": far * (1 + seed / 10)})
+        stored("dash", seed, gap_mse=1.0, frechet={"TAG": 10.0 * (1 + seed / 10)})
     stored("teacher-tirt", 0, frechet={"TAG": 5.0})
 
 
-def test_distances(table):
-    at = {"scale": "digits"}
-    assert measurements.excess(
-        row="scratch", over="dash", path=fd("TAG"), **at
-    ).value == pytest.approx(10)
-    lead = measurements.frechet_lead(row="dash", rivals=["cond_only", "scratch"], **at)
-    assert lead.value == pytest.approx(10), "the nearest rival"
-    assert lead.parts[0].row == "scratch"
-    assert measurements.recovered(row="dash", **at).value == pytest.approx(10 / 16)
-    excess = measurements.excess(scale="digits", row="scratch", over="dash", path=GAP_MSE)
-    assert excess.value == pytest.approx(1.0)
+def test_a_ratio_is_paired_seed_by_seed(table):
+    """Seeds that move both rows alike leave no spread."""
+    found = beside(row="scratch", over="dash")
+    assert found.values == pytest.approx([log(2)] * 3)
+    assert found.interval().half == pytest.approx(0, abs=1e-12)
+    assert found.word == "worse"
+    assert beside(row="dash", over="scratch").word == "better"
+    assert beside(row="dash", over="dash_no_un", value=GAP_MSE).word == "better"
 
 
-def test_a_lead_needs_every_rival(table):
-    with pytest.raises(NotMeasured, match="fitnets"):
-        measurements.frechet_lead(
-            scale="digits", row="dash", rivals=["scratch", "fitnets"], w="TAG"
-        )
+def test_the_verdict_is_corrected_for_the_rivals(stored):
+    for seed, (a, b) in enumerate(((10, 13), (11, 13.5), (12, 17))):
+        stored("dash", seed, frechet={"TAG": float(a)})
+        stored("scratch", seed, frechet={"TAG": float(b)})
+        for other in ("cond_only", "composite", "multi_w"):
+            stored(other, seed, frechet={"TAG": 10.0 + (seed - 1) ** 2})
+    assert beside(row="scratch", over="dash").word == "worse"
+    rivals = ("scratch", "cond_only", "composite", "multi_w")
+    assert beside(row="scratch", over="dash", rivals=rivals).word == "undecided"
+    assert beside(row="scratch", over="dash", rivals=rivals, level=0.8).word == "worse"
 
 
-def test_the_share_of_the_unconditional_term(table, stored):
-    def share(path):
-        return measurements.unconditional_share(scale="digits", row="dash", path=path).value
+def test_two_seeds_are_undecided(stored):
+    for seed in range(2):
+        stored("dash", seed, frechet={"TAG": 10.0})
+        stored("scratch", seed, frechet={"TAG": 20.0 + seed / 100})
+    found = beside(row="scratch", over="dash")
+    assert (found.word, found.lies(low=0)) == ("undecided", None)
 
-    assert share(fd("TAG")) == pytest.approx((22 - 10) / (30 - 10))
-    assert share(GAP_MSE) == pytest.approx(1.2 / 2)
+
+def test_a_teacher_counts_as_given(table):
+    found = beside(row="dash", over="teacher")
+    assert found.values == pytest.approx([log(2), log(2.2), log(2.4)])
+    assert found.parts[1].values == (5.0,)
+
+
+def test_the_nearest_rival_and_the_verdict_of_all(table, stored):
+    at = {"scale": "digits", "row": "dash", "value": FD}
+    found = measurements.nearest(rivals=["cond_only", "scratch"], **at)
+    assert (found.parts[0].row, found.word) == ("scratch", "worse")
     for seed in range(3):
-        stored("cond_only", seed, gap_mse=0.5, frechet={"TAG": 1.0})
-    assert isnan(share(GAP_MSE)), "no gain to share"
+        stored("multi_w", seed, frechet={"TAG": 9.0 * (1 + seed / 10)})
+        stored("composite", seed, frechet={"TAG": 30.0 - 12 * seed})
+    assert measurements.nearest(rivals=["scratch", "multi_w"], **at).word == "better"
+    assert measurements.nearest(rivals=["scratch", "composite"], **at).word == "undecided"
+    with pytest.raises(NotMeasured, match="fitnets"):
+        measurements.nearest(rivals=["scratch", "fitnets"], **at)
 
 
-def test_the_share_compares_seeds_that_all_rows_have(table, stored):
+def test_shares_are_taken_seed_by_seed(table, stored):
+    recovered = measurements.recovered(scale="digits", row="dash")
+    assert recovered.values == pytest.approx([10 / 15, 11 / 17, 12 / 19])
+
+    def share(value):
+        return measurements.unconditional_share(scale="digits", row="dash", value=value)
+
+    assert share(FD).values == pytest.approx([12 / 20] * 3)
+    assert share(GAP_MSE).value == pytest.approx(1.2 / 2)
+    stored("cond_only", 1, gap_mse=0.5, frechet={"TAG": 1.0})
+    assert isnan(share(GAP_MSE).value), "a seed without a gain to share"
+    assert share(GAP_MSE).lies(low=0) is None
+
+
+def test_only_seeds_that_all_rows_have_count(table, stored):
     stored("cond_only", 3, gap_mse=99.0)
-    found = measurements.unconditional_share(scale="digits", row="dash", path=GAP_MSE)
-    assert {one.seeds for one in found.parts} == {(0, 1, 2)}
+    found = measurements.unconditional_share(scale="digits", row="dash", value=GAP_MSE)
+    assert [len(part.values) for part in found.parts] == [3, 3, 3]
 
 
 @pytest.mark.parametrize(("role", "count"), [("teacher", 35_751_939), ("student", 6_082_627)])
@@ -145,7 +152,7 @@ def test_parameters_are_those_of_the_published_networks(role, count):
 
 def test_counts_have_no_error_and_a_ratio():
     found = measurements.counted(role="ratio", count=measurements.gflops)
-    assert (found.error, found.parts) == (0.0, ())
+    assert (found.interval().half, found.parts) == (0.0, ())
     assert found.value == pytest.approx(5.78, abs=0.01)
 
 
@@ -163,30 +170,26 @@ def test_a_timing_counts_on_its_own_hardware_only(run_folder):
     assert measurements.bench_ratio(**wanted).value == 2.0
 
 
+def measured(mean, half):
+    """An estimate of three seeds with this interval."""
+    d = half * sqrt(3) / 4.302652729911275
+    values = (mean - d, mean, mean + d)
+    return Estimate(values, (Part("row", values),))
+
+
 @pytest.mark.parametrize(
-    ("value", "error", "expected"),
-    [
-        (1.0, 0.0, True),
-        (1.0, 0.49, True),
-        (1.0, 0.51, None),
-        (-1.0, 0.49, False),
-        (-1.0, 0.51, None),
-        (1.0, inf, None),
-        (nan, 0.1, None),
-    ],
+    ("value", "half", "expected"),
+    [(1.0, 0.5, True), (1.0, 0.99, True), (1.0, 1.01, None), (-1.0, 0.99, False), (-1.0, 2, None)],
 )
-def test_two_standard_errors_decide(value, error, expected):
-    assert Estimate(value, error).lies(low=0) is expected
-
-
-def test_more_certainty_decides_less():
-    found = Estimate(1.0, 0.3)
-    assert [found.lies(errors, low=0) for errors in (1, 2, 3, 4)] == [True, True, True, None]
+def test_an_interval_must_lie_on_one_side(value, half, expected):
+    assert measured(value, half).lies(low=0) is expected
 
 
 def test_an_interval_must_lie_inside_or_outside_of_a_band():
     band = {"low": 0.35, "high": 0.85}
-    assert Estimate(0.6, 0.1).lies(**band) is True
-    assert Estimate(0.9, 0.1).lies(**band) is None
-    assert Estimate(2.0, 0.1).lies(**band) is False
-    assert Estimate(0.6, 1.0).lies(**band) is None
+    assert measured(0.6, 0.1).lies(**band) is True
+    assert measured(0.9, 0.1).lies(**band) is None
+    assert measured(2.0, 0.1).lies(**band) is False
+    assert measured(0.6, 1.0).lies(**band) is None
+    assert Estimate((0.6,)).lies(**band) is True, "counted"
+    assert Estimate((nan,) * 3, (Part("row", (1.0,) * 3),)).lies(**band) is None

@@ -14,7 +14,7 @@ from dashlib import results
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("path", readme.SHOWN, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", readme.SHOWN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_measured_block_is_what_the_runs_say(path: Path) -> None:
     text = path.read_text()
     assert len(readme.BLOCK.findall(text)) == 1, f"{path} has lost its markers"

@@ -9,8 +9,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks import repair
+from benchmarks.repair import main
 from dashbook import atlas
-from dashbook.__main__ import main
 from dashbook.atlas import Repaired, fit
 from dashlib import results
 from dashlib.classifier import Classifier
@@ -169,7 +170,7 @@ def lab(tiny, run_folder, monkeypatch):
     """A stored classifier, teacher and two tiny students; few samples, few steps, a quick score."""
     monkeypatch.setattr(atlas, "SEEDS", (0,))
     monkeypatch.setattr(atlas, "HEADLINE", HEADLINE)
-    monkeypatch.setattr(atlas, "scores_of", quick_score)
+    monkeypatch.setattr(repair, "scores_of", quick_score)
     monkeypatch.setattr(atlas, "SAMPLES", 20)
     monkeypatch.setattr(atlas, "PAIRS", 200)
     monkeypatch.setattr(scoring, "sample", lambda *args, **kw: sample(*args, steps=2, **kw))
@@ -181,7 +182,7 @@ def lab(tiny, run_folder, monkeypatch):
 
 
 def made(**options):
-    return [name for name, _, _ in atlas.update(**options)]
+    return [name for name, _, _ in repair.update(**options)]
 
 
 def test_the_report_holds_every_student_kind_and_label(lab):
@@ -200,7 +201,7 @@ def test_the_report_holds_every_student_kind_and_label(lab):
 
 
 def test_its_scores_are_those_of_the_schedule_that_it_names(lab):
-    entry, model = atlas.measure(STUDENT), results.load(STUDENT).model()
+    entry, model = repair.measure(STUDENT), results.load(STUDENT).model()
     a = entry["fit"]["one"]["a"][0]
     again = quick_score(scoring.samples_of(model, Constant(4 * a), 20))
     assert entry["guidance"]["a"]["4"]["frechet"] == pytest.approx(again["frechet"], rel=1e-4)
@@ -227,7 +228,7 @@ def test_a_second_update_measures_nothing(lab):
 def test_only_a_student_with_new_weights_is_measured_again(lab, tiny):
     made()
     store_student(STUDENT, tiny, 99)
-    with pytest.raises(results.MissingRun, match=f"{STUDENT}.*`python -m dashbook repair`"):
+    with pytest.raises(results.MissingRun, match=f"{STUDENT}.*`python -m benchmarks.repair`"):
         atlas.stored()
     assert made() == [STUDENT]
     assert len(atlas.stored()) == len(HEADLINE)
@@ -247,7 +248,7 @@ def test_other_settings_make_every_entry_stale(lab, monkeypatch):
 
 
 def test_an_interrupted_command_goes_on_where_it_was(lab):
-    updates = atlas.update()
+    updates = repair.update()
     first = [next(updates)[0]]
     updates.close()
     assert [*atlas.read()] == first
@@ -265,7 +266,7 @@ def test_other_rows_are_taken_up_when_they_are_stored(lab, tiny):
 
 
 def test_a_missing_student_or_report_names_its_command(lab):
-    with pytest.raises(results.MissingRun, match="python -m dashbook repair"):
+    with pytest.raises(results.MissingRun, match=r"python -m benchmarks\.repair"):
         atlas.stored()
     (lab / STUDENT / "run.json").unlink()
     with pytest.raises(results.MissingRun, match=f"python -m dashlib make {STUDENT}"):
@@ -278,13 +279,13 @@ def test_a_damaged_report_is_an_error(lab, content):
     atlas.path().write_text(content)
     with pytest.raises(ValueError, match=r"digits\.json is not a report of repairs.*delete it"):
         atlas.read()
-    outcome = CliRunner().invoke(main, ["repair"])
+    outcome = CliRunner().invoke(main, [])
     assert outcome.exit_code == 1
     assert "is not a report of repairs" in outcome.output
 
 
 def test_the_command_line_makes_the_report(lab):
-    outcome = CliRunner().invoke(main, ["repair"])
+    outcome = CliRunner().invoke(main, [])
     assert outcome.exit_code == 0, outcome.output
     assert "[2/2]" in outcome.output
     assert "2 students in" in outcome.output
@@ -294,7 +295,7 @@ def test_the_command_line_reports_damaged_weights(lab):
     run = results.load(STUDENT)
     file = run.folder / run.files["weights"]["name"]
     file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
-    outcome = CliRunner().invoke(main, ["repair"])
+    outcome = CliRunner().invoke(main, [])
     assert outcome.exit_code == 1
     assert "restore it" in outcome.output
 
@@ -302,6 +303,6 @@ def test_the_command_line_reports_damaged_weights(lab):
 def test_several_processes_hand_back_every_entry(lab, monkeypatch):
     """The pool itself, with a stand-in for the minute of sampling."""
     monkeypatch.setattr(pool, "processes", ThreadPoolExecutor)
-    monkeypatch.setattr(atlas, "measure", lambda name: {"of": name})
+    monkeypatch.setattr(repair, "measure", lambda name: {"of": name})
     for processes in (1, 2):
-        assert [*atlas.measured("abc", processes)] == [{"of": name} for name in "abc"]
+        assert [*repair.measured("abc", processes)] == [{"of": name} for name in "abc"]

@@ -156,7 +156,7 @@ def test_scores_refuse_too_few_points():
 
 def test_what_torch_fidelity_computes_says_so_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.metric_kid", None)
-    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dashlib\[fid\]'"):
+    with pytest.raises(ImportError, match=r"torch_fidelity .*pip install 'dash-book\[fid\]'"):
         kernel_distance(torch.ones(9, 2), torch.ones(9, 2))
 
 

@@ -1,4 +1,4 @@
-"""Explorers: every combination is drawn, the slider is wired in the browser, limits are errors."""
+"""Explorers: every combination is drawn, dials are wired in the browser, limits are errors."""
 
 import io
 
@@ -54,7 +54,7 @@ def test_two_parameters_nest() -> None:
 
 
 def test_links_are_client_side() -> None:
-    """Only jslink works on a static page, so every link must be one, slider -> stack."""
+    """The browser switches without a kernel: links are jslinks, dial -> stack."""
     root = explorer(drawing, Parameter("a", [1.0, 2.0]), play=True)
     everything = ipywidgets.widgets.widget._instances.values()
     links = [w for w in everything if isinstance(w, ipywidgets.widgets.widget_link.Link)]
@@ -114,6 +114,23 @@ def test_play_runs_through_the_first_of_two_parameters() -> None:
     everything = ipywidgets.widgets.widget._instances.values()
     links = [w for w in everything if isinstance(w, ipywidgets.widgets.widget_link.Link)]
     assert (play, first) in [(link.source[0], link.target[0]) for link in links]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown", "kind"),
+    [
+        ([1.0, 2.0, 4.0, 8.0], (), ipywidgets.SelectionSlider),
+        (["1", "2", "4", "TAG"], (), ipywidgets.SelectionSlider),
+        (["a", "b", "c", "d"], (), ipywidgets.Dropdown),
+        ([1, 2, 3, 4], ["one", "two", "three", "four"], ipywidgets.Dropdown),
+        (["a", "b"], (), ipywidgets.ToggleButtons),
+        ([1.0, 2.0, 4.0], (), ipywidgets.ToggleButtons),
+    ],
+)
+def test_quantities_slide_names_are_listed_and_few_are_buttons(values, shown, kind) -> None:
+    dial = Parameter("$a$", values, shown, start=1).dial()
+    assert type(dial) is kind
+    assert (dial.index, dial.description, dial.tooltip) == (1, "$a$", "a")
 
 
 def test_frames_are_quantised() -> None:

@@ -57,8 +57,8 @@ def commit() -> str:
 
 def packages() -> dict[str, str]:
     """The installed versions of all that pyproject.toml asks for, and of Sphinx."""
-    found = {"dashlib": version("dashlib"), "sphinx": version("sphinx")}
-    for line in requires("dashlib") or []:
+    found = {"dash-book": version("dash-book"), "sphinx": version("sphinx")}
+    for line in requires("dash-book") or []:
         name = Requirement(line).name
         try:
             found[name] = version(name)

@@ -4,25 +4,21 @@ window.addEventListener("load", function () {
   for (const button of document.querySelectorAll(".search-button-field")) {
     button.removeAttribute("aria-label");
   }
-  // The button is named "Color mode"; its three icons, of which one is visible, bring names of their own: as <i>, and again
-  // when Font Awesome makes an <svg> of each, at a time of its choosing.
-  for (const button of document.querySelectorAll(".theme-switch-button")) {
-    const hush = function () {
-      button.querySelectorAll("svg title").forEach((title) => title.remove());
-      for (const icon of button.querySelectorAll("svg[aria-labelledby]")) {
-        icon.removeAttribute("aria-labelledby");
-        icon.setAttribute("aria-hidden", "true");
-      }
-    };
-    hush();
-    new MutationObserver(hush).observe(button, { childList: true, subtree: true });
-  }
+  // Icons are glyphs of a font; the buttons around them have names of their own.
+  for (const icon of document.querySelectorAll("i[class*=fa-]")) icon.setAttribute("aria-hidden", "true");
   // The entries of the bibliography: role="list" wants items, and "doc-biblioentry" is deprecated.
   for (const entry of document.querySelectorAll('.citation-list [role="doc-biblioentry"]')) {
     entry.setAttribute("role", "listitem");
   }
-  // A wide formula scrolls in its box; so that keys can move it, it takes the focus.
-  window.MathJax?.startup?.promise.then(function () {
-    for (const formula of document.querySelectorAll('mjx-container[display="true"]')) formula.tabIndex = 0;
-  });
+  // KaTeX is on the pages that have formulas. A wide one scrolls in its box; so that keys can move it, it takes the focus.
+  for (const formula of document.querySelectorAll(".math")) {
+    window.renderMathInElement(formula, {
+      delimiters: [
+        { left: "\\[", right: "\\]", display: true },
+        { left: "\\(", right: "\\)", display: false },
+      ],
+      throwOnError: false,
+    });
+  }
+  for (const formula of document.querySelectorAll(".katex-display")) formula.tabIndex = 0;
 });

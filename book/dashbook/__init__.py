@@ -1,1 +1,1 @@
-"""What only the book needs: figures, explorers, tables, statistics and the ledger of claims."""
+"""Needed by the book only: figures, explorers, tables, statistics and the ledger of claims."""

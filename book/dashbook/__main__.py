@@ -5,13 +5,12 @@ from collections import Counter
 import click
 
 from dashbook import claims as ledger
-from dashbook.atlas import repair
 from dashlib.cli.sample import Commands
 
 
 @click.group(cls=Commands)
 def main() -> None:
-    """Judge the book's claims, and score repaired guidance."""
+    """Judge the book's claims."""
 
 
 @main.command()
@@ -25,8 +24,6 @@ def claims() -> None:
     counts = Counter(one.status for one in found)
     click.echo(", ".join(f"{counts[s]} {s}" for s in ledger.STATUSES if counts[s]))
 
-
-main.add_command(repair)
 
 if __name__ == "__main__":
     main()

@@ -15,39 +15,34 @@ over all timesteps or over each range of them, a(t) and c(t).
 With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial: a
 repaired student is the same student under another guidance schedule.
 
-``python -m dashbook repair`` makes ``results/repair/digits.json``: coefficients are fitted on noisy
-*held-out* images, samples scored against the *training* images, where weights or settings changed.
+``python -m benchmarks.repair`` makes ``results/repair/digits.json``: coefficients are fitted on
+noisy *held-out* images, samples scored against the *training* images.
 """
 
 import json
 import math
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from dashbook import plots
-from dashlib import datasets, results
-from dashlib.checkpoints import CheckpointError, write_atomically
+from dashlib import results
+from dashlib.checkpoints import write_atomically
 from dashlib.guidance import Branches, GuidanceSchedule, Interval
-from dashlib.metrics import NoisyPairs, Stats, noisy_pairs, predict, summarise_by
+from dashlib.metrics import NoisyPairs, Stats, summarise_by
 from dashlib.recipes import DIGITS, GUIDANCE, HEADLINE, ROWS, SEEDS, TABLE
-from dashlib.runs import pool
-from dashlib.runs.making import Clock
-from dashlib.runs.scoring import SAMPLES, samples_of, scores_of
-from dashlib.schedule import Schedule
+from dashlib.runs.scoring import SAMPLES
 
 Map = dict[str, Tensor]
 Entry = dict[str, Any]
 T = 1000  # timesteps
-COMMAND = "python -m dashbook repair"
+COMMAND = "python -m benchmarks.repair"
 BINS, PAIRS, FIT_SEED = 20, 10_000, 0
 SCALES = ("1.5", "4", "TAG")  # guidance that is repaired
 INTERVALS = {
@@ -162,45 +157,6 @@ def made_with(name: str) -> dict[str, str]:
     return {part: results.load(of).files["weights"]["sha256"] for part, of in parts.items()}
 
 
-def measure(name: str) -> Entry:
-    """Fit the repairs of one student and score its samples under every schedule."""
-    run, digests, clock = results.load(name), made_with(name), Clock()
-    noisy = noisy_pairs(
-        datasets.load_dataset("digits").test, Schedule(), pairs=PAIRS, seed=FIT_SEED
-    )
-    model, teacher = run.model(), results.load(run.config["teacher"]).model()
-    answers = predict(model, noisy), predict(teacher, noisy)
-    one, binned = (fit(*answers, noisy.t, bins=bins) for bins in (1, BINS))
-    fits = dict(zip(KINDS, ({"a": one["a"]}, {"a": binned["a"]}, one, binned), strict=True))
-    schedules: dict[str, dict[str, GuidanceSchedule]] = {
-        kind: {w: Repaired(GUIDANCE[w], **ac) for w in SCALES} for kind, ac in fits.items()
-    }
-    schedules["interval"] = {**INTERVALS}
-    scores = {
-        kind: {label: scores_of(samples_of(model, w, SAMPLES)) for label, w in labelled.items()}
-        for kind, labelled in schedules.items()
-    }
-    clock.lap("repair")
-    return {
-        "seed": run.seed,
-        "made_with": digests,
-        "fit": {"one": one, "binned": binned},
-        "guidance": scores,
-        "seconds": clock.seconds["repair"],
-        "cpu_seconds": clock.cpu(),
-        **results.provenance(),
-    }
-
-
-def measured(names: Sequence[str], processes: int) -> Iterator[Entry]:
-    """Yield each student's entry, in order; from several processes of one thread each."""
-    if processes == 1:
-        yield from map(measure, names)
-        return
-    with pool.processes(processes) as workers:
-        yield from workers.map(measure, names)
-
-
 def read() -> dict[str, Entry]:
     """The entries that are still right: same settings, same weights.  None without a report.
 
@@ -225,17 +181,6 @@ def write(entries: dict[str, Entry]) -> None:
     write_atomically(path(), text.encode())
 
 
-def update(processes: int = 1) -> Iterator[tuple[str, int, int]]:
-    """Measure what is missing, storing each student as it is done: yields (name, done, total)."""
-    entries = read()
-    names = [name for name in students() if name not in entries]
-    write(entries)
-    for done, entry in enumerate(measured(names, processes)):
-        entries[names[done]] = entry
-        write(entries)
-        yield names[done], done + 1, len(names)
-
-
 def stored() -> dict[str, Entry]:
     """The entries of all students; ``MissingRun`` if one is missing or made with other weights."""
     entries = read()
@@ -243,25 +188,6 @@ def stored() -> dict[str, Entry]:
         fault = f"no repairs of {', '.join(missing)} with their present weights and settings in "
         raise results.MissingRun(f"{fault}{path()}: make them with `{COMMAND}`")
     return entries
-
-
-@click.command()
-@click.option("--processes", type=click.IntRange(1), default=1, help="At a time (default: 1).")
-def repair(processes: int) -> None:
-    """Sample the stored digits students with rescaled gaps; writes results/repair/digits.json.
-
-    About a minute a student on one core.  Stopped, it goes on where it was.
-    """
-    torch.set_num_threads(1)
-    start = time.perf_counter()
-    try:
-        for name, done, total in update(processes):
-            minutes = (time.perf_counter() - start) / 60
-            click.echo(f"[{done}/{total}] {minutes:5.1f} min  {name}")
-        entries = stored()
-    except (ValueError, results.MissingRun, CheckpointError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"{len(entries)} students in {path()}")
 
 
 def runs(entries: Iterable[str]) -> dict[str, list[results.Run]]:

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isnan
+from math import isfinite, isnan
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dashbook import cifar10, plots
 from dashbook import measurements as by
-from dashbook import plots
 from dashbook.cost import parameters
-from dashbook.measurements import ERRORS, GAP_MSE, Estimate, NotMeasured, fd
+from dashbook.measurements import Estimate, NotMeasured
 from dashbook.paper import FURTHER, NAMES, PAPER
-from dashbook.tables import DASHES, markdown
+from dashbook.tables import DASHES, frechet, gap, markdown
 from dashlib import results
+from dashlib.results import Run
 from dashlib.scale.presets import preset
 
-Rule = Callable[..., bool | None]  # of an Estimate and, if asked, of how many standard errors
+Rule = Callable[[Estimate], bool | None]
 Question = partial[Estimate]
 
 NOT_TESTED = "not tested here"
@@ -42,7 +43,8 @@ SMALL = {  # at our scale: holds, fails, cannot be told
 }
 AS_STATED = {True: "reproduced", False: "not reproduced", None: "not reproduced"}  # counted
 STATUSES = (*dict.fromkeys(AS_STATED.values()), *SMALL.values(), NOT_TESTED)
-SOURCES = ("abstract", "README", "configurations", "reading notes", "derived from the README")
+SOURCES = {"abstract", "README", "configurations", "reading notes", "derived from the README"}
+SOURCES |= {"this book"}
 HEADER = ("claim, *and when a number agrees*", "*paper:*", "on", "ours", "status")
 
 
@@ -61,13 +63,31 @@ def above(low: float) -> Rule:
     return partial(Estimate.lies, low=low)
 
 
-def asked(measure: Callable[..., Estimate], *rows: str, **arguments: Any) -> tuple[Question, ...]:
-    """Questions to rows of digits, one each."""
-    return tuple(partial(measure, scale="digits", row=row, **arguments) for row in rows)
+def settled(word: str) -> Rule:
+    """The rule that a comparison of paired seeds has this verdict; undecided cannot be told."""
+    return lambda found: None if found.word == "undecided" else found.word == word
 
 
-_worse = partial(asked, by.excess, over="dash", path=fd("TAG"))
-_off = partial(asked, by.excess, over="dash", path=GAP_MSE)
+def asked(
+    measure: Callable[..., Estimate], *rows: str, scale: str = "digits", **arguments: Any
+) -> tuple[Question, ...]:
+    """Questions to rows of a scale, one each."""
+    return tuple(partial(measure, scale=scale, row=row, **arguments) for row in rows)
+
+
+TAG, RHO, GAP_MSE = frechet("TAG"), gap("rho"), gap("gap_mse")
+_long = partial(asked, by.level, value=RHO)
+_worse = partial(asked, by.beside, over="dash", value=TAG)
+_off = partial(asked, by.beside, over="dash", value=GAP_MSE)
+WORSE = settled("worse")
+
+
+def _tag(run: Run) -> float:
+    return cifar10.fd(run, "TAG")
+
+
+_cifar = partial(asked, scale="cifar10")
+_beside = partial(_cifar, by.beside, value=_tag)
 
 
 def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
@@ -79,6 +99,8 @@ def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
 # bounds lie half-way between the groups, 0.35 and 0.85; kept ends at 1/0.85.
 COLLAPSED, SHORTENED, KEPT = (-np.inf, 0.35), (0.35, 0.85), (0.85, 1.18)
 RIVALS = tuple(row for row in PAPER | FURTHER if row not in ("teacher", "dash"))
+MATCHED = ("gap_match", "gap_match_cond")
+PARTS = ("dash_no_un", "dash_no_an", "dash-uniform")  # DASH without one of its parts
 MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and what is asked
     "parameters-teacher": (near(35.75e6, 0.1), _counted("teacher", parameters)),
     "parameters-student": (near(6.08e6, 0.1), _counted("student", parameters)),
@@ -88,27 +110,67 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
     "gflops-ratio": (near(5.77, 1), _counted("ratio", by.gflops)),
     "latency": (near(3.62, 10), (partial(by.bench_ratio, key="latency_ms", hardware="T4"),)),
     "memory": (near(1.71, 10), (partial(by.bench_ratio, key="peak_mib", hardware="T4"),)),
-    "rho-dash": (between(*KEPT), asked(by.gap_ratio, "dash")),
-    "rho-cond-only": (between(*COLLAPSED), asked(by.gap_ratio, "cond_only")),
-    "rho-composite": (between(*SHORTENED), asked(by.gap_ratio, "composite")),
-    "rho-multi-w": (between(*SHORTENED), asked(by.gap_ratio, "multi_w")),
-    "rho-fitnets": (between(*SHORTENED), asked(by.gap_ratio, "fitnets")),
-    "rho-gap-match": (between(*SHORTENED), asked(by.gap_ratio, "gap_match", "gap_match_cond")),
-    "rho-pruned": (between(*SHORTENED), asked(by.gap_ratio, "pruned")),
-    "rho-no-un": (between(*SHORTENED), asked(by.gap_ratio, "dash_no_un")),
-    "gap-mse": (above(0), _off("gap_match", "gap_match_cond")),
-    **{f"fd-{row.replace('_', '-')}": (above(0), _worse(row)) for row in RIVALS},
-    "fd-gap-match": (above(0), _worse("gap_match", "gap_match_cond")),
-    "fd-all": (above(0), asked(by.frechet_lead, "dash", rivals=RIVALS)),
-    "fd-teacher": (above(0), _worse("dash", over="teacher")),
-    "fd-cond-only-scratch": (above(0), _worse("cond_only", over="scratch")),
+    "rho-dash": (between(*KEPT), _long("dash")),
+    "rho-cond-only": (between(*COLLAPSED), _long("cond_only")),
+    "rho-composite": (between(*SHORTENED), _long("composite")),
+    "rho-multi-w": (between(*SHORTENED), _long("multi_w")),
+    "rho-fitnets": (between(*SHORTENED), _long("fitnets")),
+    "rho-gap-match": (between(*SHORTENED), _long(*MATCHED)),
+    "rho-pruned": (between(*SHORTENED), _long("pruned")),
+    "rho-no-un": (between(*SHORTENED), _long("dash_no_un")),
+    "gap-mse": (WORSE, _off(*MATCHED, rivals=MATCHED)),
+    **{f"fd-{row.replace('_', '-')}": (WORSE, _worse(row, rivals=RIVALS)) for row in RIVALS},
+    "fd-gap-match": (WORSE, _worse(*MATCHED, rivals=(*RIVALS, MATCHED[1]))),
+    "fd-all": (WORSE, asked(by.nearest, "dash", rivals=RIVALS, value=TAG)),
+    "fd-teacher": (WORSE, _worse("dash", over="teacher")),
+    "fd-cond-only-scratch": (WORSE, _worse("cond_only", over="scratch")),
     "recovered": (above(0.5), asked(by.recovered, "dash")),
-    "share-un-samples": (above(0.6), asked(by.unconditional_share, "dash", path=fd("TAG"))),
-    "share-un-gap": (above(0.6), asked(by.unconditional_share, "dash", path=GAP_MSE)),
-    "fd-no-un": (above(0), _worse("dash_no_un")),
-    "anchor": (above(0), _worse("dash_no_an")),
-    "tirt-samples": (above(0), _worse("dash-uniform")),
-    "tirt-gap": (above(0), _off("dash-uniform")),
+    "share-un-samples": (above(0.6), asked(by.unconditional_share, "dash", value=TAG)),
+    "share-un-gap": (above(0.6), asked(by.unconditional_share, "dash", value=GAP_MSE)),
+    "fd-no-un": (WORSE, _worse(PARTS[0], rivals=PARTS)),
+    "anchor": (WORSE, _worse(PARTS[1], rivals=PARTS)),
+    "tirt-samples": (WORSE, _worse(PARTS[2], rivals=PARTS)),
+    "tirt-gap": (WORSE, _off(PARTS[2], rivals=PARTS)),
+    "cost": (WORSE, ()),
+    "v-colour": (settled("better"), ()),
+    "v-data": (between(-np.inf, 0.15), ()),
+}
+SOUND, TRANSFER = "dash-uniform-from_uniform", "dash-transfer-from_uniform"
+TABLE = {row: f"{row}-uniform-from_uniform" for row in ("multi_w", "single_head", "gap_match_cond")}
+LONGER = [f"{row}-uniform-from_uniform-x2" for row in ("cond_only_dropout", "dash_sampled")]
+_sound = partial(_worse, over=SOUND, rivals=tuple(TABLE.values()))
+FROM_UNIFORM: dict[str, tuple[Question, ...]] = {  # asked of digits whose teacher is sound
+    "rho-dash": _long(SOUND, TRANSFER),
+    "rho-multi-w": _long(TABLE["multi_w"]),
+    "rho-gap-match": _long(TABLE["gap_match_cond"]),
+    "gap-mse": _off(TABLE["gap_match_cond"], over=SOUND),
+    "fd-multi-w": _sound(TABLE["multi_w"]),
+    "fd-single-head": _sound(TABLE["single_head"]),
+    "fd-gap-match": _sound(TABLE["gap_match_cond"]),
+    "fd-teacher": _worse(SOUND, over="teacher-uniform"),
+    "tirt-samples": _worse(SOUND, over=TRANSFER),
+    "tirt-gap": _off(SOUND, over=TRANSFER),
+    "cost": _worse(*LONGER, over=SOUND, rivals=LONGER),
+}
+EPS, V = "dash-high_noise", "dash_v-high_noise"
+CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
+IN_EPS, IN_V = ([f"{row}{net}-high_noise" for row in CHEAP] for net in ("", "_v"))
+AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digits
+    "rho-dash": _cifar(by.level, EPS, V, value=RHO),
+    "rho-multi-w": _cifar(by.level, "multi_w-high_noise", value=RHO),
+    "rho-gap-match": _cifar(by.level, "gap_match_cond-high_noise", value=RHO),
+    "gap-mse": _beside("gap_match_cond-high_noise", over=EPS, value=GAP_MSE),
+    "fd-multi-w": _beside("multi_w-high_noise", over=EPS),
+    "fd-gap-match": _beside("gap_match_cond-high_noise", over=EPS),
+    "fd-teacher": _beside(V, over="teacher"),
+    "tirt-samples": _beside("dash_v-uniform", over="dash_v-transfer"),
+    "tirt-gap": _beside("dash_v-uniform", over="dash_v-transfer", value=GAP_MSE),
+    "cost": _beside(*IN_V, over=V, rivals=IN_V) + _beside(*IN_EPS, over=EPS, rivals=IN_EPS),
+    "v-colour": tuple(
+        _beside(v, over=eps, value=cifar10.off_colour)[0]
+        for v, eps in zip((V, *IN_V), (EPS, *IN_EPS), strict=True)
+    ),
+    "v-data": _cifar(by.level, V, *IN_V, value=cifar10.off_colour),
 }
 
 
@@ -151,7 +213,7 @@ class Judgement:
     @property
     def ours(self) -> str:
         """What was measured, or why nothing was."""
-        return shown(self.estimate) if self.estimate else self.reason
+        return shown(self.estimate, self.scale) if self.estimate else self.reason
 
 
 def path() -> Path:
@@ -166,10 +228,12 @@ def read() -> dict[str, Any]:
 
 def _claim(entry: Mapping[str, Any], settle: Mapping[str, Any]) -> Claim:
     holds, questions = MEASURED.get(entry["id"], (None, ()))
+    questions += FROM_UNIFORM.get(entry["id"], ()) + AT_CIFAR10.get(entry["id"], ())
     changes = {"stated": tuple(entry["stated"]), "holds": holds, "questions": questions}
     claim = Claim(**{**entry, **changes})
-    if unknown := set(claim.stated) - set(SOURCES):
-        raise ValueError(f"stated {', '.join(unknown)}: of {', '.join(SOURCES)}")
+    if unknown := set(claim.stated) - SOURCES:
+        known = ", ".join(sorted(SOURCES, key=str.lower))
+        raise ValueError(f"stated {', '.join(unknown)}: of {known}")
     if claim.settle not in ("", *settle):
         raise ValueError(f"settle {claim.settle!r}: one of {', '.join(settle)}")
     if holds and not claim.words:
@@ -209,8 +273,8 @@ def settings() -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def judge(claim: Claim, question: Question | None, errors: float = ERRORS) -> Judgement:
-    """What follows from what is stored, give or take so many standard errors."""
+def judge(claim: Claim, question: Question | None) -> Judgement:
+    """What follows from what is stored."""
     if question is None or claim.holds is None:
         return Judgement(claim, NOT_TESTED, reason="not measured in this book")
     try:
@@ -218,7 +282,7 @@ def judge(claim: Claim, question: Question | None, errors: float = ERRORS) -> Ju
     except NotMeasured as wanting:
         return Judgement(claim, NOT_TESTED, question, reason=str(wanting))
     outcomes = SMALL if "scale" in question.keywords else AS_STATED
-    return Judgement(claim, outcomes[claim.holds(estimate, errors)], question, estimate)
+    return Judgement(claim, outcomes[claim.holds(estimate)], question, estimate)
 
 
 def judgements() -> list[Judgement]:
@@ -235,21 +299,34 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
-def shown(found: Estimate) -> str:
-    """A measured number ± its standard error, and what it was made from (mean ± spread of seeds).
+def titled(row: str, scale: str = "digits") -> str:
+    """A row with its weighting, in words."""
+    if scale == "cifar10" and row in cifar10.STUDENTS:
+        return cifar10.STUDENTS[row]
+    name, _, weighting = row.partition("-")
+    of, sound, more = weighting.partition("-from_uniform")
+    further = ", sound teacher" * bool(sound) + ", twice the steps" * (more == "-x2")
+    return f"{NAMES.get(name, name)} {of}".rstrip() + further
 
-    ``34.9 ± 9.0 (Cond-only: 44.3 ± 15, n = 3; DASH: 9.35 ± 1.2, n = 3)``; not borrowed spreads.
+
+def shown(found: Estimate, scale: str = "digits") -> str:
+    """A measured number with its interval, and what it was made from (mean ± spread of seeds).
+
+    Of a comparison the ratio: ``4.66 times [1.94, 11.2] (Cond-only: 44.3 ± 15; DASH: 9.35 ± 1.2;
+    n = 3)``.
     """
     if not found.parts:
         return number(found.value)
     parts = []
     for part in found.parts:
-        row, _, weighting = part.row.partition("-")
-        name = f"{NAMES.get(row, row)} {weighting}".rstrip()
-        spread = "" if isnan(part.own) else f" ± {number(part.own, 2)}"
-        parts.append(f"{name}: {number(part.mean)}{spread}, n = {len(part.values)}")
-    error = "" if isnan(found.value) else f" ± {number(found.error, 2)}"
-    return f"{number(found.value)}{error} ({'; '.join(parts)})"
+        spread = "" if isnan(part.spread) else f" ± {number(part.spread, 2)}"
+        parts.append(f"{titled(part.row, scale)}: {number(part.mean)}{spread}")
+    interval = found.interval()
+    ends = [found.value, interval.low, interval.high]
+    mean, low, high = map(number, np.exp(ends) if found.word else ends)
+    between = f" [{low}, {high}]" if isfinite(interval.half) else ""
+    times = " times" * bool(found.word)
+    return f"{mean}{times}{between} ({'; '.join(parts)}; n = {len(found.values)})"
 
 
 def lines(found: Sequence[Judgement]) -> list[str]:
@@ -304,14 +381,13 @@ def gap_lengths(
     return figure
 
 
-def excess_forest(found: Mapping[str, Estimate], errors: float) -> Figure:
-    """Each row's distance over DASH's, from its excess, give or take standard errors."""
+def ratio_forest(found: Mapping[str, Estimate], level: float) -> Figure:
+    """Each row's distance over DASH's with its interval, in the colour of its verdict."""
     figure, ((ax,),) = plots.axes(size=(6.4, 3.7))
-    for y, excess in enumerate(found.values()):
-        base, shade = excess.parts[1].mean, JUDGED[excess.lies(errors, low=0)]
-        ends = [1 + (excess.value + sign * errors * excess.error) / base for sign in (-1, 1)]
-        ax.plot(np.clip(ends, 0.01, None), [y, y], color=shade)
-        ax.plot(1 + excess.value / base, y, "o", color=shade)
+    for y, one in enumerate(found.values()):
+        interval, shade = one.interval(level), JUDGED[WORSE(one)]
+        ax.plot(np.exp([interval.low, interval.high]), [y, y], color=shade)
+        ax.plot(np.exp(one.value), y, "o", color=shade)
     ax.axvline(1, color="black", lw=1)
     ax.set(xscale="log", xlim=(0.3, 150), xlabel="FD / FD of DASH")
     ax.set_xticks(DISTANCES, ["½", *(f"{d:g}" for d in DISTANCES[1:])])

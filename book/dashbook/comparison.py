@@ -1,4 +1,4 @@
-r"""What a few training seeds allow to say: t-intervals, of means and of paired differences.
+r"""Say what a few training seeds allow: t-intervals, of means and of paired differences.
 
 Of n independent values with mean m and sample standard deviation s, the interval
 
@@ -52,8 +52,8 @@ class Interval:
 
     def text(self, digits: int = 2) -> str:
         """``+1.20 [0.50, 1.90]``."""
-        low, high = (f"{end:.{digits}f}" for end in (self.low, self.high))
-        return f"{self.mean:+.{digits}f} [{low}, {high}]"
+        low, high = (f"{end:z.{digits}f}" for end in (self.low, self.high))
+        return f"{self.mean:+z.{digits}f} [{low}, {high}]"
 
 
 def quantile(n: int, level: float = LEVEL) -> float:

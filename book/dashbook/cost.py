@@ -1,4 +1,4 @@
-r"""What a run costs on n GPUs: a calculation from a measured speed and named assumptions.
+r"""Calculate what a run costs on n GPUs, from a measured speed and named assumptions.
 
 A *workload* makes ``steps`` optimizer steps of a global ``batch`` B.  A *speed* was measured on one
 GPU: R_0 images/s, b_0 images a step, F_0 FLOPs an image.  A workload of F FLOPs an image is taken
@@ -58,7 +58,7 @@ PAPER_P100_HOURS = (24.0, 16.0)
 
 @dataclass(frozen=True)
 class Workload:
-    """What one training run does."""
+    """Work of one training run."""
 
     name: str
     steps: int  # of the optimizer
@@ -91,7 +91,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What was not measured.  Raises ``ValueError`` for shares outside [0, 1] and bad links."""
+    """Unmeasured assumptions.  Raises ``ValueError`` for shares outside [0, 1] and bad links."""
 
     floor: float = 0.0  # f: no step is quicker than this share of the measured one
     parallel: float = 0.9  # p: speed kept by several GPUs that wait for the slowest
@@ -113,7 +113,7 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a workload costs on some number of GPUs."""
+    """Cost of a workload on some number of GPUs."""
 
     gpus: int
     batch: int  # images a GPU and step

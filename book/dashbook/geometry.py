@@ -127,7 +127,7 @@ class Form(Symmetric):
         return self.axes[0] if self.eigenvalues[0] == 0 else None
 
     def level_set(self, level: float = 1.0, *, reach: float = 2.0) -> list[np.ndarray]:
-        """Where ``e^T Q e = level > 0``, as lines to draw, each of shape ``(121, 2)``.
+        """Trace ``e^T Q e = level > 0``, as lines to draw, each of shape ``(121, 2)``.
 
         One closed ellipse; or the two lines along a blind direction, for ``reach`` to each side.
         """
@@ -221,7 +221,7 @@ def form_of(objective: losses.Objective, *, label_dropout: float = 0.1) -> Form:
 
 
 def centred(objective: losses.Objective) -> bool:
-    """Whether the loss is the form itself, least where the student equals the teacher.
+    """Say if the loss is the form itself, least where the student equals the teacher.
 
     Not so where the target is another than the teacher's answer for the same branch: the noise
     (``scratch``, the anchor of ``dash``) or, for a null label, the other branch, in part or alone.
@@ -264,7 +264,7 @@ def overall(runs: Sequence[Run]) -> Moments:
 
 
 def placement(m: Moments, base: Moments, form: Form) -> dict[str, float]:
-    """Where errors m lie, beside those of a yardstick and in the axes of an objective's form.
+    """Place errors m beside those of a yardstick and in the axes of an objective's form.
 
     ``main``: degrees of the long axis (:func:`angle`); ``ratio``: root mean square along it over
     that across; ``own``: degrees of the form's softest direction, nan for a form that is nearly
@@ -304,7 +304,7 @@ def objectives(trained: Mapping[str, losses.Objective]) -> str:
 
 
 def students(runs: Mapping[str, Sequence[Run]], placed: Mapping[str, Mapping[str, float]]) -> str:
-    """How large each row's errors are, and where they lie (its :func:`placement`; nan: a dash)."""
+    """Tabulate each row's errors by size and place (its :func:`placement`; nan: a dash)."""
     shown = {"main": "{:.0f}°", "ratio": "{:.1f}", "own": "{:.0f}°", "soft": "{:.2f}"}
     shown |= {"stiff": "{:.2f}", "excess": "{:.0f}°", "w": "{:.1f}"}
     lines = []
@@ -323,7 +323,7 @@ def _square(ax: Axes, half: float) -> None:
 
 
 def level_sets(forms: Mapping[str, tuple[str, Form]], thick: str = "") -> Figure:
-    """Where each objective costs one: ``forms[name] = (row, form)``, one of them drawn thick."""
+    """Draw where each objective costs one: ``forms[name] = (row, form)``, one of them thick."""
     figure, ((ax,),) = plots.axes(size=(5.0, 4.4))
     for name, (row, form) in forms.items():
         width = 3 if name == thick else 2

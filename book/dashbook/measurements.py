@@ -1,39 +1,35 @@
-r"""What the ledger of claims measures: functions of rows of stored runs, with standard errors.
+r"""What the ledger of claims measures: functions of rows of stored runs, over training seeds.
 
-A *part* is one quantity of one row: its mean m over n training seeds, with the standard error
+An *estimate* has a value for every training seed that all of its rows have, made from that seed's
+runs, which saw the same batches and started from the same weights; its interval is the t-interval
+of :mod:`.comparison`.  Two rows are compared by the logarithm of a ratio, with a verdict corrected
+for all rows compared.  Fewer seeds than three decide nothing.  A teacher, of which there is one,
+counts as given beside every seed.
 
-.. math:: e = s / \sqrt n \quad (n \ge 3), \qquad
-          e = m \cdot \max_r \frac{s_r}{m_r} \Big/ \sqrt n \quad (n < 3),
-
-where s is the sample standard deviation; fewer than three seeds borrow the largest relative one of
-the rows r of their scale that have three (or of another scale's).  An estimate f of several parts
-has :math:`e_f^2 = \sum_i (e_i\, \partial f / \partial m_i)^2`, as if seeds were not paired.
-
-A row is one of :data:`dashlib.recipes.ROWS`, under TIRT Transfer or with its weighting
-(``dash-uniform``), or the TIRT ``teacher``.  What is not stored raises :class:`NotMeasured`.
+A row is one of :data:`dashlib.recipes.ROWS`, of digits under TIRT Transfer or with its weighting
+(``dash-uniform``); ``dash-uniform-from_uniform`` learned from the teacher with uniform weights.
+What is not stored raises :class:`NotMeasured`.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from math import inf, isnan, nan, sqrt
-from operator import sub
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf, isfinite, log, nan
 
 import numpy as np
 
 from dashbook import cost
-from dashbook.tables import metric
+from dashbook.comparison import LEVEL, Interval, logged, t_interval, verdicts
+from dashbook.tables import Measure, frechet
 from dashlib import results
-from dashlib.recipes import SCALES
 from dashlib.results import Run
 from dashlib.scale.presets import preset
 from dashlib.unet import UNetConfig
 
-ENOUGH = 3  # seeds that show their own spread
-ERRORS = 2.0  # standard errors on either side of a measured number
-Path = tuple[str, ...]  # of keys in a run's metrics
-RHO: Path = ("gap", "overall", "rho")
-GAP_MSE: Path = ("gap", "overall", "gap_mse")
+ENOUGH = 3  # seeds that decide
+EQUAL = log(1.05)  # closer than 5 % is equal
+TEACHERS = {"digits": "digits/teacher-tirt", "cifar10": "cifar10/teacher-uniform"}
 
 
 class NotMeasured(LookupError):
@@ -46,8 +42,6 @@ class Part:
 
     row: str
     values: tuple[float, ...]
-    seeds: tuple[int, ...]
-    borrowed: float = nan  # relative standard deviation, used below ENOUGH seeds
 
     @property
     def mean(self) -> float:
@@ -55,139 +49,145 @@ class Part:
         return float(np.mean(self.values))
 
     @property
-    def own(self) -> float:
-        """Sample standard deviation over the seeds; nan below ENOUGH of them."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) >= ENOUGH else nan
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean; nan if the spread is neither shown nor borrowed."""
-        spread = abs(self.mean) * self.borrowed if isnan(self.own) else self.own
-        return spread / sqrt(len(self.values))
+    def spread(self) -> float:
+        """Sample standard deviation over the seeds; nan for one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else nan
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number.  ``error``: its standard error, 0 if it was counted, inf if unknown."""
+    """A measured number: a value a training seed, or of what was counted its only one."""
 
-    value: float  # nan: not defined for these parts, such as a share of no gain
-    error: float = 0.0
-    parts: tuple[Part, ...] = ()
+    values: tuple[float, ...]  # nan: not defined for a seed, such as a share of no gain
+    parts: tuple[Part, ...] = ()  # none: it was counted
+    word: str = ""  # the verdict of a comparison, whose values are logarithms of ratios
 
-    def lies(self, errors: float = ERRORS, *, low: float = -inf, high: float = inf) -> bool | None:
-        """Whether the number, give or take so many standard errors, lies between two bounds.
+    @property
+    def value(self) -> float:
+        """The mean over the seeds."""
+        return float(np.mean(self.values))
 
-        None if that cannot be told: the interval reaches over a bound, or the number is undefined.
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Of the mean: a point if it was counted, infinite if not every seed has a value."""
+        if not self.parts:
+            return Interval(self.value, 0.0)
+        if not all(map(isfinite, self.values)):
+            return Interval(nan, inf)
+        return t_interval(self.values, level)
+
+    def lies(self, *, low: float = -inf, high: float = inf) -> bool | None:
+        """Whether the interval lies between two bounds.
+
+        None if that cannot be told: it reaches over one, is not defined, or has too few seeds.
         """
-        if isnan(self.value):
+        found = self.interval()
+        if not isfinite(found.half) or (self.parts and len(self.values) < ENOUGH):
             return None
-        least, most = (self.value + sign * errors * self.error for sign in (-1, 1))
-        if low < least and most < high:
+        if low < found.low and found.high < high:
             return True
-        return False if most <= low or least >= high else None
+        return False if found.high <= low or found.low >= high else None
 
 
-def _runs(row: str, scale: str) -> list[Run]:
-    if row == "teacher":
-        return [results.load(f"{scale}/teacher-tirt")]
+def _stored(row: str, scale: str) -> dict[int, Run]:
+    """The runs of a row by seed."""
     name, _, weighting = row.partition("-")
-    return results.select(name, weighting or "transfer", scale)
-
-
-def _values(runs: Sequence[Run], path: Path) -> dict[int, float]:
-    """The metric by seed, where it is stored."""
-    found = {run.seed: metric(*path)(run) for run in runs}
-    return {seed: value for seed, value in found.items() if value is not None}
-
-
-def _relative_spreads(path: Path, scale: str) -> list[float]:
-    """Standard deviation over mean of every row of a scale that has enough seeds."""
-    rows: dict[str, list[Run]] = {}
-    for name in results.names(scale):
-        row, _, seed = name.partition("-transfer-s")
-        if seed.isdigit():
-            rows.setdefault(row, []).append(results.load(name))
-    every = [list(_values(runs, path).values()) for runs in rows.values()]
-    enough = [values for values in every if len(values) >= ENOUGH]
-    return [float(np.std(values, ddof=1) / abs(np.mean(values))) for values in enough]
-
-
-def borrowed(path: Path, scale: str) -> float:
-    """Largest relative spread of rows with three seeds: this scale's, else any's, else nan."""
-    for scales in ([scale], SCALES):
-        if found := [spread for one in scales for spread in _relative_spreads(path, one)]:
-            return max(found)
-    return nan
-
-
-def part(row: str, path: Path, scale: str, seeds: Collection[int] | None = None) -> Part:
-    """One quantity of a row, of all seeds or of these; ``NotMeasured`` if no stored run has it."""
     try:
-        values = _values(_runs(row, scale), path)
+        found = results.select(name, weighting or "transfer", scale)
     except results.MissingRun as missing:
         raise NotMeasured(f"no run of {row} is stored for {scale}") from missing
-    values = {seed: v for seed, v in values.items() if seeds is None or seed in seeds}
-    if not values:
-        what = f"FD at w = {path[1]}" if path[0] == "guidance" else path[-1]
-        raise NotMeasured(f"{what} of {row} is not stored for {scale}")
-    spread = nan if len(values) >= ENOUGH else borrowed(path, scale)
-    return Part(row, tuple(values.values()), tuple(values), spread)
+    return {run.seed: run for run in found}
 
 
-def combine(function: Callable[..., float], *parts: Part) -> Estimate:
-    """A function of the parts' means, with its standard error (equation above)."""
-    means = [part.mean for part in parts]
-    value, squares = function(*means), 0.0
-    for i, one in enumerate(parts):
-        step = 1e-5 * (abs(one.mean) or 1.0)
-        up, down = ([*means[:i], one.mean + d, *means[i + 1 :]] for d in (step, -step))
-        squares += ((function(*up) - function(*down)) / (2 * step) * one.error) ** 2
-    return Estimate(value, inf if isnan(squares) else sqrt(squares), parts)
+def _paired(scale: str, *rows: str) -> dict[str, list[Run]]:
+    """The runs of rows, of the seeds that all have; a teacher's one beside every seed."""
+    of = {row: _stored(row, scale) for row in rows if not row.startswith("teacher")}
+    seeds = sorted(set.intersection(*map(set, of.values())))
+    if not seeds:
+        raise NotMeasured(f"no seed of {', '.join(of)} is stored for {scale}")
+    found = {row: [runs[seed] for seed in seeds] for row, runs in of.items()}
+    for row in set(rows) - set(found):
+        name = TEACHERS[scale] if row == "teacher" else f"{scale}/{row}"
+        try:
+            found[row] = [replace(results.load(name), seed=seed) for seed in seeds]
+        except results.MissingRun as missing:
+            raise NotMeasured(f"no run of {row} is stored for {scale}") from missing
+    return {row: found[row] for row in rows}
 
 
-def fd(w: str) -> Path:
-    """The Frechet distance at guidance scale w."""
-    return ("guidance", w, "frechet")
+def _part(row: str, runs: Sequence[Run], value: Measure) -> Part:
+    values = tuple(value(run) for run in runs)
+    if None in values:
+        raise NotMeasured(f"what is asked of {row} is not stored for all of its seeds")
+    return Part(row, values[:1] if row.startswith("teacher") else values)
 
 
-def gap_ratio(*, scale: str, row: str) -> Estimate:
-    """Length of a row's gap, rho = E|gap_S| / E|gap_T|."""
-    return combine(lambda rho: rho, part(row, RHO, scale))
+def _of_each_seed(
+    function: Callable[..., float], runs: Mapping[str, Sequence[Run]], value: Measure
+) -> Estimate:
+    """A function of the rows' values, seed by seed."""
+    parts = tuple(_part(row, of, value) for row, of in runs.items())
+    seeds = zip(*([value(run) for run in of] for of in runs.values()), strict=True)
+    return Estimate(tuple(function(*of) for of in seeds), parts)
 
 
-def excess(*, scale: str, row: str, over: str, path: Path) -> Estimate:
-    """By how much a row's metric is above another's."""
-    return combine(sub, part(row, path, scale), part(over, path, scale))
+def level(*, scale: str, row: str, value: Measure) -> Estimate:
+    """A value of a row."""
+    return _of_each_seed(float, _paired(scale, row), value)
 
 
-def frechet_lead(*, scale: str, row: str, rivals: Sequence[str], w: str = "TAG") -> Estimate:
-    """By how much the Frechet distance of the *nearest* rival is above a row's."""
-    each = [excess(scale=scale, row=rival, over=row, path=fd(w)) for rival in rivals]
-    return min(each, key=lambda estimate: estimate.value)
+def beside(
+    *, scale: str, row: str, over: str, value: Measure, rivals: Sequence[str] = (),
+    level: float = LEVEL,
+) -> Estimate:  # fmt: skip
+    """Logarithm of the ratio of a row's value to another's, of which less is better.
+
+    The verdict is corrected for the comparisons with ``rivals`` and undecided below ``ENOUGH``
+    seeds; closer than 5 % is equal.
+    """
+    runs = _paired(scale, *dict.fromkeys((row, over, *rivals)))
+    parts = tuple(_part(name, runs[name], value) for name in (row, over))
+    others = {name: of for name, of in runs.items() if name != over}
+    for name, of in others.items():
+        _part(name, of, value)  # is stored
+    found = verdicts(others, runs[over], logged(value), margin=EQUAL, level=level)[row]
+    ratios = tuple(log(value(a) / value(b)) for a, b in zip(runs[row], runs[over], strict=True))
+    return Estimate(ratios, parts, "undecided" if len(ratios) < ENOUGH else found.word)
+
+
+def nearest(*, scale: str, row: str, rivals: Sequence[str], value: Measure) -> Estimate:
+    """The rival whose value is the lowest beside a row's; the verdict is of all of them.
+
+    ``worse`` if every rival is, ``better`` or ``equal`` if one is, else undecided.
+    """
+    against = partial(beside, scale=scale, over=row, value=value, rivals=rivals)
+    found = [against(row=rival) for rival in rivals]
+    words = [one.word for one in found]
+    others = next((word for word in ("better", "equal") if word in words), "undecided")
+    word = "worse" if set(words) == {"worse"} else others
+    lowest = min(found, key=lambda one: one.value)
+    return Estimate(lowest.values, lowest.parts, word)
 
 
 def recovered(*, scale: str, row: str, w: str = "TAG") -> Estimate:
     """Share of the distance from scratch to the teacher, in Frechet distance, that a row covers."""
-    parts = (part(name, fd(w), scale) for name in ("scratch", row, "teacher"))
-    return combine(lambda s, d, t: (s - d) / (s - t), *parts)
+    runs = _paired(scale, "scratch", row, "teacher")
+    return _of_each_seed(lambda s, d, t: (s - d) / (s - t) if s > t else nan, runs, frechet(w))
 
 
-def unconditional_share(*, scale: str, row: str, path: Path) -> Estimate:
+def unconditional_share(*, scale: str, row: str, value: Measure) -> Estimate:
     """Share of L_un in what DASH gains over imitation alone (cond_only, + anchor, + L_un: row).
 
-    In a metric of which lower is better, over common seeds; nan where there is no total gain.
+    In a metric of which lower is better; nan for a seed without a total gain.
     """
-    steps = ("cond_only", "dash_no_un", row)
-    common = set.intersection(*(set(part(step, path, scale).seeds) for step in steps))
-    parts = (part(step, path, scale, common) for step in steps)
-    return combine(lambda a, b, c: (b - c) / (a - c) if a > c else nan, *parts)
+    runs = _paired(scale, "cond_only", "dash_no_un", row)
+    return _of_each_seed(lambda a, b, c: (b - c) / (a - c) if a > c else nan, runs, value)
 
 
 def counted(*, role: str, count: Callable[[UNetConfig], float]) -> Estimate:
     """A count in the paper's CIFAR-10 ``teacher`` or ``student``, or the ``ratio`` of both."""
     pair = preset("cifar10/paper_v2")
     found = {"teacher": count(pair.teacher.unet), "student": count(pair.student.unet)}
-    return Estimate((found | {"ratio": found["teacher"] / found["student"]})[role])
+    return Estimate(((found | {"ratio": found["teacher"] / found["student"]})[role],))
 
 
 def gflops(cfg: UNetConfig) -> float:
@@ -205,7 +205,7 @@ def bench_ratio(*, key: str, hardware: str) -> Estimate:
         report = json.loads(path.read_text())
         for ratio in (ratio for ratio in report["ratios"] if key in ratio):
             if hardware in report["hardware"]:
-                return Estimate(ratio[key])
+                return Estimate((ratio[key],))
             what = ratio["of"].partition(", ")[2]
             elsewhere.append(f"{ratio[key]:.2f} on {report['hardware']} ({what})")
     raise NotMeasured(f"no {hardware} here; " + ("; ".join(elsewhere) or "nor any other GPU"))

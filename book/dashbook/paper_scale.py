@@ -1,4 +1,4 @@
-"""What networks of the paper's size cost and score: Markdown tables and a figure.
+"""Cost and scores of networks of the paper's size: Markdown tables and a figure.
 
 All is read from reports of ``benchmarks.bench`` (ours: :func:`dashbook.cost.stored`) or calculated
 from them by :mod:`dashbook.cost`.  The paper's figures stand in columns of their own.
@@ -62,7 +62,7 @@ def span(values: Sequence[float], digits: int = 1) -> str:
 
 
 def settings(preset: Preset) -> dict[str, str]:
-    """What a preset trains and samples with, by the name of the setting."""
+    """List what a preset trains and samples with, by the name of the setting."""
     jobs = dict(zip(("teacher", "student"), cost.workloads(preset), strict=True))
     rows = {"training images": f"{jobs['teacher'].images:,}"}
     for name, role in (("teacher", preset.teacher), ("student", preset.student)):
@@ -86,7 +86,7 @@ def _beside(key: str, teacher: float, student: float) -> list[str]:
 
 
 def sampling(report: Row) -> str:
-    """What a sample costs: an efficiency report in tf32 and bf16, beside the paper's T4."""
+    """Show what a sample costs: an efficiency report in tf32 and bf16, beside the paper's T4."""
     rows = {(row["precision"], row["model"]): row for row in report["rows"]}
     lines = []
     for key, (label, _, _, timed) in LABELS.items():
@@ -138,7 +138,7 @@ def training(report: Row, speeds: Sequence[Speed]) -> str:
 
 
 def assumptions(teacher: Speed, student: Speed, assume: Assumptions = USUAL) -> str:
-    """What :func:`between` assumes, and the two measured speeds that it starts from."""
+    """List what :func:`between` assumes, and the two measured speeds that it starts from."""
     lines = []
     for name, (unit, meaning) in ASSUMED.items():
         values = FLOORS if name == "floor" else [getattr(assume, name)]

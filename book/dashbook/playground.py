@@ -8,8 +8,8 @@ Class y of K, of probability :math:`\pi_y`, is an even mixture of M round Gaussi
 
 so that both branches are known at every t without training:
 
-.. math:: \epsilon_{cond} = -\sqrt{1-\bar\alpha_t}\,\nabla \log p_t(x_t | y),
-.. math:: \epsilon_{uncond} = -\sqrt{1-\bar\alpha_t}\,
+.. math:: \varepsilon_{cond} = -\sqrt{1-\bar\alpha_t}\,\nabla \log p_t(x_t | y),
+.. math:: \varepsilon_{uncond} = -\sqrt{1-\bar\alpha_t}\,
                               \nabla \log \textstyle\sum_y \pi_y\, p_t(x_t | y).
 
 Points are images of one pixel and two channels, ``(B, 2, 1, 1)``, or here plain ``(B, 2)``.
@@ -125,7 +125,7 @@ class ExactDenoiser:
     r"""The teacher that cannot err: ``eps = model(x_t, t, y)`` in closed form.
 
     With :math:`r_{ym}` the probability of a component given ``x_t`` (and y, if it is a class),
-    :math:`\epsilon = \sqrt{1-\bar\alpha_t} \sum r_{ym} (x_t-\sqrt{\bar\alpha_t}\mu_{ym})/v_{ym}`,
+    :math:`\varepsilon=\sqrt{1-\bar\alpha_t} \sum r_{ym} (x_t-\sqrt{\bar\alpha_t}\mu_{ym})/v_{ym}`,
     computed in float64, returned like ``x_t``.  Label K asks for the unconditional branch.
     ``ValueError`` for labels or timesteps out of range and for points of a wrong shape.
     """
@@ -169,7 +169,7 @@ def endpoint_distance(a: Tensor, b: Tensor) -> float:
 
 
 def judge(mixture: Mixture, x: Tensor, real: Images) -> dict[str, float]:
-    """How far points ``x`` are from points ``real`` of the mixture that have the same labels.
+    """Measure how far points ``x`` are from points ``real`` of the mixture with the same labels.
 
     ``energy``: the energy distance, averaged over the classes; ``nll``: the mean of -log p(x | y);
     ``label``: the mean of p(y | x).  ``ValueError`` unless every class has two points.

@@ -49,7 +49,7 @@ def gap(key: str) -> Measure:
 
 
 def off(key: str) -> Measure:
-    """How far a gap metric is from one, the ideal of ``rho`` and ``cos``."""
+    """Return the distance of a gap metric from one, the ideal of ``rho`` and ``cos``."""
     return lambda run: abs(gap(key)(run) - 1)
 
 
@@ -79,7 +79,7 @@ def spread(runs: Sequence[Any], value: Measure, digits: int = 2) -> str:
     values = [found for run in runs if (found := value(run)) is not None]
     if not values:
         return DASHES
-    mean = f"{np.mean(values):.{digits}f}"
+    mean = f"{np.mean(values):z.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 

@@ -1,8 +1,8 @@
 """Explorers: a pure figure function under one or two sliders, drawn in advance.
 
-Every combination of slider values is drawn once and kept as a small picture; the browser alone
-switches between them.  So an explorer moves in JupyterLab, in Colab *and* on the static pages of
-the book, where no Python runs.  Each picture carries a text alternative, which names the values.
+Every combination of values is drawn once and kept as a small picture; the browser alone switches
+between them, in JupyterLab and in Colab.  For the pages of the book, book/_ext/dash_frames.py makes
+plain inputs of the same.  Each picture carries a text alternative, which names the values.
 """
 
 import re
@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 import ipywidgets
-from ipywidgets import HBox, Image, Layout, Play, SelectionSlider, VBox, Widget
+from ipywidgets import HBox, Image, Layout, Play, VBox, Widget
 from matplotlib.figure import Figure
 from traitlets import Unicode
 
@@ -19,13 +19,14 @@ from dashbook.plots import DPI, png
 
 MAX_FRAMES = 60
 COLORS = 64
+BUTTONS = 3  # values that stand beside each other
 
 
 class Picture(Image):
     """A picture with a text alternative in ``tooltip``, which ipywidgets' own ``Image`` drops.
 
     The front end puts the tooltip of a widget on the page (as the element's ``title``, which screen
-    readers read; the book's pages turn it into ``alt``) if the widget has an empty description.
+    readers read; on the book's pages it is ``alt``) if the widget has an empty description.
     """
 
     description = Unicode("").tag(sync=True)
@@ -33,11 +34,12 @@ class Picture(Image):
 
 
 class Parameter:
-    """One slider: its label and the values it steps through (with what to print for each).
+    """One dial: its label and the values it steps through (with what to print for each).
 
-    The label may hold LaTeX between dollar signs; what is ``shown`` of a value is plain text.
-    Raises ``ValueError`` for a start outside the values, two values shown alike, or LaTeX in
-    ``shown``.
+    It is a slider over quantities, that is where what is shown begins with a digit, a list of
+    names, and a row of buttons for two or three values of any kind.  The label may hold LaTeX
+    between dollar signs; what is ``shown`` of a value is plain text.  Raises ``ValueError`` for a
+    start outside the values, two values shown alike, or LaTeX in ``shown``.
     """
 
     def __init__(
@@ -53,19 +55,21 @@ class Parameter:
         if any("$" in text for text in self.shown):
             raise ValueError(f"{label}: values are shown as plain text, without $, in {self.shown}")
 
-    def slider(self) -> SelectionSlider:
-        """The slider, which sits at ``start``."""
+    def dial(self) -> Widget:
+        """The slider, list or row of buttons, which stands at ``start``."""
         options = [(text, i) for i, text in enumerate(self.shown)]
-        slider = SelectionSlider(
-            options=options,
-            value=self.start,
-            description=self.label,
-            continuous_update=True,
-            style={"description_width": "initial"},
-            layout=Layout(width="min(100%, 430px)"),
+        kind, width = ipywidgets.Dropdown, "max-content"
+        if len(options) <= BUTTONS:
+            kind = ipywidgets.ToggleButtons
+        elif self.shown[0][0].isdigit():
+            kind, width = ipywidgets.SelectionSlider, "min(100%, 430px)"
+        style = {"description_width": "initial"}
+        layout = Layout(width=width, max_width="100%")
+        dial = kind(
+            options=options, value=self.start, description=self.label, style=style, layout=layout
         )
-        slider.tooltip = _plain(self.label)
-        return slider
+        dial.tooltip = _plain(self.label)
+        return dial
 
     def read_out(self, index: int) -> str:
         """The label with one of its values, in words: ``guidance scale w: 4``."""
@@ -89,14 +93,14 @@ def explorer(
             f"{len(parameters)} parameters, {count} pictures: an explorer takes 1 or 2 parameters "
             f"and at most {MAX_FRAMES} pictures; use fewer values"
         )
-    sliders = [p.slider() for p in parameters]
+    dials = [p.dial() for p in parameters]
     frames = _frames(figure, parameters, alt)
-    picture = _stacked(frames, sliders) if hasattr(ipywidgets, "Stack") else _live(frames, sliders)
-    controls: list[Widget] = list(sliders)
+    picture = _stacked(frames, dials) if hasattr(ipywidgets, "Stack") else _live(frames, dials)
+    controls: list[Widget] = list(dials)
     if play:
         most, start = len(parameters[0].values) - 1, parameters[0].start
         controls.insert(0, Play(min=0, max=most, value=start, interval=300))
-        ipywidgets.jslink((controls[0], "value"), (sliders[0], "index"))
+        ipywidgets.jslink((controls[0], "value"), (dials[0], "index"))
     root = VBox([HBox(controls, layout=Layout(flex_flow="row wrap")), picture])
     root.add_class("dash-explorer")
     return root
@@ -123,7 +127,7 @@ def _picture(figure: Figure, text: str) -> Picture:
 
 
 def _words(figure: Figure) -> str:
-    """What is written around the axes of a figure: titles, and which quantity against which."""
+    """Read what is written around the axes of a figure: titles, and quantity against quantity."""
     found = [figure.get_suptitle()]
     for ax in figure.axes:
         titles = [ax.get_title(loc=loc) for loc in ("left", "center", "right")]
@@ -137,28 +141,28 @@ def _plain(text: str) -> str:
     return " ".join(re.sub(r"[$\\{}]", " ", text).replace(" _", "_").split())
 
 
-def _stacked(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
-    """Nested stacks whose visible page follows the sliders in the browser."""
+def _stacked(frames: list[list[Picture]], dials: list[Widget]) -> Widget:
+    """Nested stacks whose visible page follows the dials in the browser."""
 
-    def stack(pages: Sequence[Widget], slider: SelectionSlider) -> Widget:
-        made = ipywidgets.Stack(list(pages), selected_index=slider.index)
-        ipywidgets.jslink((slider, "index"), (made, "selected_index"))
+    def stack(pages: Sequence[Widget], dial: Widget) -> Widget:
+        made = ipywidgets.Stack(list(pages), selected_index=dial.index)
+        ipywidgets.jslink((dial, "index"), (made, "selected_index"))
         return made
 
-    rows = [row[0] if len(sliders) == 1 else stack(row, sliders[1]) for row in frames]
-    return stack(rows, sliders[0])
+    rows = [row[0] if len(dials) == 1 else stack(row, dials[1]) for row in frames]
+    return stack(rows, dials[0])
 
 
-def _live(frames: list[list[Picture]], sliders: list[SelectionSlider]) -> Widget:
-    """Where ipywidgets has no ``Stack`` (old Colab): one picture that the kernel exchanges."""
+def _live(frames: list[list[Picture]], dials: list[Widget]) -> Widget:
+    """Replace ``Stack`` where ipywidgets has none (old Colab): the kernel exchanges a picture."""
     shown = Picture(format="png", layout=frames[0][0].layout)
 
     def update(_: object = None) -> None:
-        row = frames[sliders[0].index]
-        frame = row[sliders[1].index if len(sliders) == 2 else 0]
+        row = frames[dials[0].index]
+        frame = row[dials[1].index if len(dials) == 2 else 0]
         shown.value, shown.tooltip = frame.value, frame.tooltip
 
-    for slider in sliders:
-        slider.observe(update, names="index")
+    for dial in dials:
+        dial.observe(update, names="index")
     update()
     return shown

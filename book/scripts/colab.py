@@ -45,7 +45,7 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [str(Path("dash-book").resolve()), str(Path("dash-book/book").resolve())]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 """
 )

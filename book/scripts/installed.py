@@ -33,7 +33,7 @@ def broken_files(site: Path) -> Iterator[str]:
 
 
 def missing_packages(
-    name: str = "dashlib", extras: frozenset[str] = frozenset({"all"})
+    name: str = "dash-book", extras: frozenset[str] = frozenset({"all"})
 ) -> set[str]:
     """The packages that are asked for, by name or by another package, and not there."""
     from packaging.requirements import Requirement

@@ -46,7 +46,7 @@ def wanted(pyproject: str) -> list[str]:
     project = tomllib.loads(pyproject)["project"]
     extras = project.get("optional-dependencies", {})
     lines = sum((extras.get(extra, []) for extra in EXTRAS), project["dependencies"])
-    names = {canonicalize_name(Requirement(line).name) for line in lines} - {"dashlib"}
+    names = {canonicalize_name(Requirement(line).name) for line in lines} - {"dash-book"}
     return sorted(names.union(SHOWN))
 
 

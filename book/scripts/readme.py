@@ -1,5 +1,6 @@
-"""Rewrite what README.md and results/README.md show of the stored runs, and the pictures of both
-the first page and the live explorers.
+"""Rewrite what pages without cells show of the stored runs: README.md, results/README.md, the
+book's landing page, its page for practitioners and paper.md; and the pictures of the first page
+and of the live explorers.
 
 python book/scripts/readme.py
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dashbook import atlas, cifar10, plots, tables
+from dashbook import atlas, cifar10, claims, plots, tables
 from dashlib import results
 from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import scoring
@@ -32,6 +33,10 @@ WHAT = {
     "studies": "weightings, the anchor's weight, the start of the class table",
     "fair": "rows at equal cost, from the uniform teacher",
 }
+FRONT = (  # rows of the small table
+    *("teacher", "dash-high_noise", "dash_v-high_noise", "dash_sampled_v-high_noise"),
+    *("cond_only_dropout_v-high_noise", "cond_only_dropout_v-high_noise-x2"),
+)
 STUDENTS = {  # of the picture; the last two are of the run that came with the images
     "cond_only_dropout_v-high_noise": "label dropout, v",
     "dash_v-high_noise": "DASH, v",
@@ -77,8 +82,8 @@ trains them again with two processes of one thread, part by part (`PART=core`, .
 
 Two processes beside no other work need half of their CPU time by the clock; where CPU time was not
 noted, the machine had other work. (The stored runs of core had AVX-512, its last campaign AVX2
-only.) Then `make reproduce` samples {len(repaired)} students anew for chapter 9 ({repairs:.0f}
-minutes of CPU time) and judges the claims. One row alone ({alone:.1f} minutes then):
+only.) Then `make reproduce` samples {len(repaired)} students anew under repaired guidance
+({repairs:.0f} minutes of CPU time) and judges the claims. One row alone ({alone:.1f} minutes then):
 `python -m dashlib make digits/fitnets --seed 1`."""
 
 
@@ -88,33 +93,105 @@ def cifar(row: str, label: str, key: str, digits: int) -> str:
     return tables.spread(of, itemgetter(key), digits)
 
 
+def clamped(rule: str) -> float:
+    """Return the FD of the digits teacher at w = 1.5 under a rule for the clamped image."""
+    teacher = results.load("digits/teacher-uniform")
+    return float(teacher.metrics["clamp"][rule]["1.5"]["frechet"])
+
+
+def digits(row: str, weighting: str, label: str) -> str:
+    """Return the FD of a row of digits, mean and spread over its seeds."""
+    return tables.spread(results.select(row, weighting), tables.frechet(label), 1)
+
+
+def one_cifar(row: str, label: str = "1.5") -> str:
+    """Return the FD of a row of CIFAR-10 with the seed that all its rows share, 1."""
+    run = results.load(f"cifar10/{row}-s1")
+    return f"{(cifar10.score(run, label) or {})['fd']:.1f}"
+
+
+def findings() -> str:
+    """Return the four findings, one number each with the scale that it holds at."""
+    rho, cos = (
+        tables.spread(results.select("cond_only", "transfer"), tables.gap(key))
+        for key in ("rho", "cos")
+    )
+    fd = {row: cifar(row, "1.5", "fd", 1) for row in FRONT}
+    return f"""\
+- **A student that copies one branch has too long a guidance gap, and it points elsewhere.**
+  ρ {rho}, cos {cos}, where the paper reports ρ 0.09 (8×8 digits, three seeds).
+- **At equal cost DASH does not lead.** FD at w = 1.5: DASH {fd["dash_v-high_noise"]},
+  label dropout {fd["cond_only_dropout_v-high_noise"]} after as many passes of the student
+  (CIFAR-10, three seeds), {fd["cond_only_dropout_v-high_noise-x2"]} after twice as many (one seed);
+  the teacher has {fd["teacher"]}.
+- **The published importance of timesteps does not pay.** FD under TAG: TIRT Transfer
+  {digits("dash", "transfer", "TAG")}, uniform weights {digits("dash", "uniform", "TAG")} (digits,
+  three seeds). On CIFAR-10 they tie at w = 1.5: {one_cifar("dash_v-transfer")} and
+  {one_cifar("dash_v-uniform")} (one seed).
+- **One line of the sampler outweighs w.** The teacher's FD at w = 1.5 is {clamped("clamp"):.0f} if
+  ε is kept when the image is clamped, {clamped("recompute"):.0f} if it is recomputed (digits,
+  300 samples, one seed).
+"""
+
+
 def front() -> str:
     """Return the findings and the small table of README.md."""
-    cond_only, frozen = (results.select(row, "transfer") for row in ("cond_only", "dash"))
-    rho, cos = (tables.spread(cond_only, tables.gap(key)) for key in ("rho", "cos"))
-    tag = tables.frechet("TAG")
-    fd = {row: cifar(row, "1.5", "fd", 1) for row in cifar10.STUDENTS}
-    pale = cifar10.score(cifar10.seeds("dash_v-transfer")[0], "1.5") or {}
-    data = cifar10.seeds("teacher")[0].metrics["data_spreads"]
     asked = (("1.5", "fd", 1), ("TAG", "fd", 1), ("TAG", "accuracy", 2))
-    rows = {"teacher": "*teacher, 35.8M*"} | cifar10.STUDENTS
-    del rows["dash-high_noise"]  # it is in the text
-    lines = [[name, *(cifar(row, *one) for one in asked)] for row, name in rows.items()]
+    named = {"teacher": "*teacher, 35.8M*"} | cifar10.STUDENTS
+    lines = [[named[row], *(cifar(row, *one) for one in asked)] for row in FRONT]
     head = ["CIFAR-10, students of 6.1M", "FD, w = 1.5", "FD, TAG", "accuracy, TAG"]
-    return f"""\
-- **Copying one branch does not shorten the guidance gap; it lengthens and turns it.** Digits:
-  ρ {rho}, cos {cos}, where the paper reports ρ 0.09.
-- **At equal cost DASH does not lead.** CIFAR-10, three seeds, w = 1.5: FD
-  {fd["dash_v-high_noise"]}, label dropout {fd["cond_only_dropout_v-high_noise"]} after as many
-  passes of the student.
-- **The published importance costs something.** Digits, FD under TAG: TIRT Transfer
-  {tables.spread(frozen, tag, 1)}, uniform weights
-  {tables.spread(results.select("dash", "uniform"), tag, 1)}. CIFAR-10: better objects, but their
-  brightness spreads by {pale["spreads"]["luminance"]:.2f}, the data's by {data["luminance"]:.2f}.
-- **The error that one sees is not the gap.** CIFAR-10, DASH at w = 1.5: FD
-  {fd["dash-uniform"]} with uniform weights, {fd["dash-high_noise"]} once high noise counts.
+    return f"{findings()}\n{tables.markdown(head, lines)}\n"
 
-{tables.markdown(head, lines)}
+
+def advice() -> str:
+    """Return the rules of the page for practitioners, each with the numbers that it rests on."""
+    path = results.root() / "bench" / "objectives-digits.json"
+    seconds = json.loads(path.read_text())["seconds_a_step"]
+    dearer = seconds["dash"] / seconds["cond_only_dropout"]
+    best = results.load("digits/teacher-uniform").metrics["guidance"]
+    fd = {w: best[w]["frechet"] for w in ("1", "1.5", "4")}
+    longer = one_cifar("cond_only_dropout_v-high_noise-x2")
+    return f"""\
+1. **Train the null branch.** Without it guidance fails: FD under TAG is
+   {digits("cond_only", "transfer", "TAG")}, with label dropout
+   {digits("cond_only_dropout", "transfer", "TAG")} (digits, three seeds).
+2. **Start with label dropout.** Hide one label in ten from the student and match the teacher's
+   conditional answer. A step of DASH costs {dearer:.1f} times as much (digits, one core). After
+   equally many passes on CIFAR-10 label dropout has FD
+   {cifar("cond_only_dropout_v-high_noise", "1.5", "fd", 1)}, DASH
+   {cifar("dash_v-high_noise", "1.5", "fd", 1)} (w = 1.5, three seeds); trained twice as long, label
+   dropout has {longer} (one seed), the teacher {cifar("teacher", "1.5", "fd", 1)}.
+3. **Let the student predict v.** With label dropout FD is
+   {one_cifar("cond_only_dropout_v-high_noise")} instead of
+   {one_cifar("cond_only_dropout-high_noise")} with ε, and the colours of the images are right
+   (CIFAR-10, w = 1.5, one seed).
+4. **Begin with uniform weights.** On digits their gap error is below that of TIRT Transfer in every
+   seed; their FD is {digits("dash", "uniform", "TAG")} against
+   {digits("dash", "transfer", "TAG")} (DASH, TAG, three seeds: undecided once corrected for all
+   parts of DASH). On CIFAR-10 a DASH student that predicts v has FD
+   {one_cifar("dash_v-uniform")} with uniform weights,
+   {one_cifar("dash_v-transfer")} with TIRT Transfer,
+   {one_cifar("dash_v-high_noise")} with high noise counted more, and {one_cifar("dash_v-min_snr")}
+   with Min-SNR (w = 1.5, one seed). A student that predicts ε is another matter: count high noise
+   more, FD {cifar("dash-high_noise", "1.5", "fd", 1)} (two seeds) instead of
+   {cifar("dash-uniform", "1.5", "fd", 1)} (one seed, from another start).
+5. **Recompute ε after the predicted image is clamped.** FD of the teacher at w = 1.5 is
+   {clamped("recompute"):.0f}, and {clamped("clamp"):.0f} if ε is kept (digits, 300
+   samples, one seed).
+6. **Sweep w.** The digits teacher has FD {fd["1"]:.1f} at w = 1, {fd["1.5"]:.1f} at 1.5 and
+   {fd["4"]:.1f} at 4. A comparison at one w may say the reverse of one at another.
+"""
+
+
+def paper() -> str:
+    """Return the findings, and the settings that the authors' sources give differently."""
+    head = ["setting", "README", "configurations"]
+    rows = [sides for *sides, _ in claims.settings()]
+    return f"""\
+{findings()}
+The authors' README and their released configurations give these settings differently:
+
+{tables.markdown(head, rows, left=3)}
 """
 
 
@@ -122,16 +199,18 @@ def measured() -> str:
     """Return the tables of results/README.md."""
     floor = results.load(DIGITS.classifier).metrics["frechet_test_to_train"]
     accuracy = results.load("digits/teacher-tirt").metrics["guidance"]["1.5"]["accuracy"]
-    found = cifar10.runs()
-    steps = [stage["seconds"] for stage in found["dash_v-high_noise"].metrics["stages"]]
+    found = {row: cifar10.seeds(row) for row in ("teacher", *cifar10.STUDENTS)}
+    stages = [stage for of in found.values() for run in of for stage in run.metrics["stages"]]
+    seconds = [stage["seconds"] for stage in stages if "commit" in stage]
     return f"""\
 **CIFAR-10**, the paper's networks (35.8M and 6.1M), the students of a seed trained side by side for
-about {sum(steps):.0f} seconds of one H100; mean over seeds; Fréchet distance (FD) in
-EfficientNet-Lite0's features on 2,000 samples, DDIM of 50 steps from 970, eta 0.5. The first
-student and the teacher are from a run that came with the images
-([chapter 5](../notebooks/05_cifar10.ipynb)):
+{min(seconds):.0f} to {max(seconds):.0f} seconds of one H100; mean ± standard deviation over seeds
+(FD without ±: of one seed); Fréchet distance (FD) in EfficientNet-Lite0's features on 2,000
+samples, DDIM of 50 steps from 970, eta 0.5 where nothing is said. The spread of colours, at
+w = 1.5, is of the brightness / of R - G / of B - (R + G)/2. The first student and the teacher are
+from a run that came with the images ([the chapter on CIFAR-10](../notebooks/05_cifar10.ipynb)):
 
-{cifar10.scores_table(list(found), ("1.5", "TAG"))}
+{cifar10.scores_table(found, list(cifar10.SETTINGS))}
 
 **Digits**: scikit-learn's 8×8 digits, students under TIRT Transfer, mean ± standard deviation over
 3 training seeds; gap metrics on 10,000 noisy held-out images, Fréchet distance (FD, lower is
@@ -197,7 +276,13 @@ def importance() -> bytes:
     return plots.png(plots.lines(drawn, xlabel="timestep t", ylabel="weight (mean 1)"), colors=64)
 
 
-SHOWN = {ROOT / "README.md": front, ROOT / "results" / "README.md": measured}
+SHOWN = {
+    ROOT / "README.md": front,
+    ROOT / "results" / "README.md": measured,
+    ROOT / "book" / "index.md": findings,
+    ROOT / "book" / "practitioners.md": advice,
+    ROOT / "paper" / "paper.md": paper,
+}
 
 
 def rewritten(path: Path, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What DASH is compared with, beside the objectives of :mod:`dashlib.losses`."""
+"""Rivals of DASH beside the objectives of :mod:`dashlib.losses`."""
 
 from dashlib.baselines.fitnets import FitNets
 from dashlib.losses import OBJECTIVES

@@ -106,7 +106,7 @@ def _filters(layer: nn.Module) -> Tensor:
 
 
 def nearest_frequencies(ch: int, narrow: int) -> Tensor:
-    """Which inputs of ``sinusoidal(t, ch)`` come closest to those of ``narrow``: mask ``(ch,)``."""
+    """Find the inputs of ``sinusoidal(t, ch)`` closest to those of ``narrow``: mask ``(ch,)``."""
     mask = torch.zeros(ch // 2, dtype=torch.bool)
     steps = torch.linspace(0, ch // 2 - 1, narrow // 2, dtype=torch.float64)
     mask[steps.round().long()] = True

@@ -63,7 +63,7 @@ def _digits() -> Dataset:
 
 
 def _advice(name: str, root: Path, error: OSError) -> str:
-    """What to do about files that are missing or could not be downloaded."""
+    """Say what to do about files that are missing or could not be downloaded."""
     files = [f"{f} (MD5 {md5}) from {' or '.join(at)}" for f, (md5, at) in archives(name).items()]
     other = "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
     if name == "fashion_mnist":

@@ -57,7 +57,7 @@ def read_encoded(name: str, root: Path) -> Parts:
 
 
 def _layouts(name: str, root: Path) -> Iterator[tuple[Path, str, _Images, _Images]]:
-    """Where images may be, the pattern of their files, and what is there of each part."""
+    """List where images may be, the pattern of their files, and what is there of each part."""
     homes = (root / name, root, root / "data", root / "plain_text")
     for home in homes:
         yield home, "{}-*.parquet", _rows(name, home, "train"), _rows(name, home, "test")

@@ -122,7 +122,7 @@ def _seeded(device: torch.device | str, *numbers: int) -> torch.Generator:
 
 
 def batches_of(n: int, batch_size: int, *, seed: int, first: int = 0) -> Iterator[list[int]]:
-    """Which of ``n`` images make up each batch, for ever; epoch e is permuted by ``(seed, e)``."""
+    """Yield the images of each batch out of ``n``, for ever; ``(seed, e)`` permutes epoch e."""
     epoch, skipped = divmod(first, n // batch_size)
     for e in count(epoch):
         order = torch.randperm(n, generator=_seeded("cpu", seed, 0, e))

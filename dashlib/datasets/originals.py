@@ -44,7 +44,7 @@ CIFAR_MIRRORS = {
 
 
 def torchvision_class(name: str) -> Any:
-    """What knows names and MD5 sums of a set's files, and reads CIFAR's."""
+    """Return the class with names and MD5 sums of a set's files; it reads CIFAR's."""
     with what_to_install():
         from torchvision import datasets
 

@@ -30,7 +30,7 @@ def part_of(images: Images, split: float) -> Images:
 
 
 def drawn(recipe: Recipe) -> dict[str, Any]:
-    """What a stream of batches is told, beside its images."""
+    """Return the options of a stream of batches, beside its images."""
     same = ("batch_size", "label_dropout", "dropout_per", "seed", "flip")
     given = {name: getattr(recipe, name) for name in same}
     return {"schedule": Schedule(), "null_label": recipe.unet.null_label, **given}

@@ -47,7 +47,7 @@ class Clock:
 
 
 class Trace:
-    """What is kept of a training: its curves and, if importance is learned, its history."""
+    """Collect what is kept of a training: its curves and, if learned, the importance."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.weighting, self.steps = trainer.weighting, trainer.cfg.steps

@@ -1,4 +1,4 @@
-"""What is measured of a digits run: samples at every guidance scale, their scores, the gap."""
+"""Measure a digits run: samples at every guidance scale, their scores, the gap."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,8 +1,7 @@
 """A session: one call of ``train`` or ``distill``, which starts a job or goes on with it.
 
-A job's folder holds ``run.json`` (all settings with their sources, and every session that worked on
-it), ``log.jsonl`` (a record a step), ``checkpoints/``, and at the end the averaged network,
-``model.safetensors`` with ``model.json``.
+A job's folder holds ``run.json`` (all settings with sources, and every session), ``log.jsonl``
+(a record a step), ``checkpoints/``, and at the end ``model.safetensors`` with ``model.json``.
 """
 
 import json
@@ -67,7 +66,7 @@ class Session:
 
     @property
     def step(self) -> int:
-        """How many steps are made, by former sessions, too."""
+        """Count the steps made, by former sessions, too."""
         return self.trainer.step if hasattr(self, "trainer") else 0
 
     def run(self) -> str:
@@ -89,7 +88,7 @@ class Session:
         return self.ended
 
     def report(self) -> str:
-        """How it ended, and what to do next."""
+        """Say how it ended, and what to do next."""
         if self.ended == "finished":
             return f"finished: {self.step} steps, model in {self.job.out / 'model'}.safetensors"
         where = f"step {self.step} of {self.recipe.train.steps} in {self.last}"

@@ -1,4 +1,4 @@
-"""What lets training survive: whole checkpoints, polite stops, and errors that say what to do.
+"""Let training survive: whole checkpoints, polite stops, and errors that say what to do.
 
 A checkpoint is a file named by its step and content, ``step-000001000-SHA.pt``, and written
 atomically; what a failing disk left of it is found by its name.
@@ -72,7 +72,7 @@ class Checkpoints:
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint; None if it is whole."""
+    """Say what is wrong with a checkpoint; None if it is whole."""
     named = path.stem.rpartition("-")[2]
     try:
         with path.open("rb") as file:

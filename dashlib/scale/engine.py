@@ -39,7 +39,7 @@ OVERFLOWS = 50  # fp16 steps in a row whose gradient overflows before training i
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a step is computed, never what, but for rounding and inductor's own dropout masks."""
+    """Compute the same step in other ways, but for rounding and inductor's own dropout masks."""
 
     precision: Precision = "fp32"  # bf16 and fp16 autocast the forward passes
     compile: bool = False  # torch.compile the networks

@@ -83,7 +83,7 @@ class Judge:
     metrics: tuple[str, ...]
 
     def about(self) -> Record:
-        """What scores depend on beside the samples, ready for JSON."""
+        """Return what scores depend on beside the samples, ready for JSON."""
         features = f"{self.extractor.name('fid')} {self.extractor.sha}"
         return {"features": features, "reference": self.key}
 
@@ -118,7 +118,7 @@ def describe(row: Record) -> str:
 
 
 def circumstances(record: Record, but: str = "") -> str:
-    """What a record's scores depend on, as text."""
+    """Return what a record's scores depend on, as text."""
     return json.dumps({k: record[k] for k in KEY if k != but}, sort_keys=True)
 
 

@@ -45,7 +45,7 @@ class Extractor:
     device: torch.device | str = "cpu"
 
     def name(self, metric: str) -> str:
-        """What a score on these features is called; ``metric``: fid, is, kid, precision, recall."""
+        """Name a score on these features; ``metric``: fid, is, kid, precision, recall."""
         kind, comma, what = metric.partition(",")
         return self.title.format(self.names.get(kind, kind)) + comma + what
 
@@ -148,7 +148,7 @@ def classifier(dataset: str, device: torch.device) -> Extractor:
     def features(images: Tensor) -> Tensor:
         return model.features(images.float() / 127.5 - 1)
 
-    sha, library = run.files["weights"]["sha256"], f"dashlib {version('dashlib')}"
+    sha, library = run.files["weights"]["sha256"], f"dashlib {version('dash-book')}"
     return Extractor(features, model.head, sha, library, "{} (classifier features)", device=device)
 
 
@@ -161,7 +161,7 @@ class Extracted(NamedTuple):
 
 
 def kept(n: int) -> Tensor:
-    """Which of n images' features are kept, ``(n,)``: :data:`POOL_SIZE`, always the same ones."""
+    """Choose the n images' features to keep, ``(n,)``: :data:`POOL_SIZE`, always the same."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0)) < POOL_SIZE
 
 

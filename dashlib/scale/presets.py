@@ -19,7 +19,7 @@ from dashlib.sampling import Clamp, Spacing
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a preset's models are sampled from: DDIM, eta = 0."""
+    """Settings of sampling from a preset's models: DDIM, eta = 0."""
 
     steps: int = 50
     spacing: Spacing = "linspace"

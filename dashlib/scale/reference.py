@@ -85,7 +85,7 @@ def write_statistics(
 
 
 def read_statistics(stem: Path) -> Extracted:
-    """What :func:`write_statistics` wrote; ``CheckpointError`` if it is damaged."""
+    """Read what :func:`write_statistics` wrote; ``CheckpointError`` if it is damaged."""
     file = stem.with_suffix(".safetensors")
     held = read_tensors(file)
     if sha256(file.read_bytes()) != json.loads(stem.with_suffix(".json").read_text())["sha256"]:

@@ -24,7 +24,7 @@ def with_products(model: UNet) -> UNet:
 @cache
 @torch.inference_mode(False)  # kept for training, too
 def taps(kind: type[nn.Module], height: int, width: int) -> Tensor:
-    """Which entry of the kernel lies between an output and an input: ``(9, H', W', H W)``."""
+    """Mark the entry of the kernel between an output and an input: ``(9, H', W', H W)``."""
     with torch.device("meta"):  # where nothing is drawn
         layer = nn.Conv2d(1, 1, 3, padding=1) if kind is nn.Conv2d else kind(1)
     conv, n = getattr(layer, "conv", layer), height * width
