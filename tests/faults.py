@@ -331,7 +331,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, help="JSON of the figures")
     asked = vars(parser.parse_args())
     out, figures = asked.pop("out"), {}
-    for name, count in asked.items():
+    for name, count in ((name, count) for name, count in asked.items() if count):
         began = time.monotonic()
         figures[name] = {"cases": count, **globals()[name](count)}
         figures[name]["seconds"] = round(time.monotonic() - began)

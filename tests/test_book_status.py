@@ -4,6 +4,7 @@ import importlib.util
 import json
 from importlib.metadata import version
 
+import faults
 import pytest
 
 from execute import ROOT, text_hash
@@ -54,6 +55,19 @@ def test_the_live_explorers_are_shown_as_they_were_measured(tmp_path, monkeypatc
     (tmp_path / "results/bench/live.json").write_text(json.dumps(noted))
     monkeypatch.setattr(dash_status, "ROOT", tmp_path)
     assert dash_status.live_times() == [("x", "0.12"), ("measured in", "Chromium 1, a CPU")]
+
+
+def test_the_faults_are_shown_as_they_were_stored(tmp_path, monkeypatch):
+    """Each part that `make faults` has is named, and what should be 0 is."""
+    stored = json.loads((ROOT / "results/faults.json").read_text())["figures"]
+    assert {*stored} <= {*faults.PARTS} == {*dash_status.FAULTS}
+    assert not {(part, end) for part, of in stored.items() for end in faults.WRONG & {*of}}
+    (tmp_path / "results").mkdir()
+    noted = {"figures": {"options": {"cases": 10_000, "refused": 9_999, "bare": 1}}}
+    (tmp_path / "results/faults.json").write_text(json.dumps(noted))
+    monkeypatch.setattr(dash_status, "ROOT", tmp_path)
+    (row,) = dash_status.faults()
+    assert row == (dash_status.FAULTS["options"], "10,000", "0", "9,999", "1", "0", "0")
 
 
 def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@
 
 `{versions}` lists the packages, `{notebook-times}` the seconds that each chapter took when it was
 last executed in this checkout, `{run-times}` what the stored runs of `results/` cost, and
-`{live-times}` the explorers that compute in the page, as `python -m benchmarks.live` measured them.
+`{live-times}` the explorers that compute in the page, as `python -m benchmarks.live` measured them;
+`{faults}`, of the page on promises, what `make faults` found.
 """
 
 import hashlib
@@ -145,10 +146,36 @@ class LiveTimes(SphinxDirective):
         return [table(("live explorers", "seconds"), live_times())]
 
 
+FAULTS = {  # the parts of tests/faults.py
+    "kills": "commands killed at a random moment, then given again",
+    "disks": "writes that fail: full, read-only, closed or broken disks; then the command again",
+    "writers": "two trainings in one folder",
+    "files": "damaged or altered files, read",
+    "options": "command lines with hostile values",
+}
+ENDS = ("cases", "survived", "refused", "bare", "hangs", "accepted")
+
+
+def faults() -> list[tuple[str, ...]]:
+    """What became of faults of each kind, as `make faults` stored it."""
+    noted = json.loads((ROOT / "results/faults.json").read_text())["figures"]
+    return [(FAULTS[part], *(f"{of.get(end, 0):,}" for end in ENDS)) for part, of in noted.items()]
+
+
+class Faults(SphinxDirective):
+    """The figures of `make faults`."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table."""
+        self.env.note_reread()
+        return [table(("fault", *ENDS), faults())]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directives to Sphinx."""
     app.add_directive("versions", Versions)
     app.add_directive("notebook-times", NotebookTimes)
     app.add_directive("run-times", RunTimes)
     app.add_directive("live-times", LiveTimes)
+    app.add_directive("faults", Faults)
     return {"version": "1", "parallel_read_safe": True}

@@ -58,7 +58,7 @@ def plain_errors() -> Iterator[None]:
         raise
     except (OSError, CheckpointError, ImportError, TrainingStopped) as error:
         place = getattr(error, "errno", None) in (EACCES, EROFS, EPERM, ENOSPC, EDQUOT)
-        remedy = ": free space there, or give another place that you may write to" * place
+        remedy = ": free space there, or give a place to write to (--out, --cache, --root)" * place
         raise click.ClickException(f"{error}{remedy}") from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error

@@ -145,7 +145,7 @@ def explained(so_far: Callable[[], str]) -> Iterator[None]:
             message = f"out of memory, {so_far()} Use {how} ({reason})"
         elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             how = "install a C++ compiler (g++, or what CXX names), or leave --compile out"
-            message = f"torch.compile failed: {how} ({' '.join(str(error).split())[:300]})"
+            message = f"torch.compile failed: {how} ({str(error).splitlines()[0]})"
         else:
             raise
         raise TrainingStopped(message) from error
