@@ -92,8 +92,15 @@ for row, run in [(row, run) for row, of in BY_SEED.items() for run in of.values(
     for number, stage in enumerate(run.metrics["stages"]):
         one_pass = row != "teacher" and run.config["objective"] in ONE_PASS
         who = f"ours, {stage['commit'][:7]}" if "commit" in stage else "the shared run"
-        what = f"{'a teacher, ' * (row == 'teacher')}seed {run.seed}{', again' * number}"
-        key = (who, what, f"{stage['steps'] // (1 + one_pass):,}", f"{stage['seconds']:.0f}")
+        what = (
+            f"{'a teacher, ' * (row == 'teacher')}seed {run.seed}{', again' * number}"
+        )
+        key = (
+            who,
+            what,
+            f"{stage['steps'] // (1 + one_pass):,}",
+            f"{stage['seconds']:.0f}",
+        )
         made.setdefault(key, []).append(row)
 lines = [[*key, str(len(rows))] for key, rows in sorted(made.items())]
 head = ["made by", "what", "rounds (teacher: steps)", "seconds", "networks"]
@@ -113,15 +120,22 @@ One {RUNS["dash_v-high_noise"].hardware}. Seconds are of all students that train
 # %%
 teacher, floor = RUNS["teacher"], RUNS["teacher"].metrics["floor"]
 at = {w: fd(teacher, w) for w in ("1.5", "TAG", "4")}
-assert floor[1]["fd"] < 3 < 11 < floor[0]["fd"] < 12, "most of it is bias of the small sample"
-assert floor[0]["fd"] < at["TAG"] < at["1.5"] < 2 * floor[0]["fd"] < 30, "a good teacher"
+assert floor[1]["fd"] < 3 < 11 < floor[0]["fd"] < 12, (
+    "most of it is bias of the small sample"
+)
+assert floor[0]["fd"] < at["TAG"] < at["1.5"] < 2 * floor[0]["fd"] < 30, (
+    "a good teacher"
+)
 assert at["4"] > 1.3 * at["1.5"], "guided too strongly"
 many = {
-    row: cifar10.score(RUNS[row], "1.5", n=10_000)["fd"] for row in ("teacher", "dash_v-high_noise")
+    row: cifar10.score(RUNS[row], "1.5", n=10_000)["fd"]
+    for row in ("teacher", "dash_v-high_noise")
 }
 bias = {row: fd(RUNS[row]) - of for row, of in many.items()}
 bias["held-out"] = floor[0]["fd"] - floor[1]["fd"]
-assert all(7.5 < of < 9.5 for of in bias.values()), "about the same for good samples and bad"
+assert all(7.5 < of < 9.5 for of in bias.values()), (
+    "about the same for good samples and bad"
+)
 Markdown(f"""
 Real, held-out images have FD **{floor[0]["fd"]:.1f}** at n = {floor[0]["n"]:,} and {floor[1]["fd"]:.1f} at n = {floor[1]["n"]:,}; the regression is right on {teacher.metrics["probe_accuracy"]:.1%} of them. The teacher, 2,000 samples: FD {at["1.5"]:.1f} at w = 1.5, {at["TAG"]:.1f} under
 TAG, with {cifar10.score(teacher, "TAG")["accuracy"]:.0%} of the samples taken for what they should be, {at["4"]:.1f} at w = 4.
@@ -132,7 +146,11 @@ So *differences* of FD at n = 2,000 can be trusted, and *ratios* to the teacher 
 
 # %% mystnb={"image": {"alt": "Ten pictures of the CIFAR-10 teacher, one of each class, at three guidance scales"}, "figure": {"caption": "The teacher from one starting noise, one picture of each class: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck. Rows: guidance.", "name": "fig-cifar-teacher"}}
 labels = {"w = 1.5": "1.5", "TAG": "TAG", "w = 4": "4"}
-show(cifar10.side_by_side({name: cifar10.pictures(teacher, w) for name, w in labels.items()}))
+show(
+    cifar10.side_by_side(
+        {name: cifar10.pictures(teacher, w) for name, w in labels.items()}
+    )
+)
 
 # %% [markdown]
 # Where nothing else is said, it is sampled by 50 steps of DDIM from $t = 970$ with $\eta = 0.5$. That choice matters as much as any objective: under TAG the shared run's teacher has these FDs from other starts and with other $\eta$.
@@ -155,7 +173,13 @@ Markdown(f"""
 # Here is the first student, DASH's objective with uniform weights, under its teacher, from the same noise, and what became of it.
 
 # %% mystnb={"image": {"alt": "Pictures of teacher and eight students from one starting noise"}, "figure": {"caption": "From one noise, w = 1.5: the teacher, DASH as an ε network with uniform weights, and students of one seed: weighted towards high noise; predicting v under four weightings; label dropout with ε, with v, and trained for a second time.", "name": "fig-cifar-cast"}}
-rows = ("teacher", "dash-uniform", "dash-high_noise", "dash_v-high_noise", "dash_v-uniform")
+rows = (
+    "teacher",
+    "dash-uniform",
+    "dash-high_noise",
+    "dash_v-high_noise",
+    "dash_v-uniform",
+)
 rows += ("dash_v-min_snr", "dash_v-transfer", "cond_only_dropout-high_noise")
 rows += ("cond_only_dropout_v-high_noise", "cond_only_dropout_v-high_noise-x2")
 names = ["teacher", "DASH, ε, uniform", "ε, high noise", "v, high noise", "v, uniform"]
@@ -175,7 +199,10 @@ last = {row: cifar10.errors(run) for row, run in RUNS.items() if row != "teacher
 rows = ("dash-uniform", "dash-high_noise", "dash_v-high_noise")
 curves = {cifar10.STUDENTS[row]: last[row] for row in rows}
 last = {row: {k: v[-1] for k, v in of.items()} for row, of in last.items()}
-error, colour, gap = (*[*last[rows[0]].values()][2:], RUNS[rows[0]].metrics["image_errors"]["950"])
+error, colour, gap = (
+    *[*last[rows[0]].values()][2:],
+    RUNS[rows[0]].metrics["image_errors"]["950"],
+)
 assert colour > 5 * last[rows[2]]["its mean colour"] and error > 5 * gap["gap"]["image"]
 assert colour > error / 2 and colour > teacher.metrics["data_spreads"]["luminance"]
 show(cifar10.error_panels(curves))
@@ -188,11 +215,18 @@ show(cifar10.error_panels(curves))
 
 # %%
 schedule, t = Schedule(), torch.tensor([300, 700, 950])
-weights = {"uniform": torch.ones(3), "TIRT, at the start": TIRT(schedule).importance()[t]}
-weights["TIRT, learned"] = learned = transfer(teacher.trace["lambda"][0], schedule).importance()[t]
+weights = {
+    "uniform": torch.ones(3),
+    "TIRT, at the start": TIRT(schedule).importance()[t],
+}
+weights["TIRT, learned"] = learned = transfer(
+    teacher.trace["lambda"][0], schedule
+).importance()[t]
 weights["high noise"] = omega = HighNoise(schedule).importance()[t]
 signal = schedule.alpha_bar(t).sqrt()
-assert torch.allclose(omega / omega[0], (signal[0] / signal).float()) and learned[2] < 0.01
+assert (
+    torch.allclose(omega / omega[0], (signal[0] / signal).float()) and learned[2] < 0.01
+)
 for name, of in weights.items():
     print(f"{name:20}", *(f"{v:.3f}" for v in of.tolist()))
 
@@ -211,7 +245,9 @@ x_t, y = torch.randn(3, 3, 32, 32), torch.tensor([0, 3, net.null_label])
 alpha_bar = schedule.alpha_bar(t).float()[:, None, None, None]
 with torch.no_grad():
     v, eps = body(x_t, t, y), net(x_t, t, y)
-assert torch.allclose(eps, (1 - alpha_bar).sqrt() * x_t + alpha_bar.sqrt() * v, atol=1e-6)
+assert torch.allclose(
+    eps, (1 - alpha_bar).sqrt() * x_t + alpha_bar.sqrt() * v, atol=1e-6
+)
 
 # %% [markdown]
 # ## Does v mend the colours?
@@ -221,19 +257,47 @@ assert torch.allclose(eps, (1 - alpha_bar).sqrt() * x_t + alpha_bar.sqrt() * v, 
 # %%
 SET, ERRORS = cifar10.SETTINGS, ("common error in the image", "its mean colour")
 data, lines = teacher.metrics["data_spreads"], [["*data*"]]
-off = {row: {k: cifar10.off_colour(v) for k, v in of.items()} for row, of in BY_SEED.items()}
+off = {
+    row: {k: cifar10.off_colour(v) for k, v in of.items()}
+    for row, of in BY_SEED.items()
+}
 PAIRS = {f"{row}-high_noise": f"{row}_v-high_noise" for row in ("dash", *ONE_PASS[2:])}
-for row in ("teacher", "dash-uniform", *(row for pair in PAIRS.items() for row in pair)):
-    spread, name = cifar10.score(RUNS[row], "1.5")["spreads"], cifar10.STUDENTS.get(row, row)
+for row in (
+    "teacher",
+    "dash-uniform",
+    *(row for pair in PAIRS.items() for row in pair),
+):
+    spread, name = (
+        cifar10.score(RUNS[row], "1.5")["spreads"],
+        cifar10.STUDENTS.get(row, row),
+    )
     at = [cifar10.off_colour(RUNS[row], *SET[k]) for k in ("w = 1.5", "w = 1.5, η = 1")]
     errors = [f"{last.get(row, {}).get(k, np.nan):.2f}" for k in ERRORS]
-    lines.append([name, *(f"{v:.2f}" for v in spread.values()), *map("{:.0%}".format, at), *errors])
+    lines.append(
+        [
+            name,
+            *(f"{v:.2f}" for v in spread.values()),
+            *map("{:.0%}".format, at),
+            *errors,
+        ]
+    )
 lines[0] += [f"{v:.2f}" for v in data.values()] + [""] * 4
 for eps, v in PAIRS.items():
     assert max(off[v].values()) < 0.15 < min(off[eps].values()) and len(off[v]) == 3
     assert last[v]["its mean colour"] < 0.55 * last[eps]["its mean colour"]
-head = ["", "brightness", "R − G", "B − (R+G)/2", "worst off", "η = 1", "error, image", "colour"]
-Markdown(tables.markdown(head, lines).replace("nan%", "nan").replace("nan", tables.DASHES))
+head = [
+    "",
+    "brightness",
+    "R − G",
+    "B − (R+G)/2",
+    "worst off",
+    "η = 1",
+    "error, image",
+    "colour",
+]
+Markdown(
+    tables.markdown(head, lines).replace("nan%", "nan").replace("nan", tables.DASHES)
+)
 
 # %% [markdown]
 # **$v$ mends the colours.** In each of the four pairs that are stored (DASH has a second seed, 0) the $v$ student is much closer to the data: DASH's $\epsilon$ students are off by a quarter or more, the one-pass ones by a little over 15 %, every $v$ student by less. Over three seeds each, no $v$ row is ever off by 15 %. Between $\epsilon$ and $v$ there are two pairs for DASH and one for the others; below three seeds this book gives no verdict, so the ledger of {ref}`ch-claims` says *undecided*.
@@ -269,12 +333,24 @@ for row in ("multi_w-high_noise", "gap_match_cond-high_noise"):
 Markdown(cifar10.scores_table({row: [run] for row, run in RUNS.items()}, list(SET)))
 
 # %% mystnb={"image": {"alt": "Fréchet distance of teacher and students under four settings, a row each"}, "figure": {"caption": "Fréchet distance at n = 2,000 under four settings of guidance and sampler, seed 1 (DASH, ε, uniform: the shared run's student). η = 0.5 where nothing is said.", "name": "fig-cifar-order"}}
-light = {row: cifar10.score(run, "1.5")["spreads"]["luminance"] for row, run in RUNS.items()}
+light = {
+    row: cifar10.score(run, "1.5")["spreads"]["luminance"] for row, run in RUNS.items()
+}
 light = {row: of / data["luminance"] for row, of in light.items()}
-assert light["dash_v-transfer"] < 0.5 < 0.75 < light["dash_v-uniform"] < 0.8 < 0.94 < light[MENDED]
+assert (
+    light["dash_v-transfer"]
+    < 0.5
+    < 0.75
+    < light["dash_v-uniform"]
+    < 0.8
+    < 0.94
+    < light[MENDED]
+)
 assert (1.09 * at["dash_v-uniform"] < at[MENDED]).all(), "at every setting"
 assert (1.2 * at[MENDED] < at["dash_v-min_snr"]).all()
-assert at[TWICE][2] < at["teacher"][2] and at[TWICE][0] > at["teacher"][0], "at w = 4 only"
+assert at[TWICE][2] < at["teacher"][2] and at[TWICE][0] > at["teacher"][0], (
+    "at w = 4 only"
+)
 show(cifar10.by_setting(RUNS))
 
 # %% [markdown]
@@ -295,9 +371,12 @@ show(cifar10.by_setting(RUNS))
 
 def under_the_teacher(row, w):
     drawn = {
-        name: cifar10.pictures(RUNS[of], w) for name, of in (("teacher",) * 2, ("student", row))
+        name: cifar10.pictures(RUNS[of], w)
+        for name, of in (("teacher",) * 2, ("student", row))
     }
-    return cifar10.side_by_side(drawn, f"{cifar10.STUDENTS[row]}: FD {fd(RUNS[row], w):.1f}")
+    return cifar10.side_by_side(
+        drawn, f"{cifar10.STUDENTS[row]}: FD {fd(RUNS[row], w):.1f}"
+    )
 
 
 walked = [row for row in cifar10.STUDENTS if row not in (*PAIRS, "dash_v-min_snr")]
@@ -310,21 +389,33 @@ explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 # The gap metrics of all rows, 10,000 noisy held-out images, and the common error; mean over seeds where there are several. The last line: rank correlation of a column with FD at $w = 1.5$, over the ten students of seed 1 that were scored in full. ρ and cos count by their distance from 1, so that lower should be better in every column.
 
 # %%
-ROWS = [row for row in RUNS if row.endswith(("high_noise", "min_snr")) or row == "dash_v-uniform"]
+ROWS = [
+    row
+    for row in RUNS
+    if row.endswith(("high_noise", "min_snr")) or row == "dash_v-uniform"
+]
 FDS = np.array([at[row] for row in ROWS]).T  # a line a setting
 ranks = [spearmanr(of, FDS[0]).statistic for of in FDS]
 assert len(ROWS) == 10 and ranks[1] > 0.999 and min(ranks) > 0.95
 keys = {"ρ": "rho", "cos": "cos", "gap MSE": "gap_mse", "common MSE": "common_mse"}
-value = {key: np.array([tables.gap(key)(RUNS[row]) for row in ROWS]) for key in keys.values()}
+value = {
+    key: np.array([tables.gap(key)(RUNS[row]) for row in ROWS]) for key in keys.values()
+}
 value |= {key: abs(value[key] - 1) for key in ("rho", "cos")}
 told = {key: spearmanr(of, FDS[0]).statistic for key, of in value.items()}
 assert told["rho"] < 0 < 0.7 < told["cos"] < 0.8 < 0.95 < told["common_mse"]
-assert {ROWS[i] for i in value["rho"].argsort()[:2]} == {ROWS[i] for i in FDS[0].argsort()[-2:]}
+assert {ROWS[i] for i in value["rho"].argsort()[:2]} == {
+    ROWS[i] for i in FDS[0].argsort()[-2:]
+}
 gap = {row: tables.gap("gap_mse")(RUNS[row]) for row in last}
-assert max(gap["gap_match_cond-high_noise"], gap["dash-uniform"]) < gap["dash-high_noise"]
+assert (
+    max(gap["gap_match_cond-high_noise"], gap["dash-uniform"]) < gap["dash-high_noise"]
+)
 assert all(gap[row] < 0.8 * gap[MENDED] for row in HALF_COST), "the better gap, too"
 named = {name: cifar10.seeds(row) for row, name in cifar10.STUDENTS.items()}
-columns = {name: (tables.gap(key), 3 + 2 * ("MSE" in name)) for name, key in keys.items()}
+columns = {
+    name: (tables.gap(key), 3 + 2 * ("MSE" in name)) for name, key in keys.items()
+}
 table = tables.spreads("", named, columns | {"FD, w = 1.5": (fd, 1)})
 correlations = " | ".join(f"{v:+.2f}" for v in told.values())
 Markdown(f"{table}\n| *rank correlation with FD* | {correlations} | |")
@@ -347,17 +438,28 @@ lines = []
 for name, (w, sampler) in cifar10.SETTINGS.items():
     of = [cifar10.score(RUNS[row], w, sampler) for row in (ONCE, TWICE, "teacher")]
     over = f"{of[1]['fd'] / of[2]['fd']:.2f}"
-    lines.append([name, *(f"{one['fd']:.1f} / {one['accuracy']:.3f}" for one in of), over])
+    lines.append(
+        [name, *(f"{one['fd']:.1f} / {one['accuracy']:.3f}" for one in of), over]
+    )
 goals = {"FD": fd(RUNS[TWICE]) / fd(teacher), "colour": cifar10.off_colour(RUNS[TWICE])}
 goals["accuracy"] = cifar10.score(RUNS[TWICE], "1.5")["accuracy"]
 assert goals["FD"] < 1.5 and goals["colour"] < 0.15 and goals["accuracy"] < 0.75
-losses = [RUNS[row].trace["curve.rounds|seconds|loss"][-1, 2].item() for row in (ONCE, TWICE)]
+losses = [
+    RUNS[row].trace["curve.rounds|seconds|loss"][-1, 2].item() for row in (ONCE, TWICE)
+]
 assert (
     tables.gap("rho")(RUNS[TWICE]) < tables.gap("rho")(RUNS[ONCE]) - 0.05
     and losses[1] < 0.65 * losses[0]
 )
 table = tables.markdown(
-    ["FD / accuracy, one seed", "trained once", "twice", "teacher", "FD over the teacher's"], lines
+    [
+        "FD / accuracy, one seed",
+        "trained once",
+        "twice",
+        "teacher",
+        "FD over the teacher's",
+    ],
+    lines,
 )
 Markdown(f"""{table}
 
@@ -372,10 +474,15 @@ FD: {goals["FD"]:.2f} times the teacher's, **reached**. Colours: {goals["colour"
 # All of them eps networks with uniform weights, 2,450 steps each, whatever a step costs: FD / accuracy at 2,000 samples, and the gap.
 
 # %%
-lines, models = [], {row: of for row, of in SHARED["models"].items() if row in NAMES and of["gap"]}
+lines, models = (
+    [],
+    {row: of for row, of in SHARED["models"].items() if row in NAMES and of["gap"]},
+)
 for row, of in models.items():
     lengths = [f"{of['gap']['overall'][key]:.2f}" for key in ("rho", "cos")]
-    judged = ["{fd:.0f} / {accuracy:.2f}".format_map(of["w"][w]) for w in ("1.5", "TAG", "4")]
+    judged = [
+        "{fd:.0f} / {accuracy:.2f}".format_map(of["w"][w]) for w in ("1.5", "TAG", "4")
+    ]
     lines.append([NAMES[row], *judged, *lengths])
 ours, other = (models[row]["w"] for row in ("dash", "cond_only_dropout"))
 assert all(ours[w]["fd"] < other[w]["fd"] for w in ("1.5", "TAG", "4"))
@@ -389,7 +496,10 @@ Markdown(tables.markdown(["", "w = 1.5", "TAG", "w = 4", "ρ", "cos"], lines))
 # The weights of two students are part of this repository, in half precision. A picture of 50 guided steps is about 216 GFLOP: some ten seconds on a laptop's two cores, so this cell shows how far it is. Change the label, the student or the guidance.
 
 # %% mystnb={"image": {"alt": "A CIFAR-10 picture drawn live by a student, at five moments of sampling"}, "figure": {"caption": "Drawn live: the predicted image after 1, 5, 15, 30 and 50 steps.", "name": "fig-cifar-live"}}
-run, label = BY_SEED["dash_sampled_v-high_noise"][0], 7  # a horse; or "dash_v-high_noise"
+run, label = (
+    BY_SEED["dash_sampled_v-high_noise"][0],
+    7,
+)  # a horse; or "dash_v-high_noise"
 model, clock, seen = run.model(), time.perf_counter(), []
 eps = guidance.Guided(model, torch.tensor([label]), guidance.TAG())
 x_T = starting_noise(8, model.cfg)[label : label + 1]
@@ -408,7 +518,10 @@ show(cifar10.side_by_side({"live": moments}))
 
 # %%
 path = results.root() / "bench" / "captured-cifar10-h100.json"
-speed = {name: found["median"] for name, found in json.loads(path.read_text())["seconds"].items()}
+speed = {
+    name: found["median"]
+    for name, found in json.loads(path.read_text())["seconds"].items()
+}
 plain, eager, graph = (
     speed[f"distillation: {k}"] for k in ("plain loop", "Trainer, bf16", "captured")
 )
@@ -434,8 +547,12 @@ network is less well compressed in time than in arithmetic.
 beside = {"margin": log(1.05), "value": logged(fd)}  # 5 % count as equal
 found = verdicts({row: three[row] for row in HALF_COST}, three[MENDED], **beside)
 (between,) = verdicts({"": three[HALF_COST[0]]}, three[HALF_COST[1]], **beside).values()
-assert {one.word for one in found.values()} == {"better"} and between.word == "undecided"
-lower = {row: 1 - exp(one.interval.mean + one.interval.half) for row, one in found.items()}
+assert {one.word for one in found.values()} == {
+    "better"
+} and between.word == "undecided"
+lower = {
+    row: 1 - exp(one.interval.mean + one.interval.half) for row, one in found.items()
+}
 mean = {row: np.mean([fd(run) for run in of]) for row, of in three.items()}
 gains = {v: 1 - fd(RUNS[v]) / fd(RUNS[eps]) for eps, v in PAIRS.items()}
 assert gains[MENDED] < 0.06 < 0.12 < min(gains[row] for row in HALF_COST)

@@ -92,7 +92,10 @@ RUNS, teacher = atlas.runs(entries), results.load("digits/teacher-tirt")
 schedule = Schedule()
 noisy = noisy_pairs(datasets.load_dataset("digits").test, schedule)
 answers = predict(teacher.model(), noisy)
-stats = {row: pair_stats(predict(runs[0].model(), noisy), answers) for row, runs in RUNS.items()}
+stats = {
+    row: pair_stats(predict(runs[0].model(), noisy), answers)
+    for row, runs in RUNS.items()
+}
 maps = {row: atlas.gap_maps(of, noisy) for row, of in stats.items()}
 assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
@@ -103,7 +106,9 @@ assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
 # %% mystnb={"image": {"alt": "Heat map of a gap metric, timesteps upward and classes to the right, for one student"}}
 rows = [*RUNS]
-student = Parameter("student", rows, [plots.NAMES[row] for row in rows], start=rows.index("dash"))
+student = Parameter(
+    "student", rows, [plots.NAMES[row] for row in rows], start=rows.index("dash")
+)
 metric = Parameter("metric", list(atlas.MAPPED), ["ρ", "cos", "a*"], start=1)
 explorer(partial(atlas.heat_map, maps=maps), student, metric)
 
@@ -119,7 +124,10 @@ for row in HEADLINE:
     assert (cos[0] < cos[6:].mean(0)).sum() >= 9, "nearly every class"
     assert all(t > 0.5 > 0.3 > c for t, c in map(atlas.shares, (cos, a)))
     assert cos[:2].mean() < maps["dash"]["cos"][:2].mean() or row == "dash"
-bottom, top = maps["cond_only"]["a_star"][0].mean(), maps["cond_only"]["a_star"][6:].mean()
+bottom, top = (
+    maps["cond_only"]["a_star"][0].mean(),
+    maps["cond_only"]["a_star"][6:].mean(),
+)
 assert bottom < 0.15 and 0.3 < top < 0.7, "divide by ten or so, and by two"
 assert maps["dash"]["a_star"][6:].mean() > 0.75, "DASH's needs next to nothing there"
 rows = []
@@ -157,9 +165,17 @@ plots.show(atlas.energy_and_importance(energy, spent))
 cuts = {"t < 300": slice(6), "300 ≤ t < 600": slice(6, 12), "t ≥ 600": slice(12, None)}
 profiles = {"teacher's gap energy": energy, **spent}
 common = {name: torch.minimum(energy, p).sum().item() for name, p in profiles.items()}
-assert common["TIRT Transfer"] < 0.6 < 0.75 < min(common["uniform"], common["Min-SNR for ε"])
+assert (
+    common["TIRT Transfer"]
+    < 0.6
+    < 0.75
+    < min(common["uniform"], common["Min-SNR for ε"])
+)
 assert energy[12:].sum() > 1 / 3 > 0.1 > spent["TIRT Transfer"][12:].sum()
-shares = {name: [f"{p[cut].sum():.0%}" for cut in cuts.values()] for name, p in profiles.items()}
+shares = {
+    name: [f"{p[cut].sum():.0%}" for cut in cuts.values()]
+    for name, p in profiles.items()
+}
 rows = [[name, *of, f"{common[name]:.2f}"] for name, of in shares.items()]
 Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 
@@ -175,13 +191,18 @@ Markdown(markdown(["share", *cuts, "overlap with the energy"], rows))
 
 # %% mystnb={"image": {"alt": "Gap error, common error and common error in the image against timestep, for three students"}, "figure": {"caption": "Root-mean-square errors against the timestep: of the gap and common to both branches, on ε; the common one in the predicted image (pixels in [-1, 1]), up to t = 970. DASH throughout: seed 0 on digits; ε with uniform weights and v with high-noise weights on CIFAR-10, as in the pictures below.", "name": "fig-atlas-errors"}}
 
-CIFAR, curves = cifar10.runs(), {"digits, TIRT": atlas.errors(stats["dash"], noisy, schedule)}
+CIFAR, curves = (
+    cifar10.runs(),
+    {"digits, TIRT": atlas.errors(stats["dash"], noisy, schedule)},
+)
 for row, name in {"dash-uniform": "ε", "dash_v-high_noise": "v"}.items():
     curves[f"CIFAR-10, {name}"] = dict(list(cifar10.errors(CIFAR[row]).items())[:3])
 for gap_error, common_error, in_image in (of.values() for of in curves.values()):
     assert (common_error > 1.3 * gap_error).all(), "at every timestep"
     assert common_error[-1] < 0.75 * common_error[0], "on eps it looks harmless there"
-    assert in_image[-1] > 3 * in_image[:12].max(), "largest where the picture is laid out"
+    assert in_image[-1] > 3 * in_image[:12].max(), (
+        "largest where the picture is laid out"
+    )
 plots.show(cifar10.error_panels(curves))
 
 # %% [markdown]
@@ -192,10 +213,15 @@ plots.show(cifar10.error_panels(curves))
 shown = {"dash-uniform": "ε, uniform", "dash_v-transfer": "v, TIRT"}
 shown |= {"dash_v-high_noise": "v, high noise"}
 assert [*teacher.metrics["guidance"]][1] == "1.5"
-drawn = {"teacher": teacher.trace["samples"][1], "DASH": RUNS["dash"][0].trace["samples"][1]}
+drawn = {
+    "teacher": teacher.trace["samples"][1],
+    "DASH": RUNS["dash"][0].trace["samples"][1],
+}
 drawn["CIFAR-10's teacher"] = cifar10.pictures(CIFAR["teacher"], "1.5")
 drawn |= {name: cifar10.pictures(CIFAR[row], "1.5") for row, name in shown.items()}
-drawn = {f"{k}: {(v / 127.5 - 1).mean((1, 2, 3)).std():.2f}": v for k, v in drawn.items()}
+drawn = {
+    f"{k}: {(v / 127.5 - 1).mean((1, 2, 3)).std():.2f}": v for k, v in drawn.items()
+}
 plots.show(cifar10.side_by_side(drawn))
 
 # %% [markdown]
@@ -237,7 +263,9 @@ drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in S
 # **Try:** cond-only first: find the $a$ at which it comes closest to the teacher. Then do the same for composite. Compare both with the $a^*$ of the table further down.
 
 # %% mystnb={"image": {"alt": "Twenty digits of a student with a scaled gap beside those of the teacher"}}
-away = {row: (x - target).square().mean((1, 2, 3, 4)).sqrt() for row, x in drawn.items()}
+away = {
+    row: (x - target).square().mean((1, 2, 3, 4)).sqrt() for row, x in drawn.items()
+}
 
 
 def beside(row, i):
@@ -248,7 +276,9 @@ def beside(row, i):
 
 
 factor = Parameter("a", range(len(FACTORS)), [f"{a:g}" for a in FACTORS], start=3)
-explorer(beside, Parameter("student", SHOWN, [plots.NAMES[row] for row in SHOWN]), factor)
+explorer(
+    beside, Parameter("student", SHOWN, [plots.NAMES[row] for row in SHOWN]), factor
+)
 
 # %% [markdown]
 # **See:** at $a = 0$ no student knows which digit is wanted. Cond-only draws digits from $a \approx 0.25$ on, where $w a = 1$ is its own conditional branch, is closest to the teacher at an $a$ well below one, and overdoes it beyond. Composite is closest at or near $a = 1$, and at its $a^*$, which is about 0.3, it draws noise.
@@ -258,7 +288,9 @@ explorer(beside, Parameter("student", SHOWN, [plots.NAMES[row] for row in SHOWN]
 closest = {row: FACTORS[away[row].argmin()] for row in SHOWN}
 a_star = {row: RUNS[row][0].metrics["gap"]["overall"]["a_star"] for row in SHOWN}
 assert closest["cond_only"] <= 0.5 and closest["composite"] >= 0.75
-assert a_star["composite"] < 0.45 and away["composite"][3] > 2 * away["composite"][7]  # 0.3, 1
+assert (
+    a_star["composite"] < 0.45 and away["composite"][3] > 2 * away["composite"][7]
+)  # 0.3, 1
 assert closest["dash"] >= 1 > a_star["dash"]
 rows = [[plots.NAMES[row], f"{a_star[row]:.2f}", f"{closest[row]:g}"] for row in SHOWN]
 header = ["seed 0, w = 4", "a*, best for the gap", "a closest to the teacher's images"]
@@ -304,15 +336,27 @@ left = {row: 4 * a for row, (a, _) in binned.items()}
 right = {row: 4 * a + c for row, (a, c) in binned.items()}
 one = {row: ac.mean(0) for row, ac in coefficients.items()}
 a, c = coefficients["cond_only"].T
-assert (abs(c - (1 - a)) < 0.1).all() and (4 * a + c < 2).all() and (1.5 * a + c < 1.25).all()
+assert (
+    (abs(c - (1 - a)) < 0.1).all()
+    and (4 * a + c < 2).all()
+    and (1.5 * a + c < 1.25).all()
+)
 a, c = coefficients["composite"].T
-assert (abs(4 * a + c - 4) < 0.3).all() and (1.5 * a + c > 3).all() and (1.5 * a < 0.6).all()
+assert (
+    (abs(4 * a + c - 4) < 0.3).all()
+    and (1.5 * a + c > 3).all()
+    and (1.5 * a < 0.6).all()
+)
 assert abs(right["composite"] - 4).max() < 0.8
 for row, v in right.items():
     shown = 4 * one[row][0] + one[row][1]
     assert row == "composite" or v[:6].mean() < v[12:].mean()
     assert row in ("cond_only", "composite") or 2 < shown < 4
-    assert row == "dash" or row == "composite" or shown < 4 * one["dash"][0] + one["dash"][1]
+    assert (
+        row == "dash"
+        or row == "composite"
+        or shown < 4 * one["dash"][0] + one["dash"][1]
+    )
 given = {"gap repair: 4 a*(t)": left, "output repair: 4 a*(t) + c*(t)": right}
 plots.show(atlas.scales_given(given, w=4))
 
@@ -349,34 +393,55 @@ def lowest(row, kind, labels):
 def after(row, label):
     """FD for each seed under every remedy."""
     repaired = {name: fd(row, kind, label) for kind, name in atlas.KINDS.items()}
-    dial, interval = lowest(row, "none", DIALS), lowest(row, "interval", atlas.INTERVALS)
-    return {"plain": fd(row, "none", label), **repaired, "best w": dial, "best interval": interval}
+    dial, interval = (
+        lowest(row, "none", DIALS),
+        lowest(row, "interval", atlas.INTERVALS),
+    )
+    return {
+        "plain": fd(row, "none", label),
+        **repaired,
+        "best w": dial,
+        "best interval": interval,
+    }
 
 
 REMEDIES = {(row, label): after(row, label) for label in SCALES for row in RUNS}
 names, rows = [*REMEDIES["dash", "4"]], []
 for (row, label), found in REMEDIES.items():
     asked = label if label == "TAG" else f"w = {label}"
-    rows.append([f"{plots.NAMES[row]}, {asked}", *(spread(v, float, 1) for v in found.values())])
+    rows.append(
+        [f"{plots.NAMES[row]}, {asked}", *(spread(v, float, 1) for v in found.values())]
+    )
 Markdown(markdown(["FD, mean ± sd over seeds", *names], rows))
 
 # %% mystnb={"image": {"alt": "Fréchet distance of five students under seven remedies, for three kinds of guidance"}, "figure": {"caption": "What each remedy makes of the headline students: Fréchet distance (mean of three seeds; bars: their range). The last two remedies are the same in all three panels.", "name": "fig-repair-fd"}}
-BROKEN = (("cond_only", "4"), ("cond_only", "TAG"), ("composite", "1.5"), ("composite", "TAG"))
+BROKEN = (
+    ("cond_only", "4"),
+    ("cond_only", "TAG"),
+    ("composite", "1.5"),
+    ("composite", "TAG"),
+)
 for found in map(REMEDIES.get, BROKEN):
     worst = np.minimum(found["plain"], found["a*"])
-    assert (found["a*, c*"] < 0.6 * worst).all(), "the output repair works, the gap repair does not"
+    assert (found["a*, c*"] < 0.6 * worst).all(), (
+        "the output repair works, the gap repair does not"
+    )
     assert (found["best w"] < 1.3 * found["a*, c*"]).all(), "so does the dial"
 for found in (REMEDIES[row, "1.5"] for row in ("cond_only", "composite")):
     assert (found["a*"] > 1.2 * found["plain"]).all(), "the gap repair does harm"
     assert (found["a*(t)"] > 0.6 * found["a*"]).all(), "by timestep, too"
 assert (4 * coefficients["cond_only"][:, 0] < 1).all(), "it turns the dial below one"
-ratio = np.array([REMEDIES[case]["a*(t), c*(t)"] / REMEDIES[case]["a*, c*"] for case in BROKEN])
+ratio = np.array(
+    [REMEDIES[case]["a*(t), c*(t)"] / REMEDIES[case]["a*, c*"] for case in BROKEN]
+)
 assert np.median(ratio) > 0.85, "twenty pairs of numbers are no better than one"
 for row in ("dash", "cond_only_dropout"):
     best = lowest(row, "none", (*DIALS, "TAG"))
     assert all((lowest(row, kind, SCALES) > 0.8 * best).all() for kind in atlas.KINDS)
 only, mixed = (REMEDIES[row, "4"] for row in ("cond_only", "composite"))
-assert (only["best interval"] < np.minimum(0.6 * only["plain"], 2.5 * only["best w"])).all()
+assert (
+    only["best interval"] < np.minimum(0.6 * only["plain"], 2.5 * only["best w"])
+).all()
 assert (mixed["best interval"] > 2 * mixed["best w"]).all()
 headline = {(row, label): REMEDIES[row, label] for label in SCALES for row in HEADLINE}
 plots.show(atlas.remedies(headline))
@@ -421,9 +486,16 @@ for row, label in defined:
 Markdown(markdown(["closes of DASH's gain", "FD: it → DASH", *names[1:]], rows))
 
 # %%
-gap, output = (np.array([SHARE[*case, name] for case in BROKEN]) for name in ("a*", "a*, c*"))
+gap, output = (
+    np.array([SHARE[*case, name] for case in BROKEN]) for name in ("a*", "a*, c*")
+)
 assert output.min() > 0.7 and output.mean() > 0.85, "nearly all of it is a scale"
-assert SHARE["composite", "1.5", "a*"].max() < 0 < 0.9 < SHARE["composite", "1.5", "best w"].min()
+assert (
+    SHARE["composite", "1.5", "a*"].max()
+    < 0
+    < 0.9
+    < SHARE["composite", "1.5", "best w"].min()
+)
 Markdown(
     f"The output repair, two fitted numbers, closes **{output.mean():.0%}** of DASH's gain in the mean of the four cases in which cond-only or composite is used at a guidance that it was not made for (worst seed {output.min():.0%}). "
     f"The gap repair, $a^*$ alone, closes from {gap.min():.0%} to {gap.max():.0%}."
@@ -443,8 +515,13 @@ def reach(row, settings):
 
 
 compared = ("cond_only", "composite", "cond_only_dropout", "dash")
-dial, others = [("none", w) for w in DIALS], [k for k in ALL["dash"][0] if k[0] != "none"]
-sweeps, dots = ({row: reach(row, settings) for row in compared} for settings in (dial, others))
+dial, others = (
+    [("none", w) for w in DIALS],
+    [k for k in ALL["dash"][0] if k[0] != "none"],
+)
+sweeps, dots = (
+    {row: reach(row, settings) for row in compared} for settings in (dial, others)
+)
 plots.show(atlas.reach(sweeps, dots))
 
 # %% [markdown]
@@ -455,7 +532,10 @@ plots.show(atlas.reach(sweeps, dots))
 # %%
 def reached(row, least):
     """Lowest FD over every setting, for each seed, with at least this accuracy."""
-    good = [[s["frechet"] for s in seed.values() if s["accuracy"] >= least] for seed in ALL[row]]
+    good = [
+        [s["frechet"] for s in seed.values() if s["accuracy"] >= least]
+        for seed in ALL[row]
+    ]
     return np.array([min(found, default=np.nan) for found in good])
 
 
@@ -463,11 +543,22 @@ free = {row: {least: reached(row, least) for least in (0, 0.95)} for row in RUNS
 rows = []
 for row, found in free.items():
     over = (found[0.95] / free["dash"][0.95]).mean()
-    rows.append([plots.NAMES[row], *(spread(v, float, 1) for v in found.values()), f"{over:.1f}"])
+    rows.append(
+        [
+            plots.NAMES[row],
+            *(spread(v, float, 1) for v in found.values()),
+            f"{over:.1f}",
+        ]
+    )
 held = {row: free[row][0.95] / free["dash"][0.95] for row in HEADLINE}
 assert (held["cond_only"] > 1.1).all() and held["cond_only"].mean() > 1.3
 assert held["cond_only_dropout"].mean() < 1.5 and 1 < held["composite"].mean() < 1.8
-header = ["lowest FD over all settings", "any accuracy", "accuracy ≥ 95%", "over DASH's"]
+header = [
+    "lowest FD over all settings",
+    "any accuracy",
+    "accuracy ≥ 95%",
+    "over DASH's",
+]
 Markdown(markdown(header, rows))
 
 # %% [markdown]

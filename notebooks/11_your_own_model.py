@@ -265,7 +265,7 @@ def side_by_side(w):
 explorer(side_by_side, Parameter("guidance w", SCALES, start=1))
 
 # %% [markdown]
-# **See:** the student answers to the same dial as its teacher: more guidance makes the digits clearer in both, and then too bold. A training of half a minute leaves both with blots.
+# **See:** the student answers to the same dial as its teacher: up to a point more guidance makes the digits clearer in both. At $w = 4$ most of them are no digits any more, the teacher's sooner than the student's. A training of half a minute leaves both with blots.
 
 # %%
 assert right[2.0]["student"] > right[1.0]["student"] - 0.1

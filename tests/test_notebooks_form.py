@@ -12,7 +12,6 @@ from execute import NOTEBOOKS
 TWINS = sorted(NOTEBOOKS.glob("*.py"))
 MOST_LINES, MEDIAN_LINES = 20, 8
 MOST_COLUMNS = 88  # of code: what fits on the page at 1,280 pixels
-TO_DO = {"05_cifar10", "09_gap_atlas"}  # whose code is all shown, and wide: not yet written anew
 NOT_SHOWN = re.compile(r"\b(assert|explorer|markdown|Markdown|show|plots\.\w+)\b")
 
 
@@ -81,12 +80,12 @@ def test_cells_are_short(code, shown):
 def test_no_line_of_code_is_wider_than_the_page(twin, code, prose):
     quoted = re.findall(r"```(?:python|sh)\n(.*?)```", prose, re.DOTALL)
     wide = [x for s in code + quoted for x in s.splitlines() if len(x) > MOST_COLUMNS]
-    assert bool(wide) == (twin.stem in TO_DO), wide
+    assert not wide, wide
 
 
 def test_what_is_shown_is_the_method(twin, shown):
     other = [source for source in shown if NOT_SHOWN.search(source)]
-    assert bool(other) == (twin.stem in TO_DO), other  # tables, assertions, plots: collapsed
+    assert not other, other  # tables, assertions, plots: collapsed
 
 
 def test_more_words_than_code(code, prose):

@@ -137,8 +137,9 @@ MEASURED: dict[str, tuple[Rule, tuple[Question, ...]]] = {  # what agrees, and w
 }
 SOUND, TRANSFER = "dash-uniform-from_uniform", "dash-transfer-from_uniform"
 TABLE = {row: f"{row}-uniform-from_uniform" for row in ("multi_w", "single_head", "gap_match_cond")}
-LONGER = [f"{row}-uniform-from_uniform-x2" for row in ("cond_only_dropout", "dash_sampled")]
-_sound = partial(_worse, over=SOUND, rivals=tuple(TABLE.values()))
+CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
+LONGER = [f"{row}-uniform-from_uniform-x2" for row in CHEAP]
+_sound = partial(_worse, over=SOUND, rivals=(*TABLE.values(), "dash_gap_3-uniform-from_uniform"))
 FROM_UNIFORM: dict[str, tuple[Question, ...]] = {  # asked of digits whose teacher is sound
     "rho-dash": _long(SOUND, TRANSFER),
     "rho-multi-w": _long(TABLE["multi_w"]),
@@ -150,10 +151,9 @@ FROM_UNIFORM: dict[str, tuple[Question, ...]] = {  # asked of digits whose teach
     "fd-teacher": _worse(SOUND, over="teacher-uniform"),
     "tirt-samples": _worse(SOUND, over=TRANSFER),
     "tirt-gap": _off(SOUND, over=TRANSFER),
-    "cost": _worse(*LONGER, over=SOUND, rivals=LONGER),
+    "cost": _worse(*LONGER, over=SOUND, rivals=(*LONGER, "dash_mixed_0.5-uniform-from_uniform-x2")),
 }
 EPS, V = "dash-high_noise", "dash_v-high_noise"
-CHEAP = ("cond_only_dropout", "dash_sampled")  # one pass of the student a step
 IN_EPS, IN_V = ([f"{row}{net}-high_noise" for row in CHEAP] for net in ("", "_v"))
 AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digits
     "rho-dash": _cifar(by.level, EPS, V, value=RHO),
