@@ -677,7 +677,9 @@ TAGGED, AGAIN = frechet("TAG"), tables.metric("resampled", "TAG", "frechet")
 COLUMNS = {"ρ": (gap("rho"), 2), "cos": (gap("cos"), 2), "gap MSE": (gap("gap_mse"), 4)}
 COLUMNS |= {f"FD {w}": (frechet(w), 1) for w in ("1.5", "4", "TAG")}
 Markdown(
-    spreads("from the sound teacher", EQUAL_COST, COLUMNS | {"TAG, η = 1": (AGAIN, 1)})
+    tables.spreads(
+        "from the sound teacher", EQUAL_COST, COLUMNS | {"TAG, η = 1": (AGAIN, 1)}
+    )
 )
 
 # %% tags=["hide-input"]

@@ -48,13 +48,10 @@ if importlib.util.find_spec("dashlib") is None:
             "In Colab: make an archive, `git archive --prefix=dash-book/ -o dash-book.zip HEAD`, "
             "upload the dash-book.zip to the folder of this notebook, and run this cell again."
         )
-    sys.path[:0] = [
-        str(Path("dash-book").resolve()),
-        str(Path("dash-book/book").resolve()),
-    ]
+    sys.path[:0] = [str(Path(p).resolve()) for p in ("dash-book", "dash-book/book")]
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
-# %%
+# %% tags=["hide-input"]
 import tempfile
 
 import diffusers
@@ -69,6 +66,8 @@ from dashbook import plots
 from dashbook.tables import markdown
 from dashbook.widgets import Parameter, explorer
 from dashlib import classifier, data, datasets, results
+
+# %%
 from dashlib.distillation import (
     Network,
     RectifiedFlow,
@@ -131,6 +130,8 @@ print(f"error of v: {loss.item():.2f}")
 teacher = from_diffusers(unet, scheduler, null=10)
 student = smaller(unet, width=0.5, depth=0.5)
 probe(teacher, teacher.around(student), (latents, labels))
+
+# %% tags=["hide-input"]
 share = student.num_parameters() / unet.num_parameters()
 assert share < 1 / 5
 print(f"{teacher.prediction}: {share:.0%} of {unet.num_parameters():,} parameters")
@@ -140,39 +141,36 @@ print(f"{teacher.prediction}: {share:.0%} of {unet.num_parameters():,} parameter
 #
 # The probe shows the teacher a thousand noisy latents before training. It passed. Now seven requests that look right and aren't.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 how = {"null": 10, "prediction": "v", "schedule": teacher.schedule}
-pair = teacher.around(student)
-read_as_eps = [
-    type(teacher)(net, **{**how, "prediction": "eps"}) for net in (unet, student)
-]
-deaf = torch.full_like(labels, 10)
+as_eps = [type(teacher)(of, **{**how, "prediction": "eps"}) for of in (unet, student)]
+wrong, missing = (from_diffusers(unet, scheduler, null=of) for of in (3, 11))
+three = type(teacher)(unet, guide_channels=slice(3), **how)
+pair, deaf = teacher.around(student), torch.full_like(labels, 10)
+
+# %%
 requests = {
-    "another class as the null": (
-        from_diffusers(unet, scheduler, null=3),
-        pair,
-        labels,
-    ),
-    "no such class": (from_diffusers(unet, scheduler, null=11), pair, labels),
-    "eps instead of v": (*read_as_eps, labels),
-    "only one is v": (teacher, read_as_eps[1], labels),
-    "three of four channels": (
-        type(teacher)(unet, guide_channels=slice(3), **how),
-        pair,
-        labels,
-    ),
+    "another class as the null": (wrong, pair, labels),
+    "no such class": (missing, pair, labels),
+    "eps instead of v": (*as_eps, labels),
+    "only one is v": (teacher, as_eps[1], labels),
+    "three of four channels": (three, pair, labels),
     "data without conditions": (teacher, pair, deaf),
     "the teacher itself": (teacher, teacher, labels),
 }
+
+# %%
 said = {}
 for name, (of, to, y) in requests.items():
     try:
         probe(of, to, (latents, y))
     except Refusal as refusal:
         said[name] = str(refusal)
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 Markdown("\n".join(f"- *{name}*: {why}" for name, why in said.items()))
 
-# %%
+# %% tags=["hide-input"]
 assert [*said] == [*requests], "each is refused"
 faults = [why.partition(":")[0] for why in said.values()]
 print(", ".join(faults))
@@ -197,7 +195,7 @@ print(found.report)
 # The first line is the whole report in one row; the rows below it split it by timestep. $\rho$ is the student's gap over the teacher's in length, cos its direction, and the two errors are those of the branches. The lines at the end are the advice. It knows five troubles: branches that are far from the teacher's altogether, a null branch that lags, a gap that is turned, too short or long,
 # or gone. For a gap that is only too long or short it gives the scale at which to guide, $w\,a^* + c^*$, the output repair of {ref}`ch-atlas`, and warns of $w\,a^*$, which that chapter found to make samples worse.
 
-# %% mystnb={"image": {"alt": "Length and direction of the student's gap by timestep"}, "figure": {"caption": "What the student kept of its teacher's gap, by timestep: its relative length and its direction.", "name": "fig-own-gap"}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"image": {"alt": "Length and direction of the student's gap by timestep"}, "figure": {"caption": "What the student kept of its teacher's gap, by timestep: its relative length and its direction.", "name": "fig-own-gap"}}
 parts = found.report.per_timestep
 curves = {"ρ, length": "rho", "cos, direction": "cos"}
 x = plots.middles(len(parts))
@@ -210,7 +208,7 @@ plots.show(plots.lines(drawn, level=1, xlabel="timestep t", ylim=(0, None)))
 # %% [markdown]
 # {numref}`fig-own-gap` has the shape of all digits students of the book: the direction is worst at low noise, where the gap is small, and gets better with the noise.
 
-# %%
+# %% tags=["hide-input"]
 cos = drawn["cos, direction"][1]
 assert cos[:3].mean() < cos[5:8].mean(), "worst at low noise"
 assert 0.3 < found.report.overall["rho"] < 1.5
@@ -234,9 +232,11 @@ def draw(model, w):
     return F.pixel_shuffle(drawn, 2).clamp(-1, 1)
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 SCALES = (1.0, 1.5, 2.0, 4.0)
 pictures = {w: {"teacher": draw(unet, w), "student": draw(student, w)} for w in SCALES}
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 right = {
     w: {name: classifier.accuracy(judge, data.Images(x, y)) for name, x in both.items()}
     for w, both in pictures.items()
@@ -252,7 +252,7 @@ Markdown(markdown(["w", "teacher", "student"], rows))
 #
 # **Try:** turn the guidance up.
 
-# %% mystnb={"image": {"alt": "Forty digits of the teacher beside forty of the student at one guidance scale"}}
+# %% tags=["hide-input", "nbval-ignore-output"] mystnb={"image": {"alt": "Forty digits of the teacher beside forty of the student at one guidance scale"}}
 
 
 def side_by_side(w):
@@ -268,11 +268,13 @@ explorer(side_by_side, Parameter("guidance w", SCALES, start=1))
 # **See:** the student answers to the same dial as its teacher: up to a point more guidance makes the digits clearer in both. At $w = 4$ most of them are no digits any more, the teacher's sooner than the student's. A training of half a minute leaves both with blots.
 
 # %%
-assert right[2.0]["student"] > right[1.0]["student"] - 0.1
-assert right[2.0]["student"] > 0.3, "far above the tenth of chance"
 with tempfile.TemporaryDirectory() as folder:
     student.save_pretrained(folder)
     again = UNet2DModel.from_pretrained(folder)
+
+# %% tags=["hide-input"]
+assert right[2.0]["student"] > right[1.0]["student"] - 0.1
+assert right[2.0]["student"] > 0.3, "far above the tenth of chance"
 assert torch.equal(draw(again, 2.0), pictures[2.0]["student"])
 print(type(again).__name__, "loaded: the same samples to the last bit")
 
@@ -292,13 +294,13 @@ class Huber(CondOnlyDropout):
         return {"huber": error.flatten(1).mean(1)}
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 other = smaller(unet, width=0.5, depth=0.5)
-few = TrainConfig(steps=30, lr=4e-3)
-steps = distilling(
-    teacher, other, (latents, labels), few, objective=Huber(), batch_size=64
-)
+few, how = TrainConfig(steps=30, lr=4e-3), {"objective": Huber(), "batch_size": 64}
+steps = distilling(teacher, other, (latents, labels), few, **how)
 losses = [record.loss for record in steps]
+
+# %% tags=["hide-input", "nbval-ignore-output"]
 assert np.mean(losses[-5:]) < np.mean(losses[:5])
 print(f"{losses[0]:.2f} -> {losses[-1]:.2f}")
 
@@ -312,14 +314,10 @@ flow = Network(
     prediction="flow",
     schedule=RectifiedFlow(),
 )
-signal, noise = flow.schedule.coefficients(
-    torch.tensor([0, 499, 999]), torch.empty(1, 1)
-)
-print(
-    "signal and noise at t = 0, 499, 999:",
-    signal.flatten().tolist(),
-    noise.flatten().tolist(),
-)
+t = torch.tensor([0, 499, 999])
+signal, noise = flow.schedule.coefficients(t, torch.empty(1, 1))
+for name, of in {"signal": signal, "noise": noise}.items():
+    print(f"{name:>6}", *(f"{value:.3f}" for value in of.flatten()))
 
 # %% [markdown]
 # ## The same code for a latent DiT
@@ -330,7 +328,8 @@ print(
 #     teacher = from_diffusers(pipe.transformer, pipe.scheduler)
 #     student = smaller(pipe.transformer, depth=0.25)
 #     start_from(student, pipe.transformer)
-#     distill(teacher, student, latents, TrainConfig(steps=20_000, bf16=True), device="cuda")
+#     cfg = TrainConfig(steps=20_000, bf16=True)
+#     distill(teacher, student, latents, cfg, device="cuda")
 #
 # and was not run: no such weights are here. What can be computed without them is what a step costs. A training step of the student is three of its forward passes for each branch that it trains, and the teacher adds one for each branch that is read.
 
@@ -339,25 +338,26 @@ with torch.device("meta"):
     xl = diffusers.DiTTransformer2DModel(out_channels=8)
     models = {"DiT-XL/2, the teacher": xl, "half its width": smaller(xl, width=0.5)}
     models["a quarter of its blocks"] = smaller(xl, depth=0.25)
-    inputs = {"timestep": torch.zeros(1).long(), "class_labels": torch.zeros(1).long()}
-    flops = {}
-    for name, model in models.items():
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model.eval()(torch.empty(1, 4, 32, 32), **inputs)
-        flops[name] = counter.get_total_flops() / 1e9
-whole, *_ = flops.values()
+
+# %%
+flops = {}
+for name, model in models.items():
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as count:
+        one = torch.zeros(1).long()
+        model.eval()(torch.empty(1, 4, 32, 32), timestep=one, class_labels=one)
+    flops[name] = count.get_total_flops() / 1e9
+
+# %% tags=["hide-input"]
+whole, *others = flops.values()
+assert all(3 * of < whole for of in others), "the teacher costs more"
 rows = []
 for name, model in models.items():
-    steps = [
-        f"{n * (whole + 3 * flops[name]):,.0f}" for n in (1, 2) if model is not xl
-    ] or ["", ""]
-    rows.append(
-        [name, f"{model.num_parameters() / 1e6:,.0f}M", f"{flops[name]:,.0f}", *steps]
-    )
-assert all(3 * of < whole for of in [*flops.values()][1:]), "the teacher costs more"
-Markdown(
-    markdown(["", "parameters", "GFLOP a pass", "a step: label dropout", "DASH"], rows)
-)
+    steps = [n * (whole + 3 * flops[name]) for n in (1, 2)]
+    cost = ["", ""] if model is xl else [f"{of:,.0f}" for of in steps]
+    size = f"{model.num_parameters() / 1e6:,.0f}M"
+    rows.append([name, size, f"{flops[name]:,.0f}", *cost])
+header = ["", "parameters", "GFLOP a pass", "a step: label dropout", "DASH"]
+Markdown(markdown(header, rows))
 
 # %% [markdown]
 # Per image. The teacher's answers are more than half of the cost of a step, so an objective that asks for one branch is worth twice as many steps.
@@ -366,27 +366,18 @@ Markdown(
 #
 # Which objective? The book's comparison at equal cost, on longer runs: digits students of a teacher with uniform weights, two seeds, where objectives of one pass had twice the steps.
 
-# %%
+# %% tags=["hide-input"]
+ONE_PASS = ("cond_only_dropout", "dash_sampled")
 rows, fd = [], {}
-for name in ("cond_only_dropout", "dash_sampled", "dash", "gap_match_cond", "multi_w"):
-    longer = "-x2" if name in ("cond_only_dropout", "dash_sampled") else ""
-    runs = [
-        results.load(f"digits/{name}-uniform-from_uniform{longer}-s{s}") for s in (0, 1)
-    ]
-    fds = [
-        [run.metrics["guidance"][w]["frechet"] for run in runs]
-        for w in ("1.5", "4", "TAG")
-    ]
-    gap = [run.metrics["gap"]["overall"]["cos"] for run in runs]
-    fd[name] = np.mean(fds, axis=1)
-    rows.append(
-        [plots.NAMES[name], *(f"{v:.1f}" for v in fd[name]), f"{np.mean(gap):.2f}"]
-    )
-assert all(
-    (fd["cond_only_dropout"] < fd[row]).all()
-    for row in fd
-    if row != "cond_only_dropout"
-)
+for name in (*ONE_PASS, "dash", "gap_match_cond", "multi_w"):
+    stem = f"digits/{name}-uniform-from_uniform" + "-x2" * (name in ONE_PASS)
+    metrics = [results.load(f"{stem}-s{seed}").metrics for seed in (0, 1)]
+    at = [[of["guidance"][w]["frechet"] for w in ("1.5", "4", "TAG")] for of in metrics]
+    cos = np.mean([of["gap"]["overall"]["cos"] for of in metrics])
+    fd[name] = np.mean(at, axis=0)
+    rows.append([plots.NAMES[name], *(f"{v:.1f}" for v in fd[name]), f"{cos:.2f}"])
+others = [of for name, of in fd.items() if name != "cond_only_dropout"]
+assert all((fd["cond_only_dropout"] < of).all() for of in others)
 Markdown(markdown(["objective", "FD, w = 1.5", "FD, w = 4", "FD, TAG", "cos"], rows))
 
 # %% [markdown]
@@ -402,16 +393,23 @@ Markdown(markdown(["objective", "FD, w = 1.5", "FD, w = 4", "FD, TAG", "cos"], r
 #
 # ## What we found
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["hide-input", "nbval-ignore-output"]
 of = found.report.overall
-Markdown(f"""
-| question | answer, on tiny models trained here |
-| :-- | :-- |
-| Does diffusers' own UNet go through? | yes: {unet.num_parameters():,} parameters to {student.num_parameters():,}, in {cfg.steps} steps |
-| What did the student keep? | ρ {of["rho"]:.2f}, cos {of["cos"]:.2f} |
-| Is it guided like its teacher? | right digits at w = 1: {right[1.0]["teacher"]:.0%} and {right[1.0]["student"]:.0%}; at w = 2: {right[2.0]["teacher"]:.0%} and {right[2.0]["student"]:.0%} |
-| Is bad input seen before training? | {len(said)} of {len(requests)} requests refused |
-""")
+large, small = (f"{net.num_parameters():,}" for net in (unet, student))
+at = {w: " and ".join(f"{v:.0%}" for v in right[w].values()) for w in (1.0, 2.0)}
+went = f"yes: {large} parameters to {small}, in {cfg.steps} steps"
+guided = f"right digits at w = 1: {at[1.0]}; at w = 2: {at[2.0]}"
+rows = [
+    ["Does diffusers' own UNet go through?", went],
+    ["What did the student keep?", f"ρ {of['rho']:.2f}, cos {of['cos']:.2f}"],
+    ["Is it guided like its teacher?", guided],
+    [
+        "Is bad input seen before training?",
+        f"{len(said)} of {len(requests)} requests refused",
+    ],
+]
+header = ["question", "answer, on tiny models trained here"]
+Markdown(markdown(header, rows, left=2))
 
 # %% [markdown]
 # What this does not show: that the defaults, which were found with two image sets and small UNets, are right for a latent DiT or a text-to-image model. Those ran here as tiny random models only, in the tests.

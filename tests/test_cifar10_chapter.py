@@ -31,7 +31,7 @@ def test_every_run_says_which_stages_made_it(runs):
 
 
 def test_the_images_were_the_original_ones(runs):
-    from dashlib.datasets import CIFAR_PRINTS
+    from benchmarks.sweep.plan import CIFAR_PRINTS
 
     stage = runs["dash_v-high_noise"].metrics["stages"][-1]
     assert stage["data"] == CIFAR_PRINTS["cifar10", "train"]

@@ -19,6 +19,7 @@ from PIL import Image
 from pyarrow import parquet
 from torchvision.datasets import CIFAR10
 
+from benchmarks.sweep import plan
 from dashlib import datasets
 from dashlib.data import Images, fingerprint
 from dashlib.datasets import as_images, cifar_files, originals
@@ -468,10 +469,10 @@ def test_the_fingerprint_refuses_what_are_no_bytes():
 
 def test_which_set_it_is_is_said_as_far_as_it_is_known(monkeypatch):
     images = expected("cifar10", "train")
-    assert datasets.which("cifar10", "train", images) == (
+    assert plan.which("cifar10", "train", images) == (
         "not the original: 12 images (a subset, recompressed or relabelled)"
     )
-    monkeypatch.setitem(datasets.CIFAR_PRINTS, ("cifar10", "train"), fingerprint(images))
-    assert datasets.which("cifar10", "train", images) == "original pixels"
-    assert datasets.which("cifar10", "test", images).startswith("not the original")
-    assert datasets.which("cifar100", "test", images).startswith("unknown: no fingerprint")
+    monkeypatch.setitem(plan.CIFAR_PRINTS, ("cifar10", "train"), fingerprint(images))
+    assert plan.which("cifar10", "train", images) == "original pixels"
+    assert plan.which("cifar10", "test", images).startswith("not the original")
+    assert plan.which("cifar100", "test", images).startswith("unknown: no fingerprint")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dashlib import datasets
 from dashlib.checkpoints import write_atomically
-from dashlib.data import Dataset, Images
+from dashlib.data import Dataset, Images, fingerprint
 from dashlib.guidance import GuidanceSchedule
 from dashlib.recipes import CIFAR10, ONE_PASS, Recipe
 from dashlib.unet import UNetConfig
@@ -28,6 +28,10 @@ SAMPLERS = {  # start and eta of DDIM, 50 steps; the first is the default
     "999, eta 0": (999, 0.0),
     "970, eta 1": (970, 1.0),
 }
+CIFAR_PRINTS = {  # fingerprints of the original images and labels
+    ("cifar10", "train"): "6c3d94351344c6460973c9795f4a4fcc19984b1b894a9b39889a02e380f4d4d3",
+    ("cifar10", "test"): "7742db831caeba84ea1d4663e0d07ca1879cbb76e501e036935be5fd5506749b",
+}
 WANTED = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("1.5", "TAG", "4")),
     ("1.5", "970, eta 1", 2_000),
@@ -37,6 +41,15 @@ WANTED = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("2", "3")),
     ("1", "970, eta 0.5", 2_000),  # one branch: another network to compile
 )
+
+
+def which(name: str, part: str, images: Images) -> str:
+    """In words, whether these are the original images of a part, in any order, where we know."""
+    if (name, part) not in CIFAR_PRINTS:
+        return f"unknown: no fingerprint of {name}, {part}, is kept"
+    if fingerprint(images) == CIFAR_PRINTS[name, part]:
+        return "original pixels"
+    return f"not the original: {len(images):,} images (a subset, recompressed or relabelled)"
 
 
 @dataclass(frozen=True)

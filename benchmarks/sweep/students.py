@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import CoTraining, Rounds, fast
-from benchmarks.sweep.plan import Plan, until, wait_for, whole
+from benchmarks.sweep.plan import Plan, until, wait_for, which, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.recipes import Recipe
@@ -110,6 +110,7 @@ def train(plan: Plan) -> None:
         print(f"{', '.join(rows)}: compiled", flush=True)
     wait_for_images(plan, deadline)
     images = plan.dataset().train
+    print(f"training images: {which('cifar10', 'train', images)}", flush=True)
     load_into(teacher, teacher_weights(plan, deadline), "the teacher")
     for i, training in enumerate(trainings):
         training.stream = stream_of(images, plan.recipe(next(iter(training.trainers))))
