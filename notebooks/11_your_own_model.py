@@ -206,7 +206,7 @@ drawn = {
 plots.show(plots.lines(drawn, level=1, xlabel="timestep t", ylim=(0, None)))
 
 # %% [markdown]
-# {numref}`fig-own-gap` has the shape of all digits students of the book: the direction is worst at low noise, where the gap is small, and gets better with the noise.
+# {numref}`fig-own-gap` has the shape of all digits students of the book: the direction is worst at low noise, where the gap is small in the image that it predicts, and gets better with the noise.
 
 # %% tags=["hide-input"]
 cos = drawn["cos, direction"][1]
@@ -265,7 +265,7 @@ def side_by_side(w):
 explorer(side_by_side, Parameter("guidance w", SCALES, start=1))
 
 # %% [markdown]
-# **See:** the student answers to the same dial as its teacher: up to a point more guidance makes the digits clearer in both. At $w = 4$ most of them are no digits any more, the teacher's sooner than the student's. A training of half a minute leaves both with blots.
+# **See:** the student answers to the same dial as its teacher: up to a point more guidance makes the digits clearer in both. At $w = 4$ two thirds of the teacher's are no digits any more, and the student's look worn. A training of half a minute leaves both with blots.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
