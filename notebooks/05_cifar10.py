@@ -55,7 +55,6 @@ if importlib.util.find_spec("dashlib") is None:
 
 # %% tags=["hide-input"]
 import json
-import time
 from dataclasses import replace
 from math import exp, log
 
@@ -181,7 +180,7 @@ Markdown(f"""
 #
 # Here is the first student, DASH's objective with uniform weights, under its teacher, from the same noise, and what became of it.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Pictures of teacher and eight students from one starting noise"}, "figure": {"caption": "From one noise, w = 1.5: the teacher, DASH as an ε network with uniform weights, and students of one seed: weighted towards high noise; predicting v under four weightings; label dropout with ε, with v, and trained for a second time.", "name": "fig-cifar-cast"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Pictures of the teacher and nine students from one starting noise"}, "figure": {"caption": "From one noise, w = 1.5: the teacher, DASH as an ε network with uniform weights, and students of one seed: weighted towards high noise; predicting v under four weightings; label dropout with ε, with v, and trained for a second time.", "name": "fig-cifar-cast"}}
 rows = ("teacher", "dash-uniform", "dash-high_noise", "dash_v-high_noise")
 rows += ("dash_v-uniform", "dash_v-min_snr", "dash_v-transfer")
 rows += ("cond_only_dropout-high_noise", "cond_only_dropout_v-high_noise")
@@ -462,14 +461,13 @@ Markdown(tables.markdown(["", "w = 1.5", "TAG", "w = 4", "ρ", "cos"], lines))
 # %%
 run = BY_SEED["dash_sampled_v-high_noise"][0]  # or "dash_v-high_noise"
 label = 7  # a horse
-model, clock, seen = run.model(), time.perf_counter(), []
+model, seen = run.model(), []
 eps = guidance.Guided(model, torch.tensor([label]), guidance.TAG())
 x_T = starting_noise(8, model.cfg)[label : label + 1]
 with torch.no_grad():
     for step in ddim(eps, x_T, schedule, steps=50, start=970):
         print(f"\r{step.index + 1} of 50 steps", end="", flush=True)
         seen.append(step.x0[0])
-took = time.perf_counter() - clock
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "A CIFAR-10 picture drawn live by a student, at five moments of sampling"}, "figure": {"caption": "Drawn live: the predicted image after 1, 5, 15, 30 and 50 steps.", "name": "fig-cifar-live"}}
 moments = torch.stack([seen[i - 1] for i in (1, 5, 15, 30, 50)])

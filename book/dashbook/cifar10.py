@@ -106,7 +106,7 @@ def scores_table(rows: Mapping[str, Sequence[Run]], settings: Sequence[str]) -> 
 
 def side_by_side(rows: Mapping[str, Tensor], title: str = "") -> Figure:
     """Rows of ten pictures, one of each class, from the same starting noise."""
-    size = (7.2, 0.68 * len(rows) + 0.4)
+    size = (6.6, 0.62 * len(rows) + 0.4)
     figure = plots.image_rows({name: images[:10] for name, images in rows.items()}, size=size)
     figure.axes[0].set_title(title)
     return figure
