@@ -69,6 +69,7 @@ def picture(explorer):
     """Return the address and the words of the picture that an explorer shows now."""
     image = explorer.query_selector("img")
     assert image.is_visible()
+    image.evaluate("image => image.decode()")  # loads it, or throws
     assert image.evaluate("image => image.complete && image.naturalWidth > 0")
     return image.get_attribute("src"), image.get_attribute("alt")
 
