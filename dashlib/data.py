@@ -53,22 +53,6 @@ class Images:
         return as_floats(self.x[index])
 
 
-def fingerprint(images: Images) -> str:
-    """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
-
-    That of the sorted digests of every image's bytes (HWC; those that floats stand for, or else
-    ``ValueError``) with its label (int64, little-endian).
-    """
-    pixels = to_bytes(images.x)
-    if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
-        raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
-    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    labels = images.y.cpu().numpy().astype("<i8")
-    pairs = (x.tobytes() + y.tobytes() for x, y in zip(rows, labels, strict=True))
-    digests = [hashlib.sha256(pair).digest() for pair in pairs]
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-
-
 @dataclass(frozen=True)
 class Dataset:
     """A training and a held-out part, disjoint."""

@@ -86,6 +86,7 @@ class Scale:
             "single_head": row("single_head", unet={"w_conditioned": True}),
             "dash_no_un": row("dash", unconditional=0.0),
             "dash_no_an": row("dash", anchor=0.0),
+            "dash_colour": row("dash", colour=1.0),
             **{f"dash_an_{a:g}": row("dash", anchor=a) for a in (0.03, 0.3, 1.0)},
             "dash_sampled": row("dash_sampled"),
             **{f"dash_sampled_{p:g}": row("dash_sampled", p=p) for p in (0.1, 0.25)},
@@ -177,6 +178,6 @@ def _fair(row: str, weighting: str, seed: int = 0, longer: int = 1, **unet: Any)
     return replace(recipe, name=name, train=train, prior=prior, teacher="digits/teacher-uniform")
 
 
-PARTS["fair"] = _by_name(*(_fair(row, w, s, n) for s in range(3) for row, w, n in FAIR))
+PARTS["fair"] = _by_name(*(_fair(row, w, s, n) for s in range(8) for row, w, n in FAIR))
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here

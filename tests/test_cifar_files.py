@@ -21,7 +21,7 @@ from torchvision.datasets import CIFAR10
 
 from benchmarks.sweep import plan
 from dashlib import datasets
-from dashlib.data import Images, fingerprint
+from dashlib.data import Images
 from dashlib.datasets import as_images, cifar_files, originals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +117,8 @@ def fault(root, name="cifar10", **options):
 def is_the_small_set(found, name="cifar10"):
     """Whether both parts are there, in whatever order."""
     return all(
-        fingerprint(getattr(found, part)) == fingerprint(expected(name, part)) for part in COUNTS
+        plan.fingerprint(getattr(found, part)) == plan.fingerprint(expected(name, part))
+        for part in COUNTS
     )
 
 
@@ -445,26 +446,26 @@ def test_the_fingerprint_is_the_one_that_is_documented():
         for p, y in zip(pixels, labels, strict=True)
     ]
     want = hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-    assert fingerprint(as_images(pixels, labels, "uint8")) == want
-    assert fingerprint(as_images(pixels, labels)) == want
+    assert plan.fingerprint(as_images(pixels, labels, "uint8")) == want
+    assert plan.fingerprint(as_images(pixels, labels)) == want
 
 
 def test_the_fingerprint_depends_on_pixels_and_labels_but_not_on_their_order():
     images = expected("cifar10", "train")
-    order, print_ = torch.randperm(len(images)), fingerprint(images)
-    assert fingerprint(Images(images.x[order], images.y[order])) == print_
-    assert fingerprint(Images(images.x, images.y[order])) != print_
-    assert fingerprint(Images(images.x[1:], images.y[1:])) != print_
+    order, print_ = torch.randperm(len(images)), plan.fingerprint(images)
+    assert plan.fingerprint(Images(images.x[order], images.y[order])) == print_
+    assert plan.fingerprint(Images(images.x, images.y[order])) != print_
+    assert plan.fingerprint(Images(images.x[1:], images.y[1:])) != print_
     x, y = images.x.clone(), images.y.clone()
     x[3, 1, 4, 1] ^= 1
     y[3] = (y[3] + 1) % 10
-    others = [fingerprint(replace(images, **change)) for change in ({"x": x}, {"y": y})]
+    others = [plan.fingerprint(replace(images, **change)) for change in ({"x": x}, {"y": y})]
     assert len({print_, *others}) == 3
 
 
 def test_the_fingerprint_refuses_what_are_no_bytes():
     with pytest.raises(ValueError, match="256 levels"):
-        fingerprint(Images(torch.full((1, 3, 32, 32), 0.123), torch.zeros(1).long()))
+        plan.fingerprint(Images(torch.full((1, 3, 32, 32), 0.123), torch.zeros(1).long()))
 
 
 def test_which_set_it_is_is_said_as_far_as_it_is_known(monkeypatch):
@@ -472,7 +473,7 @@ def test_which_set_it_is_is_said_as_far_as_it_is_known(monkeypatch):
     assert plan.which("cifar10", "train", images) == (
         "not the original: 12 images (a subset, recompressed or relabelled)"
     )
-    monkeypatch.setitem(plan.CIFAR_PRINTS, ("cifar10", "train"), fingerprint(images))
+    monkeypatch.setitem(plan.CIFAR_PRINTS, ("cifar10", "train"), plan.fingerprint(images))
     assert plan.which("cifar10", "train", images) == "original pixels"
     assert plan.which("cifar10", "test", images).startswith("not the original")
     assert plan.which("cifar100", "test", images).startswith("unknown: no fingerprint")
