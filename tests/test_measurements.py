@@ -50,11 +50,22 @@ def test_what_is_not_stored_says_so(stored):
     stored("dash", 0, rho=1.0)
     with pytest.raises(NotMeasured, match="no run of fitnets is stored for digits"):
         measurements.level(scale="digits", row="fitnets", value=RHO)
-    with pytest.raises(NotMeasured, match="what is asked of dash is not stored for all"):
+    with pytest.raises(NotMeasured, match="no seed of dash is stored"):
         measurements.level(scale="digits", row="dash", value=FD)
     stored("scratch", 1, rho=1.0)
     with pytest.raises(NotMeasured, match="no seed of dash, scratch is stored"):
         beside(row="dash", over="scratch")
+
+
+def test_a_seed_without_the_value_is_left_out(stored):
+    stored("dash", 0, rho=1.0)
+    stored("dash", 1, rho=0.8)
+    found = measurements.level(
+        scale="digits",
+        row="dash",
+        value=lambda run: run.metrics["gap"]["overall"]["rho"] if run.seed else None,
+    )
+    assert found.values == (0.8,)
 
 
 def test_a_row_may_name_its_weighting(stored):

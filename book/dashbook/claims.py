@@ -27,7 +27,7 @@ from dashbook import measurements as by
 from dashbook.cost import parameters
 from dashbook.measurements import Estimate, NotMeasured
 from dashbook.paper import FURTHER, NAMES, PAPER
-from dashbook.tables import DASHES, frechet, gap, markdown
+from dashbook.tables import DASHES, Measure, frechet, gap, markdown
 from dashlib import results
 from dashlib.results import Run
 from dashlib.scale.presets import preset
@@ -82,12 +82,12 @@ _off = partial(asked, by.beside, over="dash", value=GAP_MSE)
 WORSE = settled("worse")
 
 
-def _tag(run: Run) -> float:
-    return cifar10.fd(run, "TAG")
+def _scored(value: Callable[[Run, str], float], w: str) -> Measure:
+    return lambda run: value(run, w) if cifar10.score(run, w) else None
 
 
 _cifar = partial(asked, scale="cifar10")
-_beside = partial(_cifar, by.beside, value=_tag)
+_beside = partial(_cifar, by.beside, value=_scored(cifar10.fd, "TAG"))
 
 
 def _counted(role: str, count: Callable[..., float]) -> tuple[Question, ...]:
@@ -167,10 +167,10 @@ AT_CIFAR10: dict[str, tuple[Question, ...]] = {  # beside what is asked of digit
     "tirt-gap": _beside("dash_v-uniform", over="dash_v-transfer", value=GAP_MSE),
     "cost": _beside(*IN_V, over=V, rivals=IN_V) + _beside(*IN_EPS, over=EPS, rivals=IN_EPS),
     "v-colour": tuple(
-        _beside(v, over=eps, value=cifar10.off_colour)[0]
+        _beside(v, over=eps, value=_scored(cifar10.off_colour, "1.5"))[0]
         for v, eps in zip((V, *IN_V), (EPS, *IN_EPS), strict=True)
     ),
-    "v-data": _cifar(by.level, V, *IN_V, value=cifar10.off_colour),
+    "v-data": _cifar(by.level, V, *IN_V, value=_scored(cifar10.off_colour, "1.5")),
 }
 
 

@@ -88,19 +88,19 @@ class Estimate:
         return False if found.high <= low or found.low >= high else None
 
 
-def _stored(row: str, scale: str) -> dict[int, Run]:
-    """The runs of a row by seed."""
+def _stored(row: str, scale: str, value: Measure) -> dict[int, Run]:
+    """The runs of a row by seed, of which a value is stored."""
     name, _, weighting = row.partition("-")
     try:
         found = results.select(name, weighting or "transfer", scale)
     except results.MissingRun as missing:
         raise NotMeasured(f"no run of {row} is stored for {scale}") from missing
-    return {run.seed: run for run in found}
+    return {run.seed: run for run in found if value(run) is not None}
 
 
-def _paired(scale: str, *rows: str) -> dict[str, list[Run]]:
+def _paired(scale: str, value: Measure, *rows: str) -> dict[str, list[Run]]:
     """The runs of rows, of the seeds that all have; a teacher's one beside every seed."""
-    of = {row: _stored(row, scale) for row in rows if not row.startswith("teacher")}
+    of = {row: _stored(row, scale, value) for row in rows if not row.startswith("teacher")}
     seeds = sorted(set.intersection(*map(set, of.values())))
     if not seeds:
         raise NotMeasured(f"no seed of {', '.join(of)} is stored for {scale}")
@@ -116,8 +116,6 @@ def _paired(scale: str, *rows: str) -> dict[str, list[Run]]:
 
 def _part(row: str, runs: Sequence[Run], value: Measure) -> Part:
     values = tuple(value(run) for run in runs)
-    if None in values:
-        raise NotMeasured(f"what is asked of {row} is not stored for all of its seeds")
     return Part(row, values[:1] if row.startswith("teacher") else values)
 
 
@@ -132,7 +130,7 @@ def _of_each_seed(
 
 def level(*, scale: str, row: str, value: Measure) -> Estimate:
     """A value of a row."""
-    return _of_each_seed(float, _paired(scale, row), value)
+    return _of_each_seed(float, _paired(scale, value, row), value)
 
 
 def beside(
@@ -144,11 +142,9 @@ def beside(
     The verdict is corrected for the comparisons with ``rivals`` and undecided below ``ENOUGH``
     seeds; closer than 5 % is equal.
     """
-    runs = _paired(scale, *dict.fromkeys((row, over, *rivals)))
+    runs = _paired(scale, value, *dict.fromkeys((row, over, *rivals)))
     parts = tuple(_part(name, runs[name], value) for name in (row, over))
     others = {name: of for name, of in runs.items() if name != over}
-    for name, of in others.items():
-        _part(name, of, value)  # is stored
     found = verdicts(others, runs[over], logged(value), margin=EQUAL, level=level)[row]
     ratios = tuple(log(value(a) / value(b)) for a, b in zip(runs[row], runs[over], strict=True))
     return Estimate(ratios, parts, "undecided" if len(ratios) < ENOUGH else found.word)
@@ -170,8 +166,9 @@ def nearest(*, scale: str, row: str, rivals: Sequence[str], value: Measure) -> E
 
 def recovered(*, scale: str, row: str, w: str = "TAG") -> Estimate:
     """Share of the distance from scratch to the teacher, in Frechet distance, that a row covers."""
-    runs = _paired(scale, "scratch", row, "teacher")
-    return _of_each_seed(lambda s, d, t: (s - d) / (s - t) if s > t else nan, runs, frechet(w))
+    value = frechet(w)
+    runs = _paired(scale, value, "scratch", row, "teacher")
+    return _of_each_seed(lambda s, d, t: (s - d) / (s - t) if s > t else nan, runs, value)
 
 
 def unconditional_share(*, scale: str, row: str, value: Measure) -> Estimate:
@@ -179,7 +176,7 @@ def unconditional_share(*, scale: str, row: str, value: Measure) -> Estimate:
 
     In a metric of which lower is better; nan for a seed without a total gain.
     """
-    runs = _paired(scale, "cond_only", "dash_no_un", row)
+    runs = _paired(scale, value, "cond_only", "dash_no_un", row)
     return _of_each_seed(lambda a, b, c: (b - c) / (a - c) if a > c else nan, runs, value)
 
 
