@@ -380,7 +380,7 @@ explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 #
 # $$\min(1/\mathrm{SNR}_t,\,100)\;\tfrac13\textstyle\sum_c \big(\tfrac{1}{HW}\sum_{ij} e_{cij}\big)^2 .$$
 #
-# It asks for the colour and for nothing else. *Mixed target* samples one branch an image and gives the null branch the mean of both of the teacher's branches; on digits it is better than DASH on FD and on the gap ({ref}`ch-dual-branch`). The other two are the one-pass objectives as $v$ networks under uniform weights; the time ended before they were scored, and only their gap is known.
+# It asks for the colour and for nothing else. *Mixed target* samples one branch an image and gives the null branch the mean of both of the teacher's branches; on digits it is better than DASH on FD and on the gap ({ref}`ch-dash`). The other two are the one-pass objectives as $v$ networks under uniform weights; the time ended before they were scored, and only their gap is known.
 
 # %%
 from dashlib.losses import colour_error
