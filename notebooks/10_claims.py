@@ -180,7 +180,7 @@ assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too long"
 lengths = [
     gap("rho")(run) for run in map(results.load, results.names("cifar10")) if run.seed
 ]
-assert len(lengths) == 15 and 0.75 < min(lengths) < max(lengths) < 1
+assert 0.75 < min(lengths) < max(lengths) < 1
 Markdown(claims.table("guidance gap", JUDGEMENTS))
 
 # %% [markdown]
