@@ -452,7 +452,7 @@ Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 #
 # ````{admonition} Solution
 # :class: dropdown
-# It has no gap: one cannot use a $w$ outside $[1, 4]$, where it was never trained, nor rescale the gap afterwards as in {ref}`ch-atlas`, nor combine its branches with another model's. TAG and limited intervals still work as long as $w(t)$ stays in range.
+# It has no gap: one cannot use a $w$ outside $[1, 4]$, where it was never trained, nor rescale the gap afterwards as in {ref}`ch-repair`, nor combine its branches with another model's. TAG and limited intervals still work as long as $w(t)$ stays in range.
 # ````
 #
 # **3.** Pruned students begin with the teacher's filters and have more parameters. Which comparison would tell how much of their lead at weak guidance is the start, and how much the size?

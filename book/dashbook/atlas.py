@@ -249,30 +249,30 @@ def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 
 def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figure:
     """A panel a scale: ``found[row, scale][remedy]``, distances of seeds, mean and range."""
     rows, scales = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
-    figure, grid = plots.axes(1, len(scales), size=(9.6, 4.4))
+    figure, grid = plots.axes(1, len(scales), size=(6.4, 4.4))
     names = list(found[rows[0], scales[0]])
     for ax, scale in zip(grid[0], scales, strict=True):
         for i, row in enumerate(rows):
             seeds = np.array([*found[row, scale].values()])
-            at, mean = np.arange(len(names)) + (i - len(rows) // 2) * 0.08, seeds.mean(1)
-            bars = abs(np.array([seeds.min(1), seeds.max(1)]) - mean)
-            style = {"color": plots.color(row), "fmt": "o-", "lw": 1, "ms": 5, "elinewidth": 2}
-            ax.errorbar(at, mean, bars, label=plots.NAMES[row], **style)
-        ax.set(yscale="log", title=scale if scale == "TAG" else f"w = {scale}")
-        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
-        ax.sharey(grid[0, 0])
-    grid[0, 0].set_ylabel("Fréchet distance")
+            at, shade = np.arange(len(names)) + (i - len(rows) // 2) * 0.2, plots.color(row)
+            ax.hlines(at, seeds.min(1), seeds.max(1), color=shade)
+            ax.plot(seeds.mean(1), at, "o", color=shade, label=plots.NAMES[row])
+        ax.set(xscale="log", title=scale if scale == "TAG" else f"w = {scale}")
+        ax.set_yticks(range(len(names)), names if ax is grid[0, 0] else [])
+        ax.invert_yaxis()
+    figure.suptitle("Fréchet distance: two numbers repair what one number spoils", x=0.02, ha="left")
     plots.legend_below(figure, 3)
     return figure
 
 
 def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> Figure:
     """Frechet distance (log) and accuracy, ``(n, 2)`` a row: a line for its dial, and dots."""
-    figure, ((ax,),) = plots.axes(size=(7.0, 4.4))
+    figure, ((ax,),) = plots.axes(size=(6.4, 4.4))
     for row, sweep in sweeps.items():
         ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
         ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
     ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
     ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
-    plots.legend_below(figure, len(sweeps))
+    ax.set_title("A scalar moves a student along its own line")
+    plots.name_lines(ax, 0)
     return figure

@@ -376,13 +376,13 @@ def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None
     return figure
 
 
-def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limits: Sequence[float]) -> Figure:
-    """Ellipses of students, a panel for each limit of the axes; dashed: a null direction."""
-    figure, grid = plots.axes(1, len(limits), size=(7.4, 4.2))
-    for ax, limit in zip(grid[0], limits, strict=True):
-        ax.axline((0, 0), tuple(null), **DASHED)
-        for row, m in rows.items():
-            ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
-        _square(ax, limit)
-    plots.legend_below(figure, 3, fontsize=9)
+def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limit: float) -> Figure:
+    """Ellipses of a few students, named at their tips; dashed: a null direction."""
+    figure, ((ax,),) = plots.axes(size=(4.8, 4.6))
+    ax.axline((0, 0), tuple(null), **DASHED)
+    for row, m in rows.items():
+        ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
+    _square(ax, limit)
+    plots.name_lines(ax, 0)
+    ax.set_title("Composite errs where its loss is blind")
     return figure

@@ -20,14 +20,15 @@ Learned = tuple[Tensor, Tensor]  # importance at the start (T,), and at all snap
 
 def replay(snapshot: int, who: str, paths: Mapping[tuple[str, str], Learned]) -> Figure:
     """Importance at a snapshot, over the start and itself: ``paths[who, name]`` by name."""
-    figure, ((ratio, whole),) = plots.axes(1, 2, size=(7.2, 3.3))
+    figure, ((ratio, whole),) = plots.axes(1, 2, size=(6.4, 3.6))
     for (learner, name), (start, snapshots) in paths.items():
         if learner == who:
             ratio.plot(snapshots[snapshot] / start, label=name)
             whole.plot(snapshots[snapshot])
-    ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="importance / at the start")
-    whole.set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
-    ratio.legend(loc="lower right")
+    ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="over its start")
+    whole.set(ylim=(0, 3.0), xlabel="timestep t", title="itself")
+    figure.suptitle("Importance: what is learned is small beside its base", x=0.02, ha="left")
+    plots.legend_below(figure, 3)
     return figure
 
 
