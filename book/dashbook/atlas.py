@@ -1,4 +1,4 @@
-r"""Where a student's gap is right, and its repair without training: it is rescaled at sampling.
+r"""Map where a student's gap is right, and repair it without training: rescale it at sampling.
 
 A *map* has a row for each of ``bins`` equal ranges of timesteps and a column for each class.  For
 the branches S of a student and T of its teacher on the same noisy images, with the gaps g and the
@@ -15,8 +15,7 @@ over all timesteps or over each range of them, a(t) and c(t).
 With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial: a
 repaired student is the same student under another guidance schedule.
 
-``python -m benchmarks.repair`` makes ``results/repair/digits.json``: coefficients are fitted on
-noisy *held-out* images, samples scored against the *training* images.
+Coefficients are fitted on noisy *held-out* images, samples scored against the *training* images.
 """
 
 import json
@@ -129,7 +128,7 @@ class Repaired:
 
 
 def config() -> Entry:
-    """What every entry of the report was made with; a change makes all of them stale."""
+    """Settings that every entry of the report was made with; a change makes all of them stale."""
     return {
         "bins": BINS,
         "pairs": PAIRS,
@@ -144,7 +143,7 @@ def config() -> Entry:
 
 
 def path() -> Path:
-    """Where the report lies."""
+    """Return the file of the report."""
     return results.root() / "repair" / "digits.json"
 
 
@@ -224,11 +223,11 @@ def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure
     """Profiles over timesteps, each ``(bins,)``: the gap energy as bars, importances as lines."""
     figure, ((ax,),) = plots.axes()
     at = plots.middles(len(energy))
-    style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
     plots.draw_curves(ax, {name: (at, p.tolist()) for name, p in spent.items()})
+    style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
     ax.bar(at, energy.tolist(), label="the teacher's gap energy", **style)
     ax.set(xlabel="timestep t", ylabel="share")
-    ax.legend(frameon=False)
+    ax.legend()
     return figure
 
 
@@ -237,8 +236,8 @@ def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 
     figure, grid = plots.axes(1, len(given), size=(7.6, 3.8))
     for ax, (title, rows) in zip(grid[0], given.items(), strict=True):
         for row, scales in rows.items():
-            at, style = plots.middles(len(scales)), {"color": plots.color(row)}
-            ax.plot(at, scales, label=plots.NAMES[row], **style)
+            at, name = plots.middles(len(scales)), plots.NAMES[row]
+            ax.plot(at, scales, color=plots.color(row), label=name)
         ax.axhline(w, color="black", lw=1, ls="--")
         ax.sharey(grid[0, 0])
         ax.set(title=title, xlabel="timestep t", ylim=(0, 1.15 * w))
@@ -260,7 +259,7 @@ def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figur
         ax.set(xscale="log", title=scale if scale == "TAG" else f"w = {scale}")
         ax.set_yticks(range(len(names)), names if ax is grid[0, 0] else [])
         ax.invert_yaxis()
-    figure.suptitle("Fréchet distance: two numbers repair what one number spoils", x=0.02, ha="left")
+    figure.suptitle("Fréchet distance: two numbers repair what one spoils", x=0.02, ha="left")
     plots.legend_below(figure, 3)
     return figure
 
@@ -272,7 +271,6 @@ def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> F
         ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
         ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
     ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
-    ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
-    ax.set_title("A scalar moves a student along its own line")
-    plots.name_lines(ax, 0)
+    ax.set(xlabel="Fréchet distance", ylabel="accuracy", title="A scalar keeps to a student's line")
+    plots.name_lines(ax, [int((sweep[:, 0] > 100).sum()) for sweep in sweeps.values()])
     return figure

@@ -146,22 +146,18 @@ def at_scales(labels: Sequence[str]) -> list[float]:
 
 
 def draw_scales(ax: Axes, labels: Sequence[str], seeds: np.ndarray, **style: Any) -> None:
-    """The same against w; TAG, the last if there, is not joined to the line."""
+    """The same against w; TAG, the last if there, is a mark a seed beside the line."""
     at, n = at_scales(labels), len(labels) - ("TAG" in labels)
     draw_seeds(ax, at[:n], seeds[:, :n], **style)
     for x, tag in zip(at[n:], seeds[:, n:].T, strict=True):
-        shade = ax.lines[-1].get_color()
-        ax.plot([x, x], [tag.min(), tag.max()], color=shade, alpha=0.4)
-        ax.plot(x, tag.mean(), "D", color=shade)
+        ax.plot([x] * len(tag), tag, "D", ms=5, color=ax.lines[-1].get_color())
 
 
-def name_lines(ax: Axes, at: int = -1, **style: Any) -> None:
+def name_lines(ax: Axes, at: Sequence[int]) -> None:
     """Name every labelled line beside one of its points, in its colour, instead of in a legend."""
-    for line in ax.lines:
-        if not (name := str(line.get_label())).startswith("_"):
-            style = {"color": line.get_color(), "fontsize": 10, "va": "center"} | style
-            x, y = line.get_xydata()[at]
-            ax.annotate(name, (x, y), (6, 0), textcoords="offset points", **style)
+    for i, line in zip(at, ax.get_legend_handles_labels()[0], strict=True):
+        style = {"textcoords": "offset points", "color": line.get_color(), "fontsize": 11}
+        ax.annotate(line.get_label(), line.get_xydata()[i], (6, 0), **style)
 
 
 def legend_below(figure: Figure, columns: int, **style: Any) -> None:
