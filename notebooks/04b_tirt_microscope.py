@@ -584,7 +584,7 @@ Markdown(tables.markdown(header, rows))
 # DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. The optimum of the conditional branch then lies between the teacher and the truth ({eq}`eq-anchor`); the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
 # its teacher, and the less the two branches belong together. Three seeds without an anchor and at 0.1, one seed at each of 0.03, 0.3 and 1, all under TIRT Transfer:
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed; lines connect seed 0. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
 ANCHORS = {
     0: "dash_no_an",
     0.03: "dash_an_0.03",
