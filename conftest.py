@@ -12,7 +12,7 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 LONGEST = (  # files that take minutes or share a long set-up, longest first
     *("test_acceptance_paper_scale", "test_engine", "test_session", "test_cli_evaluate"),
     *("test_cifar10_sweep", "test_environment", "test_making", "test_imagenet64"),
-    *("07_playground", "09_gap_atlas", "01_teacher", "04b_tirt_microscope"),
+    *("07_playground", "09b_repair", "01_teacher", "04b_tirt_microscope"),
 )
 
 

@@ -142,7 +142,7 @@ def line(row: Row, costs: Sequence[str]) -> str:
 
 
 def _title(row: Row) -> str:
-    """What both rows of a pair have in common."""
+    """Return what both rows of a pair have in common."""
     options = [k for k in ("compile", "channels_last") if row[k]]
     return ", ".join([row["pair"], f"batch {row['batch']}", row["precision"], *options])
 

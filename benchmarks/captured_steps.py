@@ -56,7 +56,7 @@ def seconds(call: Call, times: int, device: str) -> list[float]:
 
 
 class Timing:
-    """What is timed, made and compiled."""
+    """Make and compile what is timed."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device, self.n = plan, plan.device, 2 if plan.dry else 200
@@ -154,7 +154,7 @@ class Timing:
         return call
 
     def kernels(self) -> list[dict[str, Any]]:
-        """Where a step of the teacher's training spends the GPU's time: the largest kernels."""
+        """List the kernels on which a step of the teacher's training spends the GPU's time."""
         activities = [torch.profiler.ProfilerActivity.CUDA]
         with torch.profiler.profile(activities=activities) as profile:
             for _ in range(3):

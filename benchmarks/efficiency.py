@@ -1,4 +1,4 @@
-"""What a network costs to sample from: parameters, FLOPs, latency and peak memory.
+"""Measure what a network costs to sample from: parameters, FLOPs, latency and peak memory.
 
 Everything is measured on this machine (``bench`` makes the tables).  Conventions:
 
@@ -58,7 +58,7 @@ WARM_UP = 3  # steps of DDIM before the clock starts
 
 @dataclass(frozen=True)
 class Settings:
-    """How a pair is measured.  Raises ``ValueError`` for what this machine cannot do."""
+    """Say how a pair is measured.  Raises ``ValueError`` for what this machine cannot do."""
 
     device: str = "cpu"
     batch: int = 64  # images a sampling run, or a training step

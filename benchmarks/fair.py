@@ -57,7 +57,7 @@ def numbers(rows: Mapping[str, Sequence[Run]]) -> str:
 
 
 def measures() -> dict[str, tuple[Measure, float]]:
-    """What is compared, lower being better, and the margin within which it is equal."""
+    """Name what is compared, lower being better, and the margin within which it is equal."""
     distances = {name: (logged(of), MARGINS["FD"]) for name, of in (FDS | AGAIN).items()}
     ideal = {name: (off(name), MARGINS["gap"]) for name in ("rho", "cos")}
     errors = {k: (logged(of), MARGINS["error"]) for k, of in GAPS.items() if "MSE" in k}
@@ -86,7 +86,7 @@ def compared(rows: Mapping[str, Sequence[Run]], base: str) -> str:
 
 
 def has(runs: Sequence[Run], name: str) -> bool:
-    """Whether the runs have a measure: a single head has no gap."""
+    """Tell if the runs have a measure: a single head has no gap."""
     return "gap" in runs[0].metrics or name.startswith("FD")
 
 

@@ -1,4 +1,4 @@
-"""How fast the live explorers of the built book are, in headless Chromium, which works in a worker.
+"""Time the live explorers of the built book in headless Chromium, which works in a worker.
 
 ``python -m benchmarks.live`` prints medians; ``--out results/bench/live.json`` stores them.
 """

@@ -1,4 +1,4 @@
-"""What a training step costs under every objective, in passes and in time beside cond_only's.
+"""Measure a training step under every objective, in passes and in time beside cond_only's.
 
 The teacher's answers are ready (``shared_teacher.py`` measures them), except the features that
 FitNets asks of the teacher at every step.  ``--out FILE`` stores the measurement as JSON.

@@ -1,4 +1,4 @@
-"""What a training step asks of the student and of its teacher: forward passes an image, counted."""
+"""Count what a training step asks of student and teacher: forward passes an image."""
 
 from typing import Any, cast
 

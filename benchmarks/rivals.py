@@ -118,7 +118,7 @@ class AutoGuided(torch.nn.Module):
 
 
 def scored(model: Any, teacher: str | None) -> dict[str, Any]:
-    """What a stored run has of scores, without groups."""
+    """Return the scores of a stored run, without groups."""
     found, _ = scoring.measure(model, teacher, silent, "")
     gap = {"gap": found["gap"]["overall"]} if "gap" in found else {}
     return {k: found[k] for k in ("guidance", "resampled", "parameters")} | gap

@@ -1,4 +1,4 @@
-"""How the sampler moves the scores of digits: where it starts, its noise, spacing and clamp.
+"""Measure how the sampler moves the scores of digits: its start, noise, spacing and clamp.
 
 Of models distilled from one teacher, and of that teacher, every setting is scored at several
 guidance scales with two seeds of the starting noise.  ``python -m benchmarks.samplers NAME...

@@ -156,7 +156,7 @@ def store(run: Run, **parts: Mapping[str, Tensor]) -> Run:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value out of JSON is of this type, at any depth."""
+    """Tell if a value out of JSON is of this type, at any depth."""
     if of := get_args(kind):
         return isinstance(value, dict) and all(_fits(v, of[1]) for v in value.values())
     return kind is Any or isinstance(value, (int, float) if kind is float else kind)

@@ -13,28 +13,16 @@
 
 # %% [markdown]
 # (ch-teacher)=
-# # The teacher
+# # Guidance and the gap
 #
 # ## Overview
 #
-# This chapter examines the *teacher*: the large model whose behaviour a small
-# student is later asked to keep. It is a class-conditional diffusion model of 8×8 digits, small enough that every
-# claim below can be checked while you read, and built like its big relatives {cite}`dhariwal2021diffusion`: a UNet that
-# predicts noise, trained so that it can also be asked without a label.
-#
-# By the end you will be able to
-#
-# - move an image through the forward process, and say what $\bar\alpha_t$ and the log-SNR mean at every $t$;
-# - train such a model yourself, in one `for` loop, and read its loss;
-# - say what *two branches of one network* are, and what the guidance dial $w$ does with them;
-# - read our two scores, class accuracy and Fréchet distance, and say what they do not tell;
-# - turn the dial, shape it over time (the paper's TAG, an interval), and see what each costs;
-# - name the one line of a sampler that decides whether guidance works at all.
+# **Question.** What does guidance buy, and what does it cost? The model in question is the *teacher*: a class-conditional diffusion model of 8×8 digits, a UNet that
+# predicts noise {cite}`dhariwal2021diffusion`, trained so that it can also be asked without a label. You will train such a model in one `for` loop, and turn the guidance dial $w$ that combines the two branches of one network.
 #
 # Three claims are put to the test. (1) Guidance buys class accuracy and pays in distribution. (2) "TAG with $w = 4$" is
-# not guidance with $w = 4$: its average is much lower. (3) Whether $\varepsilon$ is recomputed after the predicted
-# image is clamped matters more than any setting of $w$. Each is asserted by a cell: should it cease to be true, the book
-# does not build. Symbols are those of the {doc}`notation page </notation>`.
+# not guidance with $w = 4$. (3) Whether $\varepsilon$ is recomputed after the predicted
+# image is clamped matters more than any setting of $w$. Cells assert them. The {doc}`notation page </notation>` has the symbols.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -82,8 +70,8 @@ from dashlib.weighting import Uniform
 
 # %% [markdown]
 # The images come with scikit-learn, the schedule is the cosine one, and two teachers are read from the stored runs.
-# `tirt` was trained with the paper's learned timestep weights, which chapter {ref}`ch-tirt` takes apart; every student
-# of this book learns from it. `uniform` counts all timesteps alike, and is here for comparison.
+# `tirt` was trained with the paper's learned timestep weights ({ref}`ch-tirt`); most students
+# of this book learn from it. `uniform` counts all timesteps alike.
 
 # %% tags=["hide-input"]
 digits, schedule = datasets.load_dataset("digits"), Schedule()
@@ -98,8 +86,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Remember that share of pixels at the very edge of their range. Photographs usually have far fewer, and it will matter when we
-# come to clamping.
+# Photographs usually have far fewer pixels at the edge of their range. It will matter for clamping.
 #
 # ## The forward process
 #
@@ -109,10 +96,8 @@ Markdown(
 # x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon
 # $$ (eq-teacher-forward)
 #
-# with $\varepsilon$ drawn from $\mathcal N(0, I)$. The weights are such that variance is kept: what the image loses, the noise gains. How fast is the schedule's choice;
-# ours is the cosine of {cite:t}`nichol2021improved`, whose $\bar\alpha_t$ falls slowly at both ends. The ratio of the
-# two variances, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, orders noise levels independently of the schedule,
-# and its logarithm is the scale on which they are best compared.
+# with $\varepsilon$ drawn from $\mathcal N(0, I)$. Our schedule is the cosine of {cite:t}`nichol2021improved`. The ratio of the
+# two variances, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, orders noise levels independently of the schedule.
 #
 # Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves.
 #
@@ -139,9 +124,8 @@ explorer(
 )
 
 # %% [markdown]
-# **See:** most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. The
-# two ends are easy in different ways: near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
-# *but* noise, so that $x_t$ itself is an excellent guess of $\varepsilon$. The signal never quite vanishes, though: the
+# **See:** most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. Near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
+# *but* noise, so that $x_t$ itself is an excellent guess of $\varepsilon$. The signal never quite vanishes: the
 # last $\bar\alpha_t$ is tiny, not zero. Dividing by its root will cause trouble later.
 #
 # ## What the teacher learns
@@ -153,16 +137,12 @@ explorer(
 #   \hat\omega_t\,\bigl\lVert \varepsilon_\theta(x_t, t, \tilde y) - \varepsilon \bigr\rVert^2 ,
 # $$ (eq-teacher-loss)
 #
-# with a timestep weight $\hat\omega_t$ of mean one and with $\tilde y$ in place of $y$: with probability 0.1 the label is
-# replaced by the *null label* $\varnothing$, an eleventh row of the embedding table. The network thereby learns
-# two predictions at once, $\varepsilon_\theta(x_t, t, y)$ and $\varepsilon_\theta(x_t, t, \varnothing)$: conditional and
-# unconditional denoising are one network, and differ only in the row of a table that is read {cite}`ho2022classifier`.
+# with a timestep weight $\hat\omega_t$ of mean one. In $\tilde y$ the label is, with probability 0.1,
+# replaced by the *null label* $\varnothing$, an eleventh row of the embedding table. Conditional and
+# unconditional denoising, $\varepsilon_\theta(x_t, t, y)$ and $\varepsilon_\theta(x_t, t, \varnothing)$, are one network, and differ only in the row that is read {cite}`ho2022classifier`.
 #
-# A `Stream` makes such training batches endlessly, from its own random generator. `Trainer.run` is a generator, too: it does
-# one step each time the loop asks for a record, and leaves printing, plotting and stopping to the caller. The next cell
-# prints the labels of one batch before and after dropping, where a 10 is the null label, and counts over all training labels how many are dropped.
-# One coin is tossed for each *sample*, as is usual; the DASH release tosses one for each *batch*, which has the same mean
-# and a very different variance (exercise 1).
+# The next cell prints the labels of one batch before and after dropping, where a 10 is the null label.
+# One coin is tossed for each *sample*; the DASH release tosses one for each *batch* (exercise 1).
 
 # %% tags=["hide-input"]
 null_label = STUDENT_DIGITS.null_label
@@ -174,8 +154,7 @@ dropped = data.drop_labels(digits.train.y, null_label, 0.1, generator=stream.gen
 assert 0.05 < (dropped == null_label).float().mean() < 0.15
 
 # %% [markdown]
-# Now train. So that you need not wait, the network is a student-sized one and gets a hundred steps; the teachers below
-# had the same loop and more of everything.
+# `Trainer.run` is a generator: it does one step each time the loop asks for a record. Here a student-sized network gets a hundred steps.
 
 # %%
 torch.manual_seed(0)
@@ -193,14 +172,13 @@ plots.show(
 )
 
 # %% [markdown]
-# The assertion has passed, so the loss fell. In {numref}`fig-teacher-live` it begins near one, which is what a network
-# pays that answers zero to noise of variance one, and falls quickly: at high $t$, copying the input is already a good
-# answer, and that is soon learned. It will not fall to zero, however long one trains. At each $t$ many images could have
-# led to the same $x_t$, and the best prediction is their average; what remains is the variance around it.
+# In {numref}`fig-teacher-live` the loss begins near one, which is what a network
+# pays that answers zero. It will not fall to zero: many images could have
+# led to the same $x_t$, and the variance around their average remains.
 #
 # ## The stored teachers
 #
-# Neither teacher was trained by this page. Each is a *stored run*: weights and metrics in a folder that also says who
+# Each teacher is a *stored run*: weights and metrics in a folder that also says who
 # made them.
 
 
@@ -233,11 +211,8 @@ Markdown(
 )
 
 # %% [markdown]
-# The two differ in one setting, the timestep weighting, and have the same seed, so that they saw the same batches. There
-# is one of each: whatever is said below about *which weighting is better* rests on a single training seed.
-#
-# A weighted loss cannot be compared with an unweighted one. The runs therefore store the plain, unweighted denoising
-# error beside the loss that was minimised, and that is what the next figure shows, averaged over a hundred steps.
+# The two differ in the timestep weighting only, and saw the same batches. There
+# is one of each: what is said about *which weighting is better* rests on a single training seed.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Unweighted denoising error of both teachers over 3,000 steps; the TIRT teacher's stays above the other's."}, "figure": {"caption": "Training of the two stored teachers: unweighted denoising error, means of 100 steps.", "name": "fig-teacher-curve"}}
 errors = {
@@ -255,16 +230,13 @@ plots.show(
 )
 
 # %% [markdown]
-# Both curves in {numref}`fig-teacher-curve` are nearly flat at the end, where the learning rate has decayed to almost
-# nothing: at this budget the teachers are done. The `tirt` teacher ends at a higher error, as it must if its weights
-# do anything, since it was asked to care about other timesteps more than about this uniform average. *Which* timesteps it
-# neglected returns with force in the clamp experiment.
+# Both curves in {numref}`fig-teacher-curve` are nearly flat at the end. The `tirt` teacher ends at a higher unweighted error. The clamp experiment shows *which* timesteps it
+# neglected.
 #
 # ## Samples, and how they are scored
 #
-# Sampling runs the process backwards with the deterministic sampler DDIM {cite}`song2021ddim`, in 50 steps. All models in
-# this book start from the same $x_T$ with the same labels, so that pictures can be compared place by place. These are
-# the first hundred stored samples of the `tirt` teacher, lightly guided.
+# The deterministic sampler DDIM {cite}`song2021ddim` runs the process backwards in 50 steps. All models in
+# this book start from the same $x_T$ with the same labels, so pictures can be compared place by place.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Ten rows of generated digits; column k shows ten different samples of digit k."}, "figure": {"caption": "Samples of the TIRT teacher at w = 1.5: column k was asked for digit k, each row began from other noise.", "name": "fig-teacher-samples"}}
 samples = dict(
@@ -273,8 +245,7 @@ samples = dict(
 plots.show(plots.image_grids({"": samples["1.5"]}, 10, size=(4.6, 5.0)))
 
 # %% [markdown]
-# Columns are classes and rows are noise. The digits are recognisable and varied: slanted and upright sevens, ones with
-# and without a foot. To say more than that takes numbers, and this book uses two, both computed from a small classifier
+# The digits in {numref}`fig-teacher-samples` are recognisable and varied. Both scores of this book come from a small classifier
 # that was itself trained on the digits.
 #
 # *Class accuracy* is the share of samples that the classifier assigns to the label they were asked for. It knows nothing
@@ -283,8 +254,7 @@ plots.show(plots.image_grids({"": samples["1.5"]}, 10, size=(4.6, 5.0)))
 # *Fréchet distance* compares distributions. A Gaussian is fitted to the classifier's hidden features of the samples,
 # another to those of the training images, and the distance between the two is taken
 # {cite}`heusel2017fid`. It is **not** FID, whose features come from one particular network trained on photographs;
-# no number here may be set beside a published FID. Nor is a Fréchet distance unbiased: few samples give a larger value.
-# How large is seen by scoring real images against themselves.
+# no number here may be set beside a published FID. Few samples give a larger value:
 
 # %% tags=["hide-input"]
 judge = results.load("digits/classifier")
@@ -307,9 +277,7 @@ Markdown(
 
 # %% [markdown]
 # Real images, drawn from the very set they are compared with, do not score zero, and a hundred of them score far worse
-# than a thousand. Hence two rules. Compare only distances of the same $n$ (the stored scores use 1,000 samples,
-# the clamp experiment below fewer). And do not read "lower than the held-out images" as "better than real": the held-out
-# images score what as many training images would, so that their small number explains their distance, and a model
+# than a thousand. Hence two rules. Compare only distances of the same $n$. And "lower than the held-out images" is not "better than real": a model
 # that had memorised the training set would score best of all (exercise 3).
 #
 # ## Two branches and the guidance scale
@@ -317,12 +285,11 @@ Markdown(
 # At every $(x_t, t)$ the network gives two answers, with and without the label, and their difference
 # $g = \varepsilon_c - \varepsilon_u$ is the **guidance gap**. Classifier-free guidance {cite}`ho2022classifier`
 # extrapolates along it, $\varepsilon_w = \varepsilon_u + w\,g$, equation {eq}`eq-cfg` of the notation. In this book
-# $w = 0$ is unconditional, $w = 1$ is the plain conditional model, and only $w > 1$ is guidance. Other texts count from
-# zero what we count from one; a scale without its convention means little. The two answers need not even come from one
+# $w = 0$ is unconditional, $w = 1$ is the plain conditional model, and only $w > 1$ is guidance. (Other texts count from
+# zero.) The two answers need not come from one
 # network: {cite:t}`karras2024autoguidance` guide a model by its difference from a worse version of itself.
 #
-# Both answers come out of *one* forward pass: `branches` stacks the batch on itself, asks the first half with the labels
-# and the second with the null label. Written out, with one pass for each answer, the formula is three lines:
+# With one pass of the network for each answer, the formula is three lines:
 
 
 # %%
@@ -340,7 +307,7 @@ by_hand, by_dashlib = guided_noise(x_t, t, labels, 4.0), Guided(teacher, labels,
 torch.testing.assert_close(by_dashlib(x_t, t), by_hand, rtol=0, atol=1e-4)
 
 # %% [markdown]
-# `dashlib` gives the same numbers. Now look at what the dial does within a single step: one very noisy three, $t = 700$, asked for ten different digits at four scales. Shown is the image
+# `dashlib` gives the same numbers, from *one* pass: `branches` stacks the batch on itself. In a single step, one very noisy three, $t = 700$, is asked for ten different digits at four scales. Shown is the image
 # that each guided noise implies, $\hat x_0 = (x_t - \sqrt{1-\bar\alpha_t}\,\varepsilon_w) / \sqrt{\bar\alpha_t}$.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Four rows of ten predicted images. For w = 0 all ten are the same; with larger w each looks more like the digit asked for."}, "figure": {"caption": "One noisy image, ten labels (columns 0 to 9), four scales (rows): the predicted clean image.", "name": "fig-teacher-dial"}}
@@ -356,10 +323,10 @@ plots.show(plots.image_rows(rows, size=(6.4, 2.9)))
 
 # %% [markdown]
 # In the top row of {numref}`fig-teacher-dial` the label plays no part: ten times the same blur. From there down, each
-# column moves along its own gap, away from that blur and towards its digit, and at $w = 4$ it overshoots: pixels are
-# blacker than ink or whiter than paper, which the picture can only show as full black and white.
+# column moves along its own gap towards its digit, and at $w = 4$ it overshoots: pixels are
+# blacker than ink or whiter than paper.
 #
-# A sampler turns guided noise into the next, less noisy image. One step of DDIM {cite}`song2021ddim` reads the image that the noise implies, keeps
+# A sampler turns guided noise into the next, less noisy image. One step of DDIM reads the image that the noise implies, keeps
 # it within the range of pixels, makes the noise agree with it, and mixes the two again at the lower noise level $s$:
 
 
@@ -420,14 +387,12 @@ plots.show(figure)
 # %% [markdown]
 # The left panel of {numref}`fig-teacher-sweep` is the U for which guidance is known: a little lowers the Fréchet
 # distance, because wrong digits are removed; more raises it, because variety goes too. Both teachers have their lowest
-# point at the same scale, the smallest above one that was tried. The right panel only rises. By accuracy a large $w$ makes a
-# flawless model, by the distance a bad one. A comparison at a *single* scale is
+# point at the smallest scale above one. The right panel only rises. A comparison at a *single* scale is
 # therefore arbitrary: look at the sweep.
 #
 # ## TAG: a guidance scale that depends on t
 #
-# The scale $w$ need not be the same at all timesteps. At high noise, where the coarse layout is decided, a large $w$ can
-# do the most harm to variety: {cite:t}`kynkaanniemi2024interval` find guidance harmful there, hardly needed at low noise, and restrict
+# {cite:t}`kynkaanniemi2024interval` find guidance harmful at high noise, hardly needed at low noise, and restrict
 # it to an interval between. The DASH release {cite}`shafi2026dash` has a smooth ramp instead, *timestep-adaptive guidance*,
 #
 # $$
@@ -471,21 +436,20 @@ rows = [
 Markdown(tables.markdown(["timesteps", "smallest w", "mean w", "largest w"], rows))
 
 # %% [markdown]
-# **See:** the sigmoid is centred at $t = T/2$ and symmetric about that point, so the mean is the midpoint of $w_{\min}$ and $w_{\max}$ whatever
-# $\beta$ is; $\beta$ only says how abruptly one passes from one to the other. At a finite $\beta$ neither end is reached.
-# What a sampler really uses are the values at its fifty timesteps, in the table at the paper's setting, and the released sampler's ("leading": 0, 20, ...,
-# 980) differ a little from ours ("linspace": from 999 down to 0).
+# **See:** the sigmoid is symmetric about $t = T/2$, so the mean is the midpoint of $w_{\min}$ and $w_{\max}$ whatever
+# $\beta$ is. At a finite $\beta$ neither end is reached.
+# The table has the values at the fifty timesteps of the released sampler ("leading": 0, 20, ...,
+# 980) and of ours ("linspace": from 999 down to 0).
 #
-# So "$w = 4$" is a $w$ that averages to about two and a half and never is four. The fair question is whether the *shape*
-# helps, that is, whether TAG beats a constant of its own mean. We have no run at exactly that constant, but two that
-# enclose it, $w = 2$ and $w = 3$, and the assertions say: TAG's distance is lower than at either, for both teachers. Unless
-# the curve of {numref}`fig-teacher-sweep` dips between them, the shape does help. But a *smaller* constant beats it: $w = 1.5$ has
-# a clearly lower distance. TAG is a better way to guide strongly, but strong guidance raises the distance.
+# So "$w = 4$" is a $w$ that averages to about two and a half and never is four. Does its *shape*
+# help? TAG's distance is lower than at the two constants that enclose its mean, $w = 2$ and $w = 3$, for both teachers. Unless
+# the curve of {numref}`fig-teacher-sweep` dips between them, it does. But $w = 1.5$ has
+# a clearly lower distance still.
 #
 # ### Guidance in an interval
 #
-# The limited interval {cite}`kynkaanniemi2024interval` is simpler still: $w$ for $t_{\text{low}} \le t < t_{\text{high}}$, and no guidance outside. Below, eighteen such intervals with
-# $w = 4$ draw the same ten digits from one $x_T$, all of them as one batch, between the rows of no guidance and of $w = 4$ throughout.
+# The limited interval {cite}`kynkaanniemi2024interval` guides with $w$ for $t_{\text{low}} \le t < t_{\text{high}}$, and not outside. Below, eighteen such intervals with
+# $w = 4$ draw the same ten digits from one $x_T$, between the rows of no guidance and of $w = 4$ throughout.
 #
 # **Try:** start with everything guided ($0$ to $1000$), and raise the lower end. Put it back, and lower the upper end.
 
@@ -501,8 +465,7 @@ explorer(within, Parameter("from", lows), Parameter("to", highs, start=5))
 
 # %% [markdown]
 # **See:** with the lower end at 400 the digits are still nearly those of the last row. With the upper end at 500 they are as clear as those, and further from them, part of the way back to the first row.
-# Ten digits can't show what either is worth for the distribution. The next cell measures it with 300 samples of two intervals that leave out one end, beside the stored 300 of no guidance and of
-# $w = 4$ throughout.
+# The next cell scores 300 samples of two intervals that leave out one end.
 
 
 # %% tags=["hide-input"]
@@ -528,7 +491,7 @@ Markdown(tables.markdown(["w = 4 for", "accuracy", "Fréchet, n = 300"], rows))
 
 # %% [markdown]
 # Leaving guidance out at low noise changes neither score by much. Leaving it out at high noise repairs nearly as many wrong digits and brings the distance to well below that of $w = 4$,
-# even below that of no guidance. So much for one teacher and one $x_T$.
+# even below that of no guidance. This is one teacher and one $x_T$.
 #
 # ## The clamp experiment
 #
@@ -541,8 +504,8 @@ Markdown(tables.markdown(["w = 4 for", "accuracy", "Fréchet, n = 300"], rows))
 # \end{aligned}
 # $$ (eq-teacher-ddim)
 #
-# Pixels lie in $[-1, 1]$, so $\hat x_0$ is commonly clamped to that range. Equation {eq}`eq-teacher-ddim` then has a
-# choice left open that is easy to overlook:
+# Pixels lie in $[-1, 1]$, so $\hat x_0$ is commonly clamped to that range. Equation {eq}`eq-teacher-ddim` then leaves a
+# choice open:
 #
 # - **none**: do not clamp;
 # - **clamp**: clamp $\hat x_0$, and keep $\varepsilon_w$ as the network gave it (the rule of the DASH release's sampler);
@@ -568,17 +531,15 @@ for name, run in runs.items():
 Markdown(tables.markdown(["accuracy / Fréchet", *(f"w = {w}" for w in scales)], rows))
 
 # %% [markdown]
-# Each row is one teacher and one rule. From $t = 999$, *none* is poor even where the classifier still finds the right
-# class: at the first step $\hat x_0$ is divided by $\sqrt{\bar\alpha_{999}}$, the tiny number left over from the first
-# section, and the slightest error of $\varepsilon$ becomes an image of enormous contrast that never comes back (the next
-# cell asserts it). *Clamp* prevents that and fails in its own way: for the `tirt` teacher at every scale, for the `uniform`
-# teacher mildly without guidance and then more and more as $w$ grows. *Recompute*, a change of one line, makes
+# *None* is poor even where the classifier finds the right
+# class: the first step divides by the tiny $\sqrt{\bar\alpha_{999}}$, and the slightest error of $\varepsilon$ becomes an enormous contrast. *Clamp* fails in its own way: for the `tirt` teacher at every scale, for the `uniform`
+# teacher more and more as $w$ grows. *Recompute*, a change of one line, makes
 # the same weights right nearly always, at every scale.
 #
 # Why? Write $r_t = x_t - (\sqrt{\bar\alpha_t}\,\hat x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon)$ for what image and noise
 # leave unexplained. The network's own pair has $r_t = 0$, and so has the recomputed one. If only $\hat x_0$ is clamped, then
-# $r_t$ is $\sqrt{\bar\alpha_t}$ times what was cut off: a part of $x_t$ that belongs to neither and is dropped on the way to
-# $x_s$. To watch it happen, ten digits are drawn from the same $x_T$ under each rule, and every step is kept; `unexplained` computes the $r_t$ of a step.
+# $r_t$ is $\sqrt{\bar\alpha_t}$ times what was cut off: a part of $x_t$ that is dropped on the way to
+# $x_s$.
 
 # %% tags=["hide-input"]
 x_T, y, path = starting_noise(10, teacher.cfg), balanced_labels(10), {}
@@ -591,7 +552,7 @@ assert all(final[name, "none", 4] > 100 for name in runs)
 assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name in runs)
 
 # %% [markdown]
-# Here are the steps at $w = 4$. The title gives the root mean square of $r_t$.
+# Ten digits are drawn from the same $x_T$ under each rule, at $w = 4$. The title gives the root mean square of $r_t$.
 #
 # **Try:** begin at the left end, with pure noise, where
 # both rules see the same $x_t$ and predict the same image; then look when the two $x_t$ part company, and what becomes of
@@ -620,10 +581,9 @@ explorer(
 # **See:** under *recompute* nothing is left unexplained, and digits emerge from noise that thins out step by step. Under *clamp* the
 # `tirt` teacher loses most in the very first steps, the `uniform` teacher less at once but for much longer. Either way
 # $x_t$ soon has too much contrast for its timestep, the predicted image turns grey, and it stays grey although
-# $r_t$ has meanwhile become small: the damage is not undone. The last image has markedly less contrast than
-# under *recompute*, and the digit is faint in it where it can be found at all.
+# $r_t$ has meanwhile become small.
 #
-# What does $x_t$ have too much of? Noise. On the forward process $\varepsilon$ has a root mean square of one; the next figure
+# On the forward process $\varepsilon$ has a root mean square of one. The next figure
 # shows what it had in the sampler.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; its size should be one.", "name": "fig-teacher-noise"}}
@@ -643,18 +603,16 @@ plots.show(figures.noise_sizes(t, size, list(runs)))
 # {numref}`fig-teacher-noise` separates two causes.
 #
 # *Guidance.* $\varepsilon_w$ overshoots by design. Clamping removes the overshoot from $\hat x_0$, but the kept
-# $\varepsilon_w$ still carries it, into $x_s$. There is then more noise in $x_s$ than its timestep says, the network answers
-# with more noise still, and the error feeds itself: the solid orange curves. Without guidance (dotted) the `uniform`
-# teacher has little to overshoot with, and stays near one.
+# $\varepsilon_w$ carries it into $x_s$. There is then more noise in $x_s$ than its timestep says, the network answers
+# with more noise still: the solid orange curves. Without guidance (dotted) the `uniform`
+# teacher stays near one.
 #
 # *A poor teacher at high noise.* The dotted curve of the `tirt` teacher leaves one at once, at $w = 1$. Its weights all
-# but ignore the highest noise levels (the next cell asserts it, chapter {ref}`ch-tirt` explains it), so its $\varepsilon$ is
-# wrong there, and only a rule that insists on explaining $x_t$ forgives that. At $t = 980$ we can say how wrong: hardly any image is left, so the
-# laziest answer, $\varepsilon = x_t$, is almost perfect.
+# but ignore the highest noise levels ({ref}`ch-tirt` explains why), so its $\varepsilon$ is
+# wrong there. At $t = 980$ copying, $\varepsilon = x_t$, is almost perfect; the next cell says how far the teacher is from it.
 #
-# The release starts its fifty steps at $t = 980$, not at 999, and guides with TAG. To be fair to it, the last experiment
-# uses its timesteps and its guidance: in the rows called *clamp* below, the sampler is the released one in every respect
-# that we know of. A hundred samples are drawn under each rule.
+# The release starts at $t = 980$ and guides with TAG. The last experiment does the same: in the rows called *clamp*, the sampler is the released one  in every respect
+# that we know of.
 
 # %% tags=["hide-input"]
 t = torch.full((len(digits.test),), 980)
@@ -696,15 +654,12 @@ Markdown(
 )
 
 # %% [markdown]
-# With the released guidance *clamp* fares better than it did above, and is still far behind. And the released spacing spares
-# *none* the division by almost zero: without any clamping the digits are now right, and the distance is close to that of
-# *recompute*, which in turn is about what as many real images scored in the table further up. So the
-# fault lies not in leaving $\hat x_0$ alone, and not in clamping it, but in clamping it *without telling*
-# $\varepsilon$.
+# *Clamp* fares better than it did above, and is still far behind. The released spacing spares
+# *none* the division by almost zero: its distance is close to that of
+# *recompute*, which is about what as many real images scored. The
+# fault is to clamp $\hat x_0$ and keep $\varepsilon$.
 #
 # ## What we found
-#
-# The numbers below are rendered from the stored runs and from what was computed above.
 
 # %% tags=["hide-input"]
 m, c = runs["tirt"].metrics["guidance"], runs["tirt"].metrics["clamp"]
@@ -746,19 +701,16 @@ Markdown(
 )
 
 # %% [markdown]
-# What this does *not* show. There is one training seed of each teacher, and the scores come from one draw of $x_T$. The
-# images are 8×8 digits with many pixels at the very edge of their range, so that clamping acts all the
-# time; on photographs it acts less, and we have not measured how the released CIFAR models fare under either rule. That
-# the paper reports a good teacher suggests that keeping $\varepsilon$ need not be fatal there. Here it was, in a sampler that
-# looks right. Before blaming a student for its samples, check the sampler.
+# What this does *not* show. There is one training seed of each teacher, and one draw of $x_T$. The
+# digits have many pixels at the very edge of their range, where clamping acts all the
+# time; on photographs it acts less. We have not measured the released CIFAR models; the paper's good teacher suggests that keeping $\varepsilon$ need not be fatal there.
 #
-# The next chapter, {ref}`ch-collapse`, compresses this teacher in the obvious way and looks at what is left of the gap.
+# {ref}`ch-collapse` compresses this teacher in the obvious way and looks at what is left of the gap.
 #
 # ## Exercises
 #
-# **1. One coin for a whole batch.** The release drops the labels of all images of a batch or of none. Compute the
-# mean and the variance of the *share* of dropped labels in a batch of $B$ under both rules. What does a training step look
-# like under the batch rule?
+# **1. One coin for a whole batch.** Compute the
+# mean and the variance of the *share* of dropped labels in a batch of $B$ under both rules. What does a training step of the release look like?
 #
 # ````{admonition} Solution
 # :class: dropdown
@@ -772,8 +724,7 @@ Markdown(
 # ```
 # ````
 #
-# **2. The dial at zero.** What class accuracy do you expect from samples at $w = 0$? And what Fréchet distance, compared
-# with $w = 1$? Predict both, then measure with a hundred samples each.
+# **2. The dial at zero.** Predict accuracy and Fréchet distance at $w = 0$, then measure them with a hundred samples.
 #
 # ````{admonition} Solution
 # :class: dropdown
@@ -788,9 +739,8 @@ Markdown(
 # ```
 # ````
 #
-# **3. Does the teacher copy?** A model that stored its training set would have the best Fréchet distance. Compare
-# the distance from each stored sample to its nearest training image with the distance from each *held-out* image to its
-# nearest training image. How does it change with $w$?
+# **3. Does the teacher copy?** Compare
+# the distance from each stored sample to its nearest training image with that of the *held-out* images. How does it change with $w$?
 #
 # ````{admonition} Solution
 # :class: dropdown
@@ -809,7 +759,7 @@ Markdown(
 # ````
 #
 # **4. TAG backwards.** `TAG(beta=-5)` has the same mean as the paper's and guides most strongly at *high* noise. Which of the
-# two has the lower Fréchet distance? Use 300 samples of each and the section on the forward process to explain it.
+# two has the lower Fréchet distance? Measure 300 samples of each, and explain the result.
 #
 # ````{admonition} Solution
 # :class: dropdown

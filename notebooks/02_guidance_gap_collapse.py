@@ -13,20 +13,21 @@
 
 # %% [markdown]
 # (ch-collapse)=
-# # Guidance-gap collapse
+# # What one branch leaves free
 #
 # ## Overview
 #
-# Classifier-free guidance {cite}`ho2022classifier` needs *two* predictions from one network: with the label and
-# without it. Distillation usually matches only one combination of the two. This chapter asks what the
-# other degree of freedom does when the loss does not see it. You will
+# **Question.** Classifier-free guidance {cite}`ho2022classifier` needs *two* predictions from one network: with the label and
+# without it. Distillation usually matches only one combination of the two. What does the
+# other degree of freedom do when the loss does not see it: does the guidance gap collapse? You will
 #
 # - see, in one picture, which pairs of branch errors each objective cannot tell apart;
 # - build a student with **zero composite loss and zero guidance gap**, and turn its dead guidance knob;
-# - learn why no *network* can be that student: the null branch never sees the label. For an exact teacher this
-#   makes a collapsed gap impossible as long as the conditional branch is right, and an inflated one easy;
-# - look at what trained students really do and what decides it: not the row of the null class, but the scale of the class
-#   table when training begins. See, and why a composite student is right only at its own guidance scale.
+# - learn why no *network* can be that student. The null branch never sees the label. For an exact teacher a collapsed gap is then
+#   impossible as long as the conditional branch is right, and an inflated one easy;
+# - look at what trained students do, and see what decides it: the scale of the class
+#   table when training begins, and not the row of the null class;
+# - see why a composite student is right only at its own guidance scale.
 #
 # The models are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. The paper's CIFAR numbers stand apart and are labelled.
 # The words are those of the {doc}`notation page </notation>`.
@@ -155,7 +156,7 @@ for alpha in (0.0, 0.5, 1.0):
     assert loss < 1e-9 and abs(rho - (1 - alpha)) < 1e-5
 
 # %% [markdown]
-# The loss cannot tell these students apart, a reader who samples from them can. Below, every picture starts from the
+# The loss cannot tell these students apart. Their samples can. Below, every picture starts from the
 # same ten noise images; its rows use guidance scales 1, 1.5, 2 and 4.
 #
 # **Try:** move $\alpha$ from 0 to 1. **See:** the bottom row ($w = 4$, the scale of the loss) never changes; the rows above
@@ -188,12 +189,12 @@ explorer(
 #
 # A network meets a restriction. In {eq}`eq-collapse` the unconditional branch moves by $\alpha w\,\mathrm{gap}_T$, and the teacher's gap
 # depends on the label. A real null branch is $S_u(x_t, t)$: it is computed *without* the label and must be the same for all
-# ten. Ask again for zero composite loss, now for every label $y$ at once:
+# ten. Zero composite loss for every label $y$ at once means
 #
 # $$ w\,(S_c(y) - T_c(y)) = (w-1)\,(S_u - T_u) =: (w-1)\, d(x_t, t). $$
 #
-# The right side has no $y$ in it. So the conditional errors are the same for all labels, and what a zero-loss network is
-# free to choose is one offset field $d$, shared by all classes:
+# The right side has no $y$ in it. The conditional errors are the same for all labels, and a zero-loss network is
+# free to choose one offset field $d$, shared by all classes:
 #
 # $$ \mathrm{gap}_S(y) = \mathrm{gap}_T(y) - \tfrac{1}{w}\, d(x_t, t). $$ (eq-offset)
 #
@@ -210,7 +211,7 @@ explorer(
 # and pointing elsewhere. A small gap needs an error in the conditional branch: it must have stopped using its label.
 # ```
 #
-# In practice neither the fit, nor the teacher, nor the expectation is exact. So we measure. For the stored
+# In practice neither the fit, nor the teacher, nor the expectation is exact. For the stored
 # students, {eq}`eq-no-collapse` predicts the root-mean-square ratio of the gaps from the distance of the gaps alone,
 # $\sqrt{1 + \mathbb{E}|\mathrm{gap}_S - \mathrm{gap}_T|^2 / \mathbb{E}|\mathrm{gap}_T|^2}$.
 
@@ -268,9 +269,9 @@ Markdown(
 # ## Does the row of the null class decide the offset?
 #
 # Under cond-only the student's null embedding never receives a gradient. It stays where it was initialised (apart from weight
-# decay), and whatever the network makes of that vector is the "unconditional" branch. So the question *collapse or
-# inflation?* becomes *what does the network do with an embedding that it was never trained on?* And because the row takes no part
-# in the training, starting it elsewhere is the same as replacing it afterwards: one stored student answers for all
+# decay), and whatever the network makes of that vector is the "unconditional" branch. The question *collapse or
+# inflation?* becomes *what does the network do with an embedding that it was never trained on?* The row takes no part
+# in the training, so starting it elsewhere is the same as replacing it afterwards: one stored student answers for all
 # `null_init`s. We replace its null row by zero, by the mean of the class rows, by other random rows, and by the row of a class.
 
 
@@ -314,11 +315,11 @@ assert study[best_row]["gap_mse"] > 2 * mean["dash"]["gap_mse"], (
 )
 
 # %% [markdown]
-# The row matters only a little (the mean of the classes is the best guess: averaging embeddings is a
-# crude stand-in for averaging predictions), but every row inflates the gap, none collapses it, and none comes near a student whose
+# The row matters only a little. (The mean of the classes is the best guess: averaging embeddings is a
+# crude stand-in for averaging predictions.) Every row inflates the gap, none collapses it, and none comes near a student whose
 # null branch was trained.
 #
-# Why so alike? To the network any such row is *an eleventh class it was never shown*. If it acts like a wrong class, the gap should be
+# To the network any such row is *an eleventh class it was never shown*. If it acts like a wrong class, the gap should be
 # about as long as the difference between the predictions for the right label and for a wrong one, which the teacher can tell us.
 
 # %% tags=["hide-input"]
@@ -332,12 +333,12 @@ print(f"|right - wrong label| / |gap| of the teacher: about {ratio:.1f}")
 assert ratio > 1.2
 
 # %% [markdown]
-# So "the null branch behaves like a wrong class" alone inflates the gap by the factor printed above, the same order as the
-# ρ of cond-only. Seen this way an over-long gap is what one should expect from an untrained null branch, whatever its row.
+# "The null branch behaves like a wrong class" alone inflates the gap by the factor printed above, the same order as the
+# ρ of cond-only. An untrained null branch, whatever its row, should be expected to have too long a gap.
 #
 # ## When does the gap collapse, then?
 #
-# When the conditional branch does not use its label. Whether a student passes through that state depends on how strongly the
+# It collapses when the conditional branch does not use its label. Whether a student passes through that state depends on how strongly the
 # label acts at the start. PyTorch's embedding table starts with entries of standard deviation 1, so from the first step each
 # label moves the output, if only at random. Start the same table fifty times smaller, and the network at first ignores
 # its label. We train three cond-only students live, on the same batches from the same random network: the usual table; the usual
@@ -396,7 +397,7 @@ assert abs(small[1]["cos"]) < 0.1 and abs(usual[1]["cos"]) < 0.1, (
 # %% [markdown]
 # The gap **collapses**, with the same objective that inflates it in the other two curves. Only the scale of a table of
 # eleven vectors before training differs. The student with the small table denoises first, with a ρ as small as the paper reports, and
-# learns to use its label later; the others carry a gap from the first step, of about the right length and of a direction that has
+# learns to use its label later. The others carry a gap from the first step, of about the right length and of a direction that has
 # nothing to do with the teacher's. Does the collapsed student stay collapsed? Its full-length training is a stored run, too.
 
 # %% tags=["hide-input"]
@@ -415,7 +416,7 @@ Markdown(
 
 # %% [markdown]
 # It does not. The collapse is a phase: once the conditional branch knows its label, {eq}`eq-no-collapse` holds for this student,
-# too, and its gap is too large like that of the others (if less so). So a small ρ marks a student that has *not yet* learned
+# too, and its gap is too large, if less so than that of the others. A small ρ marks a student that has *not yet* learned
 # what the label changes, or never does, for lack of capacity or training. The ρ of a single-branch student depends on its
 # initialisation and the length of its training as much as on its objective.
 #
@@ -549,7 +550,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The remedy is to supervise both branches, so that nothing is left free. {numref}`ch-dash` does that.
+# **Answer.** The gap does not collapse, it inflates: one branch leaves an offset free, and no small ρ survives a conditional branch that uses its label. {numref}`ch-dash` supervises both branches. {ref}`ch-geometry` draws the free directions of all objectives, and where trained students lie in them.
 #
 # ## Exercises
 #

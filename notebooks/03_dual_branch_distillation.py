@@ -17,21 +17,14 @@
 #
 # ## Overview
 #
-# Distillation trains a small network on the answers of a large one {cite}`hinton2015distilling`. {ref}`ch-collapse` showed what an objective that watches one output leaves free. The remedy of DASH {cite}`shafi2026dash` is short:
-# watch both branches. This chapter takes that loss apart and then asks what it buys. You will
+# **Question.** DASH {cite}`shafi2026dash` distils {cite}`hinton2015distilling` both branches. Does its student keep the gap and follow the teacher at *every* guidance scale, and is it the second branch that does it? You will
 #
-# - evaluate the three terms of the DASH loss on teacher and students, and turn a branch error round the full circle to
-#   see that no direction of it is hidden from DASH;
-# - work out what the third term, the noise anchor, can cost, and bound it with a number;
-# - distil a small student live, in a dozen seconds, with a loop of a few lines;
-# - compare the stored students of five objectives, three seeds each: gap, branch errors, samples at six guidance scales, all of it per timestep,
-#   and from one and the same $x_T$;
-# - put the question that the paper's table leaves open: does conditional distillation with **label dropout**, which evaluates one branch a step
-#   instead of two, do as well?
+# - see that no direction of the branch error is hidden from the DASH loss, and bound what its noise anchor can cost;
+# - distil a small student live, with a loop of a few lines;
+# - compare the stored students of five objectives: gap, branch errors, samples at six guidance scales;
+# - compare DASH with **label dropout**, which the paper's table does not have and which evaluates one branch a step instead of two.
 #
-# Claims tested here: that DASH calibrates the gap ($\rho$ near 1), that its students follow the teacher at *every*
-# guidance scale, and that supervising the second branch is what does it. All models are ours, on 8×8 digits; CIFAR-10 is in
-# {ref}`ch-cifar`. The paper's numbers, from CIFAR, stand apart and are labelled.
+# All models are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. The paper's numbers stand apart and are labelled.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -87,11 +80,9 @@ from dashlib.weighting import Uniform
 # $$ L_{\mathrm{DASH}} = \underbrace{\mathbb E\,|e_c|^2}_{\text{imitation}} + \underbrace{\mathbb E\,|e_u|^2}_{\text{unconditional}}
 #    + 0.1\,\underbrace{\mathbb E\,|S_c - \varepsilon|^2}_{\text{anchor}} $$ (eq-dash)
 #
-# where every mean carries the timestep weight $\hat\omega_t$ (frozen; {ref}`ch-tirt` is about it). *Imitation* copies what the teacher does with
+# where every mean carries the timestep weight $\hat\omega_t$ of {ref}`ch-tirt`. *Imitation* copies what the teacher does with
 # the label, *unconditional* what it does without. Together they fix both ends of the gap, so the gap needs no term of its own. The *anchor*
-# is ordinary denoising: it ties the student's conditional branch to the noise that was really added, not only to the teacher's opinion of it.
-#
-# In code, with both branches asked one after the other:
+# is ordinary denoising: it ties the conditional branch to the noise that was really added. With one pass for each branch:
 
 
 # %%
@@ -106,8 +97,8 @@ def dash_loss(student, batch):
 
 
 # %% [markdown]
-# `mse` is the mean square over the pixels of each image. To look at the terms we need noisy images with the teacher's two answers attached. The stream below draws image, timestep and noise, and asks the
-# teacher about each, with its label and with the null label.
+# `mse` is the mean square over the pixels of each image. The stream below draws image, timestep and noise, and asks the
+# teacher for both branches.
 
 # %%
 TEACHER = results.load("digits/teacher-tirt")
@@ -124,7 +115,7 @@ def stream(images, batch_size, seed):
 dash, held_out = make_objective("dash"), next(stream(digits.test, 1000, seed=5))
 
 # %% [markdown]
-# Three "students" on the same 1,000 held-out pairs of image and timestep: the teacher posing as its own student, a network that was never
+# Three "students" see the same 1,000 held-out pairs of image and timestep: the teacher itself, a network that was never
 # trained, and a stored DASH student. For each of them the loss above equals `dashlib`'s:
 
 # %% tags=["hide-input"]
@@ -158,17 +149,14 @@ rows = [[name, *(f"{v:.3f}" for v in of.values())] for name, of in terms.items()
 Markdown(markdown(["student", *itself], rows))
 
 # %% [markdown]
-# Imitation and unconditional vanish exactly when the student *is* the teacher. The anchor does not, and for no student can: $x_t$ does not
-# determine the noise, and the part of $\varepsilon$ that cannot be guessed stays in the loss as a constant. The last assertion looks at the anchor
-# more closely: for the other two students it equals *their imitation term plus the teacher's anchor*, to within ten per cent. We shall see why below.
+# Imitation and unconditional vanish exactly when the student *is* the teacher. The anchor never vanishes: $x_t$ does not
+# determine the noise, and the part of $\varepsilon$ that cannot be guessed stays as a constant.
 #
 # ## Why the zero set is one point
 #
-# Take the first two terms alone. $|e_c|^2 + |e_u|^2 = 0$ holds for $e_c = e_u = 0$ and nothing else, and the loss grows equally fast in every direction
-# of the $(e_c, e_u)$ plane: as a quadratic form it is the identity, condition number one. Compare it with losses that have a blind direction. We
-# build students that are the teacher plus one fixed picture (no label in it, so a network could do this): $\cos\theta$ times in the
-# conditional branch, $\sin\theta$ times in the other. All have the same total error $|e_c|^2 + |e_u|^2 = 1$; only its direction turns. The library's
-# own objectives judge them.
+# The first two terms vanish for $e_c = e_u = 0$ and nothing else. They grow equally fast in every direction
+# of the $(e_c, e_u)$ plane. Other losses have a blind direction. The students below are the teacher plus one fixed picture, $\cos\theta$ times in the
+# conditional branch and $\sin\theta$ times in the other. Their total error is $|e_c|^2 + |e_u|^2 = 1$; only its direction turns.
 #
 # **Try:** turn the error from the conditional branch (0°) through the unconditional one (90°) and on. **See:** cond-only loses sight of it at 90°,
 # composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it twenty-five times too large. DASH reads 1 all the way.
@@ -212,22 +200,25 @@ explorer(
 )
 
 # %% [markdown]
-# This is the argument for two branches, and it has a limit. It is a statement about *outputs* at a fixed input: DASH penalises every combination of the two
-# errors. It does not say that other objectives must go wrong. A network shares its weights between the branches, and this may keep it
-# from using its freedom. The rest of the chapter measures whether it does.
+# This holds for *outputs* at a fixed input. A network shares its weights between the branches, which may keep it
+# from using its freedom under the other losses. The stored students below show whether it does.
 #
 # ## What the anchor can cost
 #
-# The anchor asks for something else than the imitation term: its own optimum is not $T_c$ but
-# $\varepsilon^\star = \mathbb E[\varepsilon \mid x_t, y]$, the best possible denoiser. For given $x_t$ and $y$, completing the square gives, with $a = 0.1$,
+# The anchor pulls the conditional branch from its teacher towards the best possible denoiser. Its pull is bounded by the teacher's own anchor term, divided by 121.
+#
+# ````{admonition} Why: complete the square
+# :class: dropdown
+# The optimum of the anchor is $\varepsilon^\star = \mathbb E[\varepsilon \mid x_t, y]$, the best denoiser. For given $x_t$ and $y$, and with $a = 0.1$,
 #
 # $$ |S_c - T_c|^2 + a\,\mathbb E\,|S_c - \varepsilon|^2 = (1+a)\,\Big|\,S_c - \frac{T_c + a\,\varepsilon^\star}{1+a}\Big|^2 + \text{const}. $$ (eq-anchor)
 #
-# So the two together pull the student one eleventh of the way from its teacher towards the best denoiser. If the teacher *is* that denoiser, nothing
-# moves: the anchor is then the imitation term plus a constant, and that is nearly what the assertion above found on held-out images. If it is not, the
-# student that minimises {eq}`eq-anchor` has imitation error $\mathbb E|T_c - \varepsilon^\star|^2 / 121$. We don't know $\varepsilon^\star$, but
+# The two terms pull the student one eleventh of the way from its teacher towards $\varepsilon^\star$. If the teacher *is* that denoiser, nothing
+# moves: the anchor is the imitation term plus a constant. (The cell under the table of terms asserts this for both other students, to within ten per cent.) If it is not, the
+# student that minimises {eq}`eq-anchor` has imitation error $\mathbb E|T_c - \varepsilon^\star|^2 / 121$. We do not know $\varepsilon^\star$, but
 # $\mathbb E|T_c - \varepsilon|^2 = \mathbb E|T_c - \varepsilon^\star|^2 + \mathbb E|\varepsilon - \varepsilon^\star|^2$: the teacher's own anchor term
 # bounds the price from above.
+# ````
 
 # %% tags=["hide-input"]
 price = itself["anchor"] / 121
@@ -243,14 +234,12 @@ Markdown(
 )
 
 # %% [markdown]
-# So at a weight of 0.1 the anchor hardly moves the optimum, and for the same reason it can hardly improve it. This calculation does not show what it is good
-# for. {numref}`ch-rows` has students that were trained without it, and exercise 2 shows how to find out for yourself.
+# At a weight of 0.1 the anchor hardly moves the optimum, so it can hardly improve it either. {numref}`ch-rows` has students that were trained without it.
 #
 # ## A live distillation
 #
-# The loop is short. A batch brings the teacher's answers, the objective names the terms, the weighting reduces them to one number, and the rest
-# is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (The library's `Trainer`, which made the stored runs, adds gradient clipping, a decaying learning rate and averaged weights.)
-#
+# A batch brings the teacher's answers, the objective names the terms, and the weighting reduces them to one number. The rest
+# is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (The library's `Trainer` adds gradient clipping, a decaying learning rate and averaged weights.)
 
 # %%
 torch.manual_seed(0)
@@ -266,7 +255,7 @@ for batch in islice(stream(digits.train, 64, seed=0), 120):
     history.append({name: term.mean().item() for name, term in terms_of.items()})
 
 # %% [markdown]
-# The three terms over these 120 steps, and beside them over the whole training of the stored student of the same objective.
+# The three terms over these 120 steps, and over the whole training of a stored student of the same objective:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
 trace = results.load("digits/dash-uniform-s0").trace
@@ -279,14 +268,14 @@ for name in ("imitation", "unconditional"):
 plots.show(plots.panels({"live": live, "stored": kept}, 10, "step", log=True))
 
 # %% [markdown]
-# In {numref}`fig-dash-terms` the two branch terms fall so close together that one hides the other, in the live run and in the long one: what the student learns first, denoising,
-# is common to both branches. The anchor falls with them and then levels off well above, near the teacher's own value, its floor.
+# In {numref}`fig-dash-terms` the two branch terms coincide: what the student learns first, denoising,
+# is common to both branches. The anchor levels off near the teacher's own value, its floor.
 #
 # ## The stored students, side by side
 #
 # Five objectives, two weightings (frozen TIRT Transfer and uniform), three seeds each. Students of one seed see the same batches, so rows differ by their
-# objective only. Each was scored on 10,000 held-out pairs of image and timestep and on 1,000 samples at each of six guidance scales, of which TAG is the
-# paper's schedule $w(t)$.
+# objective only. The scores are of 10,000 held-out pairs of image and timestep, and of 1,000 samples at each of six guidance scales (TAG: the
+# paper's schedule).
 
 # %% tags=["hide-input"]
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
@@ -323,20 +312,17 @@ Markdown(
 )
 
 # %% [markdown]
-# How to read a line: ρ says how long the student's gap is, cos where it points, and gap MSE joins the two. FD is the Fréchet distance of our digits
+# ρ says how long the student's gap is, cos where it points, and gap MSE joins the two. FD is the Fréchet distance of our digits
 # classifier's features {cite}`heusel2017fid`, lower is better; it is **not** an FID, and the paper's FIDs at the right can't be compared with it. "±" is the
-# standard deviation over three training seeds.
+# standard deviation over training seeds.
 #
-# DASH keeps the gap: of these five rows its direction is the best, for every seed and under both weightings, and its length is within a fifth of the
-# teacher's. ({numref}`ch-rows` has rows with a better direction.) The length errs on the *short* side. That is what a regression does with what it can't explain: a student that fits part of the gap and leaves the
-# rest out has a shorter gap, not a longer one.
+# **DASH keeps the gap.** Of these five rows its direction is the best, for every seed and under both weightings, and its length is within a fifth of the
+# teacher's, on the *short* side. ({numref}`ch-rows` has rows with a better direction.)
 #
-# The two objectives that watch one output have gaps well over one and a half times as long as they should be, as {ref}`ch-collapse` explains. Cond-only's depends on the seed most of all: what an untrained null branch
-# does is a matter of luck. *Scratch* and *cond-only with
-# dropout* have a ρ near one, too, and a worse direction. **ρ alone does not suffice**: a gap that lost half of its content and gained as much noise has ρ = 1.
+# **Cond-only and composite** have gaps well over one and a half times as long as they should be ({ref}`ch-collapse`). Cond-only's depends on the seed most of all:
+# nothing trains its null branch.
 #
-# The gap as a whole does not suffice either: it can be right while both branches drift together ({ref}`ch-collapse`). The next picture shows the branches themselves.
-# Every student is a point, its conditional error to the right, its unconditional error upward.
+# **ρ alone does not suffice.** *Scratch* and *dropout* have a ρ near one and a worse direction. The gap does not suffice either: both branches can drift together. The next picture shows the branches themselves.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Conditional against unconditional error of every stored student"}, "figure": {"caption": "The stored students in the plane of branch errors (mean squares, held-out images). Filled: TIRT Transfer; open: uniform weights; three seeds each. On the grey line both branches are equally wrong.", "name": "fig-branch-plane"}}
 points = {
@@ -348,10 +334,8 @@ for w in WEIGHTINGS:
 plots.show(dual_branch.branch_plane(points, filled="transfer"))
 
 # %% [markdown]
-# In {numref}`fig-branch-plane` cond-only lies straight above the others: its conditional error is as low as anyone's, its unconditional error several times
+# In {numref}`fig-branch-plane` cond-only's conditional error is as low as anyone's, its unconditional error several times
 # higher. Composite is far away in *both*: at $w = 4$ its two large errors cancel, as its loss wanted. DASH and dropout are neighbours near the grey line.
-#
-# Now the samples, of both sets of students.
 #
 # **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the teacher's curve is flat with a shallow
 # minimum. DASH and dropout have nearly that shape; cond-only is best at low $w$ and gets worse from there; composite is the reverse.
@@ -371,14 +355,10 @@ def swept(which):
 explorer(swept, students)
 
 # %% [markdown]
-# A student that was taught one output is good there and bad elsewhere: cond-only at low $w$, composite at $w = 4$. At that scale composite is about as good as
-# DASH, so a composite student will do if it is *never* used at another scale. Two branches buy the freedom to choose $w$ afterwards. DASH
-# also beats scratch, which has both branches but no teacher, at every scale in the mean over seeds.
+# A student that was taught one output is good there and bad elsewhere. At $w = 4$ composite is about as good as
+# DASH. DASH also beats scratch, which has both branches but no teacher, at every scale in the mean over seeds.
 #
-# ## Timestep by timestep
-#
-# Averages over all noise levels can hide a student that is right at some and wrong at others. The explorer shows each diagnostic in twenty bins of
-# the timestep, as the mean over three training seeds (shaded: their range), again for both sets of students.
+# The next explorer shows each diagnostic in twenty bins of the timestep, as the mean over training seeds (shaded: their range).
 #
 # **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
 # high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
@@ -398,9 +378,8 @@ named = ["ρ", "cos", "conditional error", "a*", "unconditional error"]
 explorer(by_timestep, Parameter("diagnostic", keys, named), students)
 
 # %% [markdown]
-# At low noise the teacher's gap is a small, detailed picture, which a student of a sixth of its size reproduces badly. What it can't predict shortens the gap of DASH;
-# the other students fill theirs with something else, as their ρ and cos together show. Why dropout falls behind *there* and not at high noise is no accident; we return to it.
-# The next cell asserts what these two explorers show.
+# At low noise the teacher's gap is a small, detailed picture. What DASH can't predict is missing from its gap;
+# the other students put something else there.
 
 # %% tags=["hide-input"]
 for w in WEIGHTINGS:
@@ -422,8 +401,8 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 # %% [markdown]
 # ## From one starting noise
 #
-# DDIM without noise {cite}`song2021ddim` is a map from $x_T$ to an image. Fed with the same $x_T$ and label, a good student should therefore not only draw
-# *a* digit but *the teacher's* digit. Every column below starts from one $x_T$; the number beside a name is the root-mean-square distance of the student's
+# DDIM without noise {cite}`song2021ddim` is a map from $x_T$ to an image. From the same $x_T$ and label, a good student draws
+# *the teacher's* digit. The number beside a name is the root-mean-square distance of the student's
 # 100 stored images (seed 0) to the teacher's.
 #
 # **Try:** walk through the guidance scales, then switch to uniform weights. **See:** DASH and dropout redraw the teacher's digits at every scale, composite only at
@@ -463,8 +442,8 @@ explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), stude
 #
 # **See:** the pictures agree more than the gaps do. In the view that the dial opens with, scratch's gap is 1.4 times as long as the teacher's, dropout's 1.2 times, and DASH's longer by a twentieth.
 #
-# The same number over three seeds, at all scales. Two more lines put it in proportion: the *second teacher*, which differs from ours only in its timestep weights
-# (uniform), and our teacher's distance to itself with *other noise* and the same label, which is what a student would have that draws right digits but ignores $x_T$.
+# The same number over three seeds, at all scales. Two more lines give the scale: the *second teacher*, which differs from ours only in its timestep weights
+# (uniform), and our teacher with *other noise* and the same label.
 
 # %% tags=["hide-input"]
 rows = {f"{NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
@@ -481,12 +460,12 @@ for name, found in {"second teacher": twin, "teacher, other noise": unrelated}.i
 Markdown(markdown(["student", *LABELS], lines))
 
 # %% [markdown]
-# Watching one output gives a good copy of *that* output: cond-only is as near as DASH at $w = 1$, and composite at $w = 4$ is nearer. In between, and under TAG, both
-# fall behind. The second teacher gives the scale: with uniform weights the DASH student, a sixth of its size, is about as near to our teacher as that network of
-# equal size. All stay far below the last line, but for composite away from its own scale: what $x_T$ means is a property of the data more than of the network.
+# Cond-only is as near as DASH at $w = 1$, and composite at $w = 4$ is nearer. In between, and under TAG, both
+# fall behind. With uniform weights the DASH student is about as near to our teacher as the second teacher, a network of
+# equal size. All stay far below the last line, but for composite away from its own scale.
 #
-# Where on the way do they part? The next explorer replays the sampling live, by the students with uniform weights at three guidance scales. It shows each model's *predicted* clean
-# image $\hat x_0$ at eleven points of the way; the number is the distance of its state $x_t$ from the teacher's. (The cell asserts the readings of the table, too.)
+# Where on the way do they part? The next explorer shows the *predicted* clean
+# image $\hat x_0$ of the students with uniform weights; the number is the distance of the state $x_t$ from the teacher's.
 #
 # **Try:** play it from noise to image, then change the second dial and scrub back. **See:** the first predictions differ wildly, because $\hat x_0$ divides by a tiny $\sqrt{\bar\alpha_t}$; yet the states hardly move apart.
 # The distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
@@ -532,23 +511,21 @@ explorer(
 )
 
 # %% [markdown]
-# So the student's image is decided at timesteps to which TIRT Transfer gives little weight. {numref}`ch-tirt` takes that up.
+# TIRT Transfer gives little weight to the timesteps that decide the image ({numref}`ch-tirt`).
 #
 # ## Is the second branch worth its price?
 #
-# There is a cheaper way to train an unconditional branch, and the paper's table does not have it: keep the cond-only loss, but now and then hide
+# A cheaper way to train an unconditional branch is to keep the cond-only loss, and now and then to hide
 # the label from the *student*,
 #
 # $$ L = \mathbb E\,\big|\,S(x_t, t, \tilde y) - T_c(x_t, t, y)\,\big|^2, \qquad \tilde y = \varnothing \text{ with probability } 0.1 . $$ (eq-dropout)
 #
-# The student evaluates one branch a step instead of two, and so does the teacher. What does its null branch learn? Where the label is hidden, the loss is a
-# regression on $T_c$ given $x_t$ alone, whose optimum is the conditional mean $\mathbb E[T_c(x_t, t, y) \mid x_t]$, an average over the labels that could have
-# been there. For an *exact* teacher the tower property makes that the unconditional branch:
+# Student and teacher evaluate one branch a step instead of two. Where the label is hidden, the best answer is the mean of $T_c$ over the labels that could have
+# been there. For an *exact* teacher that is the unconditional branch:
 #
 # $$ \mathbb E\big[\,T_c \mid x_t\,\big] = \mathbb E\big[\,\mathbb E[\varepsilon \mid x_t, y] \,\big|\, x_t\,\big] = \mathbb E[\varepsilon \mid x_t] = T_u . $$ (eq-tower)
 #
-# Our teacher is not exact, so measure how far apart the two targets are. The probability of each label given $x_t$ is known in closed form for the distribution that
-# students are trained on, a mixture of Gaussians around the training images; the average of $T_c$ over the labels follows. (In `dashlib`: `posterior`.)
+# Our teacher is not exact. How far apart are the two targets? (The probability of each label given $x_t$ is known in closed form: `posterior` in `dashlib`.)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Mean squares of the teacher's gap and of the distance between the two targets against timestep"}, "figure": {"caption": "How far the target of label dropout, the average of $T_c$ over the possible labels, lies from the target of DASH, $T_u$ (training images); beside it the teacher's gap.", "name": "fig-tower"}}
 times, rng = range(50, 1000, 100), torch.Generator().manual_seed(0)
@@ -567,16 +544,13 @@ plots.show(
 )
 
 # %% [markdown]
-# {numref}`fig-tower` splits the timesteps in two. At high noise several labels are possible, the average over them is a real average, and it lands near $T_u$: the tower property
-# nearly holds. At low noise $x_t$ shows which digit it is. The average is then over one label only, so it *is* $T_c$, and the best null branch that dropout can learn has **no
-# gap at all**. (An exact teacher would have none there either. Ours has one, being a network that was trained and not a posterior.) So at low noise dropout
-# and DASH are asked for different things, and the explorer above showed the consequence: it is at those timesteps that their cosines part. (No student comes near its optimum there. Its
-# branches miss by several times the mean square of the gap, so dropout's gap is not zero but mostly error: a ρ near one with a small cosine.) Dropout does not *fail* to copy the teacher's
-# unconditional branch at low noise; nobody tells it to.
+# {numref}`fig-tower` splits the timesteps in two. At high noise several labels are possible, and their average lands near $T_u$.
+# At low noise $x_t$ shows which digit it is. The average *is* $T_c$, and the best null branch that dropout can learn has **no
+# gap at all**. So at low noise dropout and DASH are asked for different things, and there their cosines part.
 #
-# So which student is better? The students of one seed saw the same batches, so three seeds give three paired differences. We call a difference clear if it is
-# larger than seeds can explain, $|\bar d| > 4.3\, s/\sqrt 3$ (a paired $t$-test at 5 %), and write a dash otherwise. With this many comparisons one or so will look
-# clear by luck alone.
+# Three seeds of shared batches give three paired differences. A difference is clear if
+# $|\bar d| > 4.3\, s/\sqrt 3$ (a paired $t$-test at 5 %); a dash marks the others. Of so many, one or so will look
+# clear by luck.
 
 # %% tags=["hide-input"]
 MEASURES = {"distance of ρ from 1": off("rho"), "1 − cos": off("cos")}
@@ -591,14 +565,14 @@ titled = [
 Markdown("\n\n".join(titled))
 
 # %% [markdown]
-# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better under both weightings. Only ρ is nearer to one with dropout, for every seed; we have
-# seen what ρ alone is worth. **The samples show no gain**: nearly all Fréchet distances differ by less than seeds do, not one is clearly lower with DASH, and those that are clear, at
-# strong guidance with uniform weights, are lower with dropout. There the teacher itself scores badly, because strong guidance overshoots, and DASH is nearer to the teacher's *value* and
-# to its *images*: it copies the overshoot, too. A gap that points partly elsewhere guides less, which at such scales is no disadvantage. The next cell asserts all this.
+# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better under both weightings. Only ρ is nearer to one with dropout, for every seed.
+# **The samples show no gain**: not one Fréchet distance is clearly lower with DASH, and those that are clear, at
+# strong guidance with uniform weights, are lower with dropout. There the teacher itself overshoots and scores badly. DASH is nearer to its *score* and
+# its *images*. The next cell asserts all this.
 #
-# Now the price. A step of DASH evaluates two branches of the student and two of the teacher, a step of dropout one of each. Teacher answers were computed once and shared by all
-# students of a seed, so the table gives both parts: the student's own step, and what asking the teacher would add if the student were the only one. (The fastest of six runs
-# each, on one core; the evaluations batch both branches into one forward pass.)
+# Now the price. The teacher's answers were shared by all
+# students of a seed, so the table gives both parts: the student's own step, and what asking the teacher would add. (The fastest of six runs
+# each, on one core; both branches share one forward pass.)
 
 # %% tags=["hide-input"]
 for w, (lower, _) in VERDICTS.items():
@@ -638,22 +612,20 @@ for row in ROWS:
 Markdown(markdown(["milliseconds a step", "student", "teacher", "both"], lines))
 
 # %% [markdown]
-# Twice the branches cost less than twice the time here, because part of a step (the optimiser, the averaged weights, Python) does not depend on them; a larger network should come nearer to two.
-# The teacher's share falls away if its answers are stored and reused.
+# Twice the branches cost less than twice the time here, because part of a step does not depend on them. A larger network should come nearer to two.
 #
-# Is the second branch worth its price? For a student that must copy its teacher's gap, yes. For good samples at moderate scales, our runs give no reason to
-# prefer it: the null branch must be trained, and label dropout does that for less. Seeds differ by a few units of FD under TIRT Transfer, so a real but smaller difference could
-# hide there; a larger network or data set may separate the two. A table of objectives should have this row.
+# Is the second branch worth its price? For a student that must copy its teacher's gap, yes. For good samples at moderate scales, these runs give no reason to
+# prefer it. Under TIRT Transfer seeds differ by a few units of FD, and a smaller difference could hide there.
 #
 # ## At equal cost, from a sound teacher
 #
 # The comparison has two flaws. Its teacher learned under TIRT and is worse than a constant at high noise ({ref}`ch-teacher`). And label dropout had half of DASH's passes through
-# the student. Both are mended here: every student learned from the teacher with uniform weights, and an objective that passes one branch a step has twice the steps.
+# the student. Here every student learned from the teacher with uniform weights, and an objective that passes one branch a step has twice the steps.
 #
 # Four rows join. *One branch an image* flips a coin and copies that branch of the teacher. *Half of each target* mixes the two targets of the null branch, $(T_u + T_c)/2$.
-# The *gap match* rows copy the conditional branch and the gap, $|e_c|^2 + \mu\,|e_c - e_u|^2$ with $\mu$ of 1 and 3. The samples are drawn by two samplers: the usual one, and DDIM with
-# noise ($\eta = 1$) from $t = 950$. The verdicts pair the seeds, for the logarithm of FD under TAG and of the gap's error. They are corrected by Holm for the rows of one question: TIRT Transfer; rows of
-# DASH's steps; rows of twice the steps.
+# The *gap match* rows copy the conditional branch and the gap, $|e_c|^2 + \mu\,|e_c - e_u|^2$ with $\mu$ of 1 and 3. A second sampler, DDIM with
+# noise ($\eta = 1$) from $t = 950$, checks the first. The verdicts pair the seeds, for the logarithms of FD under TAG and of the gap's error,
+# with Holm's correction for the rows of one question: TIRT Transfer; rows of DASH's steps; rows of twice the steps.
 
 # %% tags=["hide-input"]
 FAIR = {
@@ -718,19 +690,22 @@ assert word["TAG"][names[1]] == "worse" and word["gap"][names[1]] == "worse"
 assert {word["TAG"][name] for name in FAMILIES[1]} == {"undecided"}
 sampled, mixed, dropout = (word["gap"][name] for name in FAMILIES[2])
 assert (sampled, mixed, dropout) == ("better", "better", "worse")
+short = {name: gap("rho")(runs[0]) for name, runs in EQUAL_COST.items()}
+short = {name: rho for name, rho in short.items() if rho is not None}
+assert min(short, key=short.get) == "Half of each target"
 
 # %% [markdown]
-# **At equal cost the rows of one pass are ahead of DASH on samples.** Under TAG all three are better, by a fifth to nearly a third. Under the noisier sampler the mixed target is,
-# and the other two stay undecided. The gap's error is another matter: one branch an image and the mixed target are better than DASH there, too; label dropout is worse. *Half of
-# each target* is thus ahead of DASH by every verdict of the table. Its gap is also the shortest (ρ = 0.78), three seeds of digits are all there is, and no larger scale has tried it.
+# **At equal cost the rows of one pass are ahead of DASH on samples.** Under TAG all three are better. Under the noisier sampler the mixed target is,
+# and the other two stay undecided. By the gap's error one branch an image and the mixed target are better than DASH, label dropout is worse. *Half of
+# each target* is ahead of DASH by every verdict of the table. Its gap is also the shortest, and no larger scale has tried it.
 #
 # Among the rows of DASH's own steps none is told apart by its samples, and both gap matches have the smaller error of the gap. **TIRT Transfer is worse than uniform weights** by
 # the gap and, under TAG, by the samples, although $\lambda$ comes from a teacher without the flaw.
 #
 # ## Beside the paper
 #
-# The paper evaluates on CIFAR with FID under TAG {cite}`shafi2026dash`. Values can't be compared with ours, but the *order* of the four objectives that both have can, and the sign
-# of each gap's error.
+# The paper evaluates on CIFAR with FID under TAG {cite}`shafi2026dash`. The *order* of the four objectives that both have can be compared, and the sign
+# of each gap's error; the values can't.
 
 # %% tags=["hide-input"]
 BOTH = [row for row in PAPER if row != "teacher"]
@@ -749,14 +724,13 @@ for fd in ours(frechet("TAG")).values():
 Markdown(dual_branch.beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 
 # %% [markdown]
-# **Agrees:** DASH comes first of these five; its gap is a little short of the teacher's, in the paper too; and under TAG cond-only is worse than training from scratch. (At $w = 1.5$ it is better: see the tables above.)
+# **Agrees:** DASH comes first of these five; its gap is a little short, in the paper too; and under TAG cond-only is worse than training from scratch. (At $w = 1.5$ it is better: see the tables above.)
 #
-# **Does not agree:** (1) The paper's single-branch gaps are too *short*, ours too *long*. {ref}`ch-collapse` gives the mechanism for the long ones and the condition under which a short one
-# can arise. (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and by {eq}`eq-guided-error` a composite student is off its scale nearly all the time; why the
-# paper's does not suffer from that we can't tell.
+# **Does not agree:** (1) The paper's single-branch gaps are too *short*, ours too *long*. {ref}`ch-collapse` says how either can arise.
+# (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and a composite student is off its scale nearly all the time ({eq}`eq-guided-error`). We can't tell why the
+# paper's does not suffer from that.
 #
-# **Not tested:** CIFAR and FID. Our digits are 8×8 pixels, and the student is a sixth of a small teacher. The paper's other baselines (multi-$w$, FitNets {cite}`romero2015fitnets`, gap matching, pruning, and a single head conditioned on
-# $w$ {cite}`meng2023distillation`) have a chapter of their own, {ref}`ch-rows`; there DASH no longer comes first.
+# **Not tested here:** the paper's other baselines {cite}`romero2015fitnets,meng2023distillation`. {ref}`ch-rows` has them; there DASH no longer comes first.
 #
 # ## What we found
 
@@ -838,4 +812,5 @@ Markdown(
 # :class: dropdown
 # Two. The *target*: the null branch regresses on $T_c(x_t, t, y)$ for a random $y$, whose mean is $\mathbb E[T_c \mid x_t]$ and not $T_u$ ({numref}`fig-tower`). And its *noise*: around this mean the target
 # scatters by the teacher's gap, so gradients of the null branch carry a variance of the order of $\mathbb E|\mathrm{gap}_T|^2$, while DASH gives it the answer without noise.
+# No student comes near the optimum at low noise: its branches miss by several times the mean square of the gap. Dropout's gap is therefore not zero there, but mostly error.
 # ````

@@ -17,7 +17,7 @@
 #
 # ## Overview
 #
-# {ref}`ch-dash` compared DASH with four rivals. The paper's table has more {cite}`shafi2026dash`, and its release trains none of them. Here all of them were trained on the same digits, from the same
+# **Question.** Is DASH the best row of the paper's table {cite}`shafi2026dash`? Its release trains none of the rivals. Here all of them were trained on the same digits, from the same
 # teacher, with the same batches and the same number of steps, three seeds each. You will
 #
 # - see in one place what each row asks of the student, and what a training step of it costs;
@@ -96,7 +96,7 @@ assert all(len(runs) == 3 for runs in RUNS.values())
 # | DASH | $S_c \to T_c$, $S_u \to T_u$, and a tenth of $S_c \to \varepsilon$ | |
 # | DASH without $L_{\mathrm{un}}$, without $L_{\mathrm{an}}$ | the same less one term | ablations |
 #
-# Apart from the gap itself this is what a student costs while it learns. The table was measured in one run, all rows in turn, with the teacher's answers ready; only FitNets, which needs the teacher's features, asks it at every step.
+# A student costs this while it learns. The table was measured in one run, all rows in turn, with the teacher's answers ready; only FitNets, which needs the teacher's features, asks it at every step.
 
 # %% tags=["hide-input"]
 cost = json.loads((results.root() / "bench" / "objectives-digits.json").read_text())
@@ -134,35 +134,34 @@ Markdown(tables.gaps())
 # The same in a picture: length across, direction up, the teacher's own gap at (1, 1).
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Length and direction of the guidance gap of twelve kinds of student"}, "figure": {"caption": "Length (ρ) and direction (cos) of the guidance gap: a mark a training seed. The teacher's is at (1, 1).", "name": "fig-rows-gap"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Length and direction of the guidance gap of twelve kinds of student"}, "figure": {"caption": "Length (ρ) and direction (cos) of the guidance gap: a mark a training seed of a row, in two families.", "name": "fig-rows-gap"}}
 def gap(row, key):
     """A gap metric of each training seed of a row."""
     return np.array([tables.gap(key)(run) for run in RUNS[row]])
 
 
-PAIRS = [row for row in DIGITS_ROWS if row != "single_head"]
-figure, grid = plots.axes(size=(7.4, 4.4))
-for row in PAIRS:
-    shade, name = plots.color(row), NAMES[row]
-    grid[0, 0].plot(
-        gap(row, "rho"), gap(row, "cos"), "o", color=shade, ms=7, label=name
-    )
-grid[0, 0].plot(1, 1, "*", color="black", ms=14, label="Teacher")
-grid[0, 0].set(
-    xlabel="ρ, length of the gap", ylabel="cos, direction of the gap", ylim=(0.4, 1.03)
-)
-figure.legend(loc="outside right upper", fontsize=9)
+GAP, PAIRS = ("rho", "cos"), [row for row in DIGITS_ROWS if row != "single_head"]
+free = ("cond_only", "fitnets", "dash_no_un", "composite")
+seeing = [row for row in PAIRS if row not in free]
+named = {"one output watched": (free, 1.7, 0.58)}
+named["both branches trained"] = seeing, 1.12, 0.76
+figure, ((ax,),) = plots.axes(size=(6.4, 4.4))
+for name, (rows, x, y) in named.items():
+    both = [np.concatenate([gap(row, key) for row in rows]) for key in GAP]
+    (dots,) = ax.plot(*both, "o", ms=7)
+    ax.text(x, y, name, color=dots.get_color())
+ax.plot(1, 1, "*", color="black", ms=14)
+ax.text(1.06, 0.99, "teacher")
+ax.set(xlabel="ρ, length of the gap", ylabel="cos, direction", ylim=(0.4, 1.05))
+ax.set(title="One output watched: the gap is twice too long", xlim=(0.6, 2.5))
 plots.show(figure)
 
 # %% [markdown]
 # {numref}`fig-rows-gap` has two families. The rows that never ask the student what its *null branch* does (cond-only, FitNets, DASH without $L_{\mathrm{un}}$) and the one that asks for a single mixture of
-# both (composite) have gaps about twice too long that point elsewhere. The rows that pin down both branches, in whatever way, lie near $\rho = 1$. Gap matching has the best direction and the lowest gap error. The next section shows that it is useless all
-# the same. The cell asserts these readings for every seed.
+# both (composite) have gaps about twice too long that point elsewhere. The rows that pin down both branches lie near $\rho = 1$. Gap matching has the best direction and the lowest gap error, and the next section shows that it is useless.
 
 # %% tags=["hide-input"]
-blind = ("cond_only", "fitnets", "dash_no_un", "composite")
-seeing = [row for row in PAIRS if row not in blind]
-assert min(gap(row, "rho").min() for row in blind) > 1.5
+assert min(gap(row, "rho").min() for row in free) > 1.5
 assert all(
     0.75 < gap(row, "rho").min() <= gap(row, "rho").max() < 1.35 for row in seeing
 )
@@ -230,13 +229,13 @@ explorer(
 # %% [markdown]
 # **See:** composite draws digits at its own scale only, gap match nowhere. Pruned students, which began as the teacher, keep close to the teacher's digits.
 #
-# How do they get there? {ref}`ch-dash` follows the teacher and five students from $x_T$ to the image. Here are the others, and DASH again, sampled anew from one $x_T$ in 21 steps (the stored samples took fifty). A row shows the *predicted* clean
+# How do they get there? {ref}`ch-dash` follows the teacher and five students from $x_T$ to the image. Here are three others, and DASH again, sampled anew from one $x_T$ in 21 steps (the stored samples took fifty). A row shows the *predicted* clean
 # images at that point of the way; the number is the root-mean-square distance of its state from the teacher's.
 #
-# **Try:** play from noise to image at $w = 1$. Then set $w = 4$, and watch FitNets and DASH without $L_{\mathrm{un}}$ against single head.
+# **Try:** play from noise to image at $w = 1$. Then set $w = 4$, and watch FitNets against single head.
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and nine students"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and four students"}}
 followed = {"teacher": TEACHER} | {row: RUNS[row][0] for row in ("dash", *FOLLOWED)}
 models = {name: run.model() for name, run in followed.items()}
 labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
@@ -252,7 +251,9 @@ dials = (
     Parameter("timestep $t$", range(11), points),
     Parameter("guidance scale w", list(paths)),
 )
-explorer(lambda point, w: dual_branch.along_the_way(paths[w], point), *dials, play=True)
+FEW = ("teacher", "dash", "single_head", "fitnets", "gap_match")
+few = {w: {row: paths[w][row] for row in FEW} for w in paths}
+explorer(lambda point, w: dual_branch.along_the_way(few[w], point), *dials, play=True)
 
 # %% tags=["hide-input"]
 away = {
@@ -280,8 +281,8 @@ assert min(away[4], key=lambda row: away[4][row][-1] or 9) in (
 )
 
 # %% [markdown]
-# **See:** gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. The two rows with a free null branch are as near as DASH while nobody asks that branch, at $w = 1$, and go astray at $w = 4$. There the
-# nearest are single head and gap match + cond-only, followed by the other rows that pin down both branches. Students of one seed and ten pictures; the cell asserts these readings.
+# **See:** gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. FitNets, whose null branch is free, is as near as DASH while nobody asks that branch, at $w = 1$, and goes astray at $w = 4$. There single head is
+# nearest. The cell asserts the same of the rows that are not shown: DASH without $L_{\mathrm{un}}$ goes the way of FitNets, and the rows that pin down both branches stay near. (One seed, ten pictures.)
 #
 # ## Is DASH the best row?
 #
@@ -344,9 +345,9 @@ Markdown(
 )
 
 # %% [markdown]
-# So DASH is a good row on digits, and nothing shows that it is the best one. Several rows have a lower mean, though with three seeds hardly any difference is beyond doubt, and one of them, pruning, has the larger network. *Multi-w* sees the guided output at all scales that will be used, which is what samples are made of; that its unconditional error is about twice
-# DASH's does not hurt them. *Single head* needs no second pass at sampling and has one function to learn instead of two. And *gap match with a cond-only term*, which the paper's table lacks, pins down the same two branches as DASH, written as one branch and
-# the difference: same zero set, another metric on the errors, and better directions. A comparison with gap matching alone is one with the version that cannot work.
+# DASH is a good row on digits, and nothing shows that it is the best one. Several rows have a lower mean. With three seeds hardly any difference is beyond doubt, and pruning has the larger network. *Multi-w* sees the guided output at all scales that will be used; its unconditional error is about twice
+# DASH's, which does not hurt its samples. *Single head* needs no second pass at sampling and has one function to learn instead of two. *Gap match with a cond-only term*, which the paper's table lacks, pins down the same two branches as DASH, written as one branch and
+# the difference, with better directions.
 #
 # ## DASH taken apart
 #
@@ -388,8 +389,8 @@ header = [
 Markdown(markdown(header, lines))
 
 # %% [markdown]
-# More than 100 % means that the student is *worse than scratch* until the term comes in: without it the student learns from a good teacher how to be conditional, and nothing about its null branch, so guidance goes wrong. Counted like this, the term gives more
-# than all of the gain where guidance is strong. Where it is weak, at $w = 1.5$, the null branch has little say and the term *costs* something: the student without it has the lower FD, a share below zero. ({ref}`ch-claims` counts from cond-only instead of scratch.) And the anchor?
+# More than 100 % means that the student is *worse than scratch* until the term comes in: without it nothing teaches the null branch, and guidance goes wrong. Counted like this, the term gives more
+# than all of the gain where guidance is strong. At $w = 1.5$ the null branch has little say and the term *costs* something: the student without it has the lower FD, a share below zero. ({ref}`ch-claims` counts from cond-only instead of scratch.) And the anchor?
 
 # %% tags=["hide-input"]
 assert frechet("dash_no_un", "1.5").mean() < frechet("dash", "1.5").mean()
@@ -405,7 +406,7 @@ lines = [
 Markdown(markdown(["without the anchor minus with it", "mean", "95% interval"], lines))
 
 # %% [markdown]
-# {ref}`ch-dash` bounded what the anchor can cost. Its benefit is no larger: the differences are small beside what seeds do. {ref}`ch-tirt-microscope` has other weights of the anchor.
+# {ref}`ch-dash` bounds what the anchor can cost. Its benefit is no larger: the differences are small beside what seeds do. {ref}`ch-tirt-microscope` has other weights of the anchor.
 #
 # ## What we found
 
@@ -452,7 +453,7 @@ Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
 #
 # ````{admonition} Solution
 # :class: dropdown
-# It has no gap: one cannot use a $w$ outside $[1, 4]$, where it was never trained, nor rescale the gap afterwards as in {ref}`ch-atlas`, nor combine its branches with another model's. TAG and limited intervals still work as long as $w(t)$ stays in range.
+# It has no gap: one cannot use a $w$ outside $[1, 4]$, where it was never trained, nor rescale the gap afterwards as in {ref}`ch-repair`, nor combine its branches with another model's. TAG and limited intervals still work as long as $w(t)$ stays in range.
 # ````
 #
 # **3.** Pruned students begin with the teacher's filters and have more parameters. Which comparison would tell how much of their lead at weak guidance is the start, and how much the size?

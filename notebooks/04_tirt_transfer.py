@@ -13,24 +13,19 @@
 
 # %% [markdown]
 # (ch-tirt)=
-# # TIRT Transfer
+# # Timestep importance
 #
 # ## Overview
 #
-# A diffusion loss is an average over a thousand tasks, one for each noise level. Each task needs a weight. *Timestep-importance rebalanced training* (TIRT), the second part of DASH {cite}`shafi2026dash`, lets the
-# teacher learn that while it trains; *TIRT Transfer* hands what the teacher has learned to the student, frozen. In this
-# chapter you will
+# **Question.** A diffusion loss is an average over a thousand tasks, one for each noise level, and each task needs a weight. *Timestep-importance rebalanced training* (TIRT), the second part of DASH {cite}`shafi2026dash`, lets the
+# teacher learn the weights while it trains. *TIRT Transfer* hands them to the student, frozen. Does learned importance find the timesteps that matter, does it converge, and does the transfer help the student? You will
 #
-# - move along the timesteps and see what each of them weighs under TIRT, Min-SNR and uniform weights;
-# - see where the weight lies, and that it is nearly the opposite of where Min-SNR for the same loss puts it;
-# - derive the gradient that the learned importance follows, check it, and watch it through the training of our teacher:
-#   timesteps that are *easier* than average gain weight, harder ones lose it;
+# - see what each timestep weighs under TIRT, Min-SNR and uniform weights;
+# - derive the gradient that the learned importance follows, check it, and watch it through the training of our teacher;
 # - compare students: TIRT Transfer, importance learned anew, uniform weights and Min-SNR.
 #
-# Three claims are put to the test: that learned importance finds the timesteps that matter, that it converges, and that
-# transferring it helps the student. Models and numbers are ours, on 8×8 digits; CIFAR-10 is in
-# {ref}`ch-cifar`. Of the paper we could read the abstract,
-# the authors' README and notes by others, not the body: we do not know what it argues for TIRT there, and do not judge it.
+# Models and numbers are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. Of the paper we could read the abstract,
+# the authors' README and notes by others, not the body: we do not know what it argues for TIRT there.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -83,8 +78,8 @@ teacher = results.load("digits/teacher-tirt")
 # \omega_t = b_t\,\sigma(\lambda_t), \qquad b_t = \min(\mathrm{SNR}_t, \gamma), \quad \gamma = 5,
 # $$ (eq-tirt-omega)
 #
-# with $\sigma$ the logistic function, so that $\lambda_t$ can move the weight between nothing and its *base* $b_t$ but not
-# above. Only the relative size counts, because the weights are divided by their mean,
+# with $\sigma$ the logistic function. So $\lambda_t$ can move the weight between nothing and its *base* $b_t$, but not
+# above. The weights are divided by their mean,
 #
 # $$
 # \hat\omega_t = \frac{\omega_t}{\frac1T\sum_s \omega_s}, \qquad
@@ -92,9 +87,7 @@ teacher = results.load("digits/teacher-tirt")
 # $$ (eq-tirt-loss)
 #
 # where $\ell_t = \mathbb E\,\lVert \varepsilon_\theta(x_t, t, y) - \varepsilon\rVert^2$ is the loss at $t$. The teacher minimises $L$ over its weights $\theta$ *and* over $\lambda$. For the student, $\lambda$ is copied and
-# frozen, and $\hat\omega_t$ multiplies every term of the distillation loss. We put what our stored teacher learned beside its
-# start ($\lambda = 0$) and two weightings that learn nothing: uniform, and Min-SNR {cite}`hang2023minsnr` in the form that
-# belongs to a loss on the noise, $\min(\gamma/\mathrm{SNR}_t, 1)$.
+# frozen, and $\hat\omega_t$ multiplies every term of the distillation loss.
 #
 # In code the weight of all timesteps is two lines. With the $\lambda$ that our teacher learned it is what `dashlib` stored with the run:
 
@@ -114,7 +107,8 @@ lam = teacher.trace["lambda"][-1].double()
 torch.testing.assert_close(tirt_weight(lam).float(), teacher.importance())
 
 # %% [markdown]
-# All weightings have mean one, so their values can be compared directly: 2 means "counts twice as much as under uniform weights".
+# The figure shows what our teacher learned, its start ($\lambda = 0$), and two weightings that learn nothing: uniform, and Min-SNR {cite}`hang2023minsnr` for a
+# loss on the noise, $\min(\gamma/\mathrm{SNR}_t, 1)$. A weight of 2 means "counts twice as much as under uniform weights".
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Weights of all timesteps: TIRT's two curves are high below t = 250 and vanish above 600, Min-SNR's rises from zero."}, "figure": {"caption": "Four weightings, each of mean one.", "name": "fig-tirt-weights"}}
 learned, initial = teacher.importance(), TIRT(schedule).importance().detach()
@@ -157,8 +151,7 @@ curves = {name: (range(1000), of.cumsum(0) / of.sum()) for name, of in weights.i
 plots.show(plots.lines(curves, xlabel="timestep t", ylabel="share of weight up to t"))
 
 # %% [markdown]
-# In {numref}`fig-tirt-mass` TIRT's curves are almost full before half of the timesteps have been counted, and Min-SNR's
-# has barely left the ground. The same in three numbers a weighting:
+# {numref}`fig-tirt-mass` in three numbers a weighting:
 
 # %% tags=["hide-input"]
 for omega in (learned, initial):
@@ -186,7 +179,7 @@ Markdown(tables.markdown(["weighting", "t ≤ 300", "t ≥ 500", "t ≥ 700"], r
 # \end{aligned}
 # $$ (eq-tirt-x0)
 #
-# Min-SNR is the same weighting on both sides, but it is *written* $\min(\mathrm{SNR}_t, \gamma)$ for a loss on images and
+# Min-SNR is *written* $\min(\mathrm{SNR}_t, \gamma)$ for a loss on images and
 # $\min(1, \gamma/\mathrm{SNR}_t)$ for a loss on noise. TIRT uses the first formula with the second loss. Seen from the images,
 # its base is $\mathrm{SNR}_t \min(\mathrm{SNR}_t, \gamma)$: the factor $\mathrm{SNR}_t$ is applied twice. A check of {eq}`eq-tirt-x0` on the
 # teacher's predictions for held-out digits:
@@ -218,8 +211,8 @@ for t in (10, 300, 600, 900):
 # $$ (eq-tirt-gradient)
 #
 # The factor in front is positive. Descent goes against the gradient, so $\lambda_t$ **falls where $\ell_t$ is above the weighted
-# mean loss $L$ and rises where it is below**: $L$ is a weighted mean, and the quickest way to lower a mean is to count its large
-# entries less. To check this on real losses, we measure $\ell_t$ of both stored teachers, eight held-out digits a timestep.
+# mean loss $L$ and rises where it is below**: the quickest way to lower a mean is to count its large
+# entries less. To check this, we measure $\ell_t$ of both stored teachers, on eight held-out digits a timestep.
 
 # %% tags=["hide-input"]
 plain_teacher = results.load("digits/teacher-uniform")
@@ -228,8 +221,8 @@ loss_t, loss_uniform = (
 )
 
 # %% [markdown]
-# The function below is equation {eq}`eq-tirt-gradient`. It is compared with automatic differentiation of `dashlib`'s own `TIRT`, at the learned $\lambda$,
-# and with central finite differences at ten timesteps, all in double precision.
+# The function below is equation {eq}`eq-tirt-gradient`. A hidden cell compares it with automatic differentiation of `dashlib`'s `TIRT`, at the learned $\lambda$,
+# and with central finite differences at ten timesteps.
 
 
 # %%
@@ -259,7 +252,7 @@ for t in range(0, 1000, 100):
     assert abs(slope - formula[t]) < 1e-4 * abs(formula[t])
 
 # %% [markdown]
-# The three agree. Now the prediction: at the end of training, $\lambda_t$ should be negative where $\ell_t > L$ and positive
+# The three agree. At the end of training $\lambda_t$ should then be negative where $\ell_t > L$ and positive
 # where $\ell_t < L$.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Loss per timestep of the two teachers above the learned lambda"}, "figure": {"caption": "Above: the loss of the two stored teachers at each timestep (mean over 20 neighbours) and the weighted mean loss L of the TIRT teacher. Below: its learned λ. Grey: the timesteps harder than L.", "name": "fig-tirt-sign"}}
@@ -269,8 +262,8 @@ measured = {"TIRT teacher": loss_t, "uniform teacher": loss_uniform}
 plots.show(tirt.signs(measured, L.item(), lam))
 
 # %% [markdown]
-# In {numref}`fig-tirt-sign` $\lambda$ crosses zero where the loss crosses $L$, and it is the mirror image of the loss: low on
-# the left, where the noise to be predicted is faint and the error large, high on the right. The upper panel also shows the price of missing weight: from $t \approx 800$ on
+# In {numref}`fig-tirt-sign` $\lambda$ crosses zero where the loss crosses $L$: it is low
+# on the left, where the noise is faint and the error large, and high on the right. The upper panel also shows the price of missing weight: from $t \approx 800$ on
 # the TIRT teacher gets worse again, and the uniform teacher does not. In numbers:
 
 # %% tags=["hide-input"]
@@ -289,8 +282,8 @@ Markdown(
 )
 
 # %% [markdown]
-# So the harder a timestep, the less it weighs, relative to the base: TIRT learns *easy, not hard*. That is not a property of
-# digits. It follows from {eq}`eq-tirt-gradient` for any model, and only the place of the crossing is ours.
+# So TIRT learns *easy, not hard*. That is not a property of
+# digits. It follows from {eq}`eq-tirt-gradient` for any model; only the place of the crossing is ours.
 #
 # ### Through training
 #
@@ -312,15 +305,15 @@ explorer(lambda i: tirt.after(kept[i - 1], i / 60), part, play=True)
 # ### Why timesteps without weight move, too
 #
 # By {eq}`eq-tirt-gradient` the gradient is proportional to $b_t$, which falls over many orders of magnitude. Yet $\lambda$ is *large*
-# where $b_t$ is tiny. The reason is the optimiser. Adam divides a gradient by its root mean square, so that any constant factor,
-# $b_t$ included, cancels. A batch of $B$ timesteps contains a given $t$ about $B/T$ times; when it does, $\lambda_t$ feels
+# where $b_t$ is tiny. The reason is the optimiser: Adam divides a gradient by its root mean square, and a constant factor
+# such as $b_t$ cancels. A batch of $B$ timesteps contains a given $t$ about $B/T$ times; when it does, $\lambda_t$ feels
 # $\ell_t T/B - L$, and otherwise $-L$. The mean of that is $\ell_t - L$, its mean square $(\ell_t - L)^2 + \ell_t^2\,T/B$, and hence
 #
 # $$
 # \frac{\mathrm d\lambda_t}{\mathrm d(\text{sum of learning rates})} \approx \frac{L - \ell_t}{\sqrt{(L-\ell_t)^2 + \ell_t^2\,T/B}} .
 # $$ (eq-tirt-adam)
 #
-# Nothing in it is fitted. We compare it with how far $\lambda$ moved in the second half of training.
+# The figure compares it with how far $\lambda$ moved in the second half of training.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Measured drift of lambda and the drift that Adam predicts, over timesteps"}, "figure": {"caption": "How far λ moves for each unit of learning rate, in the second half of training (mean over 20 neighbours).", "name": "fig-tirt-adam"}}
 easier, measured = L.item() - loss_t, drift(teacher)
@@ -335,17 +328,17 @@ title = f"correlation {match:.2f}; measured = {size:.2f} × predicted"
 plots.show(plots.lines(curves, xlabel="timestep t", ylabel="drift of λ", title=title))
 
 # %% [markdown]
-# The shape in {numref}`fig-tirt-adam` is right, with no number fitted; the size is right up to a factor, which is no surprise, because the formula
-# takes losses to be constant and Adam's averages to be exact. It explains three things that the gradient alone does not: timesteps
-# without weight move as fast as any; harder timesteps fall more slowly than easy ones rise (their gradient is noisier); and at the very last
-# timesteps $\lambda$ stays near zero, since there the gradient is smaller than the $10^{-8}$ that Adam adds to its root mean square.
+# The shape in {numref}`fig-tirt-adam` is right, with no number fitted; the size is right up to a factor, because the formula
+# takes losses to be constant and Adam's averages to be exact. The formula explains why timesteps
+# without weight move as fast as any, and why harder timesteps fall more slowly than easy ones rise (their gradient is noisier). At the very last
+# timesteps $\lambda$ stays near zero: there the gradient is smaller than the $10^{-8}$ that Adam adds to its root mean square.
 #
 # ### Does λ converge?
 #
 # It does not; it stops, because the learning rate goes to zero. Equation {eq}`eq-tirt-gradient` vanishes only where $\ell_t = L$ or where
-# $\sigma$ is saturated. Nothing holds $\lambda_t$ back: left running, it goes to $+\infty$ for the easy timesteps, whereupon $L$ falls, more
-# timesteps are harder than average, and in the end all weight sits on the easiest timestep of all. This can be watched without training any
-# network: hold the measured $\ell_t$ fixed and minimise {eq}`eq-tirt-loss` over $\lambda$ alone.
+# $\sigma$ is saturated. Left running, $\lambda_t$ goes to $+\infty$ for the easy timesteps. Then $L$ falls, more
+# timesteps are harder than average, and in the end all weight sits on the easiest timestep. To watch this without training any
+# network, hold the measured $\ell_t$ fixed and minimise {eq}`eq-tirt-loss` over $\lambda$ alone:
 
 # %%
 alone = TIRT(schedule)
@@ -368,16 +361,15 @@ Markdown(
 )
 
 # %% [markdown]
-# A training loss that falls because the exam got easier. In the real run the learning rate ran out long before: learning rates add up to
-# about half a `lr` a step, and by {eq}`eq-tirt-adam` $\lambda$ can go no further than their sum. What $\lambda$ "converges" to is set by the learning rate and
-# the number of steps.
+# In the real run the learning rate ran out long before. Learning rates add up to
+# about half a `lr` a step, and by {eq}`eq-tirt-adam` $\lambda$ can go no further than their sum. The learning rate and
+# the number of steps set what $\lambda$ "converges" to.
 #
 # EDM2's uncertainty weighting {cite}`karras2024edm2` is the regularised relative. It learns $u_t$ in
 #
 # $$ L = \frac1T\sum_t \left( \frac{\ell_t}{e^{u_t}} + u_t \right), \qquad \frac{\partial L}{\partial u_t} = \frac1T\left(1 - \frac{\ell_t}{e^{u_t}}\right) , $$ (eq-tirt-edm2)
 #
-# where the second term makes it expensive to shut a timestep off. Its optimum is finite, $e^{u_t} = \ell_t$: it, too, gives hard timesteps
-# a smaller factor, but just so small that all timesteps contribute the same to the loss. Importance proper is then put on top, by hand. (In `dashlib`: `Uncertainty`.)
+# where the second term makes it expensive to shut a timestep off. Its optimum is finite, $e^{u_t} = \ell_t$: all timesteps contribute the same to the loss. Importance proper is then put on top, by hand. (In `dashlib`: `Uncertainty`.)
 #
 # ### Normalised over what?
 #
@@ -401,21 +393,16 @@ Markdown(
 )
 
 # %% [markdown]
-# So a batch of noisy images is scaled up until it counts as much as a batch of clean ones, which undoes part of the weighting; with
-# batches of 128, as in training, the effect is much smaller than with four, but it is there. A timestep that is absent from the batch also receives no gradient, whereas
-# under {eq}`eq-tirt-loss` it receives one through the mean.
+# A batch of noisy images is scaled up until it counts as much as a batch of clean ones, which undoes part of the weighting. With
+# batches of 128, as in training, the effect is much smaller than with four.
 
 # %% [markdown]
 # ## What it does to students
 #
-# All students of this book learn from the TIRT teacher, and students of one seed see the same batches, so two that share their
+# All students learn from the TIRT teacher, and students of one seed see the same batches: two that share their
 # objective differ by the weighting alone. DASH was trained under four: the teacher's frozen $\lambda$ (TIRT Transfer), uniform weights, Min-SNR for
-# ε, and a $\lambda$ of the student's own, learned from zero as the teacher's was. The first two have three seeds, **the last two one seed
-# each**.
-#
-# ### Transfer against relearning
-#
-# If a student can learn its own importance, what is the teacher's for? First, the two $\lambda$ side by side.
+# ε, and a $\lambda$ of the student's own, learned from zero. The first two have three seeds, **the last two one seed
+# each**. First, the two $\lambda$ side by side.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Lambda of the teacher and lambda learned anew by the DASH student, over timesteps"}, "figure": {"caption": "λ of the teacher, which TIRT Transfer copies, and λ that a DASH student learned for itself (one seed; means over 20 neighbours).", "name": "fig-tirt-relearned"}}
 transfer, plain = results.select("dash", "transfer"), results.select("dash", "uniform")
@@ -440,9 +427,9 @@ plots.show(plots.lines(curves, xlabel="timestep t", ylabel="λ"))
 
 # %% [markdown]
 # The student's own $\lambda$ in {numref}`fig-tirt-relearned` has much the same shape at a smaller size: it, too, is high where the student errs
-# little. That need not mean that the two tasks find the same timesteps important. By {eq}`eq-tirt-gradient` both just follow their losses, and both
-# losses fall with $t$ over most of the range. The two part at the very left, where the noise is so faint that the teacher's own answer is small (asserted further
-# down): denoising fails there, but imitating a small answer is easy from the first step. Under either $\lambda$ the weight lies where it lay (no share of the table above moves by more than five
+# little. By {eq}`eq-tirt-gradient` both just follow their losses, and both
+# fall with $t$ over most of the range. They part at the very left, where the teacher's own answer is small (asserted further
+# down): denoising fails there, but imitating a small answer is easy. Under either $\lambda$ the weight lies where it lay (no share of the table above moves by more than five
 # points), because the base decides.
 #
 # Next, what becomes of the students. $e_c^2$ and $e_u^2$ are the mean squared errors of the two branches, FD the Fréchet distance of 1,000 samples at each
@@ -490,16 +477,17 @@ assert (abs(fd["Min-SNR for ε"] / even.mean(0) - 1) < 0.2).all()
 assert (np.ptp(transferred, 0) > np.ptp(even, 0)).all()
 figure, ((ax,),) = plots.axes()
 for name, seeds in fd.items():
-    plots.draw_seeds(ax, SCALES, seeds, label=f"{name} ({len(seeds)})")
+    plots.draw_scales(ax, SCALES, seeds, label=f"{name} ({len(seeds)})")
+ax.set_xticks(plots.at_scales(SCALES), SCALES)
 ax.set(xlabel="guidance scale w", ylabel="Fréchet distance", ylim=(0, None))
 ax.legend()
 plots.show(figure)
 
 # %% [markdown]
-# Three things can be read from the tables and {numref}`fig-tirt-sweep`. *Transfer and relearning give much the same student*, as far as one seed can tell: which
-# $\lambda$ sits on that base matters little. *Uniform weights and Min-SNR agree, too*, and both are ahead of every TIRT student at $w = 1$, $1.5$, $2$ and
-# under TAG, and when each student is taken at its own best scale. *At $w = 3$ and $4$ the seeds' ranges overlap*, and no winner can be named. TIRT Transfer also
-# depends more on the seed. Of the gap, cos and gap MSE are worse under TIRT Transfer than under uniform weights in every seed, and so is the error of either branch.
+# The tables and {numref}`fig-tirt-sweep` say three things. *Transfer and relearning give much the same student*, as far as one seed can tell.
+# *Uniform weights and Min-SNR agree, too*, and both are ahead of every TIRT student at $w = 1$, $1.5$, $2$ and
+# under TAG, and when each student is taken at its own best scale. *At $w = 3$ and $4$ the seeds' ranges overlap*. TIRT Transfer also
+# depends more on the seed. Cos, gap MSE and the error of either branch are worse under TIRT Transfer than under uniform weights in every seed.
 #
 # ### Does the weight go where it helps?
 #
@@ -528,10 +516,10 @@ explorer(ratio, Parameter("objective", OBJECTIVES, names, start=4), keys)
 
 # %% [markdown]
 # **See:** for DASH each branch gains a little at the lowest noise, loses from about $t = 200$ on, and at $t \ge 700$ errs more than twice as much as its
-# twin. The price of missing weight is high; the yield of extra weight is low, and even at $t = 300$, where TIRT's weight is still well above one, the error is
+# twin. Even at $t = 300$, where TIRT's weight is still well above one, the error is
 # larger than under uniform weights. The gap repeats it more mildly. Scratch behaves alike until the noisiest timesteps, where the TIRT-weighted student is
-# *closer* to the TIRT teacher: both neglect the same timesteps, and are wrong there together (chapter {ref}`ch-teacher`). Composite is the exception:
-# TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight. The next cell asserts what was not yet asserted of these readings.
+# *closer* to the TIRT teacher: both neglect the same timesteps, and are wrong there together ({ref}`ch-teacher`). Composite is the exception:
+# TIRT brings its branches closer to the teacher's at every timestep, also where it has no weight.
 
 # %% tags=["hide-input"]
 errors = {k: [tables.per_timestep(runs, k) for runs in pairs["dash"]] for k in ERRORS}
@@ -555,7 +543,7 @@ assert own_lam[:20].mean() > own_lam[50:100].mean()
 # %% [markdown]
 # ### Every objective
 #
-# Is it DASH, or is it the weighting? The next table sets TIRT Transfer against uniform weights for every objective, three seeds of each. A
+# The next table sets TIRT Transfer against uniform weights for every objective, three seeds of each. A
 # cell names the winner only if *every* seed of one is better than *every* seed of the other ($\rho$ and cos closer to one, errors and distances
 # smaller); a dash means that the seeds' ranges overlap. If weightings made no difference, about one cell in ten would still name a winner.
 
@@ -576,9 +564,8 @@ Markdown(tables.markdown(["better", *(NAMES[o] for o in OBJECTIVES)], rows))
 
 # %% [markdown]
 # Where every branch that is used is also trained (scratch, cond-only with dropout, DASH) uniform weights win every cell that names a winner.
-# Cond-only trains one branch: that one is worse under TIRT, and the gap, which depends on a branch that nobody trained (chapter {ref}`ch-collapse`), varies too much from seed to
-# seed to tell. Composite is the exception again. At its own scale, $w = 4$, its samples are better under TIRT, too. We do not know why a weighting should help it at timesteps where
-# there is no weight.
+# Cond-only's one trained branch is worse under TIRT; its gap varies too much from seed to
+# seed to tell. Composite is the exception again. At its own scale, $w = 4$, its samples are better under TIRT, too; we do not know why.
 #
 # ## What we found
 
@@ -622,13 +609,13 @@ seeds |
 )
 
 # %% [markdown]
-# **Verdict.** On these digits TIRT Transfer harms DASH. Uniform weights give a student that is closer to the
-# teacher in both branches and in the gap, and better samples at every scale up to 2, under TAG, and at its best scale; at $w = 3$ and $4$ the difference is within the
-# spread of seeds. Min-SNR for ε is as good as uniform (one seed). Relearning $\lambda$ instead of copying it changes little (one seed). This second result tells more: the learned part of the weight is a
-# modest factor on a base that leaves little for the noisy half of the process, in the teacher as in the student. And on any base the gradient favours the
+# **Answer.** On these digits TIRT Transfer harms DASH. Uniform weights give a student that is closer to the
+# teacher in both branches and in the gap, with better samples at every scale up to 2, under TAG, and at its best scale; at $w = 3$ and $4$ the difference is within the
+# spread of seeds. Min-SNR for ε is as good as uniform, and relearning $\lambda$ changes little (one seed each). The learned part of the weight is a
+# modest factor on a base that leaves little for the noisy half of the process. On any base the gradient favours the
 # timesteps that are easy already. Only composite is helped.
 #
-# What this does not say: our runs are short, and with $\lambda$ driven by the sum of learning rates, longer training would move it further; the images are tiny; all students learned
+# What this does not say: our runs are short, and longer training would move $\lambda$ further; the images are tiny; all students learned
 # from the TIRT teacher, whose answers at high noise are poor; and TIRT on the other base was not trained. We have not seen the paper's own comparison.
 
 # %% [markdown]

@@ -17,17 +17,16 @@
 #
 # ## Overview
 #
-# Chapter {ref}`ch-tirt` took TIRT apart as it was published, and left questions to single runs: whether relearning $\lambda$ differs from copying it, whether Min-SNR equals uniform weights, and what another base would do were answered with one seed or not at all. This chapter asks them again, with three
+# **Question.** {ref}`ch-tirt` left questions to single runs. Does relearning $\lambda$ differ from copying it? Does Min-SNR equal uniform weights? What would another base do? This chapter asks them with three
 # seeds and an interval on every answer. You will
 #
 # - watch three learned weightings grow side by side, in a teacher and in a student;
-# - check the gradient of $\lambda$ by three routes, for both normalisations;
-# - see what normalising by the batch changes (the loss: for small batches only; the path of $\lambda$: at any size);
-# - compare DASH students under eight weightings at equal budget, with confidence intervals that use what the runs have in common;
+# - check the gradient of $\lambda$ by three routes, for both normalisations, and see what normalising by the batch changes;
+# - compare DASH students under eight weightings at equal budget;
 # - see what the start of the null row does to cond-only, and what the weight of the anchor does to DASH;
 # - read a verdict that is computed from the stored runs, not written.
 #
-# Everything is measured on 8×8 digits, students learn for 1,200 steps, and one teacher (TIRT as published, one seed) answers for all of them. An interval below tells how much the *student's seed* matters, given that teacher.
+# Everything is measured on 8×8 digits, students learn for 1,200 steps, and one teacher (TIRT as published, one seed) answers for all of them. An interval tells how much the *student's seed* matters, given that teacher.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -77,7 +76,7 @@ from dashlib.weighting import TIRT, MinSNR, Uniform
 # TIRT's importance is a base times a learned factor, $\omega_t = b_t\,\sigma(\lambda_t)$ (equation {eq}`eq-tirt-omega`). *Published* takes $b_t = \min(\mathrm{SNR}_t, 5)$; the *ε base* is Min-SNR's for a loss on the noise, $b_t = \min(5/\mathrm{SNR}_t, 1)$; EDM2's
 # *uncertainty* {cite}`karras2024edm2` has no base, and its factor is $e^{-u_t}$ with $u_t$ from {eq}`eq-tirt-edm2`. Each was learned twice: by a teacher of its own (3,000 steps), whose result TIRT Transfer can freeze into a student, and by a DASH student itself (1,200 steps, relearned from zero).
 #
-# Chapter {ref}`ch-tirt` replayed the published one in the teacher. Here are all three, over the fraction of training that has passed. On the left is what was *learned*: the importance divided by the importance at the start. On the right is the importance itself, whose mean is one.
+# On the left is what was *learned*: the importance divided by the importance at the start. On the right is the importance itself, whose mean is one.
 #
 # **Try:** press Play; then compare the first and the last frame, and switch to the student.
 
@@ -100,7 +99,7 @@ explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
 # %% [markdown]
 # **See:** on the left, all three take weight from low noise, where errors are largest, and the ratios stay near one. On the right the curves remain far apart, because the two bases are, and because uncertainty has none. A learned factor of this size cannot turn one base into another.
 #
-# To put numbers to it we need the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$, which the sections below use as well.
+# The table needs the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$.
 
 # %% tags=["hide-input"]
 schedule, digits = Schedule(), datasets.load_dataset("digits").test
@@ -143,11 +142,11 @@ Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
 # The bases decide where the weight lies, and whoever learns moves it by some points. The last column correlates the learned factor with the loss, in twenty ranges of $t$ (a teacher's with the TIRT teacher's loss, a student's with its own error): close to $-1$ for TIRT. *Easy, not hard* holds for teachers and students, on either
-# base. Uncertainty ought to do the same, since at its optimum $e^{-u_t}$ falls with the loss; but its column shows next to no order, in teacher or student.
+# base. Uncertainty ought to do the same, since at its optimum $e^{-u_t}$ falls with the loss; but its column shows next to no order.
 #
 # ### How far can anything be learned?
 #
-# Why not? All three share a limit, and uncertainty feels it most. Adam moves a parameter by about one learning rate a step at most. Uncertainty's $u_t$ has a gradient only when $t$ is drawn, which happens in a share $B/T$ of the steps, $B$ being the batch size; in units of its own size that gradient has a mean of $B/T$ and a mean square of $B/T$, and Adam divides one by the root of the other. So $u_t$ drifts at
+# Adam moves a parameter by about one learning rate a step at most. Uncertainty's $u_t$ has a gradient only when $t$ is drawn, in a share $B/T$ of the steps, $B$ being the batch size. In units of its own size that gradient has a mean of $B/T$ and a mean square of $B/T$, and Adam divides one by the root of the other. So $u_t$ drifts at
 # $\sqrt{B/T}$ of the learning rate. Its optimum is $u_t = \log \ell_t$. How far did it get?
 
 # %% tags=["hide-input"]
@@ -166,24 +165,24 @@ text = (
 Markdown(text)
 
 # %% [markdown]
-# So at this budget the regularised weighting is far from its optimum, and what is called *uncertainty* below is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is nearly a uniform weighting. The warning is the same as for
-# TIRT: how much is learned is set by the learning rate and the number of steps, which nobody chose for that purpose.
+# At this budget *uncertainty* is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is nearly a uniform weighting. For uncertainty as for
+# TIRT, the learning rate and the number of steps set how much is learned, and nobody chose them for that purpose.
 #
 # ## The gradient by three routes
 #
-# Chapter {ref}`ch-tirt` checked the gradient of the loss *averaged over all timesteps*. Training sees a batch of $B$ samples. Both normalisations can be written as one batch loss with two choices of the number that divides it,
+# {ref}`ch-tirt` checked the gradient of the loss *averaged over all timesteps*. Training sees a batch of $B$ samples. Both normalisations are one batch loss with two choices of the number that divides it,
 #
 # $$
 # L = \frac1Z\sum_i \omega_{t_i}\,\ell_i , \qquad Z = \frac BT\sum_s \omega_s \;\text{ (over all timesteps)} \quad\text{or}\quad Z = \sum_i \omega_{t_i} \;\text{ (by the batch)} .
 # $$ (eq-micro-losses)
 #
-# The second $Z$ is a sample of which the first is the expectation. Let $n_t$ samples of the batch have timestep $t$, with a mean loss of $\bar\ell_t$. The quotient rule gives, for both,
+# Let $n_t$ samples of the batch have timestep $t$, with a mean loss of $\bar\ell_t$. The quotient rule gives, for both,
 #
 # $$
 # \frac{\partial L}{\partial\lambda_t} = \frac{b_t\,\sigma'(\lambda_t)}{Z}\,\bigl(n_t\,\bar\ell_t - m_t\,L\bigr), \qquad m_t = \frac BT \;\text{ or }\; m_t = n_t .
 # $$ (eq-micro-gradients)
 #
-# If every timestep is drawn once, both become {eq}`eq-tirt-gradient`, which is also what the docstring of `TIRT` states. We compare the formula with automatic differentiation of `dashlib`'s own loss, and with central differences along each of the 1,000 coordinates, for one batch of 128 real losses at the learned $\lambda$.
+# If every timestep is drawn once, both become {eq}`eq-tirt-gradient`. The hidden cells compare the formula with automatic differentiation of `dashlib`'s own loss, and with central differences along each of the 1,000 coordinates, for one batch of 128 real losses at the learned $\lambda$.
 
 # %%
 lam, base = teacher.trace["lambda"][-1].double(), TIRT(schedule).double().base
@@ -235,13 +234,13 @@ Markdown(
 )
 
 # %% [markdown]
-# The three routes agree, to $10^{-12}$ (automatic differentiation) and $10^{-6}$ (differences) of the gradient's length; the cell asserts it. The table counts what this one batch does to the 1,000 $\lambda_t$. By the batch, only timesteps that were drawn move. Over all timesteps, everything that was *not* drawn is pushed up, as if its loss had been zero, and most of what was drawn
+# The three routes agree, to $10^{-12}$ (automatic differentiation) and $10^{-6}$ (differences) of the gradient's length. The table counts what this one batch does to the 1,000 $\lambda_t$. By the batch, only timesteps that were drawn move. Over all timesteps, everything that was *not* drawn is pushed up, as if its loss had been zero, and most of what was drawn
 # is pushed down, hard: right on average, and noisy. (A push up is a negative slope.)
 #
 # ## What batch normalisation changes
 #
-# Over all timesteps, $L$ is an average of independent samples, so its expectation is the loss that we mean, {eq}`eq-tirt-loss`, whatever the batch size. By the batch it is a ratio of two random sums, and the expectation of a ratio is not the ratio of expectations. The extreme case needs no computation: with $B = 1$ the weight cancels, $L = \ell_i$. These are *uniform*
-# weights, and no gradient for $\lambda$ at all. In between, the *effective* weight of a timestep is its expected weight given that it was drawn; we average over 4,000 random batches of each size.
+# Over all timesteps, the expectation of $L$ is {eq}`eq-tirt-loss`, whatever the batch size. By the batch $L$ is a ratio of two random sums, and the expectation of a ratio is not the ratio of expectations. With $B = 1$ the weight cancels, $L = \ell_i$: these are *uniform*
+# weights, and no gradient for $\lambda$ at all. In between, the *effective* weight of a timestep is its expected weight given that it was drawn, here over 4,000 random batches of each size.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Effective weight of every timestep under batch normalisation for several batch sizes"}, "figure": {"caption": "Expected weight of a timestep when TIRT is normalised by the mean of its batch, for several batch sizes (λ of the TIRT teacher). Dashed: normalised over all timesteps, the limit of large batches.", "name": "fig-micro-effective"}}
 hat = omega / omega.mean()
@@ -263,7 +262,7 @@ plots.show(figures.effective_weights(effective, hat, title))
 # %% [markdown]
 # In {numref}`fig-micro-effective` the bias goes from everything to nothing as the batch grows (the title has the share of the noisier half, in the order of the legend). Small batches undo TIRT. At 128, which is our batch, no timestep below 900 has its weight changed by more than 3%: the network is trained by the same loss under either rule.
 #
-# The gradient of $\lambda$ has a bias and a variance of its own. We measure its part along the true gradient {eq}`eq-tirt-gradient`, in units of which 1 is right, over 4,000 batches: the mean with its 95% t-interval, and the standard deviation of a single batch. (The factor $b_t\sigma'(\lambda_t)$ is left out, as Adam cancels it; so are timesteps above 900, where no weight is left.)
+# The gradient of $\lambda$ has a bias and a variance of its own. The table has its part along the true gradient {eq}`eq-tirt-gradient`, in units of which 1 is right, over 4,000 batches: the mean with its 95% t-interval, and the standard deviation of a single batch. (The factor $b_t\sigma'(\lambda_t)$ is left out, as Adam cancels it; so are timesteps above 900, where no weight is left.)
 
 # %% tags=["hide-input"]
 true, found = loss_t - (hat * loss_t).mean(), {}
@@ -301,7 +300,7 @@ Markdown(tables.markdown(header, rows))
 #
 # ### The path that Adam takes
 #
-# At $B = 128$ loss and mean gradient are the same, then, and one would expect the same $\lambda$. But Adam divides by the root mean square of the gradient, and that is not the same. By {eq}`eq-micro-gradients` the gradient by the batch is zero unless $t$ is drawn, and then proportional to $\ell_i - L$. With $v_t$ for the variance of the loss at $t$,
+# At $B = 128$ loss and mean gradient are the same. One would expect the same $\lambda$, but Adam divides by the root mean square of the gradient, and that differs. By {eq}`eq-micro-gradients` the gradient by the batch is zero unless $t$ is drawn, and then proportional to $\ell_i - L$. With $v_t$ for the variance of the loss at $t$,
 #
 # $$
 # \frac{\mathrm d\lambda_t}{\mathrm d(\text{sum of learning rates})} \approx \sqrt{\frac BT}\;\frac{L - \ell_t}{\sqrt{(L-\ell_t)^2 + v_t}}
@@ -331,12 +330,12 @@ header = ["drift", *(f"{part}, {end}" for part in parts for end in ends)]
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
-# The prediction holds. By the batch the drift is nearly a step, and between $t = 400$ and $900$ less than half as uneven as over all timesteps. Where sizes differ, remember that the formulas take losses to be constant and Adam's averages to be exact. Two rules that are one loss to the network are two paths to $\lambda$, because an
+# The prediction holds. By the batch the drift is nearly a step, and between $t = 400$ and $900$ less than half as uneven as over all timesteps. (Sizes differ where the formulas' constant losses and exact averages don't hold.) Two rules that are one loss to the network are two paths to $\lambda$: an
 # optimiser that divides by the noise turns a difference in noise into a difference in speed. What the teacher "found important" depends on it.
 #
 # ## The grid
 #
-# Now the students. DASH was trained under three weightings that learn, each in two ways: **frozen** from the teacher that learned it, as TIRT Transfer has it, and **relearned** by the student. Uniform and Min-SNR learn nothing, so for them the two are one. That makes eight rows of three seeds. All have the same network, budget, optimiser and batches, and the
+# DASH was trained under three weightings that learn, each in two ways: **frozen** from the teacher that learned it, as TIRT Transfer has it, and **relearned** by the student. Uniform and Min-SNR learn nothing. That makes eight rows of three seeds. All have the same network, budget, optimiser and batches, and the
 # same teacher's answers, those of the *published* TIRT teacher: the other teachers hand over their importance and nothing else.
 #
 # Two measures were named **primary** before any run of this grid was seen, except those that {ref}`ch-tirt` had shown already (three seeds of published, frozen and of uniform; one each of published, relearned and of Min-SNR):
@@ -344,7 +343,7 @@ Markdown(tables.markdown(header, rows))
 # - $e_c^2 + e_u^2$, the mean squared error of both branches against the teacher's, unweighted, over all timesteps: what distillation is for;
 # - FD under TAG, the Fréchet distance of 1,000 samples drawn as the authors' evaluation draws them.
 #
-# The others are looked at as well and decide nothing. All are written so that less is better.
+# The others decide nothing. All are written so that less is better.
 
 # %% tags=["hide-input"]
 WAYS = {"frozen": "transfer_{}", "relearned": "{}"}
@@ -389,9 +388,9 @@ rows = [[name, *(cell(runs, m) for m in MEASURES)] for name, runs in students.it
 Markdown(tables.markdown(["mean ± std", *MEASURES], rows))
 
 # %% [markdown]
-# Which differences are more than luck? The 95% interval of the mean of three values with standard deviation $s$ is $\pm 4.30\, s/\sqrt 3 = \pm 2.5\,s$: **three seeds make wide intervals**, because two degrees of freedom say little about $s$ itself.
+# The 95% interval of the mean of three values with standard deviation $s$ is $\pm 4.30\, s/\sqrt 3 = \pm 2.5\,s$: **three seeds make wide intervals**, because two degrees of freedom say little about $s$ itself.
 #
-# Pairing the seeds helps. Students of one seed start from the same weights, see the same batches and noise, and are sampled from the same $x_T$, so part of what makes a seed lucky is common to all rows and cancels if we subtract seed by seed: $d_i = m_i - m_i^{\text{uniform}}$, and $\bar d \pm 4.30\,s_d/\sqrt 3$. It isn't free: two unrelated groups of three
+# Pairing the seeds helps. Students of one seed start from the same weights, see the same batches and noise, and are sampled from the same $x_T$. Part of what makes a seed lucky is common to all rows, and cancels if we subtract seed by seed: $d_i = m_i - m_i^{\text{uniform}}$, and $\bar d \pm 4.30\,s_d/\sqrt 3$. Two unrelated groups of three
 # would have four degrees of freedom and a factor of 2.78, so pairing pays only if it shrinks the spread by more than $4.30 / 2.78 = 1.55$. The columns *width* give the width of the paired interval over that of the unpaired one.
 
 # %% tags=["hide-input"]
@@ -472,7 +471,7 @@ Markdown(
 # %% [markdown]
 # ### The base, the learning, or the handing over?
 #
-# Three things distinguish the rows, and each has a comparison that isolates it. *Handing over*: frozen against relearned, for each weighting; if the teacher's importance is worth having, frozen is better. *The base*: published against the ε base, with everything else equal. *Learning as such*: the ε base with a learned factor against Min-SNR, which is the same base
+# *Handing over*: frozen against relearned, for each weighting; if the teacher's importance is worth having, frozen is better. *The base*: published against the ε base, with everything else equal. *Learning as such*: the ε base with a learned factor against Min-SNR, which is the same base
 # without one. All are paired by seed; what is decided at 95% stands in bold.
 
 # %% tags=["hide-input"]
@@ -504,11 +503,11 @@ contrasts = {name: (students[a], students[b]) for name, (a, b) in CONTRASTS.item
 Markdown(compare(contrasts))
 
 # %% [markdown]
-# The first three rows test the handing over, *published − ε base* tests the base, *− Min-SNR* tests the learning. The verdict at the end counts them. Where nothing is decided, the interval says how large an effect three seeds could overlook; it doesn't say that there is none.
+# The verdict at the end counts these rows. Where nothing is decided, the interval says how large an effect three seeds could overlook; it doesn't say that there is none.
 #
 # ## Five teachers, two normalisations
 #
-# Teachers first, as samplers (FD), one seed each; then the DASH students to which `tirt` and `tirt_batch` handed their importance, three seeds each, by the batch minus over all timesteps.
+# Teachers as samplers (FD), one seed each; then the DASH students to which `tirt` and `tirt_batch` handed their importance, three seeds each, by the batch minus over all timesteps.
 
 # %% tags=["hide-input"]
 kinds = {"TIRT, over all timesteps": "tirt", "TIRT, by the batch": "tirt_batch"}
@@ -533,13 +532,13 @@ table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], row
 Markdown(f"{table}\n\n{compare(handed)}")
 
 # %% [markdown]
-# Of the teachers, a single seed each, only large differences mean something. Of the students' difference note that both rows learn with a *frozen* weighting, for which the rule no longer matters but through the $\lambda$ that it left behind; and by {eq}`eq-micro-adam` that differs by at most a factor $\sigma(\lambda)$ on the same base.
+# Of the teachers, a single seed each, only large differences mean something. Both rows of students learn with a *frozen* weighting, for which the rule matters only through the $\lambda$ that it left behind; and by {eq}`eq-micro-adam` that differs by at most a factor $\sigma(\lambda)$ on the same base.
 #
 # ## The start of the null row
 #
-# Chapter {ref}`ch-collapse` asked what decides the gap of a cond-only student, whose null branch nobody trains, and found that its null *row* decides little; it exchanged the row after training. Here the row starts differently *before* training, at zero or at the mean of the class rows, and one run starts the whole class table small (standard deviation 0.02 instead of 1).
+# {ref}`ch-collapse` exchanged the null *row* of a cond-only student after training, and found that it decides little. Here the row starts differently *before* training, at zero or at the mean of the class rows, and one run starts the whole class table small (standard deviation 0.02 instead of 1).
 #
-# The first two need no training, and this is worth checking. Cond-only never asks for the null label; its row gets no gradient and only decays a little (weight decay), and the conditional branch can't know what it is. So we rebuild those students for all three seeds from the stored ones, by putting in the row that would have been there, and compare seed 0 with the runs that were really trained.
+# The first two need no training. Cond-only never asks for the null label; its row gets no gradient and only decays a little (weight decay), and the conditional branch can't know what it is. So we rebuild those students for all three seeds from the stored ones, by putting in the row that would have been there, and compare seed 0 with the runs that were really trained.
 
 # %% tags=["hide-input"]
 noisy = metrics.noisy_pairs(digits, schedule)
@@ -577,15 +576,15 @@ header = [
 Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
-# The rebuilt students and the trained ones agree (the cell asserts it: the conditional branch to every digit, ρ and cos to two in a thousand, FD at $w = 1$, which the null branch does not enter, as well). So the start of the null row is not a setting of the training at all: it is a choice about a network that has been trained already. Every start leaves ρ near two and cos near one half. A random row is not
-# the cause of the over-long gap, nor is zero or a mean its cure. The small table changes more, because there all class rows start small, too, and the whole network is trained with them; it is one seed. This is what {ref}`ch-collapse` found with exchanged rows, now for rows that were there from the start.
+# The rebuilt students and the trained ones agree: the conditional branch to every digit, ρ and cos to two in a thousand, and FD at $w = 1$, which the null branch does not enter. So the start of the null row is not a setting of the training at all: it is a choice about a network that has been trained already. Every start leaves ρ near two and cos near one half. A random row is not
+# the cause of the over-long gap, nor is zero or a mean its cure. The small table changes more, because there all class rows start small and the whole network is trained with them; it is one seed.
 #
 # ## The weight of the anchor
 #
-# DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. At a fixed input the conditional branch then has its optimum at $(T_c + \lambda_{\text{an}}\,\mathbb E[\varepsilon\mid x_t, y])/(1 + \lambda_{\text{an}})$, between the teacher and the truth; the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
+# DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. The optimum of the conditional branch then lies between the teacher and the truth ({eq}`eq-anchor`); the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
 # its teacher, and the less the two branches belong together. Three seeds without an anchor and at 0.1, one seed at each of 0.03, 0.3 and 1, all under TIRT Transfer:
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed; lines connect seed 0. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
 ANCHORS = {
     0: "dash_no_an",
     0.03: "dash_an_0.03",
@@ -618,7 +617,7 @@ lowest = ", ".join(f"{name} at {weight:g}" for name, weight in best.items())
 Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
 
 # %% [markdown]
-# The table pairs the two rows that have three seeds. Of the single runs at the other weights no interval can be given; in {numref}`fig-micro-anchor` they should be read against the scatter of the three seeds at 0 and 0.1.
+# The table pairs the two rows that have three seeds. The single runs at the other weights have no interval; the scatter of the three seeds at 0 and 0.1 in {numref}`fig-micro-anchor` is the scale to read them by.
 #
 # ## What we found
 
@@ -664,7 +663,7 @@ Markdown(text)
 # %% [markdown]
 # Beside the verdict: the gradient of $\lambda$ is what its formula says, by three routes and for both normalisations. Normalising by the batch changes the network's loss for small batches only, but changes how $\lambda$ moves at any size, as predicted from Adam alone. The start of the null row leaves cond-only as it is.
 #
-# What this does not say. *Three seeds* decide large differences only; "undecided" is not "equal". *One teacher* answers for all students, and it was trained with published TIRT: it is poor at high noise, so that an error against it there is distance to a poor answer, and a weighting that neglects these timesteps is judged by FD with that in mind. *One budget*: by
+# What this does not say. *Three seeds* decide large differences only; "undecided" is not "equal". *One teacher* answers for all students. It was trained with published TIRT and is poor at high noise; an error against it there is distance to a poor answer, and FD is the measure for a weighting that neglects these timesteps. *One budget*: by
 # {eq}`eq-tirt-adam` a longer training, or a learning rate of its own, would move $\lambda$ and $u$ further. *One objective and one data set*, of 8×8 digits. We have not seen the paper's comparison.
 #
 # ## Exercises

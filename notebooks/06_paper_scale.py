@@ -17,18 +17,16 @@
 #
 # ## Overview
 #
-# Does DASH {cite}`shafi2026dash` do at 32×32 and 64×64 what its authors report? To know that, one has to train
-# their networks for as long as they did. This chapter says how, and what it will cost. You will
+# **Question.** What does it take to repeat DASH {cite}`shafi2026dash` at 32×32 and 64×64, with the authors' networks and for as long as they trained? You will
 #
 # - put the two documented settings of the paper's experiment side by side, and see where they disagree;
-# - count the FLOPs of the paper's pair of networks, here and now, and read what the pair costs on a GPU of today beside the paper's figures;
-# - find that a student with a sixth of the FLOPs is *not* six times as fast there, and look at what supports an explanation;
-# - turn a measured training speed into GPU-hours, with every assumption named, and move along the number of GPUs;
-# - carry the hours over to other GPUs, Colab's T4 among them, as far as that goes without measuring there;
+# - count the FLOPs of the paper's pair of networks, and read what the pair costs on a GPU of today;
+# - find that a student with a sixth of the FLOPs is *not* six times as fast there;
+# - turn a measured training speed into GPU-hours, with every assumption named;
 # - get the commands, each checked against the program that is to run them.
 #
-# Claims tested: that the networks are the paper's in size; that compression saves what the paper says it saves. **None of these recipes was run to its end for this book**: a GPU was lent for a quarter of an hour at a time, which is enough
-# for the students of {ref}`ch-cifar` and not for the paper's many epochs. What is measured, what is calculated and what is the paper's is said at each number.
+# **None of these recipes was run to its end for this book**: a GPU was lent for a quarter of an hour at a time, which is enough
+# for the students of {ref}`ch-cifar` and not for the paper's many epochs. Each number says whether it is measured, calculated or the paper's.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -77,7 +75,7 @@ from dashlib.unet import STUDENT_CIFAR10, TEACHER_CIFAR10
 # ## Two documented settings
 #
 # The authors' README and the configurations that they released describe the same experiment with different numbers. We can't know which of them made the published table, so `dashlib` carries both as presets:
-# `paper_v2` follows the README, `released` the configurations. The table is read from the presets themselves; bold marks a difference.
+# `paper_v2` follows the README, `released` the configurations. Bold marks a difference.
 
 # %% tags=["hide-input"]
 SETTINGS = {
@@ -94,8 +92,8 @@ rows = [[f"**{k}**" if k in differing else k, left[k], right[k]] for k in left]
 Markdown(markdown(["CIFAR-10", *SETTINGS], rows))
 
 # %% [markdown]
-# Teacher and student see a tenth fewer images under `released`, which keeps a validation set, and its student learns at twice the rate for fewer steps. Not every cell is the authors': where
-# no source gives a value, the preset has ours. `Preset.notes` names the source of each (`[R]` README, `[C]` configuration, `[D]` derived, `[ours]`). The sampler of `paper_v2` is ours too, for reasons that chapter {ref}`ch-teacher` shows.
+# Teacher and student see a tenth fewer images under `released`, which keeps a validation set, and its student learns at twice the rate for fewer steps. Where
+# no source gives a value, the preset has ours. `Preset.notes` names the source of each (`[R]` README, `[C]` configuration, `[D]` derived, `[ours]`). The sampler of `paper_v2` is ours too, for reasons that {ref}`ch-teacher` shows.
 # CIFAR-100 has the same two settings with 100 classes. For ImageNet-64 the README gives sizes, epochs, batch and learning rate, and nothing was released:
 
 # %% tags=["hide-input"]
@@ -107,7 +105,7 @@ Markdown(
 # %% [markdown]
 # ## The pair, counted
 #
-# Parameters and FLOPs need no GPU. We build both CIFAR-10 networks and count one forward pass of one image; a guided sample of 50 steps takes two branches at each of them, 100 passes.
+# Parameters and FLOPs need no GPU. We count one forward pass of one image in both CIFAR-10 networks; a guided sample of 50 steps takes 100 passes.
 # A multiply-add counts as two FLOPs; convolutions, linear layers and attention are counted.
 
 # %% tags=["hide-input"]
@@ -124,7 +122,7 @@ Markdown(
 )
 
 # %% [markdown]
-# So these are the paper's networks, as far as a count can tell.
+# By this count these are the paper's networks.
 #
 # ## What sampling costs on a GPU
 #
@@ -159,12 +157,12 @@ display(Markdown(measured))
 Markdown(paper_scale.sampling(REPORT))
 
 # %% [markdown]
-# Memory shrinks more than in the paper's table. Time does not: the ratio of latencies is about **half of the paper's and a third of the ratio of FLOPs**. On this GPU, at this batch, most of what compression saves in arithmetic does not arrive.
+# Memory shrinks more than in the paper's table. The ratio of latencies is about **half of the paper's and a third of the ratio of FLOPs**. On this GPU, at this batch, most of what compression saves in arithmetic does not arrive.
 #
 # ## Where the speed-up went
 #
-# A GPU works on what the processor sends it, one kernel after another. Small kernels finish before the next is launched, and then it is the launching that takes time: so much for each operator, however little arithmetic it holds.
-# How many operators does a forward pass call? We count them, on the CPU, and divide the measured time of a step by their number, and the FLOPs by the time. (Counted is today's network. The one that was timed called 2 % more, in bf16 6 %: attention's 1×1 convolutions are matrix products now.)
+# A GPU works on what the processor sends it, one kernel after another. Small kernels finish before the next is launched, and then each operator costs the time of its launch, however little arithmetic it holds.
+# We count the operators of a forward pass on the CPU, and divide the measured time of a step by their number, and the FLOPs by the time. (Counted is today's network. The one that was timed called 2 % more, in bf16 6 %: attention's 1×1 convolutions are matrix products now.)
 
 # %% tags=["hide-input"]
 step = {
@@ -177,13 +175,13 @@ Markdown(paper_scale.launches(step))
 # Four observations point the same way.
 #
 # 1. *bf16 is slower than tf32*, for both networks. Its products are no slower and its activations are smaller, but autocast has to cast weights and activations, and each cast is an operator of its own. (It also moves bytes; a profile would separate the two.)
-# 2. *Time follows operators, not FLOPs.* Between the rows the FLOPs done in a second differ by about a factor of four, the time an operator takes by less than two; the student's two rows and the teacher's in bf16 lie close together. Only the teacher in tf32 takes
+# 2. *Time follows operators, not FLOPs.* Between the rows the FLOPs done in a second differ by about a factor of four, the time an operator takes by less than two. Only the teacher in tf32 takes
 #    clearly more an operator: there the GPU has work to do.
-# 3. *The student has more than two thirds as many operators as the teacher*, for a sixth of the FLOPs. It is narrower, which saves none, and shallower, which saves a few. The ratio of latencies lies between those of operators and of FLOPs, nearer to that of operators.
+# 3. *The student has more than two thirds as many operators as the teacher*, for a sixth of the FLOPs. The ratio of latencies lies between those of operators and of FLOPs, nearer to that of operators.
 # 4. *Repeats scatter most in bf16*, where there are most operators. A GPU that computes without pause repeats itself closely; a processor that is kept waiting does not.
 #
-# To this adds a habit of our own code: DDIM reads the timestep back at each step, which makes the processor wait for the GPU, so that no launch of the next step can hide behind the work of the last.
-# **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured. These are the experiments that would decide it.
+# Besides, our DDIM reads the timestep back at each step, so no launch of the next step can hide behind the work of the last.
+# **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured, which would decide it.
 
 # %% tags=["hide-input"]
 assert all(step["bf16", n]["ms"] > step["tf32", n]["ms"] for n in pair)
@@ -214,20 +212,27 @@ Markdown(
 )
 
 # %% [markdown]
-# Neither table is wrong. A ratio of latencies belongs to a pair *and* a GPU, a batch, a precision and a program, and should be quoted with them. The ratio of FLOPs is what a compiled student might approach at large batches.
+# A ratio of latencies belongs to a pair *and* a GPU, a batch, a precision and a program, and should be quoted with them. A compiled student might approach the ratio of FLOPs at large batches.
 #
 # ## How fast training goes
 #
-# One training step was timed for each of the two: the teacher from scratch, and DASH, where the student sees both branches of each image and the teacher answers for both. By the FLOPs the two cost the same. With $F_T$ and $F_S$ for one forward pass, and
-# twice as much for a backward pass,
+# One training step was timed for each of the two: the teacher from scratch, and DASH, where the student sees both branches of each image and the teacher answers for both. With $F_T$ and $F_S$ for one forward pass, and
+# twice as much for a backward pass, they take
 #
 # $$
 # \underbrace{3 F_T}_{\text{train the teacher}} \qquad\text{and}\qquad \underbrace{2 F_T}_{\text{it answers}} + \underbrace{2 \cdot 3 F_S}_{\text{train the student}} .
 # $$ (eq-cost-flops)
+#
+# In code, and equal to what `dashbook.cost` counts for the preset:
+
+# %%
+F_T, F_S = (forward_flops(network) for network in pair.values())
+roles, jobs = ("teacher", "dash"), cost.workloads(SETTINGS["paper_v2"])
+counted = [3 * F_T, 2 * F_T + 2 * 3 * F_S]
+np.testing.assert_equal(counted, [job.flops_image for job in jobs])
 
 # %% tags=["hide-input"]
 TIMES = cost.stored("throughput-cifar10-h200")
-roles, jobs = ("teacher", "dash"), cost.workloads(SETTINGS["paper_v2"])
 SPEEDS = [
     cost.measured(TIMES, r, j.flops_image) for r, j in zip(roles, jobs, strict=True)
 ]
@@ -238,8 +243,8 @@ assert abs(SPEEDS[0].images_per_s / SPEEDS[1].images_per_s - 4 / 3) < 0.05
 Markdown(paper_scale.training(TIMES, SPEEDS))
 
 # %% [markdown]
-# The work is equal and the speed is not: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. Where the rest of the time goes was not measured, and one batch size in one precision is all there is.
-# So everything that follows extrapolates from **two measured rows**.
+# By the FLOPs the two steps cost the same, within two per cent. The speed differs: a step of DASH takes a third longer than a step of the teacher. Its student's kernels are small here, too. One batch size in one precision is all there is,
+# so everything that follows extrapolates from **two measured rows**.
 #
 # ## From speed to GPU-hours
 #
@@ -251,15 +256,35 @@ Markdown(paper_scale.training(TIMES, SPEEDS))
 #
 # where $R$ is the measured speed, scaled by FLOPs an image for a network that was not measured, and $\eta$ the share of it that $n$ GPUs keep. It is lost in three places:
 #
-# - **Small shares.** Each GPU gets $b = B/n$ images. Does half the batch take half the time? If a step is computing, yes; if it is launching kernels, no. Not having measured it, we calculate with both: no lower limit to a step ($f = 0$), or
+# - **Small shares.** Each GPU gets $b = B/n$ images. If a step is computing, half the batch takes half the time; if it is launching kernels, it does not. We calculate with both: no lower limit to a step ($f = 0$), or
 #   none quicker than the measured one ($f = 1$). Every result below is a *range* between the two.
 # - **Waiting.** GPUs in step wait for the slowest; we take off a constant.
 # - **Exchanging gradients.** In a ring all-reduce each GPU sends $2\,\frac{n-1}{n} \cdot 4P$ bytes a step for $P$ float32 gradients, over the slowest link of the ring. Frameworks hide a part of it behind the backward pass ([Li et al. 2020](https://arxiv.org/abs/2006.15704)); we hide none.
 #
-# `dashbook.cost` is this calculation and nothing else; `between` asks it at both values of $f$. Its assumptions, as it states them:
+# The whole calculation, for more than one GPU:
+
+
+# %%
+def training_hours(work, speed, gpus, assume):
+    """Steps times seconds a step: its share of the batch, then the gradients."""
+    rate = speed.images_per_s * speed.flops_image / work.flops_image
+    shortest = assume.floor * speed.batch / speed.images_per_s  # floor: f
+    compute = max(work.batch / gpus / rate, shortest) / assume.parallel
+    sent = 2 * (gpus - 1) / gpus * 4 * work.parameters
+    return work.steps * (compute + sent / assume.link(gpus)) / 3600
+
+
+# %% [markdown]
+# `dashbook.cost` gives the same hours. Its assumptions, as it states them:
+
+# %%
+ASSUMED = cost.Assumptions()
+for n in (2, 8, 64):
+    theirs = cost.cost(jobs[0], SPEEDS[0], n, ASSUMED)
+    hours = training_hours(jobs[0], SPEEDS[0], n, ASSUMED)
+    np.testing.assert_allclose(hours, theirs.hours)
 
 # %% tags=["hide-input"]
-ASSUMED = cost.Assumptions()
 between = partial(paper_scale.between, assume=ASSUMED)
 listed = paper_scale.assumptions(*SPEEDS, ASSUMED)
 assert all(f"| {name} |" in listed for name in vars(ASSUMED))
@@ -282,8 +307,8 @@ Markdown(paper_scale.hours(WORK, ASSUMED))
 # **On one such GPU the CIFAR experiment fits into a night**: teacher and student together, with either setting. The authors' configurations speak of about a day for the teacher and two thirds of one for the student, on a P100 of 2016.
 # **ImageNet-64 takes days** on one GPU, and there the number of GPUs buys time at little extra cost.
 #
-# On CIFAR they may buy nothing. A global batch of 64 leaves eight images to each of 8 GPUs, and *one* to each of 64. If steps can't get quicker, the hours stay what they are, and the bill is many times as high. The way to use many GPUs is to train
-# many rows of the table at once, one on each.
+# On CIFAR they may buy nothing. A global batch of 64 leaves eight images to each of 8 GPUs, and *one* to each of 64. If steps can't get quicker, the hours stay what they are, and the bill is many times as high. Many GPUs are better used to train
+# one row of the table each.
 
 # %% tags=["hide-input"]
 GPUS = (1, 2, 4, 8, 16, 32, 64)
@@ -341,14 +366,11 @@ assert preset("imagenet64/paper_v2").teacher.batch_size == 2048
 
 def scaling(name, gpus):
     hours, kept = ({n: of[f"{name} {n}"] for n in pair} for of in (HOURS, KEPT))
-    return paper_scale.scaling(name, GPUS, hours, kept, gpus, TICKS[name])
+    return paper_scale.scaling(name, GPUS, hours, kept, gpus)
 
 
-TICKS = {
-    "cifar10/paper_v2": (0.1, 0.3, 1, 3, 10),
-    "imagenet64/paper_v2": (3, 10, 30, 100),
-}
-explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3))
+PRESETS = ["cifar10/paper_v2", "imagenet64/paper_v2"]
+explorer(scaling, Parameter("preset", PRESETS), Parameter("GPUs", GPUS, start=3))
 
 # %% [markdown]
 # **See:** on CIFAR-10 the solid and the dashed line part at once, and even by the solid one 64 GPUs are slower than 8 for the teacher, because the ring now leaves the machine. The student has fewer gradients to send and loses less. On ImageNet-64, with its batch of 2,048, they are one up to 16 GPUs, and most
@@ -356,7 +378,7 @@ explorer(scaling, Parameter("preset", [*TICKS]), Parameter("GPUs", GPUS, start=3
 #
 # ### The samples of an evaluation
 #
-# An FID of this field takes 50,000 samples, and the paper's three sampling seeds make that three times. Sampling needs no exchange between GPUs, so it divides evenly. From the measured latencies (tf32, batch 64), *for one guidance scale*:
+# An FID of this field takes 50,000 samples, and the paper's three sampling seeds make that three times. Sampling divides evenly between GPUs. From the measured latencies (tf32, batch 64), *for one guidance scale*:
 
 
 # %% tags=["hide-input"]
@@ -371,11 +393,11 @@ rows = [[name, *(f"{minutes(name, n):.0f} min" for n in (1, 8))] for name in pai
 Markdown(markdown(["*calculated:* 3 × 50,000 samples", "1 GPU", "8 GPUs"], rows))
 
 # %% [markdown]
-# A sweep over six scales takes six times that: for the student a third to three quarters of the hours of its training, so it belongs into the budget. Inception features and reference statistics come on top; they were not timed.
+# A sweep over six scales takes six times that: for the student a third to three quarters of the hours of its training. Inception features and reference statistics come on top; they were not timed.
 #
 # ### On other GPUs
 #
-# We measured on one kind of GPU. What of a T4, which Colab lends, an A100 or an H100? Data sheets give two limits of each: how much it multiplies in half precision and how much memory it moves in a second. We calculate a range again. At its quick end the step of
+# What of a T4, which Colab lends, an A100 or an H100? Data sheets give two limits of each: how much it multiplies in half precision and how much memory it moves in a second. At the quick end of the range the step of
 # 64 images takes no longer than half of our step of 128: it launches kernels, which needs no fast GPU. At its slow end it takes longer by whichever of the two limits is further below ours, or as long as our whole step of 128, if that is more.
 
 # %% tags=["hide-input"]
@@ -389,8 +411,8 @@ elsewhere = {
 Markdown(paper_scale.elsewhere(slower, elsewhere))
 
 # %% [markdown]
-# We quote the data sheets at second hand. These are limits, not forecasts: between the T4's two ends lies a factor of fifteen. For the T4 there is a second estimate. If the paper's table gives its latency for a batch of 64, then we know how many FLOPs a second its authors' code did there, and can divide the FLOPs of
-# the teacher's training by it. The same division shows something about the other GPU of the documents, the P100.
+# We quote the data sheets at second hand. These are limits, not forecasts: between the T4's two ends lies a factor of fifteen. For the T4 there is a second estimate: the FLOPs of the teacher's training, divided by the FLOPs a second that the paper's latency implies (if it is that of a batch of 64).
+# The same division says something of the P100.
 
 # %% tags=["hide-input"]
 teacher, released = (w.seen * w.flops_image / 3600e12 for w, _ in (WORK[0], WORK[2]))
@@ -422,8 +444,8 @@ Markdown(f"""
 #
 # ## How to run it
 #
-# Every command below trains, resumes or scores one thing and can be repeated: a run that was stopped goes on from its newest checkpoint. Forward passes are in bf16 where the GPU computes in it and in fp32 elsewhere (`--precision auto`); what was chosen is stored with the run. With `--compile` it may be faster.
-# `--preset` samples as the preset does: its steps, timesteps, clamp and guidance, unless another option says otherwise. Under `accelerate launch` (or `torchrun`) the same command shares the same global batch among processes.
+# Every command trains, resumes or scores one thing and can be repeated: a run that was stopped goes on from its newest checkpoint. Forward passes are in bf16 where the GPU computes in it and in fp32 elsewhere (`--precision auto`); what was chosen is stored with the run. With `--compile` it may be faster.
+# `--preset` samples as the preset does, unless another option says otherwise. Under `accelerate launch` (or `torchrun`) the same command shares the same global batch among processes.
 
 # %% tags=["hide-input"]
 COMMANDS = r"""
@@ -492,8 +514,11 @@ Markdown(
 )
 
 # %% [markdown]
-# None of them was run to its end for this book (the bench was, in part; what a quarter of an hour gives is in {ref}`ch-cifar`). What the tests do run, on a CPU and on random images in CIFAR's format, is the whole way at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
-# is not called FID because its Inception weights are random. What to know before you run them:
+# None of them was run to its end for this book (the bench was, in part). The tests run the whole way on a CPU and on random images in CIFAR's format, at the real size of the networks: twenty steps of the teacher, killed and resumed to the same bits, a student, samples, and a score that
+# is not called FID because its Inception weights are random.
+#
+# `````{admonition} What to know before you run them: Colab, several GPUs or machines, data, memory, interruption
+# :class: dropdown
 #
 # - **Colab, T4.** Install the package in the notebook, mount Drive, and let `--out` lie there: when the session ends, the same command goes on in the next. A T4 only emulates bf16, so `auto` takes fp32; `--precision fp16` (with loss scaling) is what its fast units compute in. Scores agree only if you note it: the run does.
 # - **A100, H100, H200.** The first two commands as they are. One GPU is enough for CIFAR; give a second one another row of the table.
@@ -505,6 +530,7 @@ Markdown(
 # - **Interruption.** On SIGTERM or Ctrl-C a run saves and ends with exit code 75; the same command goes on. A loss that is not finite stops it and names the last good checkpoint.
 # - **Your GPU.** The last command times 200 steps of teacher and student at full size, without any images, and stores speed and memory; hand the result to `cost.Speed`: better than any range above. `train --stop-after 200` measures the same with the real loader: `run.json` holds images a second and peak memory
 #   of every session. No T4, A100 or H100 was measured here, and on the H200 it was 20 timed steps, not 200.
+# `````
 #
 # ### If your FID is off
 #
@@ -516,7 +542,7 @@ Markdown(
 # | reference set | training or test images, all 50,000 or the 45,000 of a split |
 # | guidance scale | FID is usually best at a small $w$ and rises on both sides; sweep before you judge. Some count $w$ from 0: here $w = 1$ is no guidance |
 # | TAG | the paper's "w = 4.0" is TAG, whose $w(t)$ hardly reaches it; a constant 4 is another sampler |
-# | clamping | what becomes of the noise after clamping decides whether guidance works at all (chapter {ref}`ch-teacher`) |
+# | clamping | what becomes of the noise after clamping decides whether guidance works at all ({ref}`ch-teacher`) |
 # | averaged weights | sample from the EMA, not from the last step |
 # | timesteps | "leading" spacing never visits the noisiest ones |
 # | rounding | features are of images rounded to 8 bits |
@@ -525,7 +551,7 @@ Markdown(
 # ## Which numbers to expect, and what was not run
 #
 # The paper's scores stand in the next table; beside them it fills itself from `results/paper/` once someone has run the commands above. Don't judge by one guidance scale: reading notes by others on the paper quote another UNet on CIFAR-10 (DDIM-50, 50,000 samples) with FID 6.29 at $w = 1$, 4.66 at $w = 2$, 10.23 at $w = 4$
-# and 16.23 at $w = 6$. We could not check these four numbers, but a curve with its minimum at a small $w$ is what to look for.
+# and 16.23 at $w = 6$. We could not check these four numbers. Look for a curve with its minimum at a small $w$.
 
 
 # %% tags=["hide-input"]
@@ -570,8 +596,8 @@ Markdown(markdown(["CIFAR-10: FID, 50K samples", *MODELS], rows))
 
 # %% [markdown]
 # - **CIFAR-10 for as long as the paper**: the students of {numref}`ch-cifar` have its networks and its images, and about 5,000 steps. **CIFAR-100**: no images. The loader was tested on generated files of the same format.
-# - **ImageNet-64**: no images, only small files of their format. `evaluate` makes reference statistics from the batch files when they are there. Its networks are ours, built to the README's parameter counts; the FLOPs, and with them the hours, hang on that.
-# - **Several GPUs**: none were lent. That two processes compute the gradient of one is tested on the CPU; how quick they are on GPUs is calculated above, not measured.
+# - **ImageNet-64**: no images, only small files of their format. `evaluate` makes reference statistics from the batch files when they are there. Its networks are ours, built to the README's parameter counts; the FLOPs and the hours depend on that.
+# - **Several GPUs**: none were lent. The CPU tests show that two processes compute the gradient of one; how quick they are on GPUs is calculated above, not measured.
 # - **FID**: Inception's weights could not be had. {numref}`ch-cifar` scores samples by the features of another network.
 #
 # ## What we found
@@ -622,11 +648,11 @@ calculated |
 # GPUs the exchange is the longer part from the start. `[(n, c.exchange_s, c.step_s - c.exchange_s) for n in (8, 16) for c in [cost.cost(*WORK[0], n)]]`.
 # ```
 #
-# **2.** Label dropout (chapter {ref}`ch-dash`) evaluates one branch of student and teacher a step, instead of two. What share of the FLOPs of DASH does it take, and why is it exactly this?
+# **2.** Label dropout ({ref}`ch-dash`) evaluates one branch of student and teacher a step, instead of two. What share of the FLOPs of DASH does it take, and why is it exactly this?
 #
 # ```{admonition} Solution
 # :class: dropdown
-# $F_T + 3F_S$ instead of $2F_T + 6F_S$: one half. Every term of {eq}`eq-cost-flops` is a branch, and there are half as many. Whether it also takes half the *time* depends on what was asked above: at a batch that leaves the GPU waiting for launches, one branch takes as many launches as two.
+# $F_T + 3F_S$ instead of $2F_T + 6F_S$: one half. Every term of {eq}`eq-cost-flops` is a branch, and there are half as many. Whether it also takes half the *time* depends on the batch: where the GPU waits for launches, one branch takes as many launches as two.
 # ```
 #
 # **3.** The student's FLOPs could go to zero. How much quicker could distillation by DASH become, and what would you do about it?

@@ -17,17 +17,15 @@
 #
 # ## Overview
 #
-# In every other chapter the teacher is a network, and "right" means "like the teacher". A teacher has errors of its own, so an
-# odd number may be the student's fault, the teacher's, or the metric's. This chapter removes the doubt. The data are points of the
+# **Question.** Which objectives recover a guidance gap whose true value is known? In the other chapters the teacher is a network, with errors of its own. Here the data are points of the
 # plane from a mixture of Gaussians with classes, for which **both branches are known in closed form at every noise level**. The
-# closed form is the teacher, and students of thirty thousand parameters learn from it while the page is being executed, a few seconds each. You will
+# closed form is the teacher, and students of thirty thousand parameters learn from it while the page is being executed. You will
 #
 # - see the exact guided flow at every noise level and guidance scale, and what guidance does to a distribution you know;
-# - train a student under ten objectives of this book and read, of the nine that have two branches, $\rho$, cos, $a^*$ and both branch errors against the truth;
+# - train a student under ten objectives of this book and compare its branches with the truth;
 # - watch the untrained null branch of cond-only do what {ref}`ch-collapse` derived, within a few per cent;
 # - see label dropout find the unconditional branch without ever being shown it;
-# - meet a student with the best gap of all, whose samples leave the picture;
-# - turn $w$ for every student, and compare where it takes a point with where the exact field takes it.
+# - meet a student with the best gap of all, whose samples leave the picture.
 #
 # The students are trained once, from one seed. Nothing in this chapter is about images, and no number here is the paper's.
 
@@ -126,7 +124,7 @@ plots.show(playground.classes(mixture, first, title))
 
 # %% [markdown]
 # In {numref}`fig-playground-data` the arms are separate outside and mixed in the middle. The best possible classifier is wrong for one point in
-# seven or so; that is the room in which guidance works.
+# seven or so.
 #
 # ## The exact guided flow
 #
@@ -165,9 +163,9 @@ levels = Parameter("timestep t", LEVELS, start=3)
 explorer(flow, Parameter("guidance scale w", SCALES, start=1), levels, alt=words)
 
 # %% [markdown]
-# What does guidance do to the samples? At $w = 1$ there is an answer to compare with: they should be samples of $p(x_0|y)$. We measure with the *energy
-# distance* {cite}`szekely2013energy`, $2\,\mathbb E|a-b| - \mathbb E|a-a'| - \mathbb E|b-b'|$ between two sets of points, here averaged over the classes: zero if and
-# only if the distributions are equal, and estimated without bias, so that two sets from one distribution give a number around zero, sometimes below.
+# What does guidance do to the samples? At $w = 1$ they should be samples of $p(x_0|y)$. We measure with the *energy
+# distance* {cite}`szekely2013energy`, $2\,\mathbb E|a-b| - \mathbb E|a-a'| - \mathbb E|b-b'|$ between two sets of points, averaged over the classes: zero if and
+# only if the distributions are equal, and estimated without bias, so that equal distributions give a number around zero, sometimes below.
 # Beside it stand the mean negative log density of the samples under their own class and the mean probability $p(y|x_0)$ of the label they were asked for.
 
 # %% tags=["hide-input"]
@@ -206,18 +204,18 @@ Markdown(
 
 # %% [markdown]
 # The exact field at $w = 1$ draws the mixture, within the sampling error of the energy distance. Above it the label becomes certain, and the
-# distribution is left: that is what guidance *is*, not an error of anyone. The log density alone would have praised $w = 1.5$, whose points are *likelier* than
-# points of the mixture itself; they lie in the middle of things. A likelihood rewards tightness, even that of the fifty-step sampler, so it is never read
-# alone below. And for $w > 1$ no density is known to compare with, because the guided field is not the score of any noised distribution. There, we compare point by point: **the endpoint
+# distribution is left: that is what guidance *is*. The points of $w = 1.5$ are *likelier* than
+# points of the mixture itself, because they lie in the middle of things. A likelihood rewards tightness, so it is never read
+# alone below. For $w > 1$ no density is known to compare with, because the guided field is not the score of any noised distribution. There, we compare point by point: **the endpoint
 # distance** between where student and exact field lead from the same $x_T$ at the same $w$.
 #
 # ## Nine students
 #
 # The student is a residual network on points, `MLP`: time and class are embedded and added, as in the UNet, and the class table has one row more, the null
-# label. Both branches come from one forward pass. All students see the same batches in the same order from the same initial network; only
-# the objective differs. Timesteps are weighted evenly (there is no trained teacher that could hand on an importance).
+# label. All students see the same batches in the same order from the same initial network; only
+# the objective differs. Timesteps are weighted evenly.
 #
-# Left out are *FitNets* and *magnitude pruning*, which need a teacher with features and filters, and a closed form has neither. A tenth student, the *single head*, takes $w$ as an input and has no second branch to be compared; it joins where samples are.
+# Left out are *FitNets* and *magnitude pruning*, which need a teacher with features and filters. A tenth student, the *single head*, takes $w$ as an input and has no second branch to be compared; it joins where samples are.
 
 # %%
 STEPS, WATCHED = 600, (1, 10, 20, 40, 80, 160, 320, 600)
@@ -261,8 +259,8 @@ print(f"{len(students)} students of {count_parameters(students['dash']):,} param
 # %% [markdown]
 # ## The gap against the truth
 #
-# The table compares the students with the closed form on 4,000 noisy points that they have not seen. One column is new. The mean cosine counts every pair alike, also those where a point
-# betrays its label and the true gap is nearly zero: there the direction of a gap means nothing. So a second cosine weights by the gap's length,
+# The table compares the students with the closed form on 4,000 noisy points that they have not seen. The mean cosine counts every pair alike, also those where a point
+# betrays its label and the true gap is nearly zero. A second cosine weights by the gap's length,
 #
 # $$ \cos_E = \frac{\mathbb E\,\langle g_S, g_T\rangle}{\sqrt{\mathbb E|g_S|^2\;\mathbb E|g_T|^2}} = a^* \sqrt{\frac{\mathbb E|g_S|^2}{\mathbb E|g_T|^2}} . $$ (eq-energy-cosine)
 
@@ -302,22 +300,21 @@ columns |= {"e_u²": ("uncond_mse", 5), "common²": ("common_mse", 5)}
 Markdown(numbers("student", {plots.NAMES[k]: g for k, g in gaps.items()}, columns))
 
 # %% [markdown]
-# Read it in three groups.
+# There are three groups.
 #
 # *The null branch was never trained* (cond-only, and DASH without $L_{un}$, which is cond-only with an anchor): the gap is too long and points elsewhere, while the conditional branch
 # is better than that of scratch. *One scale was trained* (composite): each branch is far off, by errors that cancel at $w = 4$.
 # *Something ties both branches* (multi-w, gap match with a cond-only term, DASH): $\rho$ within a few per cent of 1 and $\cos_E$ above 0.97.
 # Label dropout stands between the groups.
 #
-# Two things should be said plainly. DASH is well calibrated, but **not the best row**: gap match with a cond-only term has a lower gap MSE *and* lower errors in both branches, and multi-w composite, which like it puts weight on the difference of the branches,
-# has a lower gap MSE with worse branches. This is one seed, a teacher without error and a simple function; but nothing here says that matching the branches one by one is the best way to tie both. And the winner of the gap columns,
-# gap match alone, has branch errors larger than the noise it should predict. We come back to it.
+# DASH is well calibrated, but **not the best row**: gap match with a cond-only term has a lower gap MSE *and* lower errors in both branches, and multi-w composite, which like it puts weight on the difference of the branches,
+# has a lower gap MSE with worse branches. This is one seed, a teacher without error and a simple function. The winner of the gap columns,
+# gap match alone, has branch errors larger than the noise it should predict. A later section is about it.
 #
 # ## Why the null row is free, and what it does
 #
-# Under cond-only the null label never occurs in a batch. Row $\varnothing$ of the class table enters no prediction, has gradient zero, and keeps its random direction to the end; weight decay alone
-# shortens it. Every other parameter is shared, so the unconditional branch is whatever the trained network makes of a vector it has never met. Nothing about this
-# depends on images or on a UNet. {ref}`ch-collapse` derived what follows for an *exact teacher*: with the conditional branch right, the error of the null branch knows no label, is uncorrelated with the teacher's
+# Under cond-only the null label never occurs in a batch. Row $\varnothing$ of the class table has gradient zero and keeps its random direction to the end; weight decay alone
+# shortens it. The unconditional branch is whatever the trained network makes of a vector it has never met. {ref}`ch-collapse` derived what follows for an *exact teacher*: with the conditional branch right, the error of the null branch knows no label, is uncorrelated with the teacher's
 # gap, and can only lengthen the student's, $\mathbb E|g_S|^2 = \mathbb E|g_T|^2 + \mathbb E|g_S - g_T|^2$ ({eq}`eq-no-collapse`). There the teacher was a network and the agreement rough. Here the premise holds, but for the small error of the conditional branch.
 
 # %% tags=["hide-input"]
@@ -351,9 +348,9 @@ assert min(g["uncond_mse"] for g in rows.values()) > 5 * gaps["dash"]["uncond_ms
 Markdown(numbers("null row", rows, columns))
 
 # %% [markdown]
-# The two middle columns, the measured ratio of root-mean-square gaps and the one that the identity predicts from the gap error, agree to within five per cent for every row. No row collapses the gap, and no row comes near a trained one.
+# The two middle columns, the measured ratio of root-mean-square gaps and the predicted one, agree to within five per cent for every row. No row collapses the gap, and no row comes near a trained one.
 #
-# A collapse does occur here under the same condition as on digits: *early*, in a network that is born deaf to its label. The next cell trains cond-only once more from the same batches, with
+# A collapse does occur here under the same condition as on digits: *early*, in a network that starts deaf to its label. The next cell trains cond-only once more from the same batches, with
 # a class table fifty times smaller, and follows both students through their training.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "rho of two cond-only students over training, one from zero upwards"}, "figure": {"caption": "ρ of two cond-only students during training. Grey: the truth.", "name": "fig-playground-deaf"}}
@@ -369,17 +366,13 @@ what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 
 plots.show(plots.lines(curves, colors=playground.TRAININGS, level=1, **what))
 
 # %% [markdown]
-# In {numref}`fig-playground-deaf` the small table begins with next to no gap and outgrows the truth within some dozens of steps, like the other: in the plane a label is learned
-# fast, and the collapse is a phase of the first moments. Where the conditional branch has learned its label, a collapsed gap is not on offer: that is a theorem for an exact teacher, and this teacher is exact.
+# In {numref}`fig-playground-deaf` the small table begins with next to no gap and outgrows the truth within some dozens of steps, like the other. Once the conditional branch has learned its label, an exact teacher leaves no collapsed gap on offer.
 #
 # ## Label dropout finds the unconditional branch
 #
-# Cond-only with dropout regresses on $T_c$, for a tenth of the points with the label hidden. A regression finds the mean of its targets; over the labels that a
-# point $x_t$ may have had, that is $\mathbb E[T_c | x_t]$, which by the tower property is $T_u$ *exactly* here (the first cell checked it). On digits the teacher was no exact score and the mean was not quite its
-# null branch ({numref}`fig-tower`). What remains is the noise of the target, whose variance is the gap's own, and the scarcity of hidden labels. To see which it is, we hide half of all labels in
-# a second run, with the same points, noise and timesteps.
-#
-# Is it really the *posterior* mean that is found? The table also gives the distance to a cheaper guess, the mean over the labels with their prior probabilities.
+# Cond-only with dropout regresses on $T_c$, for a tenth of the points with the label hidden. The mean of its targets is $\mathbb E[T_c | x_t]$, which by the tower property is $T_u$ *exactly* here. (On digits the mean was not quite the teacher's
+# null branch, {numref}`fig-tower`.) What remains is the noise of the target, whose variance is the gap's own, and the scarcity of hidden labels. To see which it is, we hide half of all labels in
+# a second run, with the same points, noise and timesteps. The table also gives the distance to a cheaper guess, the mean over the labels with their prior probabilities.
 
 # %% tags=["hide-input"]
 half_hidden = batches(label_dropout=0.5)
@@ -432,14 +425,13 @@ plots.show(plots.lines(curves, colors=playground.HIDDEN, **what))
 
 # %% [markdown]
 # Dropout finds the unconditional branch: its null row is several times closer to the truth than to the prior mean, far below the untrained row, and it gets closer when more labels are
-# hidden, at the cost of one forward pass a step. In {numref}`fig-playground-dropout` every error is largest
+# hidden. In {numref}`fig-playground-dropout` every error is largest
 # at small $t$, where the field is sharpest. Over most of the range dropout's is more than ten times below the square of the true gap; the untrained row's lies *above* it at both ends, where its student would do better with no gap at all.
 # DASH, which is *told* $T_u$ at every point, is ahead of dropout with ten per cent, at the price of two branches a step.
 #
 # ## Samples
 #
-# Every student now draws 600 points at five scales from the same $x_T$ with the same labels as the exact field. The energy distance and the log density are for $w = 1$,
-# where the answer is known; the endpoint distance compares with the exact field at the same $w$. For scale: a Gaussian of the mixture has a standard deviation of 0.12 to 0.14.
+# Every student now draws 600 points at five scales from the same $x_T$ with the same labels as the exact field. For scale: a Gaussian of the mixture has a standard deviation of 0.12 to 0.14.
 
 # %% tags=["hide-input"]
 drawn = {name: {w: ends(model, w) for w in W} for name, model in students.items()}
@@ -495,15 +487,15 @@ assert off == {"composite", "gap_match"}, "the others can't be told apart at w =
 Markdown(markdown(head, lines))
 
 # %% [markdown]
-# The samples tell the story of the two errors once more, now without a proxy. Cond-only is right at $w = 1$ and goes astray as soon as the null branch has a say. Composite is right at its own $w = 4$ and
-# nowhere else. (At $w = 1$ the energy distance of 600 points separates only composite and gap match from the rest; all others are within its noise.) DASH, gap match with a cond-only term and multi-w are right everywhere, to within a component's width; at $w = 4$, where a gap error counts fourfold, the two that
-# weight the gap are ahead of DASH, and label dropout is behind it. The single head, which was asked for $1 \le w \le 4$ and nothing else, is right there, with one pass a step instead of two, and wrong at $w = 0$: it has no branches that could be recombined.
+# Cond-only is right at $w = 1$ and goes astray as soon as the null branch has a say. Composite is right at its own $w = 4$ and
+# nowhere else. (At $w = 1$ the energy distance of 600 points separates only composite and gap match from the rest.) DASH, gap match with a cond-only term and multi-w are right everywhere, to within a component's width; at $w = 4$, where a gap error counts fourfold, the two that
+# weight the gap are ahead of DASH, and label dropout is behind it. The single head, which was asked for $1 \le w \le 4$, is right there, with one pass a step instead of two, and wrong at $w = 0$: it has no branches that could be recombined.
 #
 # ## The best gap and the worst samples
 #
-# One row of the table is absurd. Gap match alone has the best $\rho$, the best $\cos_E$ and the lowest gap MSE of all students (and a plain cosine as good as anyone's, to a hundredth or two), and its points leave the plane by a distance that no figure can show. Nothing
-# in $|g_S - g_T|^2$ says where the two branches *are*: a drift common to both costs nothing, so it stays what the random network made of it. Three checks. Is it the sampler's fault, which divides by a tiny
-# $\sqrt{\bar\alpha_t}$ at the start? We clamp $\hat x_0$ to the square, as all samplers of images do. Is it really the drift? We lend the student the exact conditional branch, and keep nothing of it but its gap. And what would the gap metrics have said of both?
+# Gap match alone has the best $\rho$, the best $\cos_E$ and the lowest gap MSE of all students (and a plain cosine as good as anyone's, to a hundredth or two), and its points leave the plane by a distance that no figure can show. Nothing
+# in $|g_S - g_T|^2$ says where the two branches *are*: a drift common to both costs nothing. Three checks. Is it the sampler's fault, which divides by a tiny
+# $\sqrt{\bar\alpha_t}$ at the start? We clamp $\hat x_0$ to the square. Is it really the drift? We lend the student the exact conditional branch, and keep nothing of it but its gap. And what would the gap metrics have said of both?
 
 
 # %%
@@ -548,8 +540,7 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# Clamping keeps the points in the square and does not bring them to the arms. Almost all of the error is common to both branches, and with a sound conditional branch the very same gap guides better than DASH's. So the
-# gap *was* learned, and the metrics did not lie about the gap; they are silent about everything else. Gap metrics alone do not certify a student. Branch errors or samples belong beside them.
+# Clamping keeps the points in the square and does not bring them to the arms. Almost all of the error is common to both branches, and with a sound conditional branch the very same gap guides better than DASH's. **Gap metrics alone do not certify a student**: branch errors or samples belong beside them.
 #
 # ## Every student at every scale
 #

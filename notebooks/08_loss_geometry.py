@@ -17,18 +17,17 @@
 #
 # ## Overview
 #
-# Every objective of this book that compares outputs sees two numbers for each element of an image, the branch errors $e_c$ and $e_u$, and charges a quadratic form of them.
-# Two numbers can be drawn. This chapter draws all objectives in one plane and then puts the *trained* students into it. You will
+# **Question.** Do students go wrong where their objective does not look? Every objective of this book that compares outputs sees two numbers for each element of an image, the branch errors $e_c$ and $e_u$, and charges a quadratic form of them.
+# Two numbers can be drawn. You will
 #
 # - read off which errors each objective punishes, how unevenly, and which it does not see at all;
-# - recompute the condition numbers that one meets for these losses, and find that one of them depends on which timesteps are averaged, and is infinite at every single one;
+# - recompute the condition numbers that one meets for these losses, one of which depends on which timesteps are averaged;
 # - see what gradient descent does in a direction that a loss sees only weakly;
-# - turn the guidance scale and watch which residuals become visible in the sample and which disappear;
-# - look at where stored students really lie, timestep by timestep, and whether that is along the blind line of their objective;
-# - find out when sharing weights between the branches makes up for what a loss does not ask, and when not.
+# - turn the guidance scale and watch which residuals become visible in the sample;
+# - look at where stored students really lie, timestep by timestep;
+# - find out when sharing weights between the branches makes up for what a loss does not ask.
 #
-# Claims tested here: the null directions and condition numbers of all objectives, and the one that matters, on which the case for DASH {cite}`shafi2026dash` rests: that what an objective does not see is what its students get wrong. The plane was met in
-# {ref}`ch-collapse` (one blind line) and {ref}`ch-dash` (one error turning in it); here it gets its matrices. All models are ours, digits of 8×8 pixels.
+# The case for DASH {cite}`shafi2026dash` rests on the claim that what an objective does not see is what its students get wrong. {ref}`ch-collapse` drew one blind line in this plane, {ref}`ch-dash` turned one error in it. All models are ours, digits of 8×8 pixels.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -112,18 +111,17 @@ Markdown(geometry.objectives(TRAINED))
 # %% [markdown]
 # *Low* and *high* are the eigenvalues, *softest* is the direction $(e_c, e_u)$ of the lower one. Four rows are blind to one direction; the others see the whole plane, some of them badly.
 #
-# The last column is a warning. Where it says *elsewhere*, a target is something else than the teacher's answer for the same branch, so that the form is the loss's *curvature* and its centre is not $e = 0$:
+# Where the last column says *elsewhere*, a target is something else than the teacher's answer for the same branch: the form is the loss's *curvature*, and its centre is not $e = 0$.
 #
-# - the **anchor** of DASH adds $0.1\,|S_c - \varepsilon|^2$. That is no function of $(e_c, e_u)$: it is a form in $e_c - (\varepsilon - T_c)$. It raises $Q_{cc}$ by 0.1 and draws $e_c$ towards the best denoiser ({eq}`eq-anchor`);
-# - **label dropout** hides the label of a share $p = 0.1$ of the images and then compares $S_u$ with $T_c$: $(1-p)\,|e_c|^2 + p\,|e_u - \mathrm{gap}_T|^2$. For an exact teacher the pull of $\mathrm{gap}_T$ averages to zero over the labels that are possible
-#   at $x_t$, and where only one is, it does not ({numref}`fig-tower`);
-# - **scratch** has the same curvature, but both targets are the noise.
+# - The **anchor** of DASH adds $0.1\,|S_c - \varepsilon|^2$, a form in $e_c - (\varepsilon - T_c)$. It raises $Q_{cc}$ by 0.1 and draws $e_c$ towards the best denoiser ({eq}`eq-anchor`).
+# - **Label dropout** hides the label of a share $p = 0.1$ of the images and then compares $S_u$ with $T_c$: $(1-p)\,|e_c|^2 + p\,|e_u - \mathrm{gap}_T|^2$. For an exact teacher the pull of $\mathrm{gap}_T$ averages to zero over the labels that are possible
+#   at $x_t$; where only one is, it does not ({numref}`fig-tower`).
+# - **Scratch** has the same curvature, but both targets are the noise.
 #
-# Three rows of the book's tables are absent: FitNets compares cond-only's outputs and, beyond that, features, which are no outputs; magnitude pruning is fine-tuned with scratch's loss; and a single head
-# has no branches.
+# Three rows of the book's tables are absent: FitNets compares features, too, magnitude pruning is fine-tuned with scratch's loss, and a single head has no branches.
 #
 # We check the matrices against the code that trains. A form is half the Hessian, and neither depends on what the teacher answers. So we give `dashlib`'s objectives 50,000 "images" of one pixel, a teacher that answers noise, and a student
-# that is this teacher plus one number in each branch, and differentiate the loss twice. (The tests do it by finite differences, too, and for errors that vary over the image.)
+# that is this teacher plus one number in each branch, and differentiate the loss twice.
 
 
 # %% tags=["hide-input"]
@@ -164,8 +162,7 @@ for row, form in FORMS.items():
 #
 # ## Level sets
 #
-# The set of errors that cost the same is an ellipse whose half axes are one over the roots of the eigenvalues, or, with a null direction, a pair of parallel lines. The next picture shows errors of
-# cost one.
+# The errors that cost one lie on an ellipse whose half axes are one over the roots of the eigenvalues, or, with a null direction, on a pair of parallel lines.
 #
 # **Try:** raise $w$ from 1. **See:** at $w = 1$ composite is cond-only, and "multi-w" is the same, for there is only one scale to draw. As $w$ grows the composite's strip tilts towards the diagonal and narrows. Multi-w over $[1, w]$ closes the strip
 # to an ellipse, long and thin, in nearly the same direction. Gap match and DASH do not move: a strip along the diagonal and a circle.
@@ -192,7 +189,7 @@ explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
 #
 # $$ \det Q = \operatorname{Var}(w), \qquad \operatorname{tr} Q = \mathbb E\,w^2 + \mathbb E\,(1-w)^2 , \qquad \kappa \approx \frac{(\operatorname{tr} Q)^2}{\operatorname{Var}(w)} \ \text{ if large.} $$ (eq-variance)
 #
-# It is the *spread* of the scales that closes the blind direction, and their *size* that makes the other one dear. The best scales are no guidance scales at all: toss a coin between $w = 0$ and $w = 1$, and
+# The *spread* of the scales closes the blind direction, and their *size* makes the other one dear. The best scales are no guidance scales at all: toss a coin between $w = 0$ and $w = 1$, and
 # $Q = I/2$. DASH without its anchor **is** a multi-$w$ composite, at the two scales where each branch stands alone.
 
 # %% tags=["hide-input"]
@@ -240,17 +237,17 @@ assert 3 < angle(soft) - angle((0.6, 0.8)) < 5, (
 Markdown(markdown(["scales", "trace", "Var(w)", "κ", "softest"], lines))
 
 # %% [markdown]
-# Of the numbers that we had noted before this chapter was written (1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG), four are as noted. The fifth depends on the timesteps:
-# 141 is the average over the **50 timesteps that the released sampler visits**; over all 1,000 timesteps, which training draws from, it is 135, and with the weights that TIRT Transfer would put on them more than a thousand, because those
-# weights sit where $w(t)$ hardly varies. And the softest direction of multi-$w$ is not exactly composite's $(0.6, 0.8)$ but four degrees further.
+# We had noted five numbers before this chapter was written: 1; infinite; infinite; about 131 for $w \sim U[1, 4]$; about 141 for the composite averaged over TAG. Four are as noted. The fifth depends on the timesteps:
+# 141 is the average over the **50 timesteps that the released sampler visits**; over all 1,000 timesteps, which training draws from, it is 135, and with the weights of TIRT Transfer more than a thousand, because those
+# weights sit where $w(t)$ hardly varies.
 #
-# "Averaged over TAG" has a second restriction. A network is told $t$. At any one timestep TAG has *one* scale, so the loss there is a plain composite, blind to one direction (last line). The average protects only
+# A network is told $t$, and at any one timestep TAG has *one* scale. The loss there is a plain composite, blind to one direction (last line). The average protects only
 # against errors that are the same at all timesteps. Multi-$w$ draws its scale independently of $t$ and sees the plane everywhere.
 #
 # ## What a weak direction costs
 #
-# What does $\kappa$ do to training? In the plane itself, gradient descent with rate $\eta$ multiplies the error along an eigenvector of eigenvalue $\lambda$ by $1 - 2\eta\lambda$ in every step. Too large an $\eta$ makes the stiffest direction explode; the best one shrinks the stiffest and the
-# softest alike, by $(\kappa - 1)/(\kappa + 1)$ a step, so that a decimal digit takes about $1.15\,\kappa$ steps. In a null direction the error stays what it was at the beginning.
+# In the plane itself, gradient descent with rate $\eta$ multiplies the error along an eigenvector of eigenvalue $\lambda$ by $1 - 2\eta\lambda$ in every step. The best $\eta$ shrinks the stiffest and the
+# softest alike, by $(\kappa - 1)/(\kappa + 1)$ a step, so a decimal digit takes about $1.15\,\kappa$ steps. In a null direction the error stays what it was.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Remaining error of gradient descent in the plane of branch errors against step, one line an objective"}, "figure": {"caption": "What is left of an error that begins alike in all directions: gradient descent on each form, at half of the largest stable rate.", "name": "fig-descent"}}
 shown = (
@@ -273,15 +270,15 @@ show(geometry.descent(left, dashed="gap_match"))  # it lies on composite
 
 # %% [markdown]
 # In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
-# in a few dozen, multi-$w$ needs hundreds. So with a *finite* condition number the error vanishes in the end; with an infinite one it stays.
+# in a few dozen, multi-$w$ needs hundreds.
 #
-# This picture simplifies. A network is not trained in the plane of its outputs but in its weights, where every step moves both branches at once; its optimiser is Adam, which rescales each *weight*, not each direction of this plane; and
-# a student of small capacity stops at an error that no step size removes. The flatness of a loss in output space, at a fixed input, says what the loss does not *ask*. Because branches share their weights, what the network *does* there may still be decided, by the architecture and by
-# where training began. That has to be measured, below.
+# This picture simplifies. A network is trained in its weights, where every step moves both branches at once; Adam rescales each *weight*, not each direction of this plane; and
+# a student of small capacity stops at an error that no step size removes. A flat direction says what the loss does not *ask*. What the network *does* there may still be decided by the architecture and by
+# where training began. That is measured below.
 #
 # ## What a residual does to the sample
 #
-# A sampler at scale $w$ sees one combination only, $S_w - T_w = w\,e_c + (1-w)\,e_u$. Five residuals of the same length one, and the size of the guided error that each of them implies:
+# A sampler at scale $w$ sees one combination only, $S_w - T_w = w\,e_c + (1-w)\,e_u$. The table has five residuals of length one, and the guided error that each implies:
 
 # %% tags=["hide-input"]
 RESIDUALS = {"conditional": (1, 0), "common drift": (1, 1), "null of w = 4": (3, 4)}
@@ -324,14 +321,14 @@ explorer(
 )
 
 # %% [markdown]
-# Guidance is an amplifier of the gap's error: at $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length still $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$), and it makes composite exact across its strip and indifferent along it.
+# At $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$).
 #
 # ## Where trained students lie
 #
-# Now the students. Take the two errors of every pixel of many held-out images: a cloud of points in the plane, whose second moments are the matrix $M$ of {eq}`eq-form`. Its root mean square in any direction, the guided error at any $w$ and the mean loss under any form follow from it.
+# The two errors of every pixel of many held-out images are a cloud of points in the plane, whose second moments are the matrix $M$ of {eq}`eq-form`. Its root mean square in any direction, the guided error at any $w$ and the mean loss under any form follow from it.
 #
-# Nothing has to be trained or sampled for this, and for the averages not even evaluated: stored gap reports hold the mean squares of $e_c$, of $e_u$ and of their difference over 10,000 pairs, and $2\,e_c e_u = e_c^2 + e_u^2 - (e_c - e_u)^2$. One live evaluation, of seed 0 on
-# 500 fresh pairs of image and timestep, is there to see the clouds themselves and to check that step.
+# Stored gap reports hold the mean squares of $e_c$, of $e_u$ and of their difference over 10,000 pairs, and $2\,e_c e_u = e_c^2 + e_u^2 - (e_c - e_u)^2$. One live evaluation, of seed 0 on
+# 500 fresh pairs, shows the clouds themselves and checks that step.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Clouds of pixel errors of a cond-only, a composite and a DASH student, with their ellipses and blind lines"}, "figure": {"caption": "Branch errors of 3,200 pixels each (TIRT Transfer, seed 0), the ellipse of their second moments at two root mean squares, and the null direction of the objective, where it has one.", "name": "fig-clouds"}}
 run_of = {
@@ -356,10 +353,10 @@ for row, run in run_of.items():
     )
 
 # %% [markdown]
-# {numref}`fig-clouds` answers the question for the composite at a glance: its cloud is a needle along its null direction, more than twice as long as anything in the other panels. Cond-only's cloud is stretched upwards, but leans over from its own null direction, the vertical. And DASH, whose
-# form is a circle and prefers no direction, is not round at all: it lies along the diagonal. We shall come back to that.
+# In {numref}`fig-clouds` the composite's cloud is a needle along its null direction, more than twice as long as anything in the other panels. Cond-only's cloud is stretched upwards, but leans over from its own null direction, the vertical. And DASH, whose
+# form prefers no direction, lies along the diagonal.
 #
-# Now all rows, all seeds. DASH serves as the yardstick: its form has no direction to hide in, so its errors are those of a small network that was told everything. The next cell measures for each row where its errors lie, how large they are along and across the softest direction of its own objective, compared with DASH's,
+# Now all rows, all seeds. DASH serves as the yardstick: its form has no direction to hide in. The next cell measures for each row where its errors lie, how large they are along and across the softest direction of its own objective, compared with DASH's,
 # and in which direction it is *worse* than DASH, the main axis of $M_{\text{row}} - M_{\text{DASH}}$.
 
 # %% tags=["hide-input"]
@@ -373,7 +370,7 @@ AT = {
 }
 
 # %% [markdown]
-# How to read the table. *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
+# *Main axis* is the angle of the cloud's long axis (0° conditional, 45° common drift, 90° unconditional), *long : short* the ratio of root mean squares along its axes, and *soft* the null or softest direction of the student's own objective. Mean squares are then divided by those of
 # DASH: *along* this softest direction, and *across* it. *Excess* is the direction in which the student is worse than DASH, *best w* the scale with the smallest guided error. A dash: DASH's own form has no soft direction to speak of, and no excess over itself.
 
 # %% tags=["hide-input"]
@@ -402,16 +399,15 @@ assert 1.1 < AT["cond_only_dropout"]["soft"] < 1.4, "κ = 9 hardly shows"
 assert all(0.3 < AT[row]["w"] < 1 for row in ("dash", "cond_only_dropout", "scratch"))
 
 # %% [markdown]
-# **Composite** lies along its null direction, for every seed within two degrees: along it its mean square is more than ten times that of DASH, and *across* it, in the one direction it was asked about, less than DASH's. Its scale of least error is a little below the 4 it was trained at.
+# **Composite** lies along its null direction, for every seed within two degrees: along it its mean square is more than ten times that of DASH, and *across* it less than DASH's. Its scale of least error is a little below the 4 it was trained at.
 #
-# **Cond-only** needs the subtraction. Its main axis leans between 45° and 90°, because it also has the errors that every small student has. What it has *beyond* DASH points along its null direction, straight up, and its conditional branch is as good as DASH's.
+# **Cond-only**'s main axis leans between 45° and 90°, because it also has the errors that every small student has. What it has *beyond* DASH points along its null direction, straight up, and its conditional branch is as good as DASH's.
 #
-# **Dropout** has $\kappa = 9$: it looks at the unconditional branch a ninth as much as at the other. Its unconditional mean square is higher than DASH's by some twenty or thirty per cent, not nine times. A direction that is seen at all, long enough, is learnt; the difference to a blind one is of
-# another kind.
+# **Dropout** has $\kappa = 9$: it looks at the unconditional branch a ninth as much as at the other. Its unconditional mean square is higher than DASH's by some twenty or thirty per cent, not nine times. A direction that is seen at all, long enough, is learnt.
 #
 # ### By timestep
 #
-# Is this so at all noise levels, or is it an average of different things? Stored reports have twenty bins of the timestep, and the five headline rows exist under uniform weights, too.
+# Stored reports have twenty bins of the timestep, and the five headline rows exist under uniform weights, too. The picture shows three of them; the cell asserts the rest.
 
 # %% tags=["hide-input"]
 WEIGHTS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
@@ -447,21 +443,21 @@ for at in LAID.values():
     assert needle.eigenvalues[1] > 2 * base.eigenvalues[1]
 
 # %% [markdown]
-# It is so in every one of the twenty bins and under both weightings, as the cell asserts: composite's main axis within 4.5° of its null direction, cond-only's excess within 11° of the vertical, DASH within 4° of the diagonal. Left and right of the next picture differ in scale only; the dashed line is composite's null direction.
+# It is so in every one of the twenty bins and under both weightings: composite's main axis within 4.5° of its null direction, cond-only's excess within 11° of the vertical, DASH within 4° of the diagonal. The dashed line of the next picture is composite's null direction.
 #
-# **Try:** play through the timesteps, then switch the weights. **See:** composite keeps to its line from almost clean images to almost pure noise, and reaches further along it under uniform weights. Cond-only rises highest at low noise and sinks towards the others at high noise. The rest stay near the diagonal. DASH is largest at low noise and
+# **Try:** play through the timesteps, then switch the weights. **See:** composite keeps to its line from almost clean images to almost pure noise, and reaches further along it under uniform weights. Cond-only rises highest at low noise and sinks towards the others at high noise. DASH stays near the diagonal, largest at low noise and
 # smallest somewhere around $t = 700$.
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Ellipses of branch errors of the stored students in one bin of timesteps, at two scales"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Ellipses of branch errors of three stored students in one bin of timesteps"}}
 def in_bin(start, weights):
-    return geometry.ellipses(
-        LAID[weights, start], FORMS["composite"].null, (reach, 0.55)
-    )
+    drawn = {row: LAID[weights, start][row] for row in FEW}
+    return geometry.ellipses(drawn, FORMS["composite"].null, reach)
 
 
+FEW = ("composite", "cond_only", "dash")
 reach = 1.05 * max(
-    math.sqrt(max(m.cc, m.uu)) for at in LAID.values() for m in at.values()
+    math.sqrt(max(at[row].cc, at[row].uu)) for at in LAID.values() for row in FEW
 )
 bins = Parameter("timesteps", BINS, [f"{s} to {int(s) + 49}" for s in BINS], start=4)
 explorer(
@@ -501,8 +497,8 @@ Markdown(
 # %% [markdown]
 # ### What shared weights do to a free direction
 #
-# Why is DASH's cloud not round? Its *loss* prefers no direction (the anchor's 1.1 is next to nothing). But both branches are computed by one network with one set of weights, and their targets differ by the small gap only: a detail that this student can't reproduce, it misses with the label and without it. So we read the long axis as
-# a property of the *network and its task*, not of the loss: what shared weights favour is **common behaviour**.
+# Why is DASH's cloud not round? Its *loss* prefers no direction. But both branches are computed by one set of weights, and their targets differ by the small gap only: a detail that this student can't reproduce, it misses with the label and without it. We read the long axis as
+# a property of the *network and its task*: shared weights favour **common behaviour**.
 #
 # If so, sharing should help where the free direction is against it, and not where it is along it. Cond-only's free direction is $(0, 1)$: one branch alone would have to drift. Composite's is $(3, 4)$, nearly the diagonal. How bad are their unconditional branches, compared with a branch that outputs nothing?
 
@@ -521,12 +517,12 @@ print("error of the unconditional branch, in units of that of an output of zero:
 print(", ".join(f"{row} {value:.2f}" for row, value in of_silence.items()))
 
 # %% [markdown]
-# Cond-only's null branch was never trained, might output anything, and *denoises*: all its weights but the row of the null class were trained for the other branch. Composite's was trained, in every step, and errs by more than half as much as an output of zero. The conditional branch goes with it, at no cost to the loss. So weight sharing does bias
-# the solution, but towards branches that are alike, not towards the teacher's; and the gap, which is what they differ by, is what it helps least.
+# Cond-only's null branch was never trained and *denoises*: all its weights but the row of the null class were trained for the other branch. Composite's was trained in every step, and errs by more than half as much as an output of zero. Weight sharing does bias
+# the solution, but towards branches that are alike, not towards the teacher's. It helps the gap least.
 #
 # ## The other rows
 #
-# Of the rows that the paper's table also has, or that take DASH apart, four test the picture further. (FitNets is listed with cond-only's form.) The next cell asserts what is said below.
+# Of the rows that the paper's table also has, or that take DASH apart, four test the picture further. (FitNets is listed with cond-only's form.)
 
 # %% tags=["hide-input"]
 others = ("multi_w", "gap_match", "fitnets", "dash_no_un")
@@ -546,10 +542,9 @@ assert max(m.along(across) for m in multi) < min(m.along(across) for m in dash)
 Markdown(geometry.students({row: DIGITS[row] for row in others}, AT))
 
 # %% [markdown]
-# Gap match is the clearest case of the book: its cloud is a line along the diagonal, with some thirty times DASH's mean square along it and root mean squares near 1, those of the noise itself. Across the diagonal, where the error of the gap lies, it is *better* than DASH. DASH without $L_{un}$ is cond-only again, with an anchor; FitNets, too, is worse than DASH only along cond-only's null direction: features of the
-# conditional branch do not teach the other one.
+# Gap match is the clearest case: its cloud is a line along the diagonal, with some thirty times DASH's mean square along it and root mean squares near 1, those of the noise itself. Across the diagonal, where the error of the gap lies, it is *better* than DASH. DASH without $L_{un}$ is cond-only again, with an anchor; FitNets, too, is worse than DASH only along cond-only's null direction.
 #
-# Multi-$w$ is the test of what a *large but finite* condition number does. It is better than DASH across its soft direction and worse along it, beyond the spread of the seeds, but by tens of per cent and not by a factor of 131. The deviations have the signs that the geometry predicts.
+# Multi-$w$ shows what a *large but finite* condition number does. It is better than DASH across its soft direction and worse along it, beyond the spread of the seeds, but by tens of per cent and not by a factor of 131.
 #
 # ## What we found
 
@@ -590,7 +585,7 @@ Markdown(
 )
 
 # %% [markdown]
-# A form says what an objective asks for. Where it asks nothing, the answer comes from the network, and it was, in every blind row measured, not the teacher's.
+# Where a form asks nothing, the answer comes from the network, and it was, in every blind row measured, not the teacher's.
 #
 # ## Exercises
 #

@@ -17,16 +17,16 @@
 #
 # ## Overview
 #
-# This chapter sets what was claimed for DASH {cite}`shafi2026dash` beside what was measured, and says what follows. You will
+# **Question.** Which claims for DASH {cite}`shafi2026dash` do our runs bear out? You will
 #
-# - see how a claim becomes an entry of a file, with a rule that decides its status without anybody's judgement;
+# - see how a claim becomes an entry of a file, with a rule that decides its status;
 # - read every claim that the book touches beside our measurement: the size of the networks, the guidance gap, the samples, the parts of the method;
 # - move the guidance scale at which samples are compared, and the certainty that is asked for, and watch judgements change;
 # - see which settings of the experiment the paper's own sources give differently;
 # - learn what would settle each open claim, and on which hardware.
 #
-# Where the paper's networks were trained on CIFAR-10 ({numref}`ch-cifar`), the same claims are judged there as well, and three questions of this book beside them. Nothing new is trained here. Every number in this chapter is the paper's, and then labelled so, or read from a stored run. **The claims are in our words**: we read the abstract, the authors' README and configurations, and reading notes by others, never
-# the body of the paper, and a fair judge would want to.
+# Where the paper's networks were trained on CIFAR-10 ({numref}`ch-cifar`), the same claims are judged there as well, and three questions of this book beside them. Every number in this chapter is the paper's, and then labelled so, or read from a stored run. **The claims are in our words**: we read the abstract, the authors' README and configurations, and reading notes by others, never
+# the body of the paper.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -62,7 +62,7 @@ import torch
 from IPython.display import Markdown
 from scipy import stats
 
-from dashbook import claims, cost
+from dashbook import claims, comparison, cost
 from dashbook.paper import FURTHER, NAMES, PAPER
 from dashbook.plots import show
 from dashbook.tables import DASHES, frechet, gap, markdown
@@ -75,7 +75,7 @@ from dashlib.recipes import ROWS, SCALES
 # %% [markdown]
 # ## From a sentence to a status
 #
-# The words of the ledger are a text file, `results/claims.toml`; its rules are a few lines of Python, in `dashbook.claims`. This is one of its entries, as it stands in both:
+# The words of the ledger are a text file, `results/claims.toml`; its rules are a few lines of Python, in `dashbook.claims`. One of its entries stands in both:
 
 # %% tags=["hide-input"]
 name, text = "rho-cond-only", claims.path().read_text()
@@ -88,7 +88,7 @@ code = "\n".join(rules)
 Markdown(f"```toml\n{entry}\n```\n\n```python\n{code}\n```")
 
 # %% [markdown]
-# The last line says which results agree, and what is asked: the length ρ of the gap of a row, by one of the functions of `dashbook.measurements`. No result of ours is typed anywhere, and no status. Both are computed from the stored runs each time, by `python -m dashbook claims` and by the cell below. Whoever wants another status must change a rule, or the runs.
+# The last line says which results agree, and what is asked: the length ρ of the gap of a row, by one of the functions of `dashbook.measurements`. No result of ours and no status is typed anywhere. Both are computed from the stored runs each time, by `python -m dashbook claims` and by the cell below.
 #
 # One statistic serves all claims, that of `dashbook.comparison`:
 #
@@ -102,6 +102,31 @@ Markdown(f"```toml\n{entry}\n```\n\n```python\n{code}\n```")
 #
 # 1. *Guidance.* Samples are compared under TAG. The paper's table says "$w = 4.0$", and the authors' evaluation means TAG(1, 4, 5) by it ({numref}`ch-teacher`).
 # 2. *Training.* Students are those trained under TIRT Transfer, as the paper's are. The teacher that learned under TIRT is worse than a constant at high noise ({numref}`ch-teacher`). Where students of the teacher with uniform weights are stored, the question is asked again of them: *sound teacher*. Of CIFAR-10's students the weights count high noise, where a row's name doesn't say otherwise ({numref}`ch-cifar`).
+#
+# The interval and the correction in code, and equal to those of `dashbook.comparison`:
+
+
+# %%
+def paired_interval(ours, theirs):
+    """Mean log ratio of the seeds' pairs, and the half width of its 95 % interval."""
+    d, n = np.log(ours) - np.log(theirs), len(ours)
+    return d.mean(), stats.t.ppf(0.975, n - 1) * d.std(ddof=1) / n**0.5
+
+
+def holm(p):
+    """Correct p-values: the least of m times m, the next times m - 1, never falling."""
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return stepped.clip(max=1)[np.argsort(order)]
+
+
+# %%
+few = {row: results.select(row, "transfer") for row in ("composite", "dash")}
+composite, dash = (np.array([frechet("TAG")(run) for run in of]) for of in few.values())
+theirs = comparison.paired(*few.values(), comparison.logged(frechet("TAG")))
+np.testing.assert_allclose(paired_interval(composite, dash), [theirs.mean, theirs.half])
+p = np.array([0.04, 0.001, 0.03, 0.5])
+np.testing.assert_allclose(holm(p), comparison.holm(p))
 
 # %% tags=["hide-input"]
 CLAIMS, JUDGEMENTS = claims.load(), claims.judgements()
@@ -117,15 +142,25 @@ assert every["not reproduced"] == 0 and all(every[kind] > 0 for kind in KINDS)
 rows.append([f"*{len(CLAIMS)} claims*", *(f"*{every[kind]}*" for kind in KINDS)])
 Markdown(markdown(["judgements", *KINDS], rows))
 
+
+# %% tags=["hide-input"]
+def ledger(theme):
+    """The statuses of a theme; the rows behind them are folded."""
+    of = Counter(one.status for one in JUDGEMENTS if one.claim.theme == theme)
+    summary = f"{of.total()} judgements: " + ", ".join(f"{of[k]} {k}" for k in of)
+    rows = claims.table(theme, JUDGEMENTS)
+    return Markdown(f"<details><summary>{summary}</summary>\n\n{rows}\n\n</details>")
+
+
 # %% [markdown]
-# A claim that is judged for two rows counts twice, so there are more judgements than claims. We go through the themes one by one.
+# A claim that is judged for two rows counts twice, so there are more judgements than claims. Each theme below begins with its count; open it for the claims and what we measured.
 #
 # ## Size and cost
 #
 # These claims concern the networks and not what they learn, so they can be tested as they stand. The two at the end of the list are timings on a T4, and no T4 was at hand.
 
 # %% tags=["hide-input"]
-Markdown(claims.table("size and cost", JUDGEMENTS))
+ledger("size and cost")
 
 # %% tags=["hide-input"]
 of = {one.claim.id: one for one in JUDGEMENTS}
@@ -138,8 +173,8 @@ for ratio in cost.stored("efficiency-cifar10-h200")["ratios"]:
     assert ratio["latency_ms"] < t4["latency_ms"] and ratio["peak_mib"] > t4["peak_mib"]
 
 # %% [markdown]
-# What can be counted is as the paper says. Compression in FLOPs is a little less than in parameters, as the paper has it, too. Time and memory are another matter: on the accelerator that we had, the student saves less time than the paper reports and more memory, and {numref}`ch-paper-scale` says what may be behind
-# it. We do not call that a disagreement, for it is another device.
+# What can be counted is as the paper says. Compression in FLOPs is a little less than in parameters, as the paper has it, too. On the accelerator that we had, the student saves less time than the paper reports and more memory; {numref}`ch-paper-scale` says what may be behind
+# it. That is no disagreement, because it is another device.
 #
 # ## The guidance gap
 #
@@ -181,12 +216,12 @@ lengths = [
     gap("rho")(run) for run in map(results.load, results.names("cifar10")) if run.seed
 ]
 assert 0.75 < min(lengths) < max(lengths) < 1
-Markdown(claims.table("guidance gap", JUDGEMENTS))
+ledger("guidance gap")
 
 # %% [markdown]
 # **The paper's main point stands**: on CIFAR-10, with a network that predicts $v$, DASH keeps the gap. On digits its points lie where the paper's bar is ({numref}`fig-claims-rho`), and the interval of three seeds just reaches over the lower bound. **What disagrees is the other half of the story**: in the paper every rival's gap is too short; ours are too long where one output is all that the
-# objective watches. The two halves are not equally strong. That DASH fixes both branches, and so the gap, follows from its loss ({numref}`ch-dash`). What a branch does that *nobody* trains does not follow from anything; it depends on how its weights began, and {numref}`ch-collapse` shows both a long gap and how a short one can
-# come about. So "it collapses" is not a law, which is worth knowing; whether it collapsed on CIFAR we can't say.
+# objective watches. The two halves are not equally strong. DASH's loss fixes both branches, and so the gap ({numref}`ch-dash`). Nothing fixes a branch that *nobody* trains; it depends on how its weights began, and {numref}`ch-collapse` shows both a long gap and how a short one can
+# come about. So "it collapses" is not a law; whether it collapsed on CIFAR we can't say.
 #
 # With the paper's networks on CIFAR-10 DASH keeps its gap, too, in three seeds. The other students that we trained there have ρ between 0.75 and 1, too, and {numref}`ch-cifar` found that the length of the gap does not tell the good samples from the bad.
 #
@@ -201,7 +236,7 @@ asked = [one for one in JUDGEMENTS if one.question]
 SAMPLED = [one for one in asked if one.argument("value") is claims.TAG]
 SAMPLED = [one for one in SAMPLED if one.argument("over") == "dash"]
 SAMPLED = [one for one in SAMPLED if one.argument("row") in ROWS]
-Markdown(claims.table("samples", JUDGEMENTS))
+ledger("samples")
 
 
 # %% tags=["hide-input"]
@@ -218,7 +253,7 @@ ahead, open_ = (", ".join(NAMES[k] for k in rows) for rows in (ahead, open_))
 Markdown(f"DASH is ahead of **{ahead}**, behind none, undecided against **{open_}**.")
 
 # %% [markdown]
-# DASH is far ahead of what leaves the null branch free, or the drift of both. Cond-only has nearly five times its distance, and with three seeds even that stays undecided after the correction. That DASH is the best of the table, as it is in the paper, these runs neither show nor refute: four rows have a smaller mean.
+# DASH is far ahead of what leaves the null branch free, or the drift of both. Cond-only has nearly five times its distance, and with three seeds even that stays undecided after the correction. These runs neither show nor refute that DASH is the best of the table: four rows have a smaller mean.
 #
 # How much hangs on our conventions? The next explorer shows each row's FD, divided by DASH's, with its interval. To the right of the line DASH is better, as the paper has it.
 #
@@ -286,13 +321,13 @@ Markdown(markdown(["correction", *luck], [row]))
 # %% tags=["hide-input"]
 assert STATUS["tirt-samples", "dash-uniform"] == undecided
 assert STATUS["tirt-gap", "dash-uniform"] == disagrees
-Markdown(claims.table("parts of DASH", JUDGEMENTS))
+ledger("parts of DASH")
 
 # %% [markdown]
 # On digits **TIRT Transfer does not help**. Uniform weights have the smaller error of the gap in every seed. Their samples are better by a third on average, which three comparisons with three seeds leave undecided ({numref}`ch-tirt` has the reasons and the limits). A caution on the shares: they divide one difference by another, so their errors are large, and where DASH gains nothing over imitation alone there is no gain to share.
 #
-# Two things that the book tests are missing from the ledger. That TIRT's $\lambda$ finds the *hard* or the *important* timesteps is what its name suggests, and {numref}`ch-tirt` found that it finds the easy ones; but we know of no sentence of the paper that says so. The abstract does call the
-# teacher's importance *converged*. The same chapter shows that it stops where the learning rate stops it; no rule of ours would do justice to the word.
+# Two things that the book tests are missing from the ledger. TIRT's name suggests that $\lambda$ finds the *hard* or the *important* timesteps, and {numref}`ch-tirt` found that it finds the easy ones; but we know of no sentence of the paper that says so. The abstract calls the
+# teacher's importance *converged*. The same chapter shows that it stops where the learning rate stops it; no rule of ours fits the word.
 #
 # ## At equal cost
 #
@@ -310,7 +345,7 @@ assert STATUSES["v-data", "dash_v-high_noise"] == undecided, "reaches over the b
 assert STATUSES["v-colour", "dash_v-high_noise"] == agrees, "three pairs"
 for row in ("cond_only_dropout_v", "dash_sampled_v"):
     assert STATUSES["v-colour", f"{row}-high_noise"] == undecided, "two pairs"
-Markdown(claims.table("at equal cost", JUDGEMENTS))
+ledger("at equal cost")
 
 # %% [markdown]
 # **DASH's lead over label dropout does not stand at equal cost**, nor that over one branch an image: with $v$ both are ahead of it in three seeds. With $\epsilon$ and TAG one seed says the same, which decides nothing. **That $v$ mends the colours** is settled for DASH, over three pairs; two pairs of each rival show the same and decide nothing. That samples of $v$ networks *have* the data's colours is settled for both rivals; DASH's interval reaches over the bound.
@@ -331,7 +366,7 @@ Markdown(
 )
 
 # %% [markdown]
-# The third from last is the one with the widest consequences. Under TAG(1, 4, 5) the guidance runs from about 1.25 to 3.77 and is 2.5 on average, and two numbers at "$w = 4$" can only be compared if both mean that.
+# The third from last has the widest consequences. Under TAG(1, 4, 5) the guidance runs from about 1.25 to 3.77 and is 2.5 on average, and two numbers at "$w = 4$" can only be compared if both mean that.
 #
 # ## What would settle the open claims
 #

@@ -1,4 +1,4 @@
-"""What the tests of the built book share: its pages, a browser, and when a page is ready."""
+"""Say what the tests of the built book share: its pages, a browser, and when a page is ready."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the tests of book/live share: node, the engine's modules in it, and its random numbers."""
+"""Share node, the engine's modules in it, and its random numbers among the tests of book/live."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""When a stored output counts as made again: words and whole numbers equal, decimals nearly."""
+"""Say when a stored output counts as made again: words and whole numbers equal, decimals nearly."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ RELATIVE = 0.01  # what another processor or a minor release of PyTorch may chan
 
 
 class Printed(str):
-    """What a cell printed, equal to what differs by little more than rounding.
+    """Say what a cell printed, equal to what differs by little more than rounding.
 
     Two texts are equal if their words and whole numbers are, and if each pair of decimal numbers
     differs by at most 1 %, or by 1 in the last digit that is printed.
@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 
 def close(a: str, b: str) -> bool:
-    """Whether two printed numbers are equal up to rounding."""
+    """Tell if two printed numbers are equal up to rounding."""
     x, y = float(a), float(b)
     mantissa, _, exponent = a.partition("e")
     last = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))

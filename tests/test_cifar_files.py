@@ -115,7 +115,7 @@ def fault(root, name="cifar10", **options):
 
 
 def is_the_small_set(found, name="cifar10"):
-    """Whether both parts are there, in whatever order."""
+    """Tell if both parts are there, in whatever order."""
     return all(
         plan.fingerprint(getattr(found, part)) == plan.fingerprint(expected(name, part))
         for part in COUNTS

@@ -1,4 +1,4 @@
-"""What a run costs: every formula against numbers worked out by hand."""
+"""Say what a run costs: every formula against numbers worked out by hand."""
 
 import json
 import shlex

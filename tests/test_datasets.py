@@ -95,7 +95,7 @@ def cifar(request, monkeypatch):
 
 
 def is_the_small_cifar(found, cifar):
-    """Whether the images, pixel by pixel, and the labels are those of the files."""
+    """Tell if the images, pixel by pixel, and the labels are those of the files."""
     batches = [pickle.loads(cifar.files[name]) for name, _ in cifar.kind.train_list]
     rows = torch.from_numpy(np.concatenate([b["data"] for b in batches])).reshape(20, 3, 32, 32)
     labels = [label for b in batches for label in b.get("labels", b.get("fine_labels"))]

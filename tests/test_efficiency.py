@@ -1,4 +1,4 @@
-"""What `bench` counts and measures, on the CPU and at toy sizes; a GPU is not needed here."""
+"""Say what `bench` counts and measures, on the CPU and at toy sizes; a GPU is not needed here."""
 
 import json
 from dataclasses import replace

@@ -63,7 +63,7 @@ def test_an_installer_that_outlives_its_set_up_is_waited_for(tmp_path):
 
 
 def ended(process):
-    """Whether a process is gone, or a zombie that whoever adopted it has not noticed yet."""
+    """Tell if a process is gone, or a zombie that whoever adopted it has not noticed yet."""
     try:
         return Path(f"/proc/{process}/stat").read_text().split()[2] == "Z"
     except FileNotFoundError:

@@ -84,13 +84,15 @@ def test_remedies_show_the_mean_and_range_of_the_seeds():
     figure = atlas.remedies(found)
     left, right = figure.axes
     assert (left.get_title(), right.get_title()) == ("w = 4", "TAG")
-    line, _, (bars,) = left.containers[1]
-    assert line.get_ydata().tolist() == [13, 10]
-    assert to_rgb(line.get_color()) == to_rgb(plots.color("composite"))
-    (plain, _) = bars.get_segments()
-    assert plain[:, 1].tolist() == [11, 16]
-    assert [text.get_text() for text in right.get_xticklabels()] == ["plain", "a*"]
-    assert left.get_yscale() == "log"
+    means, ranges = left.lines[1], left.collections[1]
+    assert means.get_xdata().tolist() == [13, 10]
+    assert means.get_linestyle() == "None", "remedies are no steps of a way"
+    assert to_rgb(means.get_color()) == to_rgb(plots.color("composite"))
+    (plain, _) = ranges.get_segments()
+    assert plain[:, 0].tolist() == [11, 16]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["plain", "a*"]
+    assert {text.get_text() for text in right.get_yticklabels()} == {""}
+    assert left.get_xscale() == "log"
     assert labels(figure) == ["DASH", "Composite, w = 4"]
 
 
@@ -103,4 +105,4 @@ def test_reach_has_a_line_for_the_dial_and_dots_for_the_rest():
     assert rest.get_xydata().tolist() == dots["dash"].tolist()
     assert (line.get_marker(), rest.get_marker()) == ("None", "o")
     assert line.get_color() == rest.get_color() == plots.color("dash")
-    assert labels(figure) == ["DASH"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["DASH"], "named beside it"

@@ -59,11 +59,11 @@ def test_clouds_draw_pixels_ellipses_and_the_null_direction() -> None:
     assert to_rgb(left.lines[1].get_color()) == to_rgb(plots.color("composite"))
 
 
-def test_ellipses_are_the_same_in_every_panel() -> None:
+def test_ellipses_are_as_wide_as_the_errors() -> None:
     rows = {"dash": Moments(0.04, 0.0, 0.01), "composite": Moments(0.5, 0.4, 0.6)}
-    figure = geometry.ellipses(rows, unit((3, 4)), (2.0, 0.5))
-    for ax, limit in zip(figure.axes, (2.0, 0.5), strict=True):
-        assert ax.get_xlim() == (-limit, limit)
-        assert ax.lines[1].get_xdata().max() == pytest.approx(0.2)
-        assert ax.lines[1].get_ydata().max() == pytest.approx(0.1, rel=1e-3)
+    figure = geometry.ellipses(rows, unit((3, 4)), 2.0)
+    (ax,) = figure.axes
+    assert ax.get_xlim() == (-2.0, 2.0)
+    assert ax.lines[1].get_xdata().max() == pytest.approx(0.2)
+    assert ax.lines[1].get_ydata().max() == pytest.approx(0.1, rel=1e-3)
     assert labels(figure) == [plots.NAMES[row] for row in rows]

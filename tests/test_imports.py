@@ -1,4 +1,4 @@
-"""What dashlib needs, by importing it where other packages cannot be imported."""
+"""Say what dashlib needs, by importing it where other packages cannot be imported."""
 
 import ast
 import subprocess

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def cached():
-    """Where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    """Say where torch hub, and so pytorch-fid, keeps the Inception weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
 
 

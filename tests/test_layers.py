@@ -1,4 +1,4 @@
-"""Who may import whom, how large each room may be, and one name for one thing.
+"""Check who may import whom, how large each room may be, and one name for one thing.
 
 Each rule lists today's exceptions beside it; an exception that is no longer needed fails, too.
 """

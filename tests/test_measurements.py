@@ -1,4 +1,4 @@
-"""What the ledger measures: oracles on made-up runs, and what is missing says so."""
+"""Say what the ledger measures: oracles on made-up runs, and what is missing says so."""
 
 import json
 from functools import partial

@@ -22,7 +22,7 @@ def test_replay_draws_the_snapshot_of_one_learner_over_its_start():
     assert [values(line) for line in left.lines] == [[6, 1.5]]
     assert [values(line) for line in right.lines] == [[12, 6]]
     assert left.lines[0].get_color() == right.lines[0].get_color()
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["TIRT"]
+    assert [text.get_text() for text in left.figure.legends[0].get_texts()] == ["TIRT"]
 
 
 def test_effective_weights_by_batch_size_over_their_limit():
@@ -62,15 +62,15 @@ def test_a_forest_has_intervals_and_seeds_in_the_colour_of_the_verdict():
     assert ax.get_xlabel().startswith("FD, minus uniform's")
 
 
-def test_anchors_draws_every_seed_and_a_line_through_the_first():
+def test_anchors_draws_every_seed_at_its_weight():
     panels = {
         "error": {"conditional": {0: [1.0, 2.0], 0.1: [3.0]}},
         "distance": {"TAG": {0: [5.0, 6.0], 0.1: [7.0]}},
     }
     left, right = microscope.anchors(panels).axes
-    line, *dots = left.lines
-    assert values(line) == [1, 3]
-    assert [(list(dot.get_xdata()), values(dot)) for dot in dots] == [([0, 0], [1, 2]), ([1], [3])]
+    (dots,) = left.lines
+    assert (list(dots.get_xdata()), values(dots)) == ([0, 0, 1], [1, 2, 3])
+    assert dots.get_linestyle() == "None", "weights are no steps of a way"
     assert [text.get_text() for text in left.get_xticklabels()] == ["0", "0.1"]
     assert (left.get_title(), right.get_title()) == ("error", "distance")
     shades = [ax.lines[0].get_color() for ax in (left, right)]

@@ -11,6 +11,9 @@ from execute import NOTEBOOKS
 
 TWINS = sorted(NOTEBOOKS.glob("*.py"))
 MOST_LINES, MEDIAN_LINES = 20, 8
+MOST_WORDS, MOST_FOLDED = 2500, 500  # of a chapter's body, and of its asides that are folded
+FOLDED = re.compile(r"^(`{3,})\{admonition\} (.*)\n:class: dropdown\n(.*?)^\1$", re.M | re.S)
+FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 MOST_COLUMNS = 88  # of code: what fits on the page at 1,280 pixels
 NOT_SHOWN = re.compile(r"\b(assert|explorer|markdown|Markdown|show|plots\.\w+)\b")
 
@@ -70,6 +73,21 @@ def test_exercises_hide_their_solutions(prose):
 
 def test_sources_are_cited(prose):
     assert re.search(r"\{cite(:\w+)?\}`", prose), "cite what the chapter builds on"
+
+
+def words(text):
+    return len(FORMULA.sub("formula", text).split())
+
+
+def test_the_body_is_short(prose):
+    """Count what stands between blanks in the Markdown cells, a formula as one word.
+
+    Questions of exercises count, their solutions do not, and neither do other asides that the page
+    folds; those have a limit of their own.
+    """
+    assert words(FOLDED.sub("", prose)) <= MOST_WORDS
+    asides = [text for _, title, text in FOLDED.findall(prose) if title != "Solution"]
+    assert sum(map(words, asides)) <= MOST_FOLDED
 
 
 def test_cells_are_short(code, shown):

@@ -1,4 +1,4 @@
-"""What a step costs: passes of the student as asked, of the teacher as the loss depends on it."""
+"""Count passes of a step: of the student as asked, of the teacher as the loss depends on it."""
 
 import pytest
 

@@ -5,6 +5,7 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -184,5 +185,34 @@ def test_sweep_places_a_row_that_lacks_scales() -> None:
     rows = {"dash": {"1": 1.0, "2": 2.0, "4": 4.0}, "multi_w": {"1": 1.0, "4": 4.0}}
     ax = plots.sweep({row: [scored(fd)] for row, fd in rows.items()}).axes[0]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "4"]
-    assert list(ax.lines[1].get_xdata()) == [0, 2]
+    assert list(ax.lines[1].get_xdata()) == [1, 4]
     assert list(ax.lines[1].get_ydata()) == [1, 4]
+
+
+def test_tag_stands_beside_the_scales_and_is_joined_to_none() -> None:
+    seeds = [scored({"1": 1.0, "4": 4.0, "TAG": fd}) for fd in (2.0, 3.0)]
+    ax = plots.sweep({"dash": seeds}).axes[0]
+    line, tag = ax.lines
+    assert list(line.get_xdata()) == [1, 4]
+    assert (list(tag.get_xdata()), list(tag.get_ydata())) == ([plots.BESIDE] * 2, [2, 3])
+    assert tag.get_linestyle() == "None"
+    assert tag.get_color() == line.get_color()
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "4", "TAG"]
+
+
+def test_lines_are_named_in_their_colour_and_unnamed_ones_are_not() -> None:
+    ax = plots.axes()[1][0, 0]
+    ax.plot([0, 1], [2, 3], label="DASH")
+    ax.plot([0, 1], [3, 2])
+    plots.name_lines(ax, [-1])
+    (name,) = ax.texts
+    assert (name.get_text(), tuple(name.xy)) == ("DASH", (1, 3))
+    assert name.get_color() == ax.lines[0].get_color()
+
+
+def test_a_log_axis_has_decimals_and_no_powers_of_ten() -> None:
+    figure = plots.lines({"FD": ([1, 2, 3], [0.02, 3.0, 400.0])}, log=True)
+    with matplotlib.rc_context(plots.STYLE):
+        ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert any("0.1" in tick for tick in ticks)
+    assert not any("^" in tick for tick in ticks)

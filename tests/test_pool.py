@@ -116,7 +116,7 @@ if __name__ == "__main__":
 
 
 def alive(pid):
-    """Whether a process runs (one that only waits to be reaped does not)."""
+    """Tell if a process runs (one that only waits to be reaped does not)."""
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 

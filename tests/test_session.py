@@ -64,7 +64,7 @@ def last_state(folder):
 
 
 def same(a, b):
-    """Whether two nested states are equal bit by bit."""
+    """Tell if two nested states are equal bit by bit."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
@@ -455,7 +455,7 @@ def test_two_calls_do_not_work_in_one_folder(tmp_path):
 
 
 def test_the_sessions_of_a_folder_are_read_under_its_lock(tmp_path):
-    """What another call noted after this one began is kept."""
+    """Say what another call noted after this one began is kept."""
     options = {"preset": "digits", "out": tmp_path / "run", "device": "cpu", "precision": "fp32"}
     job = train.job_of("teacher", options | {"steps": 1, "batch_size": 4})
     first, second = (Session(job, print, lambda *step: None) for _ in range(2))
@@ -591,7 +591,7 @@ def test_an_accelerator_can_be_made_again():
 
 
 def launchers(machines):
-    """How torchrun is started on each of some machines (all of them this one), two processes."""
+    """Start torchrun on each of some machines (all of them this one), two processes."""
     each = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={2 // machines}"]
     if machines == 1:
         return [[*each, "--standalone"]]

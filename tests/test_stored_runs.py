@@ -28,7 +28,7 @@ SUMMARY = {
 
 
 def broken(names, check):
-    """What is wrong with those runs that a check fails for, by name."""
+    """Say what is wrong with those runs that a check fails for, by name."""
     found = {}
     for name in names:
         try:
@@ -61,7 +61,7 @@ def check_whole(run):
 
 @cache
 def parameters(unet):
-    """How many a network has, without making it."""
+    """Say how many a network has, without making it."""
     with torch.device("meta"):
         return count_parameters(UNet(unet))
 

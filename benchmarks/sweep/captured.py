@@ -34,7 +34,7 @@ def fast(model: UNet, device: torch.device | str) -> UNet:
 
 
 class Rounds(NamedTuple):
-    """How far a co-training is."""
+    """The state of a co-training."""
 
     done: int
     seconds: float  # since the start

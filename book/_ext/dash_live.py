@@ -69,7 +69,7 @@ def weights_script(run: Run) -> str:
 
 
 def networks() -> dict[str, dict[str, str]]:
-    """What an explorer says of every network that it can run."""
+    """Describe every network that an explorer can run."""
     names = NAMES | {"teacher_uniform": "Teacher, uniform weights"}
     colors = COLORS | {"teacher_uniform": "#8A8A8A"}
     return {
@@ -78,7 +78,7 @@ def networks() -> dict[str, dict[str, str]]:
 
 
 def learned() -> dict[str, list[float]]:
-    """What two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
+    """Read what two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
     traces = {"lambda": "teacher-tirt", "u": "dash-uncertainty-s0"}
     last = {name: results.load(f"digits/{run}").trace[name][-1] for name, run in traces.items()}
     return {name: [round(value, 3) for value in of.tolist()] for name, of in last.items()}

@@ -68,7 +68,7 @@ def packages() -> dict[str, str]:
 
 
 def seconds(noted: dict[str, Any], twin: Path) -> str:
-    """How long a chapter took, if it was timed with the text that it has now."""
+    """Tell how long a chapter took, if it was timed with the text that it has now."""
     entry = noted.get(twin.stem)
     if not entry:
         return "not timed here"
@@ -96,7 +96,7 @@ def stored_runs() -> list[tuple[str, str, str, str, str]]:
 
 
 class Versions(SphinxDirective):
-    """Where, from which commit and with which packages the book was built."""
+    """Tell where, from which commit and with which packages the book was built."""
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
@@ -130,7 +130,7 @@ class RunTimes(SphinxDirective):
 
 
 def live_times() -> list[tuple[str, str]]:
-    """What the live explorers took in a browser, as it was measured and stored."""
+    """Show the time that live explorers took in a browser, as measured and stored."""
     noted = json.loads((ROOT / "results/bench/live.json").read_text())
     where = f"{noted['browser']}, {noted['hardware'].split(',')[0]}"
     rows = [(what, f"{seconds:.2f}") for what, seconds in noted["seconds"].items()]
@@ -157,7 +157,7 @@ ENDS = ("cases", "survived", "refused", "bare", "hangs", "accepted")
 
 
 def faults() -> list[tuple[str, ...]]:
-    """What became of faults of each kind, as `make faults` stored it."""
+    """Show what became of faults of each kind, as `make faults` stored it."""
     noted = json.loads((ROOT / "results/faults.json").read_text())["figures"]
     return [(FAULTS[part], *(f"{of.get(end, 0):,}" for end in ENDS)) for part, of in noted.items()]
 

@@ -1,4 +1,4 @@
-r"""Where a student's gap is right, and its repair without training: it is rescaled at sampling.
+r"""Map where a student's gap is right, and repair it without training: rescale it at sampling.
 
 A *map* has a row for each of ``bins`` equal ranges of timesteps and a column for each class.  For
 the branches S of a student and T of its teacher on the same noisy images, with the gaps g and the
@@ -15,8 +15,7 @@ over all timesteps or over each range of them, a(t) and c(t).
 With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial: a
 repaired student is the same student under another guidance schedule.
 
-``python -m benchmarks.repair`` makes ``results/repair/digits.json``: coefficients are fitted on
-noisy *held-out* images, samples scored against the *training* images.
+Coefficients are fitted on noisy *held-out* images, samples scored against the *training* images.
 """
 
 import json
@@ -129,7 +128,7 @@ class Repaired:
 
 
 def config() -> Entry:
-    """What every entry of the report was made with; a change makes all of them stale."""
+    """Settings that every entry of the report was made with; a change makes all of them stale."""
     return {
         "bins": BINS,
         "pairs": PAIRS,
@@ -144,7 +143,7 @@ def config() -> Entry:
 
 
 def path() -> Path:
-    """Where the report lies."""
+    """Return the file of the report."""
     return results.root() / "repair" / "digits.json"
 
 
@@ -224,11 +223,11 @@ def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure
     """Profiles over timesteps, each ``(bins,)``: the gap energy as bars, importances as lines."""
     figure, ((ax,),) = plots.axes()
     at = plots.middles(len(energy))
-    style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
     plots.draw_curves(ax, {name: (at, p.tolist()) for name, p in spent.items()})
+    style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
     ax.bar(at, energy.tolist(), label="the teacher's gap energy", **style)
     ax.set(xlabel="timestep t", ylabel="share")
-    ax.legend(frameon=False)
+    ax.legend()
     return figure
 
 
@@ -237,8 +236,8 @@ def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 
     figure, grid = plots.axes(1, len(given), size=(7.6, 3.8))
     for ax, (title, rows) in zip(grid[0], given.items(), strict=True):
         for row, scales in rows.items():
-            at, style = plots.middles(len(scales)), {"color": plots.color(row)}
-            ax.plot(at, scales, label=plots.NAMES[row], **style)
+            at, name = plots.middles(len(scales)), plots.NAMES[row]
+            ax.plot(at, scales, color=plots.color(row), label=name)
         ax.axhline(w, color="black", lw=1, ls="--")
         ax.sharey(grid[0, 0])
         ax.set(title=title, xlabel="timestep t", ylim=(0, 1.15 * w))
@@ -249,30 +248,29 @@ def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 
 def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figure:
     """A panel a scale: ``found[row, scale][remedy]``, distances of seeds, mean and range."""
     rows, scales = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
-    figure, grid = plots.axes(1, len(scales), size=(9.6, 4.4))
+    figure, grid = plots.axes(1, len(scales), size=(6.4, 4.4))
     names = list(found[rows[0], scales[0]])
     for ax, scale in zip(grid[0], scales, strict=True):
         for i, row in enumerate(rows):
             seeds = np.array([*found[row, scale].values()])
-            at, mean = np.arange(len(names)) + (i - len(rows) // 2) * 0.08, seeds.mean(1)
-            bars = abs(np.array([seeds.min(1), seeds.max(1)]) - mean)
-            style = {"color": plots.color(row), "fmt": "o-", "lw": 1, "ms": 5, "elinewidth": 2}
-            ax.errorbar(at, mean, bars, label=plots.NAMES[row], **style)
-        ax.set(yscale="log", title=scale if scale == "TAG" else f"w = {scale}")
-        ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=9)
-        ax.sharey(grid[0, 0])
-    grid[0, 0].set_ylabel("Fréchet distance")
+            at, shade = np.arange(len(names)) + (i - len(rows) // 2) * 0.2, plots.color(row)
+            ax.hlines(at, seeds.min(1), seeds.max(1), color=shade)
+            ax.plot(seeds.mean(1), at, "o", color=shade, label=plots.NAMES[row])
+        ax.set(xscale="log", title=scale if scale == "TAG" else f"w = {scale}")
+        ax.set_yticks(range(len(names)), names if ax is grid[0, 0] else [])
+        ax.invert_yaxis()
+    figure.suptitle("Fréchet distance: two numbers repair what one spoils", x=0.02, ha="left")
     plots.legend_below(figure, 3)
     return figure
 
 
 def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> Figure:
     """Frechet distance (log) and accuracy, ``(n, 2)`` a row: a line for its dial, and dots."""
-    figure, ((ax,),) = plots.axes(size=(7.0, 4.4))
+    figure, ((ax,),) = plots.axes(size=(6.4, 4.4))
     for row, sweep in sweeps.items():
         ax.plot(*sweep.T, "-", color=plots.color(row), label=plots.NAMES[row])
         ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
     ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
-    ax.set(xlabel="Fréchet distance", ylabel="class accuracy")
-    plots.legend_below(figure, len(sweeps))
+    ax.set(xlabel="Fréchet distance", ylabel="accuracy", title="A scalar keeps to a student's line")
+    plots.name_lines(ax, [int((sweep[:, 0] > 100).sum()) for sweep in sweeps.values()])
     return figure

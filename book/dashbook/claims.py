@@ -2,12 +2,7 @@
 
 ``results/claims.toml`` holds every claim of the paper that the book touches, in our words.
 :data:`MEASURED` says which numbers agree with it, and which are asked of :mod:`.measurements`: at a
-small scale of the book, or exactly as the paper states it.  The status follows:
-
-- the rule holds: "agrees at small scale", or of what is as stated "reproduced";
-- it fails: "disagrees at small scale", "not reproduced";
-- it cannot be told: "undecided at small scale";
-- nothing stored to measure: "not tested here".
+small scale of the book (:data:`SMALL`), or exactly as the paper states it (:data:`AS_STATED`).
 """
 
 import tomllib
@@ -193,7 +188,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What follows for a claim from the stored numbers, or why nothing could be measured."""
+    """Status of a claim by the stored numbers, or why nothing could be measured."""
 
     claim: Claim
     status: str
@@ -212,12 +207,12 @@ class Judgement:
 
     @property
     def ours(self) -> str:
-        """What was measured, or why nothing was."""
+        """Show what was measured, or why nothing was."""
         return shown(self.estimate, self.scale) if self.estimate else self.reason
 
 
 def path() -> Path:
-    """Where the words of the ledger are stored."""
+    """Return the file that holds the words of the ledger."""
     return results.root() / "claims.toml"
 
 
@@ -274,7 +269,7 @@ def settings() -> list[tuple[str, str, str, str]]:
 
 
 def judge(claim: Claim, question: Question | None) -> Judgement:
-    """What follows from what is stored."""
+    """Judge a claim by what is stored."""
     if question is None or claim.holds is None:
         return Judgement(claim, NOT_TESTED, reason="not measured in this book")
     try:
@@ -312,8 +307,7 @@ def titled(row: str, scale: str = "digits") -> str:
 def shown(found: Estimate, scale: str = "digits") -> str:
     """A measured number with its interval, and what it was made from (mean ± spread of seeds).
 
-    Of a comparison the ratio: ``4.66 times [1.94, 11.2] (Cond-only: 44.3 ± 15; DASH: 9.35 ± 1.2;
-    n = 3)``.
+    Of a comparison the ratio: ``4.66 times [1.94, 11.2] (Cond-only: 44.3 ± 15; ...; n = 3)``.
     """
     if not found.parts:
         return number(found.value)
@@ -359,7 +353,6 @@ def table(theme: str, found: Sequence[Judgement]) -> str:
 
 SHADES = ("0.78", "0.87", "0.95")  # of the groups of gaps, from the shortest
 JUDGED = {True: "#0072B2", False: "#D55E00", None: "#8A8A8A"}  # agrees, disagrees, undecided
-DISTANCES = [0.5, 1, 2, 5, 10, 30, 100]
 
 
 def gap_lengths(
@@ -376,7 +369,6 @@ def gap_lengths(
         ax.plot(measured[row], [y - 0.15] * len(measured[row]), "o", ms=7, color=plots.color(row))
     ax.set(xscale="log", xlim=(0.06, 6), ylim=(-0.6, len(published) - 0.1))
     ax.set_xlabel("ρ: length of the gap, teacher's = 1")
-    ax.set_xticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
     ax.set_yticks(range(len(published)), [NAMES[row] for row in published])
     return figure
 
@@ -390,8 +382,6 @@ def ratio_forest(found: Mapping[str, Estimate], level: float) -> Figure:
         ax.plot(np.exp(one.value), y, "o", color=shade)
     ax.axvline(1, color="black", lw=1)
     ax.set(xscale="log", xlim=(0.3, 150), xlabel="FD / FD of DASH")
-    ax.set_xticks(DISTANCES, ["½", *(f"{d:g}" for d in DISTANCES[1:])])
     ax.set_yticks(range(len(found)), [NAMES[row] for row in found], fontsize=9)
     ax.set_ylim(-0.6, len(found) - 0.4)
-    ax.minorticks_off()
     return figure

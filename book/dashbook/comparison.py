@@ -4,9 +4,8 @@ Of n independent values with mean m and sample standard deviation s, the interva
 
 .. math:: m \pm t_{n-1} \, s / \sqrt n
 
-holds the expectation with probability ``level`` if the values are normal; :math:`t_{n-1}` is the
-quantile of Student's distribution.  Students of one seed see the same batches and start from the
-same weights, so two rows are compared by the differences within each seed: what moves both cancels.
+holds the expectation with probability ``level`` if the values are normal.  Students of one seed see
+the same batches and start from the same weights, so rows are compared by differences within a seed.
 
 Several rows are compared with one by p-values of the t-test that the difference is 0, and of the
 two one-sided ones that it is not within a margin, each corrected for the number of rows by Holm:

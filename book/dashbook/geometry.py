@@ -15,14 +15,12 @@ objective on outputs is, for every element of the image, a quadratic form
 ``cond_only_dropout``   ``diag(1 - p, p)``                none; p: of a dropped label, as scratch
 ======================= ================================= ======================================
 
-Where the minimum is elsewhere than at e = 0, Q is the curvature: the anchor adds its factor to Q_cc
-and draws e_c towards ``eps - T_cond``, dropout draws e_u towards ``gap_T``, scratch draws both
-towards the noise.  ``fitnets`` sees ``cond_only`` of the outputs (its features are not outputs).
+Where the minimum is not at e = 0, Q is the curvature: the anchor draws e_c to ``eps - T_cond``,
+dropout e_u to ``gap_T``, scratch both to the noise.  ``fitnets`` counts as ``cond_only``.
 
 A student is the second moments ``M = E e e^T`` of its errors over all elements of all images, in
 units of eps, whose elements have variance 1.  The mean loss is ``tr(Q M)``; with ``Q =
-composite(w)`` that is the guided error at w.  The errors' common part m and difference d share out
-the whole, ``|e_c|^2 + |e_u|^2 = 2 |m|^2 + |d|^2 / 2``: ``M.along((1, 1))``, ``M.along((1, -1))``.
+composite(w)`` that is the guided error at w.  Common drift is ``M.along((1, 1))``.
 """
 
 import math
@@ -376,13 +374,12 @@ def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None
     return figure
 
 
-def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limits: Sequence[float]) -> Figure:
-    """Ellipses of students, a panel for each limit of the axes; dashed: a null direction."""
-    figure, grid = plots.axes(1, len(limits), size=(7.4, 4.2))
-    for ax, limit in zip(grid[0], limits, strict=True):
-        ax.axline((0, 0), tuple(null), **DASHED)
-        for row, m in rows.items():
-            ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
-        _square(ax, limit)
-    plots.legend_below(figure, 3, fontsize=9)
+def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limit: float) -> Figure:
+    """Ellipses of a few students; dashed: a null direction."""
+    figure, ((ax,),) = plots.axes(size=(4.8, 4.8))
+    ax.axline((0, 0), tuple(null), **DASHED)
+    for row, m in rows.items():
+        ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
+    _square(ax, limit)
+    plots.legend_below(figure, 3, fontsize=10)
     return figure

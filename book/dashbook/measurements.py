@@ -1,4 +1,4 @@
-r"""What the ledger of claims measures: functions of rows of stored runs, over training seeds.
+r"""Measure what the ledger claims: functions of rows of stored runs, over training seeds.
 
 An *estimate* has a value for every training seed that all of its rows have, made from that seed's
 runs, which saw the same batches and started from the same weights; its interval is the t-interval
@@ -76,7 +76,7 @@ class Estimate:
         return t_interval(self.values, level)
 
     def lies(self, *, low: float = -inf, high: float = inf) -> bool | None:
-        """Whether the interval lies between two bounds.
+        """Tell if the interval lies between two bounds.
 
         None if that cannot be told: it reaches over one, is not defined, or has too few seeds.
         """

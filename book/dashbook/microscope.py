@@ -1,6 +1,7 @@
 """TIRT under the microscope: figures of learned weightings, and another start of the null row."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,14 +21,14 @@ Learned = tuple[Tensor, Tensor]  # importance at the start (T,), and at all snap
 
 def replay(snapshot: int, who: str, paths: Mapping[tuple[str, str], Learned]) -> Figure:
     """Importance at a snapshot, over the start and itself: ``paths[who, name]`` by name."""
-    figure, ((ratio, whole),) = plots.axes(1, 2, size=(7.2, 3.3))
+    figure, ((ratio, whole),) = plots.axes(1, 2, size=(6.4, 3.6))
     for (learner, name), (start, snapshots) in paths.items():
         if learner == who:
-            ratio.plot(snapshots[snapshot] / start, label=name)
-            whole.plot(snapshots[snapshot])
-    ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="importance / at the start")
-    whole.set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
-    ratio.legend(loc="lower right")
+            ratio.plot(snapshots[snapshot] / start)
+            whole.plot(snapshots[snapshot], label=name)
+    ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="learned: over its start")
+    whole.set(ylim=(0, 3.0), xlabel="timestep t", title="importance itself")
+    plots.legend_below(figure, 3)
     return figure
 
 
@@ -78,15 +79,13 @@ def forest(
 
 
 def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]) -> Figure:
-    """``panels[title][name][weight of the anchor]``: a dot a seed, a line through the first."""
+    """``panels[title][name][weight of the anchor]``: a dot a seed."""
     figure, grid = plots.axes(1, len(panels), size=(7.6, 3.4))
     shades = iter(plots.CYCLE)
     for ax, (title, named) in zip(grid[0], panels.items(), strict=True):
         for name, by_weight in named.items():
-            shade = next(shades)
-            ax.plot([seeds[0] for seeds in by_weight.values()], color=shade, label=name)
-            for x, seeds in enumerate(by_weight.values()):
-                ax.plot([x] * len(seeds), seeds, "o", ms=5, color=shade)
+            at = [x for x, seeds in enumerate(by_weight.values()) for _ in seeds]
+            ax.plot(at, [*chain(*by_weight.values())], "o", color=next(shades), label=name)
         ax.set_xticks(range(len(by_weight)), [f"{weight:g}" for weight in by_weight])
         ax.set(xlabel="weight of the anchor", ylim=(0, None), title=title)
         ax.legend()

@@ -207,20 +207,17 @@ def _draw_ends(
 
 def scaling(
     title: str, gpus: Sequence[int], hours: Mapping[str, np.ndarray],
-    efficiency: Mapping[str, np.ndarray], at: int, ticks: Sequence[float],
+    efficiency: Mapping[str, np.ndarray], at: int,
 ) -> Figure:  # fmt: skip
     """Hours on the clock (log scale), and the share of speed kept, against the number of GPUs.
 
     ``hours[name]`` and ``efficiency[name]``, shape ``(len(gpus), 2)``, hold the two ends of what is
-    calculated for ``teacher`` and ``student``: solid, then dashed.  The ranges at ``at`` GPUs, one
-    of ``gpus``, are marked and written out; ``ticks`` are those of the hours.
+    calculated for ``teacher`` and ``student``: solid, then dashed; those at ``at`` are written out.
     """
     figure, ((clock, share),) = plots.axes(1, 2, size=(7.6, 3.5))
     _draw_ends(clock, gpus, hours, at, digits=1)
     _draw_ends(share, gpus, efficiency, at, digits=2)
     clock.set(title=f"{title}: hours on the clock", yscale="log")
-    clock.set_yticks(ticks, [f"{t:g}" for t in ticks])
-    clock.set_ylim(ticks[0] / 1.5, ticks[-1] * 2)
     share.set(title=f"efficiency on {at} GPU{'s' * (at > 1)}", ylim=(0, 1.45))
     clock.legend(fontsize=9)
     share.legend(fontsize=9, loc="upper right")

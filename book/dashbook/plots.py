@@ -33,12 +33,14 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 12,
     "axes.prop_cycle": cycler(color=CYCLE),
     "axes.titlelocation": "left",
+    "axes.formatter.min_exponent": 5,  # 0.01 and 100 on log axes, not powers of ten
     "legend.frameon": False,
     "lines.linewidth": 2.0,
     "svg.hashsalt": "dash",
 }
 
 DPI = 100
+BESIDE = 5.0  # where TAG stands on an axis of guidance scales from 1 to 4
 READABLE = 6.4  # inches: what is wider is drawn as if it were no wider, so that its text grows
 
 
@@ -138,6 +140,26 @@ def draw_seeds(ax: Axes, x: Values, seeds: np.ndarray, **style: Any) -> None:
     ax.fill_between(x, seeds.min(0), seeds.max(0), color=line.get_color(), alpha=0.2, lw=0)
 
 
+def at_scales(labels: Sequence[str]) -> list[float]:
+    """Place guidance scales on an axis; TAG, which is no number, stands beside the others."""
+    return [BESIDE if label == "TAG" else float(label) for label in labels]
+
+
+def draw_scales(ax: Axes, labels: Sequence[str], seeds: np.ndarray, **style: Any) -> None:
+    """The same against w; TAG, the last if there, is a mark a seed beside the line."""
+    at, n = at_scales(labels), len(labels) - ("TAG" in labels)
+    draw_seeds(ax, at[:n], seeds[:, :n], **style)
+    for x, tag in zip(at[n:], seeds[:, n:].T, strict=True):
+        ax.plot([x] * len(tag), tag, "D", ms=5, color=ax.lines[-1].get_color())
+
+
+def name_lines(ax: Axes, at: Sequence[int]) -> None:
+    """Name every labelled line beside one of its points, in its colour, instead of in a legend."""
+    for i, line in zip(at, ax.get_legend_handles_labels()[0], strict=True):
+        style = {"textcoords": "offset points", "color": line.get_color(), "fontsize": 11}
+        ax.annotate(line.get_label(), line.get_xydata()[i], (6, 0), **style)
+
+
 def legend_below(figure: Figure, columns: int, **style: Any) -> None:
     """One legend under the figure, of what its last axes show."""
     handles = figure.axes[-1].get_legend_handles_labels()
@@ -203,10 +225,9 @@ def sweep(rows: Mapping[str, Sequence[Run]]) -> Figure:
     titles = {"frechet": "Fréchet distance", "accuracy": "class accuracy"}
     for ax, (metric, title) in zip(grid[0], titles.items(), strict=True):
         for row, seeds in scored.items():
-            at = [scales.index(label) for label in seeds[0]]  # some rows were scored at fewer
             table = np.array([[of[metric] for of in seed.values()] for seed in seeds])
-            draw_seeds(ax, at, table, color=color(row), label=NAMES.get(row, row))
-        ax.set_xticks(range(len(scales)), scales)
+            draw_scales(ax, [*seeds[0]], table, color=color(row), label=NAMES.get(row, row))
+        ax.set_xticks(at_scales(scales), scales)
         ax.set(xlabel="guidance scale w", title=title)
     grid[0, 0].set_yscale("log")
     legend_below(figure, 3)

@@ -1,8 +1,7 @@
 """Explorers: a pure figure function under one or two sliders, drawn in advance.
 
-Every combination of values is drawn once and kept as a small picture; the browser alone switches
-between them, in JupyterLab and in Colab.  For the pages of the book, book/_ext/dash_frames.py makes
-plain inputs of the same.  Each picture carries a text alternative, which names the values.
+Every combination of values is kept as a small picture with a text alternative, and the browser
+switches between them.  For the pages of the book, book/_ext/dash_frames.py makes plain inputs.
 """
 
 import re

@@ -39,7 +39,7 @@ CHANGE = re.compile(
 
 
 class SetupError(Exception):
-    """What stopped the set-up, and what to do about it."""
+    """Say what stopped the set-up, and what to do about it."""
 
 
 def say(message: str) -> None:
@@ -105,7 +105,7 @@ def python_of(venv: Path) -> Path:
 
 
 def wanted(latest: bool) -> str:
-    """What a finished folder is marked with: which set it holds, of which files' making."""
+    """Return the mark of a finished folder: which set it holds, of which files' making."""
     files = [ROOT / "pyproject.toml", *([] if latest else [LOCK])]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
     return f"{'latest' if latest else 'locked'} {digest}"
@@ -120,7 +120,7 @@ def mark(venv: Path) -> str:
 
 
 def faults(venv: Path) -> list[str]:
-    """What a folder lacks, in words; empty if every package is there with every file it lists."""
+    """List what a folder lacks, in words; empty if every package is there with every file."""
     try:
         done = subprocess.run([python_of(venv), "-I", CHECK], capture_output=True, text=True)
     except OSError as error:
@@ -152,7 +152,7 @@ def finish(venv: Path, label: str) -> None:
 
 
 def usable(venv: Path) -> bool:
-    """Whether a folder can be brought up to date; says why if it must be started over.
+    """Tell if a folder can be brought up to date; says why if it must be started over.
 
     Raises ``SetupError`` for a folder that no set-up made, as it may hold something else.
     """
@@ -198,7 +198,7 @@ def run(command: Sequence[str | Path], keep: tuple[int, ...]) -> None:
 
 
 def succeeds(command: Sequence[str | Path], **environment: str) -> bool:
-    """Whether a command, of which nothing is shown, ends well."""
+    """Tell if a command, of which nothing is shown, ends well."""
     done = subprocess.run(
         command, input="packaging\n", text=True, capture_output=True, env=os.environ | environment
     )

@@ -37,7 +37,7 @@ def changes(old: str, new: str) -> list[str]:
 
 
 def resolve(options: list[str]) -> str:
-    """What uv makes of pyproject.toml and the pins that are there."""
+    """Let uv compile pyproject.toml and the pins that are there."""
     uv = [sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras"]
     form = ["--universal", "--python-version", "3.11", "--generate-hashes"]
     bare = ["--no-header", "--no-annotate", "--no-emit-index-url", "--quiet"]

@@ -89,7 +89,7 @@ class Network(nn.Module):
         return self.as_noise(self.guided(x_t, t, cond), x_t, t, self.prediction)
 
     def guided(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """What guidance acts on of the module's answer, in the precision of ``x_t``."""
+        """Return what guidance acts on of the module's answer, in the precision of ``x_t``."""
         flows = isinstance(self.schedule, RectifiedFlow)
         time = 1000 * self.schedule.coefficients(t, x_t)[1].flatten() if flows else t
         return self.predict(x_t, time, cond)[:, self.guide_channels].to(x_t.dtype)

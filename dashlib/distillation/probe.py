@@ -1,4 +1,4 @@
-"""What cannot be distilled is refused before a step is made, with the reason and what to do."""
+"""Refuse what cannot be distilled before a step is made, with the reason and what to do."""
 
 from collections.abc import Collection, Iterator
 from itertools import chain, islice
@@ -61,7 +61,7 @@ def probe(
 
 
 def _of_the_pair(teacher: Network, student: Network) -> Faults:
-    """What can be seen without calling the networks."""
+    """Check what can be seen without calling the networks."""
     if not any(p.requires_grad for p in student.parameters()):
         yield "frozen student", "no parameter requires a gradient: call requires_grad_(True)"
     if {id(p) for p in student.parameters()} & {id(p) for p in teacher.parameters()}:
@@ -112,7 +112,7 @@ def _of_the_shape(network: Network, batch: ConditionedBatch) -> Faults:
 
 
 def _of_the_branches(teacher: Network, batches: list[ConditionedBatch]) -> Faults:
-    """What the teacher's errors on noisy images show.
+    """Check what the teacher's errors on noisy images show.
 
     Let c, u, s be those under the own, the null and another's condition, V the variance of the
     right conditional answers at ``x_t``.  A right unconditional branch has ``u - c = V``, and

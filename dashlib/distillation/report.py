@@ -1,4 +1,4 @@
-"""What a student kept of its teacher's guidance, and what to do about it."""
+"""Report what a student kept of its teacher's guidance, and what to do about it."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def advice(self) -> list[str]:
-        """What to do, most urgent first; one line says so if nothing has to be done."""
+        """Say what to do, most urgent first; one line says so if nothing has to be done."""
         of, found = self.overall, []
         rho, cos, lag = of["rho"], of["cos"], of["uncond_mse"] / of["cond_mse"]
         if min(of["cond_mse"], of["uncond_mse"]) > FAR * of["gap_t_ms"]:
