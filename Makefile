@@ -23,6 +23,8 @@ export MKL_NUM_THREADS ?= 1
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 export PYTHONUNBUFFERED := 1
+# uv installs no bytecode: where Python may not store it either, every process compiles torch anew (2 of 4 seconds).
+unexport PYTHONDONTWRITEBYTECODE
 export JUPYTER_PREFER_ENV_PATH := 1
 
 say = printf '\n\033[1m== %s\033[0m\n'
