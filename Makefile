@@ -91,10 +91,10 @@ nbval: setup
 site: setup
 	@$(BUILD)
 
-# Three at a time: a page that waits leaves its core to another.
+# Three at a time: a page that waits leaves its core to another. No other file is imported.
 browser: setup
 	@$(say) "3/3 the built book in a browser"
-	@$(PY) -m pytest tests -m browser -rs -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest $$(grep -l pytest.mark.browser tests/test_*.py) -m browser -rs -n 3 --dist loadgroup --no-loadscope-reorder
 
 faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
 	@$(PY) tests/faults.py --out results/faults.json

@@ -24,11 +24,15 @@ def split(words):
 
 
 def run():
-    """Run the commands of the command line; the processes part after the last one only."""
+    """Run the commands of the command line until one fails; the processes part after the last."""
     *first, last = split(sys.argv[1:])
     with patch.object(Accelerator, "end_training"):
         for command in first:
-            main(command, prog_name="python -m dashlib", standalone_mode=False)
+            try:
+                main(command, prog_name="python -m dashlib")
+            except SystemExit as end:
+                if end.code:
+                    raise
     main(last, prog_name="python -m dashlib")
 
 
