@@ -24,9 +24,12 @@ def split(words):
 
 
 def run():
-    """Run the commands of the command line until one fails; the processes part after the last."""
+    """Run the commands of the command line until one fails.
+
+    The processes wait for each other after every command, and part after the last.
+    """
     *first, last = split(sys.argv[1:])
-    with patch.object(Accelerator, "end_training"):
+    with patch.object(Accelerator, "end_training", Accelerator.wait_for_everyone):
         for command in first:
             try:
                 main(command, prog_name="python -m dashlib")
