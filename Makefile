@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup lock verify book notebooks test lint unit nbval site browser reproduce faults readme lab format clean FORCE
+.PHONY: help setup lock verify book notebooks test checked executed lint unit nbval site browser reproduce faults readme lab format clean FORCE
 .NOTPARALLEL:
 
 PYTHON ?= python3
@@ -23,6 +23,8 @@ export MKL_NUM_THREADS ?= 1
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 export PYTHONUNBUFFERED := 1
+# uv installs no bytecode: where Python may not store it either, every process compiles torch anew (2 of 4 seconds).
+unexport PYTHONDONTWRITEBYTECODE
 export JUPYTER_PREFER_ENV_PATH := 1
 
 say = printf '\n\033[1m== %s\033[0m\n'
@@ -47,35 +49,52 @@ $(VERIFIED): $(STAMP) $(shell find dashlib results -type f -not -name '*.pyc')
 	@$(PY) -m dashlib verify
 	@mkdir -p $(@D) && touch $@
 
-book: $(VERIFIED)  ## execute every notebook and build the book; changes no tracked file
-	@$(PY) book/scripts/build.py
+AGAIN = $(MAKE) -s --no-print-directory
+
+# The pages are built on one core; what is verified keeps the other busy and is printed after them.
+book: setup  ## execute every notebook, verify the stored runs and build the book; changes no tracked file
+	@$(PY) book/scripts/build.py --execute
+	@$(AGAIN) $(VERIFIED) > $(VERIFIED).log 2>&1 & verified=$$!; \
+	$(PY) book/scripts/build.py && built=0 || built=1; wait $$verified && verified=0 || verified=1; \
+	cat $(VERIFIED).log; exit $$((built + verified))
 
 notebooks: setup  ## run the .py twins and rewrite notebooks/*.ipynb with their outputs (NB=02 picks one)
 	@$(PY) book/scripts/execute.py $(NB)
 
-test: setup lint unit nbval site browser  ## lint, types, unit tests, stored outputs, strict book build, browser
+test: setup checked executed browser  ## lint, types, strict book build, unit tests, stored outputs, browser
+
+LINT = $(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+BUILD = $(PY) book/scripts/build.py --stored
+PYTEST = $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+SITE_LOG := book/_build/site.log
+
+# Each of the two keeps one core busy; what the build says follows what lint says.
+checked: setup
+	@$(say) "1/3 ruff and mypy; a strict book build from the stored outputs"
+	@mkdir -p $(dir $(SITE_LOG)); $(BUILD) > $(SITE_LOG) 2>&1 & site=$$!; \
+	($(LINT)) && lint=0 || lint=1; wait $$site && built=0 || built=1; \
+	cat $(SITE_LOG); exit $$((lint + built))
+
+executed: setup
+	@$(say) "2/3 unit tests and stored notebook outputs (nbval)"
+	@$(PYTEST) tests notebooks --nbval -m "not browser"
 
 lint: setup
-	@$(say) "1/5 ruff and mypy"
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy
+	@$(LINT)
 
 unit: setup
-	@$(say) "2/5 unit tests"
-	@$(PY) -m pytest tests -m "not browser" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) tests -m "not browser"
 
 nbval: setup
-	@$(say) "3/5 stored notebook outputs (nbval)"
-	@$(PY) -m pytest --nbval notebooks -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) notebooks --nbval
 
 site: setup
-	@$(say) "4/5 strict book build from the stored outputs"
-	@$(PY) book/scripts/build.py --stored
+	@$(BUILD)
 
+# Three at a time: a page that waits leaves its core to another. No other file is imported.
 browser: setup
-	@$(say) "5/5 the built book in a browser"
-	@$(PY) -m pytest tests -m browser -rs -n 2 --dist load
+	@$(say) "3/3 the built book in a browser"
+	@$(PY) -m pytest $$(grep -l pytest.mark.browser tests/test_*.py) -m browser -rs -n 3 --dist loadgroup --no-loadscope-reorder
 
 faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
 	@$(PY) tests/faults.py --out results/faults.json

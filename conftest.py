@@ -9,17 +9,26 @@ from nbval_tolerance import tolerant
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-LONGEST = (  # files that take minutes or share a long set-up, longest first
-    *("test_acceptance_paper_scale", "test_engine", "test_session", "test_cli_evaluate"),
-    *("test_cifar10_sweep", "test_environment", "test_making", "test_imagenet64"),
-    *("07_playground", "09b_repair", "01_teacher", "04b_tirt_microscope"),
+LONGEST = (  # files that take minutes or share a long set-up, longest first; then the notebooks
+    *("test_acceptance_paper_scale", "test_session", "test_engine", "test_cli_evaluate"),
+    *("test_live_engine", "test_cifar10_sweep", "test_making", "test_imagenet64"),
+    *("test_live_page", "test_book_explorer"),
+    *("07_playground", "09b_repair", "01_teacher", "03_dual_branch_distillation"),
 )
+BUILT_ONCE = ("test_live_page", "test_book_explorer")  # browser tests that build a book of a page
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no process works alone at the end."""
+    """Begin with the files that take longest, so that no process works alone at the end.
+
+    Under ``--dist loadgroup`` what one file builds is built by one process.
+    """
     rank = {name: i for i, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    items.sort(key=lambda i: rank.get(i.path.stem, len(rank) + (i.path.suffix != ".ipynb")))
+    for item in items:
+        if item.path.stem in BUILT_ONCE:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_configure(config: pytest.Config) -> None:

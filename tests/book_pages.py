@@ -65,6 +65,23 @@ def watched(context, *inside):
     return page
 
 
+@contextmanager
+def shared(chromium, **options):
+    """A page for many tests, which read scripts and fonts once; see :func:`emptied`."""
+    if not CHAPTERS:
+        skip_or_fail("the book is not built: run `make book`")
+    context = chromium.new_context(**options)
+    yield watched(context, HTML.as_uri())
+    context.close()
+
+
+def emptied(page):
+    """The page without what the test before showed in it, and found wrong."""
+    page.goto("about:blank")
+    page.problems.clear()
+    return page
+
+
 def visit(page, url):
     """Go to a page and wait until its pictures and formulas are there."""
     page.goto(url, timeout=PATIENCE)

@@ -1,6 +1,6 @@
 """A small set in CIFAR's file format, whose sums torchvision expects instead of the real ones.
 
-``python -m small_cifar ARGUMENTS`` is ``python -m dashlib ARGUMENTS`` with this CIFAR-10, for tests
+``python -m small_cifar ARGUMENTS`` is ``python -m in_turn ARGUMENTS`` with this CIFAR-10, for tests
 that need a process of their own (to kill, or beside a second one).  Everything is as for the real
 files, the check of every sum included; only the sums are these files'.
 """
@@ -69,13 +69,13 @@ def unpack(archive, folder):
 
 
 def main():
-    """Run a command of dashlib with this CIFAR-10, and no network."""
-    from dashlib.__main__ import main as command
+    """Run commands of dashlib with this CIFAR-10, and no network."""
+    import in_turn
 
     for attribute, value in expected("cifar10").items():
         setattr(originals.torchvision_class("cifar10"), attribute, value)
     originals.CIFAR_MIRRORS["cifar10"] = ()
-    command(prog_name="python -m dashlib")
+    in_turn.run()
 
 
 if __name__ == "__main__":

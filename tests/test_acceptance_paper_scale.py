@@ -34,7 +34,8 @@ from dashlib.scale.evaluation import Store
 from dashlib.scale.presets import PRESETS, preset
 
 PRESET = "cifar10/paper_v2"
-STEPS = 8
+STEPS = 8  # of two processes: after fewer, one process samples other pixels by 3 levels
+FEWER = 6  # of one, killed and resumed
 SAMPLING = {"steps": 50, "spacing": "linspace", "clamp": "recompute", "precision": "fp32"}
 HERE = Path(__file__).parent
 UNVERIFIED = "(unverified Inception weights)"
@@ -73,9 +74,9 @@ def place(tmp_path, random_inception, monkeypatch):
     shutil.rmtree(tmp_path)
 
 
-def training(place, *more):
+def training(place, *more, steps=STEPS):
     """The command that trains the teacher, two images a step."""
-    options = ("--data", place / "data", "--steps", STEPS, "--batch", 2, "--device", "cpu")
+    options = ("--data", place / "data", "--steps", steps, "--batch", 2, "--device", "cpu")
     return [str(word) for word in ("train", PRESET, *options, "--keep", 1, *more)]
 
 
@@ -131,17 +132,18 @@ def as_the_authors(run, path):
 
 def test_from_images_to_scores_in_one_process(place):
     teacher, straight, student = (place / name for name in ("teacher", "straight", "student"))
-    # 8 steps, killed after five or so, and resumed to the same bits
-    killed(training(place, "--out", teacher, "--save-every", 4), teacher, lines=5)
-    output = ok(*training(place, "--out", teacher, "--save-every", 4, "--resume", "auto"))
-    assert f"step 4 of {STEPS}" in output
-    assert f"finished: {STEPS} steps" in output
-    ok(*training(place, "--out", straight))
+    # 6 steps, killed after four or so, and resumed to the same bits
+    command = training(place, "--out", teacher, "--save-every", 3, steps=FEWER)
+    killed(command, teacher, lines=4)
+    output = ok(*command, "--resume", "auto")
+    assert f"step 3 of {FEWER}" in output
+    assert f"finished: {FEWER} steps" in output
+    ok(*training(place, "--out", straight, steps=FEWER))
     check_same_as(straight, teacher)
     shutil.rmtree(straight)
     shutil.rmtree(teacher / "checkpoints")
     run = json.loads((teacher / "run.json").read_text())
-    assert (run["parameters"], run["step"]) == (35_751_939, STEPS)
+    assert (run["parameters"], run["step"]) == (35_751_939, FEWER)
     assert run["sources"] == PRESETS[PRESET].notes
     assert [s["ended"] for s in run["sessions"]] == ["training", "finished"]
     assert all(np.isfinite(line["loss"]) for line in log(teacher))
@@ -203,11 +205,12 @@ def by_mpi(place):
     return ("--cpu", "--mpirun_hostfile", str(hosts)) if HAS_MPI else ("--multi_gpu",)
 
 
-def launch(*command, how=("--multi_gpu",)):
-    """Run a command under ``accelerate launch --num_processes 2``; what it printed.
+def launch(*command, how):
+    """Run commands under ``accelerate launch --num_processes 2``; what they printed.
 
     ``--multi_gpu`` is accelerate's name for torch's own launcher, which serves CPUs (``--device
-    cpu``) as well; ``--cpu`` starts several processes by MPI, if it is given a host file.
+    cpu``) as well (see ``test_session``); ``--cpu`` starts several processes by MPI, if it is given
+    a host file.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -226,10 +229,16 @@ def launch(*command, how=("--multi_gpu",)):
 
 
 def test_from_images_to_scores_in_two_processes(place):
+    """Launched twice: to stop after five steps, and for all the rest in turn."""
     out, how = place / "run", by_mpi(place)
     output = launch(*training(place, "--out", out, "--stop-after", 5), how=how)
     assert output.count(f"stopped: saved step 5 of {STEPS}") == 1
-    output = launch(*training(place, "--out", out, "--resume", "auto"), how=how)
+    options = ("--preset", PRESET, "--steps", 2, "--device", "cpu")
+    sampling = ("sample", out, *options, "--samples", 2, "--out", place / "two.npz")
+    scored = (*scoring(place, out), "--samples", 2, "--metrics", "fid", "--unverified")
+    scored = (*scored, "--out", place / "scores.json")
+    resumed = training(place, "--out", out, "--resume", "auto")
+    output = launch(*resumed, "then", *sampling, "then", *scored, how=how)
     assert output.count(f"finished: {STEPS} steps") == 1
     assert f"step 5 of {STEPS}" in output
     run = json.loads((out / "run.json").read_text())
@@ -238,41 +247,22 @@ def test_from_images_to_scores_in_two_processes(place):
     assert [line["step"] for line in log(out)] == list(range(1, STEPS + 1))
     assert all(np.isfinite(line["loss"]) for line in log(out))
 
-    images = sampled(place, out)  # by one process; now the same by two
-    options = ("--preset", PRESET, "--steps", 2, "--device", "cpu")
-    launch("sample", out, *options, "--samples", 2, "--out", place / "two.npz", how=how)
+    images = sampled(place, out)  # by one process; here are the same by two
     both = np.load(place / "two.npz")["arr_0"]
     assert np.abs(both.astype(int) - images).max() <= 1
 
-    options = [*scoring(place, out), "--samples", 2, "--metrics", "fid"]
-    output = launch(*options, "--unverified", "--out", place / "scores.json", how=how)
     (record,) = records(place)
     assert record["processes"] == 2
     assert list(record["scores"]) == [f"Frechet distance {UNVERIFIED}"]
     assert output.count(f"seed 42: Frechet distance {UNVERIFIED}") == 1
 
 
-def started(out, *how):
-    """Two processes are asked to train the digits teacher for a step: what they print, and note."""
-    options = ("--batch", 2, "--device", "cpu", "--stop-after", 1, "--out", out)
-    output = launch("train", "digits", *options, how=how)
-    run = json.loads((out / "run.json").read_text())
-    (session,) = run["sessions"]
-    assert (run["parameters"], run["step"], session["ended"]) == (942_468, 1, "stopped")
-    assert session["device"].startswith("cpu")
-    return output, session["processes"]
-
-
 def test_accelerate_with_cpu_alone_is_refused_for_it_starts_one_process(place):
     """Should a later accelerate start two without MPI, this fails, and the refusal may go."""
+    options = ("--batch", 2, "--device", "cpu", "--stop-after", 1, "--out", place / "run")
     with pytest.raises(AssertionError, match="started one process: torchrun starts several"):
-        started(place / "run", "--cpu")
+        launch("train", "digits", *options, how=("--cpu",))
     assert not (place / "run/run.json").exists()
-
-
-def test_torchs_launcher_starts_two_processes(place):
-    _, processes = started(place / "run", "--multi_gpu")
-    assert processes == 2
 
 
 # --- the chapter ----------------------------------------------------------------------------------

@@ -9,7 +9,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
-from book_pages import CHAPTERS, HTML, PAGES, explorers, skip_or_fail, visit, watched
+from book_pages import (
+    CHAPTERS,
+    HTML,
+    PAGES,
+    emptied,
+    explorers,
+    shared,
+    skip_or_fail,
+    visit,
+    watched,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -49,20 +59,26 @@ def server():
         http.shutdown()
 
 
-@pytest.fixture
-def page(chromium):
-    if not CHAPTERS:
-        skip_or_fail("the book is not built: run `make book`")
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    yield watched(context, HTML.as_uri())
-    context.close()
+@pytest.fixture(scope="module")
+def desktops(chromium):
+    with shared(chromium, viewport={"width": 1280, "height": 900}) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def phones(chromium):
+    with shared(chromium, viewport={"width": 400, "height": 900}, has_touch=True) as page:
+        yield page
 
 
 @pytest.fixture
-def phone(chromium):
-    context = chromium.new_context(viewport={"width": 400, "height": 900}, has_touch=True)
-    yield watched(context, HTML.as_uri())
-    context.close()
+def page(desktops):
+    return emptied(desktops)
+
+
+@pytest.fixture
+def phone(phones):
+    return emptied(phones)
 
 
 def picture(explorer):

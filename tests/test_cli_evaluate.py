@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import in_turn
 import numpy as np
 import pytest
 import torch
@@ -28,13 +30,19 @@ from dashlib.unet import UNet, UNetConfig
 FEW = ["--steps", "2", "--device", "cpu"]
 
 
+@pytest.fixture(scope="module")
+def judge(digits):
+    """The weights of a barely trained digits classifier."""
+    torch.manual_seed(0)
+    return classifier.fit(digits.train, epochs=1).state_dict()
+
+
 @pytest.fixture
-def world(model, digits, run_folder):
+def world(model, judge, run_folder):
     """A folder with the checkpoint ``tiny`` and a stored, barely trained digits classifier."""
     checkpoints.save_model(run_folder / "tiny", model)
-    judge = classifier.fit(digits.train, epochs=1)
     run = results.Run("digits/classifier", {"epochs": 1}, 0, {}, 0.0, 297, {})
-    results.store(run, weights=judge.state_dict())
+    results.store(run, weights=judge)
     return run_folder
 
 
@@ -54,10 +62,11 @@ def score(world, *arguments, ok=True):
 def launched(world, **commands):
     """The commands with these arguments, one after the other, in two processes under torchrun."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    path = os.pathsep.join((str(Path(in_turn.__file__).parent), os.environ.get("PYTHONPATH", "")))
     environment = os.environ | {"OMP_NUM_THREADS": "1", "DASH_RESULTS": str(world)}
-    for name, arguments in commands.items():
-        words = [*launcher, "-m", "dashlib", name, *map(str, arguments)]
-        subprocess.run(words, env=environment, check=True, timeout=240)
+    words = [str(w) for name, of in commands.items() for w in ("then", name, *of)][1:]
+    command = [*launcher, "-m", "in_turn", *words]
+    subprocess.run(command, env=environment | {"PYTHONPATH": path}, check=True, timeout=240)
 
 
 def test_noise_belongs_to_the_image_not_to_the_process():

@@ -117,6 +117,15 @@ def test_this_environment_is_whole():
     assert environment.faults(Path(sys.prefix)) == []
 
 
+RUN = subprocess.run
+
+
+def without_pip(command, **options):
+    """Run a command; where it makes an environment, leave out pip, which takes 3 seconds."""
+    made = command[1:3] == ["-m", "venv"]
+    return RUN([*command, "--without-pip"] if made else command, **options)
+
+
 @pytest.fixture
 def venv(tmp_path, monkeypatch):
     """A place for an environment; installing is noted instead of done."""
@@ -127,6 +136,7 @@ def venv(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "NEEDED", 0.0)
     monkeypatch.setattr(environment, "find_uv", lambda venv: "uv")
     monkeypatch.setattr(environment, "faults", lambda venv: [])
+    monkeypatch.setattr(environment.subprocess, "run", without_pip)
     commands = []
     monkeypatch.setattr(environment, "run", lambda command, keep: commands.append(command))
     environment.installs = commands

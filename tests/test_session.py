@@ -591,19 +591,23 @@ def test_an_accelerator_can_be_made_again():
 
 
 def launchers(machines):
-    """Start torchrun on each of some machines (all of them this one), two processes."""
-    each = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={2 // machines}"]
-    if machines == 1:
-        return [[*each, "--standalone"]]
+    """Start two processes on some machines (all of them this one).
+
+    On one by ``accelerate launch``, whose ``--multi_gpu`` is torchrun and serves CPUs, too.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    if machines == 1:
+        words = ["--num_processes", "2", "--multi_gpu", "--main_process_port", str(port)]
+        return [[sys.executable, "-m", "accelerate.commands.launch", *words]]
     meet = [f"--nnodes={machines}", "--master_addr=127.0.0.1", f"--master_port={port}"]
-    return [[*each, *meet, f"--node_rank={rank}"] for rank in range(machines)]
+    each = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=1", *meet]
+    return [[*each, f"--node_rank={rank}"] for rank in range(machines)]
 
 
 @pytest.mark.parametrize("machines", [1, 2])
-def test_two_processes_under_torchrun_log_what_one_does(straight, tmp_path, machines):
+def test_two_processes_log_what_one_does(straight, tmp_path, machines):
     """The digits student has no dropout, so the records agree to rounding; one process writes."""
     options = (*DISTILL, "--steps", "3", "--teacher", str(straight))
     ok(*options, "--out", tmp_path / "one")
@@ -626,5 +630,6 @@ def test_two_processes_under_torchrun_log_what_one_does(straight, tmp_path, mach
     for mine, theirs in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
         assert theirs["terms"] == pytest.approx(mine["terms"], rel=1e-4)
-    session = json.loads((tmp_path / "two/run.json").read_text())["sessions"][0]
+    (session,) = json.loads((tmp_path / "two/run.json").read_text())["sessions"]
     assert (session["processes"], session["ended"]) == (2, "finished")
+    assert session["device"].startswith("cpu")

@@ -2,6 +2,7 @@
 
 python book/scripts/build.py             execute every notebook, then build from what was executed,
                                          into book/_build/html
+python book/scripts/build.py --execute   the first of the two only
 python book/scripts/build.py --stored    build from the outputs stored in notebooks/*.ipynb, as the
                                          tests read them, into book/_build/stored: `make book` and
                                          `make test` may run side by side
@@ -184,6 +185,9 @@ def report_weights(html: Path) -> None:
 
 if __name__ == "__main__":
     try:
+        if "--execute" in sys.argv[1:]:
+            execute_changed()
+            sys.exit()
         html = build_stored() if "--stored" in sys.argv[1:] else build_executed()
         report_weights(html)
     except (ConflictError, FileNotFoundError, RuntimeError) as error:
