@@ -78,7 +78,7 @@ browser: setup
 	@$(PY) -m pytest tests -m browser -rs -n 2 --dist load
 
 faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
-	@$(PY) tests/faults.py --out results/faults.json
+	@PYTHONPATH=tests:. $(PY) -m faults --out results/faults.json
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from dashlib.checks import check_choice, check_finite
+from dashlib.checks import check_choice, check_finite, check_positive
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
@@ -41,6 +41,10 @@ class Images:
     x: Tensor  # (N, C, H, W)
     y: Tensor  # int64, (N,)
 
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"{len(self.x)} images with {len(self.y)} labels: one label an image")
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -51,22 +55,6 @@ class Images:
     def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
         """The images at ``index``, float in [-1, 1], on their device, however they are held."""
         return as_floats(self.x[index])
-
-
-def fingerprint(images: Images) -> str:
-    """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
-
-    That of the sorted digests of every image's bytes (HWC; those that floats stand for, or else
-    ``ValueError``) with its label (int64, little-endian).
-    """
-    pixels = to_bytes(images.x)
-    if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
-        raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
-    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    labels = images.y.cpu().numpy().astype("<i8")
-    pairs = (x.tobytes() + y.tobytes() for x, y in zip(rows, labels, strict=True))
-    digests = [hashlib.sha256(pair).digest() for pair in pairs]
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -120,6 +108,7 @@ class Stream:
     flip: bool = False  # random left-right flips
 
     def __post_init__(self) -> None:
+        check_positive(batch_size=self.batch_size)
         self.generator = Generator(self.images.x.device).manual_seed(self.seed)
 
     @property

@@ -20,8 +20,9 @@ from pyarrow import parquet
 from torchvision.datasets import CIFAR10
 
 from benchmarks.sweep import plan
+from benchmarks.sweep.plan import fingerprint
 from dashlib import datasets
-from dashlib.data import Images, fingerprint
+from dashlib.data import Images
 from dashlib.datasets import as_images, cifar_files, originals
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks.sweep.plan import fingerprint
 from dashlib import data, datasets
 from dashlib.data import Images, Stream, drop_labels, with_teacher
 from dashlib.datasets import DATASETS, as_images
@@ -133,7 +134,7 @@ def test_a_stream_of_bytes_is_the_stream_of_floats(photographs, schedule):
 def test_images_that_bytes_would_change_are_refused(digits, photographs):
     for images in (digits.train, replace(photographs, x=photographs.x + 1e-3)):
         with pytest.raises(ValueError, match="not 256 levels"):
-            data.fingerprint(images)
+            fingerprint(images)
     with pytest.raises(ValueError, match="digits has 17 grey levels"):
         datasets.load_dataset("digits", dtype="uint8")
 

@@ -1,5 +1,6 @@
 """What a sweep of CIFAR-10 makes, where, and until when."""
 
+import hashlib
 import json
 import re
 import time
@@ -7,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from dashlib import datasets
 from dashlib.checkpoints import write_atomically
-from dashlib.data import Dataset, Images, fingerprint
+from dashlib.data import Dataset, Images, as_floats, to_bytes
 from dashlib.guidance import GuidanceSchedule
 from dashlib.recipes import CIFAR10, ONE_PASS, Recipe
 from dashlib.unet import UNetConfig
@@ -41,6 +44,22 @@ WANTED = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("2", "3")),
     ("1", "970, eta 0.5", 2_000),  # one branch: another network to compile
 )
+
+
+def fingerprint(images: Images) -> str:
+    """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
+
+    That of the sorted digests of every image's bytes (HWC; those that floats stand for, or else
+    ``ValueError``) with its label (int64, little-endian).
+    """
+    pixels = to_bytes(images.x)
+    if images.x.dtype != torch.uint8 and not torch.equal(as_floats(pixels), images.x):
+        raise ValueError("these images are not 256 levels scaled to [-1, 1]: no bytes")
+    rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    labels = images.y.cpu().numpy().astype("<i8")
+    pairs = (x.tobytes() + y.tobytes() for x, y in zip(rows, labels, strict=True))
+    digests = [hashlib.sha256(pair).digest() for pair in pairs]
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
 
 
 def which(name: str, part: str, images: Images) -> str:

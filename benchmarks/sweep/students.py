@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import CoTraining, Rounds, fast
-from benchmarks.sweep.plan import Plan, until, wait_for, which, whole
+from benchmarks.sweep.plan import Plan, fingerprint, until, wait_for, which, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.recipes import Recipe
@@ -115,7 +115,7 @@ def train(plan: Plan) -> None:
     for i, training in enumerate(trainings):
         training.stream = stream_of(images, plan.recipe(next(iter(training.trainers))))
         trace = list(_followed(training, plan, _costs(trainings[i:])))
-        _save(plan, training, trace, data.fingerprint(images))
+        _save(plan, training, trace, fingerprint(images))
         training.graph = None  # its memory is another seed's
     (plan.work / "trained").touch()
 
@@ -142,7 +142,7 @@ def _followed(training: CoTraining, plan: Plan, part: float) -> Iterator[Rounds]
         yield seen
 
 
-def _save(plan: Plan, training: CoTraining, trace: list[Rounds], fingerprint: str) -> None:
+def _save(plan: Plan, training: CoTraining, trace: list[Rounds], print_: str) -> None:
     """Write the averaged weights in fp16, each with the stages that made it."""
     last, batch = trace[-1], training.stream.batch_size
     for row, made in training.trainers.items():
@@ -151,7 +151,7 @@ def _save(plan: Plan, training: CoTraining, trace: list[Rounds], fingerprint: st
             "steps": steps, "batch_size": batch, "images": steps * batch, "lr": spec.train.lr,
             "seconds": round(last.seconds, 1), "beside": len(training.trainers),
             "captured": training.graph is not None, "ema_last": 1 - float(average.rate),
-            "data": fingerprint, "commit": results.commit(), "hardware": results.hardware(),
+            "data": print_, "commit": results.commit(), "hardware": results.hardware(),
             "versions": results.versions(),
         }  # fmt: skip
         model = half(average.model.to("cpu"))

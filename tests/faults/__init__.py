@@ -1,0 +1,8 @@
+"""Faults of every kind, and what became of them: ``make faults``; a module for each kind.
+
+A case is survived (the same command, given again, leaves the same files, each bit by bit), refused
+(one clear line), bare (a traceback), a hang, or accepted (a wrong input gave an answer).  Cases are
+drawn with seed 0, so that a figure can be made again.
+"""
+
+WRONG = {"bare", "hangs", "accepted", "written outside"}  # should be 0
