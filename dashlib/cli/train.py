@@ -39,7 +39,7 @@ OPTIONS = [
     Option(["--cache"], type=FOLDER, help="Of ImageNet's pixels, if DATA is read-only."),
     Option(["--download"], is_flag=True, help="Fetch missing images, first at $DASH_MIRRORS."),
     Option(["--workers"], type=click.IntRange(0, 256), default=4, help="That read ImageNet."),
-    Option(["--steps"], type=POSITIVE, help="Of the whole training and its cosine  [preset's]"),
+    Option(["--steps"], type=POSITIVE, help="Of all its cosine: no more later  [preset's]"),
     Option(["--batch", "batch_size"], type=POSITIVE, help="Images a step, in all  [preset's]"),
     Option(["--lr"], type=float, help="Learning rate at the start  [preset's]"),
     Option(["--ema"], type=click.FloatRange(0, 1), help="Decay of the weights' mean  [preset's]"),

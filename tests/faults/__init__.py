@@ -5,4 +5,5 @@ A case is survived (the same command, given again, leaves the same files, each b
 drawn with seed 0, so that a figure can be made again.
 """
 
+PARTS = {"kills": 52, "disks": 24, "writers": 6, "files": 600, "api": 4_000, "options": 10_000}
 WRONG = {"bare", "hangs", "accepted", "written outside"}  # should be 0

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dashlib import checkpoints, results
-from faults import WRONG
+from faults import PARTS, WRONG
 from faults.api import api
 from faults.disks import disks
 from faults.files import files
@@ -16,8 +16,7 @@ from faults.forks import warm
 from faults.kills import kills, writers
 from faults.options import options
 
-# Forks come first: options leave threads behind.
-PARTS = {kills: 52, disks: 24, writers: 6, files: 600, api: 4_000, options: 10_000}
+RUNS = {part.__name__: part for part in (kills, disks, writers, files, api, options)}
 
 
 def seconds() -> float:
@@ -28,8 +27,8 @@ def seconds() -> float:
 def main() -> int:
     """Run the parts, writing the figures after each; 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for part, usual in PARTS.items():
-        parser.add_argument(f"--{part.__name__}", type=int, default=usual)
+    for part, usual in PARTS.items():  # forks come first: the others leave threads behind
+        parser.add_argument(f"--{part}", type=int, default=usual)
     parser.add_argument("--out", type=Path, help="JSON of the figures; a part of 0 cases stays")
     asked = vars(parser.parse_args())
     out, figures = asked.pop("out"), {}
@@ -37,16 +36,16 @@ def main() -> int:
         figures = json.loads(out.read_text())["figures"]
     if asked["kills"] + asked["disks"] + asked["writers"]:
         warm()
-    figures = {part.__name__: figures.get(part.__name__, {}) for part in PARTS}
-    for part in PARTS:
-        if count := asked[part.__name__]:
+    figures = {part: figures.get(part, {}) for part in PARTS}
+    for part, count in asked.items():
+        if count:
             began, cpu = time.monotonic(), seconds()
-            found = {"cases": count, **part(count)}
+            found = {"cases": count, **RUNS[part](count)}
             found |= {"seconds": round(time.monotonic() - began)}
-            figures[part.__name__] = found | {"cpu_seconds": round(seconds() - cpu)}
+            figures[part] = found | {"cpu_seconds": round(seconds() - cpu)}
             held = {name: of for name, of in figures.items() if of}
             text = json.dumps({**results.provenance(), "figures": held}, indent=1)
-            print(f"{part.__name__}: {json.dumps(figures[part.__name__])}", flush=True)
+            print(f"{part}: {json.dumps(figures[part])}", flush=True)
             if out:
                 checkpoints.write_atomically(out, f"{text}\n".encode())
     return int(any(WRONG & {*of} for of in figures.values()))
