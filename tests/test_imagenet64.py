@@ -319,7 +319,7 @@ def test_a_dataset_goes_to_another_process_without_its_pixels(train):
 
 
 def stream_of(train, **options):
-    return LoadedStream(train, Schedule(), batch_size=8, seed=2, **options)
+    return LoadedStream(train, Schedule(), **{"batch_size": 8, "seed": 2, **options})
 
 
 @pytest.mark.parametrize("workers", [0, 2])

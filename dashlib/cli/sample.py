@@ -228,7 +228,7 @@ def evaluate_command(
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
         about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells = [Given(model, images) for model, images in given.items() if images is not None]
-        cells += [Samples(*c, n, **how) for c in product(networks, scales, dict.fromkeys(seeds))]
-        for line in evaluation.evaluate(cells, judge, place, store, batch):
+        made = (Given(model, x) for model, x in given.items() if x is not None)
+        cells = (Samples(*c, n, **how) for c in product(networks, scales, [*dict.fromkeys(seeds)]))
+        for line in evaluation.evaluate([*made, *cells], judge, place, store, batch):
             place.print(line)

@@ -82,16 +82,16 @@ def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
 def read_images(path: Path, n: int, shape: tuple[int, int, int]) -> Tensor | None:
     """The first n of a ``.npz`` (its ``arr_0``, NHWC) or of a folder of PNG or JPEG; else None.
 
-    uint8 ``(n, C, H, W)``; grey may come as three equal channels.  ``CheckpointError`` for what is
-    damaged, ``ValueError`` for fewer than n or others than of this ``shape``.
+    uint8 ``(n, C, H, W)``, grey also of three channels; ``ValueError``: fewer, other or damaged.
     """
     files = sorted(f for f in path.glob("*") if f.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if path.suffix.lower() != ".npz" and not files:
         return None
-    layout = shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
+    layout: tuple[int, ...] = shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
     with reading(path):
-        pixels = [decoded(str(file), file.read_bytes, layout) for file in files[:n]]
-        x = as_images(np.stack(pixels) if files else np.load(path)["arr_0"], [], "uint8").x
+        read = [decoded(str(file), file.read_bytes, layout) for file in files[:n]]
+        pixels = np.stack(read) if files else np.load(path)["arr_0"]
+        x = as_images(pixels, range(len(pixels)), "uint8").x
     x = x[:n, :1] if shape[0] == 1 and (x == x[:, :1]).all() else x[:n]
     if len(x) < n or x.shape[1:] != shape or x.dtype != torch.uint8:
         held = f"{path} holds {len(x)} images {tuple(x.shape[1:])} of {x.dtype}"

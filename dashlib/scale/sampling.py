@@ -87,9 +87,9 @@ class Given(NamedTuple):
 
     def about(self) -> dict[str, Any]:
         """What a score of them depends on: their pixels are all that is known."""
-        known = {"model": self.name, "weights": checkpoints.sha256(self.pixels.numpy().tobytes())}
-        known |= {"guidance": "as given", "seed": None, "sampling": None}
-        return known | {"n": len(self.pixels)}
+        digest = checkpoints.sha256(self.pixels.numpy().tobytes())
+        how = {"guidance": "as given", "seed": None, "sampling": None}
+        return {"model": self.name, "weights": digest, "n": len(self.pixels), **how}
 
 
 @dataclass(frozen=True)
