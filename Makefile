@@ -97,7 +97,7 @@ browser: setup
 	@$(PY) -m pytest $$(grep -l pytest.mark.browser tests/test_*.py) -m browser -rs -n 3 --dist loadgroup --no-loadscope-reorder
 
 faults: setup  ## damage files, options and processes at random; prints what became of them (minutes)
-	@$(PY) tests/faults.py --out results/faults.json
+	@PYTHONPATH=tests:. $(PY) -m faults --out results/faults.json
 
 reproduce: setup  ## train the digits models again and rewrite results/ (PART=core: the headline rows)
 	@$(PY) -m dashlib reproduce digits --part $(PART)

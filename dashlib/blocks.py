@@ -40,8 +40,9 @@ class UNetConfig:
     def __post_init__(self) -> None:
         for name in ("mults", "attn_resolutions"):  # JSON knows lists only
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.mults or min(self.blocks, self.patch_size, *self.mults) < 1:
-            raise ValueError(f"{self}: at least one level; mults, blocks and patch_size from 1")
+        counts = self.image_size, self.num_classes, self.groups, self.blocks, self.patch_size
+        if not self.mults or min(*counts, *self.mults) < 1 or not 0 <= self.dropout <= 1:
+            raise ValueError(f"{self}: at least one level, counts from 1, dropout in [0, 1]")
         if self.ch < 4 or self.ch % 2:
             raise ValueError(f"ch={self.ch}: an even number from 4 (sines and cosines of t)")
         shrink = self.patch_size * 2 ** (len(self.mults) - 1)

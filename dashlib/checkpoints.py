@@ -39,8 +39,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk
+            error.filename = str(path)
         raise
 
 
@@ -78,20 +80,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_bytes(path.read_bytes())
 
 
-class _Kind:  # what a pickle of a NumPy number calls its dtype: the name is all that is read
-    def __init__(self, name: str, *_: object) -> None:
-        self.number = lambda content: np.frombuffer(content, name)[0].item()
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _number(kind: _Kind, content: bytes) -> Any:
-    return kind.number(content)
-
-
-_NUMPY: list[Any] = [(_Kind, "numpy.dtype"), (_number, "numpy._core.multiarray.scalar")]
-_NUMPY += [(_number, "numpy.core.multiarray.scalar")]  # as numpy 1 calls it
+_SCALAR = np.float64().__reduce__()[0]  # makes a number of NumPy; also as numpy 1 calls it
+_NUMPY: list[Any] = [np.dtype, _SCALAR, (_SCALAR, "numpy.core.multiarray.scalar")]
+_NUMPY += [type(np.dtype(kind)) for kind in "?bhilqBHILQefd"]
 
 
 def read_pickled(path: Path) -> Any:

@@ -23,3 +23,10 @@ def check_range(what: str, values: Tensor, last: float, known: str) -> None:
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > last:
             raise ValueError(f"{what} out of range: got {low}..{high}; {known}")
+
+
+def check_positive(**numbers: float) -> None:
+    """``ValueError`` that names the first number that is not above 0; infinity is."""
+    for name, number in numbers.items():
+        if not number > 0:
+            raise ValueError(f"{name}={number}: a number above 0")

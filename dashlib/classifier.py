@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dashlib.checks import check_finite
 from dashlib.data import Images
 
 
@@ -33,12 +34,12 @@ class Classifier(nn.Module):
 @torch.no_grad()
 def accuracy(model: Classifier, images: Images, batch_size: int = 2000) -> float:
     """Share of images whose most likely class is their label, in [0, 1]; a batch at a time."""
-    answers = torch.cat([model(part).argmax(1) for part in images.x.split(batch_size)])
-    return (answers == images.y).float().mean().item()
+    logits = torch.cat([model(part) for part in images.x.split(batch_size)])
+    check_finite("logits", logits)
+    return (logits.argmax(1) == images.y).float().mean().item()
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to one pixel a side, padded with background."""
     dx, dy = torch.randint(-1, 2, (2,), generator=generator).tolist()
     size = x.shape[-1]
     padded = F.pad(x, (1, 1, 1, 1), value=-1.0)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from dashlib.checks import check_choice, check_finite
+from dashlib.checks import check_choice, check_finite, check_positive
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
 
@@ -40,6 +40,10 @@ class Images:
 
     x: Tensor  # (N, C, H, W)
     y: Tensor  # int64, (N,)
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"{len(self.x)} images with {len(self.y)} labels: one label an image")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -104,6 +108,7 @@ class Stream:
     flip: bool = False  # random left-right flips
 
     def __post_init__(self) -> None:
+        check_positive(batch_size=self.batch_size)
         self.generator = Generator(self.images.x.device).manual_seed(self.seed)
 
     @property

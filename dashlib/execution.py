@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dashlib.checks import check_positive
 from dashlib.data import Batch
 from dashlib.losses import Objective, Terms
 from dashlib.unet import UNet
@@ -30,9 +31,10 @@ class TrainConfig:
     warm: float = 0.0  # part of the training in which the rate rises linearly to the cosine
 
     def __post_init__(self) -> None:
-        counts = min(self.steps, self.read_every) >= 1
-        if not (counts and self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1):
-            raise ValueError(f"{self}: steps >= 1, read_every >= 1, lr > 0, clip > 0, 0 <= ema < 1")
+        check_positive(steps=self.steps, read_every=self.read_every, lr=self.lr, clip=self.clip)
+        rates = (self.lr_min, self.weight_decay, self.warm, self.ema)
+        if not (all(rate >= 0 for rate in rates) and self.ema < 1):
+            raise ValueError(f"{self}: 0 <= ema < 1; lr_min, weight_decay and warm from 0")
 
     def rate(self, progress: float) -> float:
         """The learning rate after a part of the training, in [0, 1]."""

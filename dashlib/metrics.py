@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dashlib.checks import check_finite
+from dashlib.checks import check_finite, check_positive
 from dashlib.data import Images
 from dashlib.guidance import Branches, Denoiser, branches
 from dashlib.schedule import Schedule
@@ -85,8 +85,7 @@ def noisy_pairs(
     images: Images, schedule: Schedule, *, pairs: int = 10_000, seed: int = 0
 ) -> NoisyPairs:
     """``pairs`` of an image and a uniform random timestep each, the images in turn."""
-    if pairs < 1:
-        raise ValueError(f"pairs={pairs}: at least 1")
+    check_positive(pairs=pairs)
     device = images.x.device
     generator = torch.Generator(device).manual_seed(seed)
     index = torch.arange(pairs, device=device) % len(images)
@@ -109,7 +108,7 @@ def compare(
     student: Branches, teacher: Branches, noisy: NoisyPairs, schedule: Schedule, *, bins: int = 20
 ) -> GapReport:
     """Gap metrics of two predictions of the same pairs; ``ValueError`` unless bins divides T."""
-    if schedule.T % bins:
+    if bins < 1 or schedule.T % bins:
         raise ValueError(f"bins={bins} must divide the {schedule.T} timesteps")
     stats, width = pair_stats(student, teacher), schedule.T // bins
     by_t, by_y = (summarise_by(stats, group) for group in (noisy.t // width * width, noisy.y))

@@ -88,8 +88,11 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Return the folder of the run."""
-        return root() / self.name
+        """Return the folder of the run; ``ValueError`` for a name that leaves the results."""
+        folder = root() / self.name
+        if root().resolve() not in folder.resolve().parents:
+            raise ValueError(f"run {self.name!r}: a name such as digits/dash-transfer-s0")
+        return folder
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """The tensors of a part, after checking its SHA-256; ``CheckpointError`` if damaged."""

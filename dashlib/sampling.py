@@ -70,17 +70,10 @@ def _moved(
 
 
 def ddim(
-    eps_model: EpsModel,
-    x_T: Tensor,
-    schedule: Schedule,
-    *,
-    steps: int = 50,
-    eta: float = 0.0,
-    spacing: Spacing = "linspace",
-    clamp: Clamp = "recompute",
-    start: int | None = None,
+    eps_model: EpsModel, x_T: Tensor, schedule: Schedule, *, steps: int = 50, eta: float = 0.0,
+    spacing: Spacing = "linspace", clamp: Clamp = "recompute", start: int | None = None,
     generator: Generator | None = None,
-) -> Iterator[Iterate]:
+) -> Iterator[Iterate]:  # fmt: skip
     """Yield every iterate of a DDIM run that starts from the noise ``x_T``, ``(B, C, H, W)``.
 
     ``eps_model(x_t, t)``: see :class:`dashlib.guidance.Guided`.  ``eta`` in [0, 1]: 0 is

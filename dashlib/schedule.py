@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from dashlib.checks import check_range
+from dashlib.checks import check_positive, check_range
 
 
 def cosine_alpha_bar(T: int, s: float = 0.008) -> Tensor:
@@ -21,6 +21,7 @@ def cosine_alpha_bar(T: int, s: float = 0.008) -> Tensor:
     ``alpha_bar_t = prod_{i<=t} (1 - beta_i)`` with ``beta_i = 1 - f(i+1)/f(i)``,
     ``f(i) = cos^2(((i/T + s)/(1 + s)) pi/2)``, each beta clipped to [1e-4, 0.9999].
     """
+    check_positive(T=T)
     i = torch.arange(T + 1, dtype=torch.float64)
     f = torch.cos((i / T + s) / (1 + s) * math.pi / 2) ** 2
     betas = (1 - f[1:] / f[:-1]).clamp(1e-4, 0.9999)
@@ -61,6 +62,8 @@ class Schedule:
 
     def coefficients(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """``sqrt(alpha_bar_t)`` and ``sqrt(1 - alpha_bar_t)``, shaped to multiply ``like``."""
+        if not like.is_floating_point():
+            raise ValueError(f"images of {like.dtype}: scale them to [-1, 1], in floating point")
         a = self.alpha_bar(t).reshape(-1, *[1] * (like.ndim - 1))
         return a.sqrt().to(like.dtype), (1 - a).sqrt().to(like.dtype)
 

@@ -68,13 +68,9 @@ class Trainer:
     """A model in training, by :meth:`run`; what changes from step to step is on its device."""
 
     def __init__(
-        self,
-        model: UNet,
-        objective: Objective,
-        weighting: Weighting,
-        cfg: TrainConfig,
+        self, model: UNet, objective: Objective, weighting: Weighting, cfg: TrainConfig,
         execution: Execution | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.execution = execution or Execution()
         self.model, self.objective, self.cfg = self.execution.place(model), objective, cfg
         device = next(model.parameters()).device
@@ -160,7 +156,6 @@ class Trainer:
         }
 
     def _parts(self) -> dict[str, Any]:
-        """Return the parts that have a state of their own."""
         parts = {"model": self.model, "ema": self.ema, "weighting": self.weighting}
         return {**parts, "objective": self.objective.learned, "optimizer": self.optimizer}
 
@@ -179,6 +174,9 @@ class Trainer:
         """Continue from a :meth:`state`; ``ValueError``, naming source, where settings differ."""
         for what, mine in self._settings(stream).items():
             if (saved := state["settings"].get(what)) != mine:
+                if isinstance(mine, dict) and isinstance(saved, dict):  # then what differs in it
+                    mine = {k: v for k, v in mine.items() if saved.get(k) != v}
+                    saved = {k: saved.get(k) for k in mine}
                 fault = f"{source} was made with other {what}: {saved}, here {mine}"
                 raise ValueError(f"{fault}: give the same, or begin anew in another folder")
         for name, part in self._parts().items():

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from dashlib.checks import check_choice
+from dashlib.checks import check_choice, check_finite, check_positive
 from dashlib.schedule import Schedule, check_timesteps
 
 
@@ -61,6 +61,7 @@ class MinSNR(Weighting):
 
     def __init__(self, schedule: Schedule, gamma: float = 5.0) -> None:
         super().__init__(schedule)
+        check_positive(gamma=gamma)
         self.gamma = float(gamma)
         self.base = (gamma / schedule.snr()).clamp(max=1).float()
 
@@ -73,6 +74,7 @@ class HighNoise(Weighting):
 
     def __init__(self, schedule: Schedule, bound: float = 20.0) -> None:
         super().__init__(schedule)
+        check_positive(bound=bound)
         self.bound = float(bound)
         self.base = schedule.alpha_bar(torch.arange(self.T)).rsqrt().clamp(max=bound).float()
 
@@ -91,16 +93,13 @@ class TIRT(Weighting):
     symbol = "lambda"
 
     def __init__(
-        self,
-        schedule: Schedule,
-        *,
-        base: Literal["published", "eps"] = "published",
-        normalize: Literal["timesteps", "batch"] = "timesteps",
-        gamma: float = 5.0,
-    ) -> None:
+        self, schedule: Schedule, *, base: Literal["published", "eps"] = "published",
+        normalize: Literal["timesteps", "batch"] = "timesteps", gamma: float = 5.0,
+    ) -> None:  # fmt: skip
         super().__init__(schedule)
         check_choice("base", base, ("published", "eps"))
         check_choice("normalize", normalize, ("timesteps", "batch"))
+        check_positive(gamma=gamma)
         snr = schedule.snr()
         omega = snr.clamp(max=gamma) if base == "published" else (gamma / snr).clamp(max=1)
         self.base, self.base_name = omega.float(), base
@@ -162,6 +161,7 @@ def transfer(lam: Tensor, schedule: Schedule) -> TIRT:
     """TIRT Transfer: TIRT with the teacher's learned ``lambda``, shape ``(T,)``, frozen."""
     if lam.shape != (schedule.T,):
         raise ValueError(f"lambda of shape {tuple(lam.shape)}: the schedule has {schedule.T} steps")
+    check_finite("lambda", lam)
     weighting = TIRT(schedule)
     weighting.lam.data.copy_(lam)
     return weighting.freeze()

@@ -341,6 +341,16 @@ def test_what_is_written_follows_links_and_leaves_devices_alone(tmp_path):
             checkpoints.write_atomically(place, b"x")
 
 
+def test_an_error_of_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(file):  # which, like a write, knows no name
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/m\.json'"):
+        checkpoints.write_atomically(tmp_path / "m.json", b"{}")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_numbers_of_numpy_beside_the_weights_are_read(official, tmp_path):
     content = torch.load(official, weights_only=True)
     numbers = {"best_fid": np.float64(2.5), "epoch": np.int32(7), "done": np.bool_(True)}

@@ -201,6 +201,66 @@ def test_the_frechet_distance_is_that_of_the_samples(world, digits):
     assert found == pytest.approx(frechet(*map(gaussian, pair)), rel=1e-4)
 
 
+def given(world, *models, n=20, ok=True):
+    """Evaluate images that were made before, by the classifier's features."""
+    fixed = ["--data", "digits", "--root", world / "data", "--features", "classifier", "--n", n]
+    options = ["--metrics", "fid", "--device", "cpu", "--seeds", 1, "--seeds", 2, "--steps", 2]
+    return call(evaluate, *models, *fixed, *options, "--out", world / "given.json", ok=ok)
+
+
+@pytest.fixture
+def images(world):
+    """Twenty samples of the tiny model, as an .npz, as a folder, and as grey arrays."""
+    for out in ("x.npz", "x"):
+        call(sample, world / "tiny", "--out", world / out, "--n", 20, "--w", 2, "--seed", 1, *FEW)
+    arrays = np.load(world / "x.npz")["arr_0"]
+    np.savez(world / "grey.npz", arr_0=arrays[..., 0])
+    return arrays
+
+
+def test_images_that_were_made_before_are_scored_once_whatever_their_form(world, images):
+    forms = [world / name for name in ("x.npz", "x", "grey.npz")]
+    text = given(world, *forms, world / "tiny")
+    records = json.loads((world / "given.json").read_text())["scores"]
+    assert [r["guidance"] for r in records] == ["as given"] * 3 + ["w=1.5"] * 2
+    assert len({r["weights"] for r in records[:3]}) == 1  # of the same pixels
+    assert len({str(r["scores"]) for r in records[:3]}) == 1
+    assert f"{forms[0]}, as given: Frechet distance (classifier features)" in text
+    out = world / "scores.json"
+    score(world, "--metrics", "fid", "--seeds", 1, "--w", 2, "--out", out)
+    (own,) = json.loads(out.read_text())["scores"]
+    assert own["scores"] == pytest.approx(records[0]["scores"], rel=1e-4)
+
+
+def test_other_images_than_asked_for_are_not_scored(world, images):
+    assert "x.npz holds 20 images" in given(world, world / "x.npz", n=21, ok=False)
+    np.savez(world / "colour.npz", arr_0=np.stack([images[..., 0], images[..., 0] ^ 1], -1))
+    assert "holds 20 images (2, 8, 8)" in given(world, world / "colour.npz", ok=False)
+    np.savez(world / "floats.npz", arr_0=images / 255)
+    assert "torch.float64, not 20 (1, 8, 8) of uint8" in given(
+        world, world / "floats.npz", ok=False
+    )
+    np.savez(world / "other.npz", images=images)
+    assert "other.npz is missing or damaged" in given(world, world / "other.npz", ok=False)
+    Image.new("RGBA", (8, 8)).save(world / "x" / "000007.png")
+    assert "000007.png is (8, 8, 4), not (8, 8), grey" in given(world, world / "x", ok=False)
+    (world / "x" / "000007.png").write_bytes(b"\x89PNG")
+    assert "000007.png is damaged" in given(world, world / "x", ok=False)
+
+
+def test_samples_may_be_of_one_class(world):
+    out = world / "sevens.npz"
+    call(sample, world / "tiny", "--out", out, "--n", 4, "--class", 7, *FEW)
+    assert np.load(out)["arr_1"].tolist() == [7] * 4
+    assert json.loads((world / "sevens.npz.json").read_text())["class"] == 7
+    call(sample, world / "tiny", "--out", world / "all.npz", "--n", 8, *FEW)
+    seven = np.load(world / "all.npz")["arr_0"][7]
+    call(sample, world / "tiny", "--out", out, "--n", 8, "--class", 7, *FEW)
+    assert (np.load(out)["arr_0"][7].astype(int) - seven).max() <= 1  # the same noise
+    text = call(sample, world / "tiny", "--out", out, "--class", 10, *FEW, ok=False)
+    assert "has no class 10: 0 to 9" in text  # which would be the null class
+
+
 def test_a_sweep_covers_models_scales_and_seeds_and_averages(world):
     out = world / "scores.json"
     grid = ["--w", 1, "--w", 2, "--tag", "--seeds", 1, "--seeds", 2, "--metrics", "fid"]

@@ -3,7 +3,7 @@
 import pickle
 from contextlib import closing
 
-from dashlib.cli.bars import Bars
+from dashlib.runs.pool import Bars
 
 
 def test_every_stage_begins_the_bar_anew(capfd):

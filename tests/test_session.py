@@ -171,7 +171,7 @@ def test_stopping_after_some_steps_and_resuming_by_path(straight, tmp_path):
 
 def test_other_settings_do_not_go_on(straight):
     message = refused(*LONG, "--out", straight, "--steps", "41")
-    assert "was made with other training" in message
+    assert "was made with other training: {'steps': 40}, here {'steps': 41}" in message
     assert "other stream" in refused(*LONG, "--out", straight, "--batch", "8")
 
 
@@ -265,6 +265,7 @@ def test_the_configuration_is_printed_and_stored(straight):
     assert session["versions"]["torch"] == torch.__version__
     assert session["processes"] == 1
     assert {"commit", "hardware", "seconds"} <= session.keys()
+    assert session["hardware"].endswith(f", {torch.get_num_threads()} thread(s)")
     assert '"preset": "digits"' in ok(*LONG, "--out", straight)  # printed before anything else
 
 

@@ -146,20 +146,25 @@ class LiveTimes(SphinxDirective):
         return [table(("live explorers", "seconds"), live_times())]
 
 
-FAULTS = {  # the parts of tests/faults.py
+FAULTS = {  # the parts of tests/faults
     "kills": "commands killed at a random moment, then given again",
-    "disks": "writes that fail: full, read-only, closed or broken disks; then the command again",
+    "disks": "trainings on a full, broken or read-only disk, then given again",
     "writers": "two trainings in one folder",
     "files": "damaged or altered files, read",
+    "api": "functions and classes with a wrong argument",
     "options": "command lines with hostile values",
 }
-ENDS = ("cases", "survived", "refused", "bare", "hangs", "accepted")
+ENDS = ("cases", "survived", "refused", "passed on", "bare", "hangs", "accepted", "CPU s")
 
 
 def faults() -> list[tuple[str, ...]]:
     """Show what became of faults of each kind, as `make faults` stored it."""
     noted = json.loads((ROOT / "results/faults.json").read_text())["figures"]
-    return [(FAULTS[part], *(f"{of.get(end, 0):,}" for end in ENDS)) for part, of in noted.items()]
+    rows = []
+    for part in (part for part in FAULTS if part in noted):
+        of = noted[part] | {"CPU s": noted[part]["cpu_seconds"]}
+        rows.append((FAULTS[part], *(f"{of.get(end, 0):,}" for end in ENDS)))
+    return rows
 
 
 class Faults(SphinxDirective):

@@ -24,7 +24,6 @@ Layers = tuple[tuple[str, str], ...]
 
 
 def _on_meta(cfg: UNetConfig) -> UNet:
-    """The network without its weights: nothing is drawn, computed or stored."""
     with torch.device("meta"):
         return UNet(cfg)
 
@@ -67,10 +66,9 @@ def relative(a: Tensor, b: Tensor) -> Tensor:
 class FitNets(Objective):
     """``|S_cond - T_cond|^2 + features * sum_l |r_l(s_l) - tau_l|^2 / |tau_l|^2``.
 
-    ``layers``: pairs of module paths, the student's and the teacher's; by default the output of
-    each level on the way down (before resampling, after attention) and of the middle.  Holds the
-    teacher, which is frozen and put in evaluation mode, and the regressors, which are trained.
-    Raises ``ValueError`` for unknown layers and for layers whose grids differ.
+    ``layers``: pairs of module paths, the student's and the teacher's; by default the outputs of
+    the levels on the way down and of the middle.  Holds the teacher, frozen, in evaluation mode,
+    and the trained regressors.  ``ValueError`` for unknown layers, or layers whose grids differ.
     """
 
     teacher: UNet = field(repr=False)

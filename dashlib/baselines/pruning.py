@@ -130,7 +130,6 @@ def kept_channels(model: UNet, ch: int) -> dict[str, Tensor]:
 
 
 def _select(weight: Tensor, kept: dict[str, Tensor], space: Space, dim: int) -> Tensor:
-    """The part of a weight that belongs to the kept channels of a space along one dimension."""
     if space == EVERYTHING:
         return weight
     index = torch.cat([kept[name] for name in space]).nonzero().flatten()
@@ -153,8 +152,7 @@ def prune(teacher: UNet, cfg: UNetConfig) -> UNet:
     cfg is the teacher's configuration with a smaller ``ch`` (and other ``groups``), else
     ``ValueError``.  The embedding of t reads ``ch`` sinusoids: the pruned network keeps the weights
     of the teacher's nearest frequencies.  Queries are scaled by ``sqrt(narrow/wide)``, since
-    attention divides by the root of their width: removing zero channels then changes nothing.  On
-    the teacher's device and in its mode; the teacher stays as it is.
+    attention divides by the root of their width.  On the teacher's device and in its mode.
     """
     check_narrower(teacher.cfg, cfg)
     found, kept = spaces_of(teacher), kept_channels(teacher, cfg.ch)

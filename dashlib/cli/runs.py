@@ -9,11 +9,11 @@ import click
 import torch
 
 from dashlib import checkpoints, results
-from dashlib.cli.bars import Bars
 from dashlib.cli.sample import PATH, SEED
 from dashlib.recipes import DIGITS, PARTS
 from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
+from dashlib.runs.pool import Bars
 from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
@@ -39,7 +39,6 @@ def make_command(name: str, seed: int, device: str) -> None:
 
 
 def _matching(names: Iterable[str], only: str) -> list[str]:
-    """The names that contain the text; an error where none does."""
     if found := [name for name in names if only in name]:
         return found
     raise click.ClickException(f"no run's name contains {only!r}: see `dashlib list`")

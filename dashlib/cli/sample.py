@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from click import Choice, IntRange, Option
 
-from dashlib import results
+from dashlib import datasets, results
 from dashlib.checkpoints import CheckpointError, replacing, write_atomically
 from dashlib.guidance import TAG, Constant, GuidanceSchedule, Interval
 from dashlib.sampling import CLAMPS, SPACINGS
@@ -23,7 +23,7 @@ from dashlib.scale.checkpointing import TrainingStopped
 from dashlib.scale.distributed import PRECISIONS, gather_rows, make_accelerator, share
 from dashlib.scale.evaluation import METRICS
 from dashlib.scale.presets import PRESETS, Sampling, preset
-from dashlib.scale.sampling import Samples, find, label, numbered_images
+from dashlib.scale.sampling import Given, Samples, find, label, numbered_images
 
 PATH, FILE = click.Path(path_type=Path), click.Path(dir_okay=False, path_type=Path)
 POSITIVE, SEED, STEPS = IntRange(1, 10**7), IntRange(0, 2**31 - 1), IntRange(1, 1000)
@@ -132,9 +132,10 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
 @click.option("--w", type=float, help="Guidance scale (1: none).  [preset's; 1.5; of tag 4]")
 @click.option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]")
 @click.option("--seed", type=SEED, default=0, help="Of the starting noise.")
+@click.option("--class", "only", type=IntRange(0), help="The class of all images.  [all in turn]")
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
-    interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
+    only: int | None, interval: tuple[int, int] | None, batch: int, device: str, **how: Any,
 ) -> None:  # fmt: skip
     """Sample images from MODEL: a stored run, the stem of a checkpoint, or an authors' .pth."""
     with started(device) as place:
@@ -144,7 +145,7 @@ def sample_command(
         guidance = guidances(None if kind else name, ws, kind == "tag", interval)[-1]
         if kind == "tag" and w is not None:
             guidance = TAG(w_max=w)
-        wanted = Samples(find(model), guidance, seed, n, **sampling_of(name, **how))
+        wanted = Samples(find(model), guidance, seed, n, only=only, **sampling_of(name, **how))
         if name:
             wanted.model.check(preset(name).teacher.unet.images)
         about = wanted.about() | {"preset": name} | results.provenance()
@@ -166,6 +167,18 @@ def _metrics(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ..
     if not wanted or not {*wanted} <= METRICS.keys():
         raise click.BadParameter(f"{value!r}: some of {','.join(METRICS)}")
     return wanted
+
+
+def _extractor(
+    kind: str, dataset: str, place: Accelerator, weights: Path | None, download: bool, any_sha: bool
+) -> features.Extractor:
+    if kind == "lite0":
+        return features.lite0(place.device)
+    if kind == "classifier":
+        return features.classifier(dataset, place.device)
+    with place.main_process_first():
+        path = features.locate(weights, download=download and place.is_main_process)
+    return features.inception(path, place.device, unverified=any_sha)
 
 
 @click.command("evaluate", params=[*SHARED])
@@ -190,32 +203,32 @@ def evaluate_command(
 ) -> None:  # fmt: skip
     """Score MODELS over guidance scales and sampling seeds: FID, IS, KID, precision and recall.
 
-    A model is a stored run, the stem of a checkpoint, or an authors' .pth file.
+    A model is a stored run, the stem of a checkpoint, an authors' .pth file, or images that were
+    made before: a .npz as guided-diffusion's evaluator reads it, or a folder of PNG or JPEG.
     """
     with started(device) as place:
         if not data and not name:
             raise ValueError("no real images to compare with: give --data, or --preset for it")
         dataset = data or preset(name or "").dataset
         scales, how = [*dict.fromkeys(guidances(name, ws, tag, interval))], sampling_of(name, **how)
-        store, found = evaluation.Store(out), [find(model) for model in dict.fromkeys(models)]
-        if kind == "inception":
-            with place.main_process_first():
-                path = features.locate(weights, download=download and place.is_main_process)
-            extractor = features.inception(path, place.device, unverified=unverified)
-        elif kind == "lite0":
-            extractor = features.lite0(place.device)
-        else:
-            extractor = features.classifier(dataset, place.device)
-        real = reference.real_images(dataset, root, place, download=download)
+        store, real = (
+            evaluation.Store(out),
+            reference.real_images(dataset, root, place, download=download),
+        )
         wanted = [preset(name).teacher.unet.images] if name else []
-        for named, images in product(found, [*wanted, (*real[[0]].shape[1:3], real.classes)]):
+        shape = (*real[[0]].shape[1:],)
+        given = {model: datasets.read_images(Path(model), n, shape) for model in models}
+        networks = [find(model) for model, images in given.items() if images is None]
+        for named, images in product(networks, [*wanted, (*shape[:2], real.classes)]):
             named.check(images)
+        extractor = _extractor(kind, dataset, place, weights, download, unverified)
         whole = not {*metrics} <= {"fid", "is"}  # for which moments are enough
         known = reference.reference(real, extractor, place, root, batch=batch, whole=whole)
         judge = evaluation.Judge(extractor, real.key(extractor.sha), known, metrics)
         grid = {"models": models, "guidance": [label(w) for w in scales], "seeds": seeds, "n": n}
         about = {**grid, "metrics": metrics, "sampling": how, **judge.about()}
         place.print(json.dumps(about, indent=1))
-        cells = [Samples(*c, n, **how) for c in product(found, scales, [*dict.fromkeys(seeds)])]
-        for line in evaluation.evaluate(cells, judge, place, store, batch):
+        made = (Given(model, x) for model, x in given.items() if x is not None)
+        cells = (Samples(*c, n, **how) for c in product(networks, scales, [*dict.fromkeys(seeds)]))
+        for line in evaluation.evaluate([*made, *cells], judge, place, store, batch):
             place.print(line)

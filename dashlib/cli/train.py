@@ -15,11 +15,11 @@ import click
 import torch
 from click import Choice, Option
 
-from dashlib.cli.bars import Bars
 from dashlib.cli.sample import POSITIVE, SEED
 from dashlib.execution import TrainConfig
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import Recipe
+from dashlib.runs.pool import Bars
 from dashlib.runs.session import Job, Session
 from dashlib.scale.checkpointing import INTERRUPTED
 from dashlib.scale.engine import Numerics
@@ -39,7 +39,7 @@ OPTIONS = [
     Option(["--cache"], type=FOLDER, help="Of ImageNet's pixels, if DATA is read-only."),
     Option(["--download"], is_flag=True, help="Fetch missing images, first at $DASH_MIRRORS."),
     Option(["--workers"], type=click.IntRange(0, 256), default=4, help="That read ImageNet."),
-    Option(["--steps"], type=POSITIVE, help="Of the whole training and its cosine  [preset's]"),
+    Option(["--steps"], type=POSITIVE, help="Of all its cosine: no more later  [preset's]"),
     Option(["--batch", "batch_size"], type=POSITIVE, help="Images a step, in all  [preset's]"),
     Option(["--lr"], type=float, help="Learning rate at the start  [preset's]"),
     Option(["--ema"], type=click.FloatRange(0, 1), help="Decay of the weights' mean  [preset's]"),
@@ -60,7 +60,6 @@ OPTIONS = [
 
 
 def _of(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are fields of this dataclass."""
     return {field.name: given[field.name] for field in fields(kind) if field.name in given}
 
 
@@ -81,7 +80,6 @@ def job_of(role: str, options: Mapping[str, Any]) -> Job:
 
 
 def _run(role: str, options: Mapping[str, Any]) -> None:
-    """Run a job; exits with 75 after a signal."""
     with closing(Bars()) as bars:
         session = Session(job_of(role, options), click.echo, bars)
         ended = session.run()
@@ -97,7 +95,6 @@ def train_command(**options: Any) -> None:
 
 
 def _number(text: str) -> tuple[str, float]:
-    """An option of an objective, ``KEY=NUMBER``."""
     key, _, value = text.partition("=")
     with suppress(ValueError):
         if math.isfinite(number := float(value)):

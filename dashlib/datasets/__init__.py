@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from dashlib.checkpoints import reading
 from dashlib.checks import check_choice
 from dashlib.data import Dataset, Images, as_floats
+from dashlib.datasets.cifar_files import decoded
 from dashlib.datasets.originals import TORCHVISION, archives, read_original
 from dashlib.extras import what_to_install
 
@@ -16,18 +20,14 @@ DATASETS = ("digits", *TORCHVISION)
 
 
 def load_dataset(
-    name: str,
-    root: str | Path = "data",
-    *,
-    download: bool = False,
-    mirrors: Sequence[str] = (),
+    name: str, root: str | Path = "data", *, download: bool = False, mirrors: Sequence[str] = (),
     dtype: Pixels = "float32",
-) -> Dataset:
+) -> Dataset:  # fmt: skip
     """A dataset by name; Fashion-MNIST's 28x28 images are padded to 32x32.
 
-    ``root`` is where the files are (or go, with ``download=True``): torchvision's, packed or not,
-    or those of :mod:`.cifar_files`.  ``mirrors``: base addresses to download from first, as in
-    ``$DASH_MIRRORS``.  ``dtype="uint8"`` holds images, but not digits, as bytes: ``ValueError``.
+    ``root`` has the files (or gets them, with ``download=True``): torchvision's, packed or not, or
+    :mod:`.cifar_files`'.  ``mirrors``: base addresses to try first, as in ``$DASH_MIRRORS``.
+    ``dtype="uint8"`` holds images, but not digits (``ValueError``), as bytes.
     ``FileNotFoundError`` says what to do for files that are missing or damaged.
     """
     check_choice("unknown dataset", name, DATASETS)
@@ -63,7 +63,6 @@ def _digits() -> Dataset:
 
 
 def _advice(name: str, root: Path, error: OSError) -> str:
-    """Say what to do about files that are missing or could not be downloaded."""
     files = [f"{f} (MD5 {md5}) from {' or '.join(at)}" for f, (md5, at) in archives(name).items()]
     other = "train-*.parquet and test-*.parquet, or train/CLASS/*.png and test/CLASS/*.png"
     if name == "fashion_mnist":
@@ -78,3 +77,23 @@ def as_images(pixels: Any, labels: Any, dtype: Pixels = "float32") -> Images:
     x = torch.from_numpy(pixels)
     x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)
     return Images(x if dtype == "uint8" else as_floats(x), torch.as_tensor(labels).long())
+
+
+def read_images(path: Path, n: int, shape: tuple[int, int, int]) -> Tensor | None:
+    """The first n of a ``.npz`` (its ``arr_0``, NHWC) or of a folder of PNG or JPEG; else None.
+
+    uint8 ``(n, C, H, W)``, grey also of three channels; ``ValueError``: fewer, other or damaged.
+    """
+    files = sorted(f for f in path.glob("*") if f.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if path.suffix.lower() != ".npz" and not files:
+        return None
+    layout: tuple[int, ...] = shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
+    with reading(path):
+        read = [decoded(str(file), file.read_bytes, layout) for file in files[:n]]
+        pixels = np.stack(read) if files else np.load(path)["arr_0"]
+        x = as_images(pixels, range(len(pixels)), "uint8").x
+    x = x[:n, :1] if shape[0] == 1 and (x == x[:, :1]).all() else x[:n]
+    if len(x) < n or x.shape[1:] != shape or x.dtype != torch.uint8:
+        held = f"{path} holds {len(x)} images {tuple(x.shape[1:])} of {x.dtype}"
+        raise ValueError(f"{held}, not {n} {shape} of uint8: give others, or --data, or --n")
+    return x.contiguous()

@@ -42,14 +42,13 @@ _Images = list[tuple[str, _Reads, int]]  # where each is, what reads its file, i
 def read_encoded(name: str, root: Path) -> Parts:
     """Both parts, ``(N, 32, 32, 3)``, or nothing if there are no files.
 
-    Looks in ``root/NAME``, ``root``, ``root/data`` and ``root/plain_text`` for ``train-*.parquet``
-    and ``test-*.parquet``, then for ``train/CLASS/*.png`` (``.jpg``, ``.jpeg``) and
-    ``test/CLASS/*``, then for a zip of these: ``root/NAME.zip``, or the only one.
-    Raises ``FileNotFoundError`` saying which file is missing or wrong, and what to do.
+    Looks in ``root/NAME``, ``root``, ``root/data`` and ``root/plain_text`` for ``PART-*.parquet``,
+    then ``PART/CLASS/*.png`` (``.jpg``, ``.jpeg``), then for a zip of these, ``root/NAME.zip`` or
+    the only one; PART: train, test.  ``FileNotFoundError``: which file is wrong, what to do.
     """
     for place, pattern, *parts in _layouts(name, root):
         if all(parts):
-            return [(np.stack([_decoded(*i[:2]) for i in p]), [i[2] for i in p]) for p in parts]
+            return [(np.stack([decoded(*i[:2]) for i in p]), [i[2] for i in p]) for p in parts]
         if any(parts):
             missing = pattern.format("test" if parts[0] else "train")
             raise FileNotFoundError(f"{place} has no {missing}: put them beside the other part")
@@ -76,7 +75,6 @@ def _layouts(name: str, root: Path) -> Iterator[tuple[Path, str, _Images, _Image
 
 
 def _rows(name: str, home: Path, part: str) -> _Images:
-    """The rows of the parquet files of a part, in the order of their names."""
     files, place = sorted(home.glob(f"{part}-*.parquet")), home / f"{part}-*.parquet"
     if not files:
         return []
@@ -114,8 +112,8 @@ def _labelled(name: str, home: Path, files: Mapping[str, _Reads]) -> tuple[_Imag
     return found["train"], found["test"]
 
 
-def _decoded(place: str, content: _Reads) -> np.ndarray:
-    """The pixels of an image, uint8 ``(32, 32, 3)``."""
+def decoded(place: str, content: _Reads, shape: tuple[int, ...] = (32, 32, 3)) -> np.ndarray:
+    """The pixels of an image, uint8; ``FileNotFoundError`` if damaged or of another shape."""
     with what_to_install():
         from PIL import Image
 
@@ -124,6 +122,7 @@ def _decoded(place: str, content: _Reads) -> np.ndarray:
             pixels = np.array(picture)
     except Exception as error:  # damaged bytes raise anything
         raise FileNotFoundError(f"{place} is damaged ({error}): replace it") from error
-    if pixels.shape != (32, 32, 3):
-        raise FileNotFoundError(f"{place} is {pixels.shape}, not (32, 32, 3), RGB: replace it")
+    if shape and pixels.shape != shape:
+        kind = "RGB" if len(shape) == 3 else "grey"
+        raise FileNotFoundError(f"{place} is {pixels.shape}, not {shape}, {kind}: replace it")
     return pixels

@@ -60,16 +60,14 @@ def archives(name: str) -> dict[str, tuple[str, list[str]]]:
 
 
 def _sum(content: bytes) -> str:
-    """The MD5 sum of a file's content (it names a file; it is no protection)."""
     return md5(content, usedforsecurity=False).hexdigest()
 
 
 def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = ()) -> None:
     """Get the file with the MD5 sum ``want`` from the first address that has it.
 
-    Those are ``<base>/<filename>`` for the bases ``mirrors`` and those of ``$DASH_MIRRORS``
-    (separated by spaces or commas), then the ``known`` ones; a server silent for half a minute is
-    given up.  Raises ``OSError`` that lists each address with its failure, and what to do.
+    First ``<base>/<filename>`` of ``mirrors`` and ``$DASH_MIRRORS`` (spaces or commas between),
+    then the ``known``; half a minute's silence is a failure.  ``OSError`` lists all, with remedies.
     """
     if path.is_file() and _sum(path.read_bytes()) == want:
         return
@@ -86,7 +84,6 @@ def fetch(path: Path, want: str, known: Sequence[str], mirrors: Sequence[str] = 
 
 
 def _receive(url: str, path: Path, want: str) -> None:
-    """Download a file; ``ValueError`` if it is another, or not whole."""
     with what_to_install():
         from tqdm import tqdm
 
@@ -137,7 +134,6 @@ def _fashion_mnist(root: Path, get: Callable[[Path], None]) -> Parts:
 
 
 def _unpacked(path: Path, want: str) -> bytearray:
-    """The verified content of a file of Fashion-MNIST, packed or not."""
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

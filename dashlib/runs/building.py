@@ -72,12 +72,9 @@ def objective(recipe: Recipe, teacher: UNet | None) -> Objective:
 
 
 def build(
-    recipe: Recipe,
-    teacher: UNet | None = None,
-    *,
-    lam: Tensor | None = None,
+    recipe: Recipe, teacher: UNet | None = None, *, lam: Tensor | None = None,
     execution: Execution | None = None,
-) -> Trainer:
+) -> Trainer:  # fmt: skip
     """The untrained run, on the CPU unless placed; ``lam``: what to transfer, if not stored."""
     torch.manual_seed(recipe.seed)
     if recipe.init == "pruned":

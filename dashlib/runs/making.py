@@ -137,7 +137,6 @@ def make(
 
 
 def _make_classifier() -> results.Run:
-    """Train and store the classifier that scores samples."""
     digits, clock = datasets.load_dataset("digits"), Clock()
     model = classifier.fit(digits.train)
     clock.lap("train")

@@ -10,14 +10,29 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from tqdm import tqdm
 
 from dashlib import results
 from dashlib.checkpoints import write_atomically
-from dashlib.progress import Progress, silent
+from dashlib.progress import Progress, refresh_seconds, silent
 from dashlib.recipes import DIGITS, RECIPES
 from dashlib.runs.making import check_names, make
 
 TOGETHER = 4  # students that one process trains side by side, asking their teacher once
+
+
+class Bars(tqdm):
+    """A progress reporter that shows one bar a process, begun anew for each stage of a run."""
+
+    def __init__(self) -> None:
+        super().__init__(mininterval=refresh_seconds(), leave=False, delay=0.01)  # none at once
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of ``what`` are done."""
+        if what != self.desc:
+            self.set_description_str(what, refresh=False)
+            self.reset(total)
+        self.update(done - self.n)
 
 
 def start_worker() -> None:

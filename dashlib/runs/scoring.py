@@ -47,7 +47,6 @@ def scores_of(samples: Tensor) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def _held_out(teacher: str, digest: str) -> tuple[NoisyPairs, Branches]:
-    """Noisy held-out images and the branches of the teacher whose weights have this digest."""
     noisy = noisy_pairs(datasets.load_dataset("digits").test, Schedule())
     return noisy, predict(results.load(teacher).model(), noisy)
 
@@ -82,7 +81,6 @@ def sound_teacher(name: str) -> UNet:
 
 
 def _clamps(model: UNet, samples: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Scores under every clamp rule; ``samples`` were made under "recompute"."""
     found: dict[str, Any] = {clamp: {} for clamp in CLAMPS}
     for label, clamp in product(("1", "1.5", "2", "4"), CLAMPS):
         few, w = samples[label][:CLAMP_SAMPLES], DIGITS.guidance[label]

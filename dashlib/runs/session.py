@@ -173,7 +173,6 @@ class Session:
         return "stopped" if made >= (self.job.stop_after or math.inf) else None
 
     def _save(self) -> None:
-        """Write a checkpoint of all processes' states; the main process does."""
         state = self.trainer.state(self.stream)
         self.last = self.saved.save(self.step, state) if self.main else self.saved.folder
 

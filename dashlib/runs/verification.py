@@ -74,7 +74,6 @@ def _faults(name: str, thorough: bool) -> list[str]:
 
 
 def _pictures_differ(model: UNet, run: results.Run, label: str = "1.5") -> list[str]:
-    """Compare the first stored samples with what the weights draw, in gray levels of 255."""
     guidance = SCALES[run.name.split("/")[0]].guidance
     count = 10 if model.cfg.image_size < 32 else 1  # at 32x32: seconds an image
     stored = run.trace["samples"][list(guidance).index(label), :count].float()

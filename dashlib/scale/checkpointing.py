@@ -136,9 +136,8 @@ def explained(so_far: Callable[[], str]) -> Iterator[None]:
         if isinstance(error, FloatingPointError):
             message = f"{error}, {so_far()}"
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f" writing {error.filename}" if error.filename else ""
             how = "Free space (or lower --keep), then give the same command again"
-            message = f"disk full{where}, {so_far()} {how}"
+            message = f"disk full writing {error.filename}, {so_far()} {how}"
         elif isinstance(error, MemoryError) or should_reduce_batch_size(error):
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             how = "more --accumulate or processes, --precision bf16, or a smaller --batch"

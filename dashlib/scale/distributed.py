@@ -1,9 +1,8 @@
 """This process's place among those that share the work, by Accelerate, and its precision.
 
 Under ``torchrun``, ``accelerate launch`` or ``mpirun`` each process takes a share of numbered
-images; in a plain ``python`` there is one process and nothing is sent.
-``fp32`` is IEEE float32, ``tf32`` lets a GPU round the factors of products and convolutions to
-TensorFloat-32, ``bf16`` and ``fp16`` autocast the forward pass.
+images.  ``fp32`` is IEEE float32, ``tf32`` lets a GPU round the factors of products and
+convolutions to TensorFloat-32, ``bf16`` and ``fp16`` autocast the forward pass.
 """
 
 import os

@@ -121,7 +121,6 @@ class Parallel(Execution):
         return self.accelerator.prepare_optimizer(optimizer)
 
     def _part(self, share: Share, batch: Batch) -> Batch:
-        """A part of a global batch, with the teacher's answers."""
         own = share.of(batch)
         if self.teacher is None:
             return own

@@ -29,7 +29,7 @@ from dashlib.checkpoints import reading, write_atomically
 from dashlib.extras import what_to_install
 from dashlib.metrics import frechet
 from dashlib.scale.features import Extracted, Extractor, extract
-from dashlib.scale.sampling import Samples, numbered_images
+from dashlib.scale.sampling import Given, Samples, numbered_images
 
 SPLITS = 10  # of the samples, for the Inception Score
 SUBSET_SIZE = 1000  # of the 100 subsets of KID
@@ -87,11 +87,12 @@ class Judge:
         features = f"{self.extractor.name('fid')} {self.extractor.sha}"
         return {"features": features, "reference": self.key}
 
-    def score(self, samples: Samples, place: Accelerator, batch: int) -> Record:
+    def score(self, samples: Samples | Given, place: Accelerator, batch: int) -> Record:
         """Sample and score; every process takes part, the first one's record is whole."""
         clock, name = time.perf_counter(), self.extractor.name
         images = (images for images, _ in numbered_images(samples, place, batch))
-        made = extract(images, samples.n, self.extractor, place, logits="is" in self.metrics)
+        about = samples.about()
+        made = extract(images, about["n"], self.extractor, place, logits="is" in self.metrics)
         values = compute(made, self.real, self.metrics if place.is_main_process else ())
         done = {
             "scores": {name(metric): value for metric, value in values.items()},
@@ -99,7 +100,7 @@ class Judge:
             "seconds": round(time.perf_counter() - clock, 1),
             "processes": place.num_processes,
         }
-        return samples.about() | self.about() | done | results.provenance()
+        return about | self.about() | done | results.provenance()
 
 
 def describe(row: Record) -> str:
@@ -109,11 +110,12 @@ def describe(row: Record) -> str:
         if ", std" not in name:
             values.append(f"{name} {value:.4g}" + f" ± {spread[name] or 0:.2g}" * several)
     real, how, seeds = row["reference"], row["sampling"], ", ".join(map(str, row["seeds"]))
+    seed = f", seed{'s' * several} {seeds}" if how else ""
+    made = "; DDIM-{steps} {spacing}, clamp {clamp}, {precision}".format_map(how) if how else ""
     return (
-        f"{row['model']}, {row['guidance']}, seed{'s' * several} {seeds}: {', '.join(values)} "
+        f"{row['model']}, {row['guidance']}{seed}: {', '.join(values)} "
         f"[N={row['n']:,}; {row['library']}; reference {real['dataset']}/{real['split']}, "
-        f"{real['n']:,} images; weights {real['features'][:8]}; DDIM-{how['steps']} "
-        f"{how['spacing']}, clamp {how['clamp']}, {how['precision']}]"
+        f"{real['n']:,} images; weights {real['features'][:8]}{made}]"
     )
 
 
@@ -161,7 +163,7 @@ def summary(records: Iterable[Record]) -> list[Record]:
 
 
 def evaluate(
-    cells: Iterable[Samples], judge: Judge, place: Accelerator, store: Store, batch: int
+    cells: Iterable[Samples | Given], judge: Judge, place: Accelerator, store: Store, batch: int
 ) -> Iterator[str]:
     """Score every cell, but for stored scores; yields a line each, then the means over seeds."""
     wanted = {judge.extractor.name(name) for m in judge.metrics for name in METRICS[m]}

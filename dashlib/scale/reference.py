@@ -1,9 +1,8 @@
 """Statistics of real images' features: beside the data, and, small enough, with the results.
 
-``ROOT/reference`` keeps mean, covariance and up to 10,000 features of a data set's images; they
-are made again if anything changed.  ``results/reference/FEATURES-DATASET.safetensors`` (made by
-``python -m benchmarks.reference_statistics``) holds mean (float64) and covariance (float16, which
-moves CIFAR-10's FD by 0.0004 %): enough for a Frechet distance without 50,000 images' features.
+``ROOT/reference`` keeps mean, covariance and up to 10,000 features of a data set's images.  Mean
+(float64) and covariance (float16, which moves CIFAR-10's FD by 0.0004 %) are enough for a Frechet
+distance: ``results/reference`` has them, by ``python -m benchmarks.reference_statistics``.
 """
 
 import hashlib

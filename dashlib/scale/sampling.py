@@ -6,7 +6,7 @@ Image ``i`` has label ``i mod classes`` and noise by Philox (Salmon et al. 2011)
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,6 +79,19 @@ def label(w: GuidanceSchedule) -> str:
     return repr(w)
 
 
+class Given(NamedTuple):
+    """Images that were made before, scored as they are."""
+
+    name: str
+    pixels: Tensor  # uint8 (n, C, H, W)
+
+    def about(self) -> dict[str, Any]:
+        """What a score of them depends on: their pixels are all that is known."""
+        digest = checkpoints.sha256(self.pixels.numpy().tobytes())
+        how = {"guidance": "as given", "seed": None, "sampling": None}
+        return {"model": self.name, "weights": digest, "n": len(self.pixels), **how}
+
+
 @dataclass(frozen=True)
 class Samples:
     """So many images of a model, and everything that they depend on."""
@@ -91,11 +104,13 @@ class Samples:
     spacing: Spacing = "linspace"
     clamp: Clamp = "recompute"
     precision: Precision = "fp32"
+    only: int | None = None  # the class of all; None: image i is of class i mod classes
 
     def about(self) -> dict[str, Any]:
         """The same, ready for JSON."""
         sampling = {k: getattr(self, k) for k in ("steps", "spacing", "clamp", "precision")}
         cell = {"guidance": label(self.w), "seed": self.seed, "n": self.n, "sampling": sampling}
+        cell |= {} if self.only is None else {"class": self.only}
         return {"model": self.model.name, "weights": self.model.sha} | cell
 
 
@@ -107,15 +122,21 @@ def noise(seed: int, numbers: range, shape: tuple[int, ...]) -> Tensor:
 
 
 def numbered_images(
-    wanted: Samples, place: Accelerator, batch: int = 500
+    wanted: Samples | Given, place: Accelerator, batch: int = 500
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """This process's share of the images: uint8 ``(B, C, H, W)``, labels ``(B,)``, by batches."""
+    if isinstance(wanted, Given):  # whose labels nobody knows
+        for part in batches(len(wanted.pixels), batch, wanted.name, place):
+            yield wanted.pixels[part.start : part.stop], torch.full((len(part),), -1)
+        return
     model, device = wanted.model.model.to(place.device), place.device
-    cfg, lower = model.cfg, AUTOCAST.get(wanted.precision)
+    cfg, lower, only = model.cfg, AUTOCAST.get(wanted.precision), wanted.only
+    if (only or 0) >= (classes := cfg.num_classes):
+        raise ValueError(f"{wanted.model.name} has no class {only}: 0 to {classes - 1}")
     how = {"steps": wanted.steps, "spacing": wanted.spacing, "clamp": wanted.clamp}
     what = f"{wanted.model.name} {label(wanted.w)} seed {wanted.seed}"
     for part in batches(wanted.n, batch, what, place):
-        y = torch.tensor(part, device=device) % cfg.num_classes
+        y = torch.tensor([i % classes if only is None else only for i in part], device=device)
         x_T = noise(wanted.seed, part, (cfg.image_channels, cfg.image_size, cfg.image_size))
         cast = torch.autocast(device.type, lower, enabled=lower is not None)
         with torch.inference_mode(), numerics(device.type, wanted.precision), cast:
