@@ -16,21 +16,13 @@ from torch import Tensor, nn
 from dashlib.checks import check_choice
 from dashlib.data import Batch
 from dashlib.guidance import Branches, Denoiser, ScaledDenoiser, branches
-from dashlib.schedule import Schedule
 
 Terms = dict[str, Tensor]
-_SCHEDULE = Schedule()
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared difference of each sample, ``(B, C, H, W)`` x 2 -> ``(B,)``."""
     return (a - b).square().flatten(1).mean(1)
-
-
-def colour_error(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Error of the predicted image's mean colours: ``min(1/SNR_t, 100) mean_HW(a - b)^2``, (B,)."""
-    scale = (1 / _SCHEDULE.snr(t)).clamp(max=100).to(a.dtype)
-    return scale * (a - b).mean((2, 3)).square().mean(1)
 
 
 def teacher_of(batch: Batch) -> Branches:
@@ -167,28 +159,20 @@ class GapMatch(Objective):
 
 @dataclass(frozen=True)
 class Dash(Objective):
-    """``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``, scaled.
-
-    ``colour``: factor of both branches' :func:`colour_error`, an addition of this book.
-    """
+    """``|S_cond - T_cond|^2 + |S_uncond - T_uncond|^2 + anchor |S_cond - eps|^2``, scaled."""
 
     imitation: float = 1.0
     unconditional: float = 1.0
     anchor: float = 0.1
-    colour: float = 0.0
 
     def terms(self, model: Denoiser, batch: Batch) -> Terms:
-        """``imitation``, ``unconditional``, ``anchor`` and, unless its factor is 0, ``colour``."""
+        """``imitation``, ``unconditional``, ``anchor``."""
         student, teacher = branches(model, batch.x_t, batch.t, batch.y), teacher_of(batch)
-        terms = {
+        return {
             "imitation": mse(student.cond, teacher.cond),
             "unconditional": mse(student.uncond, teacher.uncond),
             "anchor": mse(student.cond, batch.eps),
         }
-        if self.colour:
-            pairs = (student.cond, teacher.cond), (student.uncond, teacher.uncond)
-            terms["colour"] = torch.stack([colour_error(*pair, batch.t) for pair in pairs]).sum(0)
-        return terms
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,6 @@ class Scale:
             "single_head": row("single_head", unet={"w_conditioned": True}),
             "dash_no_un": row("dash", unconditional=0.0),
             "dash_no_an": row("dash", anchor=0.0),
-            "dash_colour": row("dash", colour=1.0),
             **{f"dash_an_{a:g}": row("dash", anchor=a) for a in (0.03, 0.3, 1.0)},
             "dash_sampled": row("dash_sampled"),
             **{f"dash_sampled_{p:g}": row("dash_sampled", p=p) for p in (0.1, 0.25)},

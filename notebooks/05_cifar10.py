@@ -383,15 +383,6 @@ explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 #
 # *Mixed target* samples one branch an image and gives the null branch the mean of both of the teacher's branches; on digits it is better than DASH on FD and on the gap ({ref}`ch-dash`). The other two are one-pass objectives with $v$ under uniform weights; the time ended before they were scored.
 
-# %%
-from dashlib.losses import colour_error
-
-e, zero, at_t = torch.randn(3, 3, 32, 32), torch.zeros(3, 3, 32, 32), t
-alpha_bar = schedule.alpha_bar(at_t)
-factor = ((1 - alpha_bar) / alpha_bar).clamp(max=100)
-by_hand = factor * e.mean((2, 3)).square().mean(1)
-torch.testing.assert_close(colour_error(e, zero, at_t).double(), by_hand)
-
 # %% tags=["hide-input"]
 second = {row: of[2] for row, of in BY_SEED.items() if 2 in of}
 assert (

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from PIL import Image
 
 from benchmarks.sweep import plan as plans
 from benchmarks.sweep import scoring, stages, stored, students
+from benchmarks.sweep.colours import ColourDash
 from benchmarks.sweep.plan import Plan
 from dashlib import results
 from dashlib.checkpoints import CheckpointError, pack
@@ -151,6 +153,15 @@ def test_a_sweep_becomes_stored_runs(swept, tmp_path, monkeypatch):
 def test_a_row_that_there_is_not_lists_the_rows():
     with pytest.raises(ValueError, match=r"row 'dahs-uniform-s0': ROW-WEIGHTING-sSEED with .*dash"):
         Plan(plans.Path(), plans.Path(), plans.Path(), rows=("dahs-uniform-s0",)).recipes()
+
+
+def test_one_row_is_the_sweeps_own(plan):
+    """Its recipe is DASH's with an option that only the sweep's objective knows."""
+    found = plan.recipe("dash_colour-uniform-s2")
+    assert found == replace(
+        plan.recipe("dash-uniform-s2"), name=found.name, options={"colour": 1.0}
+    )
+    assert isinstance(students.trainer(plan, "dash_colour-uniform-s2", None).objective, ColourDash)
 
 
 def test_every_row_costs_two_passes_a_round(plan):

@@ -20,7 +20,6 @@ from pyarrow import parquet
 from torchvision.datasets import CIFAR10
 
 from benchmarks.sweep import plan
-from benchmarks.sweep.plan import fingerprint
 from dashlib import datasets
 from dashlib.data import Images
 from dashlib.datasets import as_images, cifar_files, originals

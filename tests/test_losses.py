@@ -229,36 +229,14 @@ def test_dash_is_anchored_to_the_noise(batch, student):
 def test_the_total_applies_the_coefficients(batch, student):
     objective = make_objective("dash", imitation=2, unconditional=3, anchor=5)
     terms = objective.terms(student(batch, 0.1, 0.2), batch)
-    assert objective.coefficients == {
-        "imitation": 2,
-        "unconditional": 3,
-        "anchor": 5,
-        "colour": 0,
-    }
+    assert objective.coefficients == {"imitation": 2, "unconditional": 3, "anchor": 5}
     want = 2 * terms["imitation"] + 3 * terms["unconditional"] + 5 * terms["anchor"]
     torch.testing.assert_close(objective.total(terms), want)
     assert make_objective("dash").coefficients == {
         "imitation": 1,
         "unconditional": 1,
         "anchor": 0.1,
-        "colour": 0,
     }
-
-
-def test_dash_may_weigh_the_colour_of_the_image(batch, student, schedule):
-    """A constant error is all colour: times 1/SNR in the image, 100 at most; details are none."""
-    batch = replace(batch, t=torch.tensor([100, 500, 900, 999]))
-    want = (1 / schedule.snr(batch.t)).clamp(max=100) * (0.3**2 + 0.2**2)
-    terms = make_objective("dash", colour=2.0).terms(student(batch, 0.3, -0.2), batch)
-    torch.testing.assert_close(terms["colour"].double(), want, rtol=1e-6, atol=0)
-    assert want[-1] == 100 * (0.3**2 + 0.2**2)
-    assert want[0] < 0.01
-    details = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
-    model = student(batch, details, details)
-    found = make_objective("dash", colour=2.0).terms(model, batch)["colour"]
-    torch.testing.assert_close(found, torch.zeros(4), atol=1e-9, rtol=0)
-    terms = {"imitation": torch.zeros(4), "colour": torch.ones(4)}
-    assert (make_objective("dash", colour=2.0).total(terms) == 2).all()
 
 
 @pytest.mark.parametrize("name", PLAIN)

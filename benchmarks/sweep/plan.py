@@ -46,6 +46,9 @@ WANTED = (  # (guidance, sampler, samples), most wanted first
 )
 
 
+COLOUR = "dash_colour"  # a row that only this sweep has: DASH and a loss on the mean colours
+
+
 def fingerprint(images: Images) -> str:
     """A SHA-256 of pixels and labels, 64 hexadecimal digits, in whatever order the images are.
 
@@ -97,10 +100,13 @@ class Plan:
     def recipe(self, row: str) -> Recipe:
         """The student of ``ROW-WEIGHTING-sSEED``, or ``-x2-sSEED``: trained for a second time."""
         parts = re.fullmatch(r"([\w.]+)-(\w+?)(-x\d+)?-s(\d+)", row)
-        if parts is None or parts[1] not in CIFAR10.rows:
-            known = ", ".join(CIFAR10.rows)
+        if parts is None or parts[1] not in (*CIFAR10.rows, COLOUR):
+            known = ", ".join((*CIFAR10.rows, COLOUR))
             raise ValueError(f"row {row!r}: ROW-WEIGHTING-sSEED with one of {known}")
-        found = replace(CIFAR10.of(parts[1], parts[2], int(parts[4])), name=f"{CIFAR10.name}/{row}")
+        base = "dash" if parts[1] == COLOUR else parts[1]
+        found = replace(CIFAR10.of(base, parts[2], int(parts[4])), name=f"{CIFAR10.name}/{row}")
+        if parts[1] == COLOUR:
+            found = replace(found, options={"colour": 1.0})
         return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
 
     @property

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import CoTraining, Rounds, fast
+from benchmarks.sweep.colours import ColourDash
 from benchmarks.sweep.plan import Plan, fingerprint, until, wait_for, which, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
@@ -51,7 +52,8 @@ def trainer(plan: Plan, row: str, start: Path | None) -> Trainer:
     if plan.device == "cuda":
         model = model.to(memory_format=torch.channels_last)
     weights = weighting(spec, importance(plan))
-    made = Trainer(model, objective(spec, None), weights, spec.train)
+    aim = ColourDash(**spec.options) if "colour" in spec.options else objective(spec, None)
+    made = Trainer(model, aim, weights, spec.train)
     fast(model, plan.device)
     return made
 
