@@ -84,7 +84,7 @@ def readers(folder: Path) -> dict[Path, Callable[[], object]]:
 
 
 def files(count: int, seed: int = 0) -> Counter[str]:
-    """Say what became of so many damaged files."""
+    """Count what became of so many damaged files."""
     rng, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as place:
         os.environ["DASH_RESULTS"] = f"{place}/results"
@@ -102,7 +102,7 @@ def files(count: int, seed: int = 0) -> Counter[str]:
 
 
 def outcome(read: Callable[[], object], what: str) -> str:
-    """Say how reading a damaged file ended; what did not end well is printed."""
+    """Return how reading a damaged file ended; what did not end well is printed."""
     try:
         read()
     except CLEAR:
@@ -139,7 +139,7 @@ def lines(rng: random.Random) -> Iterator[list[str]]:
 
 
 def options(count: int, seed: int = 0) -> Counter[str]:
-    """Say what became of so many command lines; a file opened for writing elsewhere is an error."""
+    """Count the ends of so many command lines; a file opened for writing elsewhere is an error."""
     found, rng = Counter[str](), random.Random(seed)
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
         home, outside = os.path.realpath(place), list[str]()
@@ -218,7 +218,7 @@ def jobs(shared: Path) -> dict[str, tuple[list[str], list[str]]]:
 
 
 def contents(folder: Path, names: list[str]) -> list[object]:
-    """Say what files hold; of a stored run without its clock: the SHA-256 of its parts."""
+    """Return what files hold; of a stored run without its clock: the SHA-256 of its parts."""
     texts = {name: (folder / name).read_bytes() for name in names}
     return [json.loads(t)["files"] if n.endswith("run.json") else t for n, t in texts.items()]
 
@@ -287,7 +287,7 @@ def disks(count: int, seed: int = 0) -> Counter[str]:
 
 
 def failing(fault: int, last: int) -> Callable[[], None]:
-    """Say what makes the ``last``-th flush to disk fail in the process that calls it."""
+    """Return code that makes the ``last``-th flush to disk fail in the process that calls it."""
 
     def install() -> None:
         calls, flush = iter(range(1, 1000)), os.fsync
