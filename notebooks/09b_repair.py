@@ -58,8 +58,9 @@ from dashbook import atlas, plots
 from dashbook.atlas import Repaired
 from dashbook.tables import DASHES, markdown, spread
 from dashbook.widgets import Parameter, explorer
-from dashlib import results, sampling
+from dashlib import datasets, results, sampling
 from dashlib.guidance import Constant, Guided
+from dashlib.metrics import noisy_pairs, predict
 from dashlib.recipes import HEADLINE
 from dashlib.sampling import sample
 from dashlib.schedule import Schedule
@@ -155,9 +156,25 @@ Markdown(markdown(header, rows))
 # - *The conditional branch is right*, $e_u = g_T - g_S$: then $c^* = 1 - a^*$, and $v = 1 + (w - 1)\,a^*$. Guidance starts from $w = 1$, the branch that can be trusted. That is cond-only's case, nearly.
 # - *The output is right at one scale* $w_0$, by two errors that cancel: then $v(w_0) = w_0$. That is composite's.
 #
-# We call the first the *gap repair* ($a^*$) and this one the *output repair* ($a^*, c^*$). Either can be fitted once, or for each of twenty ranges of timesteps. All of it was fitted on the noisy **held-out** images, with the teacher at hand, and never on samples.
+# We call the first the *gap repair* ($a^*$) and this one the *output repair* ($a^*, c^*$). Either can be fitted once, or for each of twenty ranges of timesteps. All of it was fitted on the noisy **held-out** images, with the teacher at hand, and never on samples. In code, and equal to what the report stored for cond-only:
+
 
 # %%
+def output_repair(student, teacher):
+    """Return a* and c* by least squares over pairs of a noisy image and a timestep."""
+    gap, e_u = student.gap, student.uncond - teacher.uncond
+    square = gap.square().sum()
+    return (gap * teacher.gap).sum() / square, -(gap * e_u).sum() / square
+
+
+# %%
+noisy = noisy_pairs(datasets.load_dataset("digits").test, schedule)
+answers = predict(cond_only, noisy), predict(teacher.model(), noisy)
+stored = entries["digits/cond_only-transfer-s0"]["fit"]["one"]
+for ours, theirs in zip(output_repair(*answers), stored.values(), strict=True):
+    torch.testing.assert_close(ours, torch.tensor(theirs[0]), rtol=1e-3, atol=0)
+
+# %% tags=["hide-input"]
 fits = {row: [entries[run.name]["fit"] for run in runs] for row, runs in RUNS.items()}
 coefficients = {  # a* and c* of each seed
     row: np.array([(*f["one"]["a"], *f["one"]["c"]) for f in found])
@@ -184,7 +201,7 @@ a, c = coefficients["composite"].T
 assert (abs(4 * a + c - 4) < 0.3).all()
 assert (1.5 * a + c > 3).all() and (1.5 * a < 0.6).all()
 
-# %%
+# %% tags=["hide-input"]
 binned = {row: [[*f["binned"].values()] for f in fits[row]] for row in HEADLINE}
 binned = {row: np.mean(ac, axis=0) for row, ac in binned.items()}
 left = {row: 4 * a for row, (a, _) in binned.items()}
@@ -213,7 +230,7 @@ plots.show(atlas.scales_given(given, w=4))
 # Each student is asked for three kinds of guidance: 1.5, the teacher's best scale; 4, the scale of the paper's table; and TAG. It gets them plain, with the gap repair and with the output repair, each by one number or by twenty. For comparison: what needs no teacher and no fit, *another scale* (1, 1.5, 2, 3 or 4) or guidance *in an interval*
 # ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached.
 
-# %%
+# %% tags=["hide-input"]
 SCALES, DIALS = atlas.SCALES, ("1", "1.5", "2", "3", "4")
 
 
@@ -225,7 +242,7 @@ def scored(run):
 ALL = {row: [scored(run) for run in runs] for row, runs in RUNS.items()}
 
 
-# %%
+# %% tags=["hide-input"]
 def fd(row, kind, label):
     return np.array([seed[kind, label]["frechet"] for seed in ALL[row]])
 
@@ -234,7 +251,7 @@ def lowest(row, kind, labels):
     return np.min([fd(row, kind, label) for label in labels], axis=0)
 
 
-# %%
+# %% tags=["hide-input"]
 def after(row, label):
     """FD for each seed under every remedy."""
     repaired = {name: fd(row, kind, label) for kind, name in atlas.KINDS.items()}
@@ -312,7 +329,7 @@ plots.show(atlas.remedies(shown))
 #
 # 100% means as good as DASH at this guidance, more means better, less than nothing means harm. A share of a small gain is a quotient of noise. We give one only if DASH's gain is at least a fifth of the plain FD in *every* seed. In brackets: lowest and highest seed.
 
-# %%
+# %% tags=["hide-input"]
 SHARE = {}
 for (row, label), found in REMEDIES.items():
     plain = found["plain"]  # of three seeds, or of one
@@ -353,7 +370,7 @@ closes from {gap.min():.0%} to {gap.max():.0%}.
 # But a comparison at one guidance is arbitrary ({ref}`ch-teacher`). What can a student reach when everything may be turned? The figure shows each student with *all* its settings: the plain sweep as a line, repairs and intervals as dots.
 
 
-# %%
+# %% tags=["hide-input"]
 def reach(row, settings):
     """FD and accuracy, means over the seeds, under each of these settings."""
     found = [[(s[k]["frechet"], s[k]["accuracy"]) for k in settings] for s in ALL[row]]
@@ -376,7 +393,7 @@ plots.show(atlas.reach(sweeps, dots))
 # and there its repaired dots gather. Cond-only with dropout, which never saw the teacher's null branch, is on the good side with DASH. The table has the lowest FD that each seed can reach by any setting at all, and the lowest with at least 95% of the labels right. (The bound of 95% is ours and arbitrary; a dash means that a seed never reaches it.)
 
 
-# %%
+# %% tags=["hide-input"]
 def reached(row, least):
     """Lowest FD over every setting, for each seed, with at least this accuracy."""
     good = [
@@ -470,14 +487,10 @@ minutes of one core for the {len(settings) - 6} that were new |
 # ````{admonition} Solution
 # :class: dropdown
 # ```python
-# from dashlib import datasets
 # from dashlib.guidance import Branches
-# from dashlib.metrics import noisy_pairs, predict
 #
-# noisy = noisy_pairs(datasets.load_dataset("digits").test, schedule)
-# both = predict(cond_only, noisy), predict(teacher.model(), noisy)
 # for n in (30, 100, 1000):
-#     split = [x.split(n) for b in both for x in (b.cond, b.uncond)]
+#     split = [x.split(n) for b in answers for x in (b.cond, b.uncond)]
 #     parts = zip(*split, noisy.t.split(n))
 #     fits = [
 #         atlas.fit(Branches(*part[:2]), Branches(*part[2:4]), part[4])

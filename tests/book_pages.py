@@ -1,4 +1,4 @@
-"""Say what the tests of the built book share: its pages, a browser, and when a page is ready."""
+"""Share among the tests of the built book: its pages, a browser, when a page is ready."""
 
 import os
 import shutil

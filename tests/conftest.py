@@ -1,4 +1,4 @@
-"""Say what the tests share: a tiny network, the digits, and stub denoisers with known branches."""
+"""Share among the tests: a tiny network, the digits, and stub denoisers with known branches."""
 
 import book_pages
 import pytest

@@ -1,4 +1,4 @@
-"""Say when a stored output counts as made again: words and whole numbers equal, decimals nearly."""
+"""Tell if a stored output counts as made again: words and whole numbers equal, decimals nearly."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ RELATIVE = 0.01  # what another processor or a minor release of PyTorch may chan
 
 
 class Printed(str):
-    """Say what a cell printed, equal to what differs by little more than rounding.
+    """Wrap what a cell printed, equal to what differs by little more than rounding.
 
     Two texts are equal if their words and whole numbers are, and if each pair of decimal numbers
     differs by at most 1 %, or by 1 in the last digit that is printed.

@@ -45,7 +45,7 @@ def archive(name):
 
 
 def expected(name):
-    """Say what torchvision's class holds, with the names and sums of these files."""
+    """Stand in for torchvision's class, with the names and sums of these files."""
     kind = originals.torchvision_class(name)
     sums = {file: hashlib.md5(content).hexdigest() for file, content in files(name).items()}
     lists = {

@@ -50,7 +50,7 @@ HAS_MPI = which("mpirun", path=PATH) is not None
 
 
 def cached():
-    """Say where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    """Return where torch hub, and so pytorch-fid, keeps the Inception weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
 
 
@@ -269,7 +269,7 @@ def test_accelerate_with_cpu_alone_is_refused_for_it_starts_one_process(place):
 
 
 def test_the_chapters_tables_fill_themselves_from_stored_scores(run_folder):
-    """Say what ``evaluate`` stores is what the chapter's function reads: FID of 50,000 samples."""
+    """Let the chapter's function read what ``evaluate`` stores: FID of 50,000 samples."""
     text = (HERE.parent / "notebooks/06_paper_scale.py").read_text()
     (code,) = (n for n in ast.parse(text).body if getattr(n, "name", "") == "own_scores")
     names = {"results": results, "json": json, "Path": Path, "preset": preset}

@@ -1,4 +1,4 @@
-"""Say what the book is made of: each chapter is in it, each source cited, each citation known."""
+"""Check what the book is made of: each chapter is in it, each source cited, each citation known."""
 
 import re
 

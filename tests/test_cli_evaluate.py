@@ -379,7 +379,7 @@ def test_no_fid_without_inception_weights(world, monkeypatch):
 
 
 def sampled_as(world, *options):
-    """Say what ``sample`` says beside its images about how they were made."""
+    """Return what ``sample`` says beside its images about how they were made."""
     text = call(sample, world / "tiny", "--out", world / "x.npz", "--n", 2, *options)
     about = json.loads((world / "x.npz.json").read_text())
     assert json.dumps(about, indent=1) in text

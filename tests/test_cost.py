@@ -1,4 +1,4 @@
-"""Say what a run costs: every formula against numbers worked out by hand."""
+"""Check what a run costs: every formula against numbers worked out by hand."""
 
 import json
 import shlex

@@ -19,7 +19,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 @dataclass
 class Site:
-    """Say what one server does, and the paths that it was asked for."""
+    """Record what one server does, and the paths that it was asked for."""
 
     files: dict[str, bytes]
     stop_after: int | None = None  # bytes after which the connection breaks

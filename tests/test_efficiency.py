@@ -1,4 +1,4 @@
-"""Say what `bench` counts and measures, on the CPU and at toy sizes; a GPU is not needed here."""
+"""Check what `bench` counts and measures, on the CPU and at toy sizes; a GPU is not needed here."""
 
 import json
 from dataclasses import replace

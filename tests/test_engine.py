@@ -90,7 +90,7 @@ def trained(case, **options):
 
 
 def one_of_two(rank, port, folder):
-    """Say what one of two processes does; stores what it learned."""
+    """Do what one of two processes does, and store what it learned."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)

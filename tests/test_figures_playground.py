@@ -26,7 +26,7 @@ def points(exact):
 
 
 def found(ax, kind):
-    """Say what of a kind is drawn, in order."""
+    """List what of a kind is drawn, in order."""
     return [artist for artist in ax.collections if isinstance(artist, kind)]
 
 

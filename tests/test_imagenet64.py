@@ -30,7 +30,7 @@ FIELDS = ("x_t", "t", "y", "y_dropped", "eps")
 
 
 def content(n, seed):
-    """Say what a batch file with n images holds; the first and the last class are among them."""
+    """Make what a batch file with n images holds; the first and the last class are among them."""
     random = np.random.default_rng(seed)
     labels = [1, 1000, *random.integers(1, 1001, n).tolist()][:n]
     pixels = random.integers(0, 256, (n, 12288), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Say what dashlib needs, by importing it where other packages cannot be imported."""
+"""Check what dashlib needs, by importing it where other packages cannot be imported."""
 
 import ast
 import subprocess

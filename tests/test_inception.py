@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def cached():
-    """Say where torch hub, and so pytorch-fid, keeps the Inception weights."""
+    """Return where torch hub, and so pytorch-fid, keeps the Inception weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / features.INCEPTION
 
 

@@ -93,7 +93,7 @@ def opened(chromium, html, served):
 
 
 def drawn(page):
-    """Say what is shown once it stands still: the mean gap of each model, and its pictures."""
+    """Return what is shown once it stands still: the mean gap of each model, and its pictures."""
     page.wait_for_function(IDLE.format("#dial"))
     captions = [caption.split(" mean gap ") for caption in page.evaluate(CAPTIONS)]
     pictures = page.evaluate(PIXELS)

@@ -150,7 +150,7 @@ def small(tiny):
 
 @pytest.fixture(scope="module")
 def made(small, tmp_path_factory):
-    """Say where the classifier, a teacher and two students were made; what make() returned."""
+    """Make the classifier, a teacher and two students; return their root and what make() did."""
     folder = tmp_path_factory.mktemp("results")
     scoring._held_out.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -525,7 +525,7 @@ def test_the_command_line_tells_its_version():
 
 
 def trained_on(device, *names):
-    """Say what ``make NAME --device`` does; the runs by name."""
+    """Run ``make NAME --device``; return the runs by name."""
     assert invoke("make", *names, "--device", device).exit_code == 0
     return results.load(names[0])
 

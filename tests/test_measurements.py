@@ -1,4 +1,4 @@
-"""Say what the ledger measures: oracles on made-up runs, and what is missing says so."""
+"""Check the measures of the ledger: oracles on made-up runs, and what is missing says so."""
 
 import json
 from functools import partial

@@ -15,7 +15,7 @@ from dashlib.scale.features import Extracted, extract
 
 
 def moments_and_rows(data, sizes, place):
-    """Say what is known of this process's share of the data, in batches: each row is an image."""
+    """Hold what is known of this process's share of the data, in batches: each row is an image."""
     own = share(len(data), place)
     parts = data[own.start : own.stop].split(sizes)
     return extract(parts, len(data), Same(), place, logits=True)

@@ -456,7 +456,7 @@ def test_two_calls_do_not_work_in_one_folder(tmp_path):
 
 
 def test_the_sessions_of_a_folder_are_read_under_its_lock(tmp_path):
-    """Say what another call noted after this one began is kept."""
+    """Keep what another call noted after this one began."""
     options = {"preset": "digits", "out": tmp_path / "run", "device": "cpu", "precision": "fp32"}
     job = train.job_of("teacher", options | {"steps": 1, "batch_size": 4})
     first, second = (Session(job, print, lambda *step: None) for _ in range(2))

@@ -61,7 +61,7 @@ def check_whole(run):
 
 @cache
 def parameters(unet):
-    """Say how many a network has, without making it."""
+    """Count them in a network without making it."""
     with torch.device("meta"):
         return count_parameters(UNet(unet))
 

@@ -99,7 +99,7 @@ def contracted(weights, h, emb, groups):
 
 
 def oracle(weights, x, t, y, w=None, *, groups, patch_size):
-    """Say what a UNet with these weights answers."""
+    """Return what a UNet with these weights answers."""
     emb = embedding(part(weights, "temb"), t) + weights["class_embed.weight"][y]
     if w is not None:
         emb = emb + embedding(part(weights, "wemb"), 250 * (w - 1))

@@ -1,4 +1,4 @@
-"""Say where each row's loss is zero: the students that its objective cannot tell from the teacher.
+"""Find where each row's loss is zero: the students that its objective cannot tell from the teacher.
 
 The branch errors are fields over the image, not numbers: every element has its own.
 """
