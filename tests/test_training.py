@@ -273,9 +273,20 @@ def test_resuming_another_architecture_is_an_error(make, make_stream, saved, tin
     assert equal(state(other), before)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"lr": 0.0}, {"clip": -1.0}, {"ema": 1.0}])
-def test_settings_that_cannot_train_are_an_error(wrong):
-    with pytest.raises(ValueError, match="steps >= 1"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps=0: a number above 0"),
+        ({"lr": 0.0}, "lr=0.0: a number above 0"),
+        ({"lr": math.nan}, "lr=nan: a number above 0"),
+        ({"clip": -1.0}, "clip=-1.0: a number above 0"),
+        ({"ema": 1.0}, "0 <= ema < 1"),
+        ({"weight_decay": -1.0}, "weight_decay and warm from 0"),
+        ({"lr_min": math.nan}, "lr_min, weight_decay and warm from 0"),
+    ],
+)
+def test_settings_that_cannot_train_are_an_error(wrong, message):
+    with pytest.raises(ValueError, match=message):
         TrainConfig(**{"steps": 5, **wrong})
 
 

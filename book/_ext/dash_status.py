@@ -147,24 +147,21 @@ class LiveTimes(SphinxDirective):
 
 
 FAULTS = {  # the parts of tests/faults
-    "kills": "commands killed at a random moment, then given again",
-    "disks": "trainings on a full, broken or read-only disk, then given again",
-    "writers": "two trainings in one folder",
-    "files": "damaged or altered files, read",
-    "api": "functions and classes with a wrong argument",
-    "options": "command lines with hostile values",
+    "kills": "killed commands",
+    "disks": "failing disks",
+    "writers": "two writers",
+    "files": "damaged files",
+    "api": "wrong arguments",
+    "options": "hostile options",
 }
-ENDS = ("cases", "survived", "refused", "passed on", "bare", "hangs", "accepted", "CPU s")
+ENDS = ("cases", "survived", "refused", "passed on", "bare", "hangs", "accepted")
 
 
 def faults() -> list[tuple[str, ...]]:
     """Show what became of faults of each kind, as `make faults` stored it."""
     noted = json.loads((ROOT / "results/faults.json").read_text())["figures"]
-    rows = []
-    for part in (part for part in FAULTS if part in noted):
-        of = noted[part] | {"CPU s": noted[part]["cpu_seconds"]}
-        rows.append((FAULTS[part], *(f"{of.get(end, 0):,}" for end in ENDS)))
-    return rows
+    known = {name: noted[part] for part, name in FAULTS.items() if part in noted}
+    return [(name, *(f"{of.get(end, 0):,}" for end in ENDS)) for name, of in known.items()]
 
 
 class Faults(SphinxDirective):
