@@ -357,6 +357,19 @@ student = Parameter("student", walked, [cifar10.STUDENTS[row] for row in walked]
 explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 
 # %% [markdown]
+# Stored pictures have two settings. Two of these students have their weights in this repository; in JupyterLab and Colab, where a kernel can run networks of this size, a dial over them follows here: any $w$, any schedule, new noise.
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the dial when this cell is run: seconds a picture on a GPU.
+from dashbook.live import Sampler
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+KEPT = {"DASH, v": "dash_v", "one branch an image, v": "dash_sampled_v"}
+weights = {name: f"cifar10/{row}-high_noise-s0" for name, row in KEPT.items()}
+networks = {k: results.load(of).model().to(DEVICE) for k, of in weights.items()}
+Sampler("dial", networks, steps=20)
+
+# %% [markdown]
 # ## Which number foretells the samples?
 #
 # The gap metrics of all rows, 10,000 noisy held-out images, and the common error; mean over seeds where there are several. The last line: rank correlation of a column with FD at $w = 1.5$, over the ten students of seed 1 that were scored in full. ρ and cos count by their distance from 1, so that lower should be better in every column.
