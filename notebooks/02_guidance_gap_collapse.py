@@ -483,7 +483,7 @@ explorer(samples_at, Parameter("guidance scale $w$", LABELS, start=LABELS.index(
 # %% [markdown]
 # FD is the Fréchet distance of 1,000 samples to the training images. All students are those of training seed 0, with one draw of $x_T$.
 #
-# Stored samples have six stops. The dial below computes new ones in this page, at any $w$, by students of your choice. The curves below the pictures are the length of the gap,
+# How long is a student's gap at a $w$ that nobody stored, and what does it draw there? The dial below computes new samples in this page, by students of your choice. The curves below the pictures are the length of the gap,
 # $|\varepsilon_c - \varepsilon_u|$, at every step. No loss on one output watches it.
 #
 # **Try:** compare the gaps at $w = 4$, then turn $w$ down to 1. Then put *gap match*, which is taught the gap and nothing else, in the place of cond-only.

@@ -341,6 +341,8 @@ show(cifar10.by_setting(RUNS))
 #
 # **At $w = 4$ a student can pass its teacher** by FD, and that is no merit: the teacher is guided too strongly there, and the student's gap, shorter than the teacher's, is guided less. At this scale the teacher's own colours are off by almost a half.
 #
+# What do these numbers look like, beside the teacher's pictures from the same noise?
+#
 # **Try:** walk through the students at $w = 1.5$, then under TAG. **See:** casts of colour vanish with $v$; under TIRT Transfer everything is equally bright; the last ones draw the teacher's objects.
 
 

@@ -102,7 +102,7 @@ maps = {row: atlas.gap_maps(of, noisy) for row, of in stats.items()}
 assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
 # %% [markdown]
-# A map is drawn with its numbers in it: a hundred pairs a cell are enough to see a pattern, not to argue about one cell. For ρ the colour is logarithmic, so that twice too long and twice too short are equally strong.
+# Where is a student's gap wrong: at which timesteps, for which classes? A map is drawn with its numbers in it: a hundred pairs a cell are enough to see a pattern, not to argue about one cell. For ρ the colour is logarithmic, so that twice too long and twice too short are equally strong.
 #
 # **Try:** begin with DASH and cos. Then go through the students at $a^*$: red means "multiply by less than one". Then compare cond-only's $\rho$ with its $a^*$.
 
@@ -261,7 +261,7 @@ SHOWN = ("cond_only", "composite", "dash")
 drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in SHOWN}
 
 # %% [markdown]
-# The explorer turns this dial for one student beside its teacher, from the same twenty $x_T$, at $w = 4$. The second number in the title is the root-mean-square distance to the teacher's images.
+# How much guidance do a student's *images* ask for? The explorer turns this dial for one student beside its teacher, from the same twenty $x_T$, at $w = 4$. The second number in the title is the root-mean-square distance to the teacher's images.
 #
 # **Try:** cond-only first: find the $a$ at which it comes closest to the teacher. Then do the same for composite. Compare both with the $a^*$ of the table further down.
 

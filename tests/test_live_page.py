@@ -285,7 +285,7 @@ def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
     agree(drawn(page), 3, w, schedule, 1, steps=20)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     right = page.evaluate("document.querySelector('.dash-live').getBoundingClientRect().right")
-    parts = "[...document.querySelectorAll('.dash-live *:not(svg svg, svg svg *)')]"  # whose lines are cut
+    parts = "[...document.querySelectorAll('.dash-live *:not(svg svg, svg svg *)')]"  # not cut off
     assert max(page.evaluate(f"{parts}.map(e => e.getBoundingClientRect().right)")) <= right
 
 

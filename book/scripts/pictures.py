@@ -5,12 +5,14 @@ python book/scripts/pictures.py geometry
 """
 
 import html
+import io
 import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +58,9 @@ def photograph(kinds: list[str]) -> None:
                 page.wait_for_function("document.querySelector('.dash-live-note').innerText")
             page.wait_for_function(IDLE)
             page.add_style_tag(content=LOOK)
-            page.locator(".dash-live").screenshot(path=STATIC / f"{kind}.png")
+            shot = Image.open(io.BytesIO(page.locator(".dash-live").screenshot()))
+            few = shot.convert("RGB").quantize(64, dither=Image.Dither.NONE)  # colours: it is small
+            few.save(STATIC / f"{kind}.png", optimize=True)
         browser.close()
 
 
