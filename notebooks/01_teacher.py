@@ -116,7 +116,7 @@ Markdown(
 # Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves. Find the row in which you no longer recognise the digits, and the one in which you would no
 # longer bet on *any* of them.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Eight digits at seven noise levels"}, "figure": {"caption": "Eight digits on their way to noise, with the logarithm of their signal-to-noise ratio.", "name": "fig-teacher-noise"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Eight digits at seven noise levels"}, "figure": {"caption": "Eight digits on their way to noise, with the logarithm of their signal-to-noise ratio.", "name": "fig-teacher-forward"}}
 x0 = digits.test.x[:8]
 eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
 log_snr = schedule.snr().log()
@@ -127,7 +127,7 @@ noisy_rows = {
 plots.show(plots.image_rows(noisy_rows, size=(6.0, 5.4)))
 
 # %% [markdown]
-# In {numref}`fig-teacher-noise` most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. The
+# In {numref}`fig-teacher-forward` most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. The
 # two ends are easy in different ways: near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
 # *but* noise, so that $x_t$ itself is an excellent guess of $\varepsilon$. The signal never quite vanishes, though: the
 # last $\bar\alpha_t$ is tiny, not zero. Dividing by its root will cause trouble later.
