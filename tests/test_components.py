@@ -37,7 +37,7 @@ globalThis.arrive = (message) => calls["msg:custom"].forEach((call) => call(mess
 globalThis.follow = (name, value) => { state[name] = value; model.tell(name); };
 widget.render({ model, el: document.querySelector("#here") });
 </script>"""
-IDLE = "document.querySelector('#here').ariaBusy === 'false'"
+IDLE = "document.querySelector('#here .dash-live-body').ariaBusy === 'false'"
 PIXELS = """[...document.querySelectorAll('canvas')].map(canvas => [...canvas.getContext('2d')
     .getImageData(0, 0, canvas.width, canvas.height).data])"""
 

@@ -132,6 +132,7 @@ class Sampler(Explorer):
 
     def _answer(self, id: int, task: str, args: Mapping[str, Any]) -> None:
         """Send what a worker of the page would: reports, then an answer or an error."""
+        end: dict[str, Any] = {}
         try:
             for report in {"sample": self.sample, "trace": self.trace}[task](**args):
                 end = {"cancelled": True} if id in self._cancelled else {"answer": report}

@@ -127,7 +127,7 @@ def image_grids(
     return figure
 
 
-def middles(n: int, T: int = 1000) -> np.ndarray:
+def middles(n: int, T: float = 1000) -> np.ndarray:
     """The middles of n equal ranges of the T timesteps."""
     return (np.arange(n) + 0.5) * T / n
 

@@ -58,15 +58,28 @@ function toFragment(id, model, usual) {
 
 let engine = null;
 
+/** Call once an element has a width: JupyterLab renders before it lays out. */
+function onceWide(el, call) {
+  if (el.clientWidth) return call();
+  const seen = new ResizeObserver(() => {
+    if (!el.clientWidth) return;
+    seen.disconnect();
+    call();
+  });
+  seen.observe(el);
+}
+
 /** Render the explorer that the model names; while the model is `idle` it only has its controls. */
 export function render({ model, el }) {
+  const body = make("div", { class: "dash-live-body" });
+  el.prepend(body);
   try {
     const { Explorer } = EXPLORERS[model.get("explorer")];
-    const explorer = new Explorer({ model, el, engine: engine ?? new Engine({ model }) });
+    const explorer = new Explorer({ model, el: body, engine: engine ?? new Engine({ model }) });
     model.on("change", () => explorer.update());
-    if (!model.get("idle")) explorer.update();
+    if (!model.get("idle")) onceWide(body, () => explorer.update());
   } catch (error) {
-    showError(el, error);
+    showError(body, error);
   }
 }
 
@@ -78,7 +91,6 @@ function mount(el) {
   const asked = fromFragment(el.id, usual);
   const idle = Boolean(waits) && !Object.keys(asked).length;
   const model = plainModel({ ...given, ...asked, idle });
-  const body = make("div", { class: "dash-live-body" });
   const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
   button.addEventListener("click", () => model.set("idle", false));
   const begin = () => [el.querySelector("figure:not(.dash-live-body *)"), button]
@@ -87,9 +99,9 @@ function mount(el) {
     begin();
     toFragment(el.id, model, usual);
   });
-  el.prepend(body, button);
+  el.prepend(button);
   if (!idle) begin();
-  render({ model, el: body });
+  render({ model, el });
 }
 
 /** In a worker: serve. In a page: mount every explorer. `source` is the text of this script. */
