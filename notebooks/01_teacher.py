@@ -48,7 +48,6 @@ if importlib.util.find_spec("dashlib") is None:
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %% tags=["hide-input"]
-from functools import partial
 from itertools import product
 
 import torch
@@ -99,32 +98,21 @@ Markdown(
 # with $\varepsilon$ drawn from $\mathcal N(0, I)$. Our schedule is the cosine of {cite:t}`nichol2021improved`. The ratio of the
 # two variances, $\mathrm{SNR}_t = \bar\alpha_t / (1 - \bar\alpha_t)$, orders noise levels independently of the schedule.
 #
-# Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves.
-#
-# **Try:** press *Play*, or drag: find the $t$ at which you no longer recognise the digits, and the $t$ at which you would no
-# longer bet on *any* of them. Then look down at the dot, and up at the log-SNR in the title.
+# Eight held-out digits get one draw of $\varepsilon$ each, which then stays; only $t$ moves. Find the row in which you no longer recognise the digits, and the one in which you would no
+# longer bet on *any* of them.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Eight digits at seven noise levels"}, "figure": {"caption": "Eight digits on their way to noise, with the logarithm of their signal-to-noise ratio.", "name": "fig-teacher-forward"}}
 x0 = digits.test.x[:8]
 eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-alpha_bar = schedule.alpha_bar(torch.arange(schedule.T))
-
-
-def noisy_at(t):
-    x_t = schedule.add_noise(x0, eps, torch.full((8,), t))
-    title = (
-        f"t = {t}     ᾱ = {alpha_bar[t]:.3f}     log SNR = "
-        f"{schedule.snr().log()[t]:z.1f}"
-    )
-    return figures.over_signal(x_t, alpha_bar, t, title)
-
-
-explorer(
-    noisy_at, Parameter("timestep $t$", [*range(0, 1000, 50), 999], start=6), play=True
-)
+log_snr = schedule.snr().log()
+noisy_rows = {
+    f"t = {t}, {log_snr[t]:z.1f}": schedule.add_noise(x0, eps, torch.full((8,), t))
+    for t in (0, 150, 300, 450, 600, 800, 999)
+}
+plots.show(plots.image_rows(noisy_rows, size=(6.0, 5.4)))
 
 # %% [markdown]
-# **See:** most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. Near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
+# In {numref}`fig-teacher-forward` most of the visible change happens in the middle, around log SNR = 0, where image and noise have equal weight. Near $t = 0$ there is hardly any noise to predict, near $t = 999$ hardly anything
 # *but* noise, so that $x_t$ itself is an excellent guess of $\varepsilon$. The signal never quite vanishes: the
 # last $\bar\alpha_t$ is tiny, not zero. Dividing by its root will cause trouble later.
 #
@@ -448,23 +436,21 @@ Markdown(tables.markdown(["timesteps", "smallest w", "mean w", "largest w"], row
 #
 # ### Guidance in an interval
 #
-# The limited interval {cite}`kynkaanniemi2024interval` guides with $w$ for $t_{\text{low}} \le t < t_{\text{high}}$, and not outside. Below, eighteen such intervals with
-# $w = 4$ draw the same ten digits from one $x_T$, between the rows of no guidance and of $w = 4$ throughout.
-#
-# **Try:** start with everything guided ($0$ to $1000$), and raise the lower end. Put it back, and lower the upper end.
+# The limited interval {cite}`kynkaanniemi2024interval` guides with $w$ for $t_{\text{low}} \le t < t_{\text{high}}$, and not outside. Below, four such intervals with
+# $w = 4$ draw the same ten digits from one $x_T$, between the rows of no guidance and of $w = 4$ throughout. The dial above has any other interval.
 
-# %% tags=["hide-input"]
-lows, highs = [0, 200, 400], [500, 600, 700, 800, 900, 1000]
-pairs = [*product(lows, highs), (0, 0)]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Ten digits guided in four intervals of timesteps, unguided and always guided"}, "figure": {"caption": "The same ten digits without guidance, with $w = 4$ in an interval of timesteps, and throughout.", "name": "fig-teacher-interval"}}
+pairs = [(0, 0), (0, 500), (0, 700), (200, 1000), (400, 1000), (0, 1000)]
 low, high = torch.tensor(pairs).repeat_interleave(10, dim=0).T
 x_T = starting_noise(10, teacher.cfg).repeat(len(pairs), 1, 1, 1)
 guided = Guided(teacher, balanced_labels(len(x_T)), Interval(4.0, low, high))
+titles = ["w = 1", *(f"{a} to {b}" for a, b in pairs[1:-1]), "w = 4"]
 between = dict(zip(pairs, sample(guided, x_T, schedule).split(10), strict=True))
-within = partial(figures.within_interval, between)
-explorer(within, Parameter("from", lows), Parameter("to", highs, start=5))
+within = dict(zip(titles, between.values(), strict=True))
+plots.show(plots.image_rows(within, size=(6.0, 4.0)))
 
 # %% [markdown]
-# **See:** with the lower end at 400 the digits are still nearly those of the last row. With the upper end at 500 they are as clear as those, and further from them, part of the way back to the first row.
+# In {numref}`fig-teacher-interval`, with the lower end at 400 the digits are still nearly those of the last row. With the upper end at 500 they are as clear as those, and further from them, part of the way back to the first row.
 # The next cell scores 300 samples of two intervals that leave out one end.
 
 

@@ -91,36 +91,28 @@ LABELS = list(DIGITS.guidance)
 # $$ S_w - T_w = w\,e_c + (1-w)\,e_u, \qquad \mathrm{gap}_S - \mathrm{gap}_T = e_c - e_u . $$ (eq-guided-error)
 #
 # A loss that only looks at $S_c$ (*cond-only*) or only at one guided output $S_w$ (*composite*) is blind along a whole
-# line of the $(e_c, e_u)$ plane: cond-only along $(0, 1)$, composite along $(w-1, w)$. The next picture draws the blind
-# line of the composite loss; its slider moves $w$.
+# line of the $(e_c, e_u)$ plane: cond-only along $(0, 1)$, composite along $(w-1, w)$.
 #
-# **Try:** start at $w = 1$, where composite *is* cond-only, and go up. **See:** the line turns towards the diagonal
-# $e_c = e_u$, along which the gap is exact but both branches drift together. No $w$ makes the line a point.
+# Which errors does each loss see, and where does it pull them? In the plane below, every loss draws the line of errors
+# that cost as much as yours, and an arrow along which gradient descent moves them.
+#
+# **Try:** start at $w = 1$, where composite *is* cond-only, and go up to 4; then drag the point to the diagonal $e_c = e_u$.
+# **See:** the composite's lines turn with $w$. At $w = 4$ they close on the point $(0.6, 0.8)$: its loss is zero, its arrow has no length,
+# and the curve below touches zero there and nowhere else. On the diagonal gap match sees nothing, while both branches
+# drift together. No $w$ makes the composite's line a point; DASH's level lines are closed around it.
+#
+# ```{live} geometry
+# :picture: /_static/geometry.png
+# :alt: The plane of branch errors with the lines along which six losses cost the same, and their gradients
+# :width: 100%
+# The errors $(0.6, 0.8)$ at $w = 1$: losses, their level lines and gradients, and the guided error at every scale.
+# ```
 
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The plane of branch errors with the zero-loss lines of cond-only and composite"}}
-def blind_line(w):
-    figure, ((ax,),) = plots.axes(size=(4.6, 4.2))
-    ax.axvline(0, color=plots.color("cond_only"), ls="--", label="cond-only: $e_c = 0$")
-    ax.axline(
-        (0, 0),
-        (w - 1, w),
-        color=plots.color("composite"),
-        label=f"composite, w = {w:g}",
-    )
-    ax.plot(
-        0, 0, "o", ms=9, color=plots.color("dash"), label="both branches: one point"
-    )
-    ax.set(xlim=(-1, 1), ylim=(-1, 1))
-    ax.set(xlabel="conditional error $e_c$", ylabel="unconditional error $e_u$")
-    ax.legend(loc="lower right", fontsize=9, frameon=False)
-    return figure
-
-
-scale = Parameter(
-    "guidance scale $w$", [1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0], start=5
-)
-explorer(blind_line, scale)
+Explorer("geometry")
 
 # %% [markdown]
 # ## A student with zero loss and no gap
@@ -492,7 +484,7 @@ explorer(samples_at, Parameter("guidance scale $w$", LABELS, start=LABELS.index(
 # %% [markdown]
 # FD is the Fréchet distance of 1,000 samples to the training images. All students are those of training seed 0, with one draw of $x_T$.
 #
-# Stored samples have six stops. The dial below computes new ones in this page, at any $w$, by students of your choice. The curves below the pictures are the length of the gap,
+# How long is a student's gap at a $w$ that nobody stored, and what does it draw there? The dial below computes new samples in this page, by students of your choice. The curves below the pictures are the length of the gap,
 # $|\varepsilon_c - \varepsilon_u|$, at every step. No loss on one output watches it.
 #
 # **Try:** compare the gaps at $w = 4$, then turn $w$ down to 1. Then put *gap match*, which is taught the gap and nothing else, in the place of cond-only.

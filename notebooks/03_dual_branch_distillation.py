@@ -51,7 +51,6 @@ if importlib.util.find_spec("dashlib") is None:
 
 # %% tags=["hide-input"]
 import math
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -157,9 +156,6 @@ Markdown(markdown(["student", *itself], rows))
 # The first two terms vanish for $e_c = e_u = 0$ and nothing else. They grow equally fast in every direction
 # of the $(e_c, e_u)$ plane. Other losses have a blind direction. The students below are the teacher plus one fixed picture, $\cos\theta$ times in the
 # conditional branch and $\sin\theta$ times in the other. Their total error is $|e_c|^2 + |e_u|^2 = 1$; only its direction turns.
-#
-# **Try:** turn the error from the conditional branch (0°) through the unconditional one (90°) and on. **See:** cond-only loses sight of it at 90°,
-# composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it twenty-five times too large. DASH reads 1 all the way.
 
 
 # %% tags=["hide-input"]
@@ -182,8 +178,8 @@ class Shifted:
 judges = {name: make_objective(name) for name in ("cond_only", "composite")}
 judges["dash"] = make_objective("dash", anchor=0.0)
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "A branch error of fixed size turning in the plane, and the loss that three objectives assign to it"}}
-angles = sorted([*range(0, 181, 10), math.degrees(math.atan2(4, 3))])
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The loss that three objectives assign to a branch error of length one, by its direction"}, "figure": {"caption": "The loss of a branch error of length one, by its direction: 0° conditional, 90° unconditional.", "name": "fig-turning"}}
+angles = sorted([*range(0, 181, 5), math.degrees(math.atan2(4, 3))])
 few, seen = next(stream(digits.test, 16, seed=6)), {}
 for name, judge in judges.items():
     found = [judge.total(judge.terms(Shifted(angle), few)) for angle in angles]
@@ -194,12 +190,15 @@ assert min(seen["cond_only"]) < 1e-6 > min(seen["composite"]), (
 assert max(abs(loss - 1) for loss in seen["dash"]) < 1e-3, (
     "DASH sees it, wherever it points"
 )
-turned = partial(dual_branch.turning_error, angles=angles, losses=seen)
-explorer(
-    turned, Parameter("direction", angles, [f"{a:.0f}°" for a in angles]), play=True
-)
+curves = {NAMES[k]: (angles, np.maximum(of, 1e-3)) for k, of in seen.items()}
+shades = {NAMES[k]: plots.color(k) for k in seen}
+what = {"xlabel": "direction (degrees)", "ylabel": "loss", "log": True}
+plots.show(plots.lines(curves, colors=shades, **what))
 
 # %% [markdown]
+# In {numref}`fig-turning` cond-only loses sight of the error at 90°, composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it
+# twenty-five times too large. DASH reads 1 all the way. (Losses below 0.001 are drawn there.)
+#
 # This holds for *outputs* at a fixed input. A network shares its weights between the branches, which may keep it
 # from using its freedom under the other losses. The stored students below show whether it does.
 #
@@ -464,12 +463,8 @@ Markdown(markdown(["student", *LABELS], lines))
 # fall behind. With uniform weights the DASH student is about as near to our teacher as the second teacher, a network of
 # equal size. All stay far below the last line, but for composite away from its own scale.
 #
-# Where on the way do they part? The next explorer shows the *predicted* clean
-# image $\hat x_0$ of the students with uniform weights; the number is the distance of the state $x_t$ from the teacher's.
-#
-# **Try:** play it from noise to image, then change the second dial and scrub back. **See:** the first predictions differ wildly, because $\hat x_0$ divides by a tiny $\sqrt{\bar\alpha_t}$; yet the states hardly move apart.
-# The distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
-# the teacher, at $w = 1$ cond-only is as near as DASH.
+# Where on the way do they part? We sample anew, by the students with uniform weights at three guidance scales, and measure the distance of each state $x_t$
+# from the teacher's. (The cell asserts the readings of the table, too.)
 
 
 # %% tags=["hide-input"]
@@ -491,7 +486,7 @@ for row in ROWS:
     assert 5 * away[row][0] < away[row][30] > away[row][49] / 1.1, "decided"
 far = {k: np.array([values(*k, distance(x)).mean() for x in LABELS]) for k in RUNS}
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and five students"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of five students' states from the teacher's along the way, at three guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (right) to image (left).", "name": "fig-apart"}}
 for w in WEIGHTINGS:  # the table above
     cond_only, composite, own = (
         far[row, w] for row in ("cond_only", "composite", "dash")
@@ -503,12 +498,40 @@ for w in WEIGHTINGS:  # the table above
         "w = 2, 3, TAG: in between"
     )
 assert all(far["dash", "uniform"] < 1.25 * np.array(twin)), "uniform weights"
-visited = [str(paths[2]["teacher"][point * 49 // 10].t) for point in range(11)]
-dial = Parameter("timestep $t$", range(11), visited)
-scale = Parameter("guidance scale w", list(paths), start=1)
-explorer(
-    lambda point, w: dual_branch.along_the_way(paths[w], point), dial, scale, play=True
-)
+by_scale = {
+    f"w = {w}": {
+        NAMES[k]: of[::-1] for k, of in dual_branch.apart(visited).items() if of[-1]
+    }
+    for w, visited in paths.items()
+}
+colors = {NAMES[k]: plots.color(k) for k in away}
+plots.show(plots.panels(by_scale, 20, "timestep t", colors=colors, below=3))
+
+# %% [markdown]
+# In {numref}`fig-apart` the distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
+# the teacher, at $w = 1$ cond-only is as near as DASH.
+#
+# What do two models see on the way? The next explorer samples in this page, by two models of your choice (students under TIRT Transfer), and shows the state and the image predicted from it at any step.
+#
+# **Try:** scrub the step from 1 to 50; then put composite beside the teacher, and turn $w$ to 1. **See:** the first predictions differ, because $\hat x_0$ divides by a tiny
+# $\sqrt{\bar\alpha_t}$; yet the states hardly move apart. Both predictions take the shape of a digit long before the state shows it.
+#
+# ```{live} trajectory
+# :picture: /_static/trajectory.png
+# :alt: States and predicted images of the teacher and of DASH in the middle of sampling, and their distances at every step
+# :width: 100%
+# Teacher and DASH at step 25 of 50, from the same noise.
+# ```
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run,
+# drawn by this kernel's networks.
+from dashbook.live import Sampler
+
+kept = {row: f"{row}-transfer-s0" for row in ("dash", "composite", "cond_only")}
+kept = {"teacher": "teacher-tirt"} | kept
+named = {row: results.load(f"digits/{run}").model() for row, run in kept.items()}
+Sampler("trajectory", named)  # or "dial"
 
 # %% [markdown]
 # TIRT Transfer gives little weight to the timesteps that decide the image ({numref}`ch-tirt`).

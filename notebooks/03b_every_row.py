@@ -229,13 +229,11 @@ explorer(
 # %% [markdown]
 # **See:** composite draws digits at its own scale only, gap match nowhere. Pruned students, which began as the teacher, keep close to the teacher's digits.
 #
-# How do they get there? {ref}`ch-dash` follows the teacher and five students from $x_T$ to the image. Here are three others, and DASH again, sampled anew from one $x_T$ in 21 steps (the stored samples took fifty). A row shows the *predicted* clean
-# images at that point of the way; the number is the root-mean-square distance of its state from the teacher's.
-#
-# **Try:** play from noise to image at $w = 1$. Then set $w = 4$, and watch FitNets against single head.
+# How do they get there? {ref}`ch-dash` follows the teacher and five students from $x_T$ to the image, and its explorer two at a time. Here are three others, and DASH again, sampled anew from one $x_T$ in 21 steps (the stored samples took fifty), by the
+# root-mean-square distance of their state from the teacher's.
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Predicted clean images along the DDIM trajectory of the teacher and four students"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of four students' states from the teacher's along the way, at two guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (right) to image (left).", "name": "fig-apart-others"}}
 followed = {"teacher": TEACHER} | {row: RUNS[row][0] for row in ("dash", *FOLLOWED)}
 models = {name: run.model() for name, run in followed.items()}
 labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
@@ -246,14 +244,14 @@ paths = {
     }
     for w in (1, 4)
 }
-points = [str(iterate.t) for iterate in paths[1]["teacher"][::2]]
-dials = (
-    Parameter("timestep $t$", range(11), points),
-    Parameter("guidance scale w", list(paths)),
-)
-FEW = ("teacher", "dash", "single_head", "fitnets", "gap_match")
-few = {w: {row: paths[w][row] for row in FEW} for w in paths}
-explorer(lambda point, w: dual_branch.along_the_way(few[w], point), *dials, play=True)
+FEW = ("dash", "single_head", "fitnets", "gap_match")
+by_scale = {
+    f"w = {w}": {NAMES[k]: dual_branch.apart(visited)[k][::-1] for k in FEW}
+    for w, visited in paths.items()
+}
+colors = {NAMES[k]: plots.color(k) for k in models}
+what = {"colors": colors, "below": 4, "size": (7.6, 3.8)}
+plots.show(plots.panels(by_scale, 1000 / 21, "timestep t", **what))
 
 # %% tags=["hide-input"]
 away = {
@@ -281,8 +279,8 @@ assert min(away[4], key=lambda row: away[4][row][-1] or 9) in (
 )
 
 # %% [markdown]
-# **See:** gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. FitNets, whose null branch is free, is as near as DASH while nobody asks that branch, at $w = 1$, and goes astray at $w = 4$. There single head is
-# nearest. The cell asserts the same of the rows that are not shown: DASH without $L_{\mathrm{un}}$ goes the way of FitNets, and the rows that pin down both branches stay near. (One seed, ten pictures.)
+# In {numref}`fig-apart-others` gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. FitNets, whose null branch is free, is as near as DASH while nobody asks that branch, at $w = 1$, and goes astray at $w = 4$. There single head is
+# nearest. The next cell asserts the same of the rows that are not drawn: DASH without $L_{\mathrm{un}}$ goes the way of FitNets, and the rows that pin down both branches stay near. (One seed, ten pictures.)
 #
 # ## Is DASH the best row?
 #

@@ -64,7 +64,7 @@ from dashbook.widgets import Parameter, explorer
 from dashlib import datasets, results
 from dashlib.losses import mse
 from dashlib.schedule import Schedule
-from dashlib.weighting import TIRT, MinSNR, Uniform
+from dashlib.weighting import TIRT, MinSNR, Uniform, transfer
 
 schedule, digits = Schedule(), datasets.load_dataset("digits").test
 teacher = results.load("digits/teacher-tirt")
@@ -139,7 +139,14 @@ plots.show(plots.lines(curves, xlabel="timestep t", ylabel="weight (mean 1)"))
 # **See:** the lift lowers the error at $t \ge 700$ by two fifths, and costs a few per cent at $t < 200$. Uniform weights bring it below a tenth, and pay with two fifths
 # more error at $t < 200$: so small a student cannot have both. And the weight is not the loss, which is weight *times* error: four fifths of what is left
 # lie at $t < 200$ under each of the three.
-#
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
+
+Explorer("importance")
+
+# %% [markdown]
 # ## Where the weight lies
 #
 # Add the weights up from the left, and the curve says which share of all weight lies at or below a timestep.
@@ -287,19 +294,24 @@ Markdown(
 #
 # ### Through training
 #
-# The run kept $\lambda$ as it went. **Try:** press Play, or drag through the training.
+# The run kept $\lambda$ as it went.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Learned lambda and the importance at four times of training"}, "figure": {"caption": "λ and the importance after parts of the training.", "name": "fig-tirt-training"}}
 kept = teacher.trace["lambda"][1:]
 assert len(kept) == 60
 assert -lam.min() < lam.max() and abs(lam[999]) < 1e-3 < 0.2 < lam[980]
-part = Parameter(
-    "trained", [1, *range(3, 61, 3)], [f"{i / 60:.0%}" for i in (1, *range(3, 61, 3))]
-)
-explorer(lambda i: tirt.after(kept[i - 1], i / 60), part, play=True)
+lambdas = {f"{done:.0%}": kept[round(60 * done) - 1] for done in (0.05, 0.25, 0.5, 1)}
+omegas = {name: transfer(of, schedule).importance() for name, of in lambdas.items()}
+means = {
+    title: {name: tirt.smooth(of, 10) for name, of in named.items()}
+    for title, named in {"λ": lambdas, "importance (mean 1)": omegas}.items()
+}
+figure = plots.panels(means, 10, "timestep t")
+figure.axes[0].set(ylim=(-0.7, 3.0))
+plots.show(figure)
 
 # %% [markdown]
-# **See:** $\lambda$ fans out from zero (grey) at every timestep at once, quickly at first, then ever more slowly. The importance on
+# In {numref}`fig-tirt-training` $\lambda$ fans out from zero at every timestep at once, quickly at first, then ever more slowly. The importance on
 # the right hardly notices most of it: to the right of $t = 600$ even a large $\lambda$ multiplies a base that is almost nothing.
 #
 # ### Why timesteps without weight move, too

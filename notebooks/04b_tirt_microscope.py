@@ -52,7 +52,6 @@ if importlib.util.find_spec("dashlib") is None:
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %% tags=["hide-input"]
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -76,11 +75,9 @@ from dashlib.weighting import TIRT, MinSNR, Uniform
 # TIRT's importance is a base times a learned factor, $\omega_t = b_t\,\sigma(\lambda_t)$ (equation {eq}`eq-tirt-omega`). *Published* takes $b_t = \min(\mathrm{SNR}_t, 5)$; the *ε base* is Min-SNR's for a loss on the noise, $b_t = \min(5/\mathrm{SNR}_t, 1)$; EDM2's
 # *uncertainty* {cite}`karras2024edm2` has no base, and its factor is $e^{-u_t}$ with $u_t$ from {eq}`eq-tirt-edm2`. Each was learned twice: by a teacher of its own (3,000 steps), whose result TIRT Transfer can freeze into a student, and by a DASH student itself (1,200 steps, relearned from zero).
 #
-# On the left is what was *learned*: the importance divided by the importance at the start. On the right is the importance itself, whose mean is one.
-#
-# **Try:** press Play; then compare the first and the last frame, and switch to the student.
+# Chapter {ref}`ch-tirt` followed the published one through the training of the teacher. Here are all three at its end: on the left the importance itself, whose mean is one; then what was *learned*, the importance divided by the importance at the start, by a teacher and by a student.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Importance that three weightings learned, and its ratio to the start"}, "figure": {"caption": "What three weightings learned: the importance at the end of training, and its ratio to that at the start.", "name": "fig-microscope-learned"}}
 LEARNED = {"published": "tirt", "ε base": "tirt_eps", "uncertainty": "uncertainty"}
 WHO = {"a teacher": "digits/teacher-{}", "a DASH student, seed 0": "digits/dash-{}-s0"}
 runs = {
@@ -89,15 +86,20 @@ runs = {
     for a, of in WHO.items()
 }
 paths = {learned: tirt.path(run) for learned, run in runs.items()}
-frames = list(range(0, 61, 3))
-passed = Parameter(
-    "of training", frames, [f"{i / 60:.0%}" for i in frames], start=len(frames) - 1
-)
-learner = Parameter("learned by", list(WHO))
-explorer(partial(figures.replay, paths=paths), passed, learner, play=True)
+ends = {"importance, a teacher": {n: paths["a teacher", n][1][-1] for n in LEARNED}}
+ends |= {
+    f"÷ start, {a.split(',')[0]}": {
+        n: paths[a, n][1][-1] / paths[a, n][0] for n in LEARNED
+    }
+    for a in WHO
+}
+means = {
+    t: {n: tirt.smooth(of, 10) for n, of in named.items()} for t, named in ends.items()
+}
+plots.show(plots.panels(means, 10, "timestep t", size=(8.6, 3.8), below=3))
 
 # %% [markdown]
-# **See:** on the left, all three take weight from low noise, where errors are largest, and the ratios stay near one. On the right the curves remain far apart, because the two bases are, and because uncertainty has none. A learned factor of this size cannot turn one base into another.
+# In {numref}`fig-microscope-learned`, on the right, all three take weight from low noise, where errors are largest, and the ratios stay near one. On the left the curves remain far apart, because the two bases are, and because uncertainty has none. A learned factor of this size cannot turn one base into another.
 #
 # The table needs the loss at each timestep: squared errors of the TIRT teacher on held-out digits, eight at each $t$.
 

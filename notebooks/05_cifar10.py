@@ -359,6 +359,8 @@ show(cifar10.by_setting(RUNS))
 #
 # **At $w = 4$ a student can pass its teacher** by FD, and that is no merit: the teacher is guided too strongly there, and the student, whose gap is shorter, less.
 #
+# What do these numbers look like, beside the teacher's pictures from the same noise?
+#
 # **Try:** walk through the students at $w = 1.5$, then under TAG. **See:** casts of colour vanish with $v$; under TIRT Transfer everything is equally bright; the last ones draw the teacher's objects.
 
 
@@ -373,6 +375,19 @@ def under_the_teacher(row, w):
 walked = [row for row in cifar10.STUDENTS if row not in (*PAIRS, "dash_v-min_snr")]
 student = Parameter("student", walked, [cifar10.STUDENTS[row] for row in walked])
 explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
+
+# %% [markdown]
+# Two students have their weights in this repository. In JupyterLab and Colab a dial over them follows here: any $w$, any schedule, new noise.
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the dial when this cell is run: seconds a picture on a GPU.
+from dashbook.live import Sampler
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+KEPT = {"DASH, v": "dash_v", "one branch an image, v": "dash_sampled_v"}
+weights = {name: f"cifar10/{row}-high_noise-s0" for name, row in KEPT.items()}
+networks = {k: results.load(of).model().to(DEVICE) for k, of in weights.items()}
+Sampler("dial", networks, steps=20)
 
 # %% [markdown]
 # ## A second start, and two more remedies

@@ -61,7 +61,6 @@ from IPython.display import Markdown
 from dashbook import playground, plots
 from dashbook.playground import MLP, ExactDenoiser, endpoint_distance, judge, pinwheel
 from dashbook.tables import markdown, numbers
-from dashbook.widgets import Parameter, explorer
 from dashlib import data
 from dashlib.guidance import Guided, branches
 from dashlib.losses import make_objective
@@ -128,39 +127,47 @@ plots.show(playground.classes(mixture, first, title))
 #
 # ## The exact guided flow
 #
-# The sampler follows $-\varepsilon_w$: in the coordinates $x_t/\sqrt{\bar\alpha_t}$ this is the direction of the probability flow. The
-# explorer shows it for the most likely class (green) under the exact branches. The dots are 300 points on their way from noise, drawn with the same $w$; the lines
-# are the outlines of that class's density at this noise level, and in grey those of the others.
+# The sampler follows $-\varepsilon_w$: in the coordinates $x_t/\sqrt{\bar\alpha_t}$ this is the direction of the probability flow. Where does it lead at any $w$, and what does a student make of it? The
+# explorer draws the exact flow of a class, trains a student of it in this page, and compares where both take 200 points from the same noise. The means can be dragged; the circles are one standard deviation at this $t$.
 #
-# **Try:** stay at $w = 1$ and walk down in $t$; then turn $w$ up at $t = 400$ and follow the dots to $t = 0$. **See:** at $w = 1$ the dots fill
-# the outlines at every $t$. At $t = 960$ nothing in a point says where it came from, and all scales have the same arrows; they part on the way down. With $w > 1$ the dots are
-# pushed off the centre, where the classes mix, into the part of the arm that no other class reaches. At $w = 0$ they go to all three arms.
+# **Try:** stay at $w = 1$ and walk down in $t$; then turn $w$ up to 4. Train cond-only, and move $w$ through 0, 1 and 4; then composite the same way; then gap match. **See:** at $t = 960$ all scales have the same arrows; they part on the way down. With $w > 1$ points are
+# pushed off the centre, where the classes mix, into the part of the arm that no other class reaches. Cond-only's points lie on the grey ones at $w = 1$ alone, those of composite at $w = 4$ alone; gap match has wrong arrows at every scale.
+#
+# ```{live} playground
+# :picture: /_static/playground.png
+# :alt: Arrows of the exact guided flow and of a cond-only student, and the end points of both
+# :width: 100%
+# A cond-only student after 300 steps, at $w = 2$ and $t = 160$.
+# ```
+#
+# The numbers below come from this chapter's own sampler and larger trainings. First the exact field: 300 points of the likeliest class, from noise to $t = 0$.
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
+
+Explorer("playground")
 
 # %%
 STEPS_DOWN = {"clamp": "none", "spacing": "leading", "steps": 50}
-LEVELS, SCALES = [960, 800, 600, 400, 240, 120, 0], [0.0, 1.0, 2.0, 4.0]
+SCALES = [0.0, 1.0, 2.0, 4.0]
 starts = torch.randn(300, 2, 1, 1, generator=generator)
 
 
 def travel(w):
     """Follow 300 points of class 0 along the exact field guided with w."""
     field = Guided(exact, torch.zeros(300).long(), w)
-    return {
-        i.t: i.x_t for i in ddim(field, starts, schedule, **STEPS_DOWN) if i.t in LEVELS
-    }
+    return list(ddim(field, starts, schedule, **STEPS_DOWN))[-1].x_next
 
 
 # %% tags=["hide-input"]
 routes = {w: travel(w) for w in SCALES}
-
-
-def flow(w, t):
-    return playground.guided_flow(exact, routes[w][t], w, t)
-
-
-words = "Arrows of the exact guided flow of one class, and points that follow it"
-levels = Parameter("timestep t", LEVELS, start=3)
-explorer(flow, Parameter("guidance scale w", SCALES, start=1), levels, alt=words)
+certain = {w: mixture.posterior(x)[:, 0].mean().item() for w, x in routes.items()}
+out = {w: x.flatten(1).norm(dim=1).mean().item() for w, x in routes.items()}
+assert 0.4 < certain[0.0] < 0.6 and certain[1.0] < certain[2.0] < certain[4.0]
+assert out[1.0] < out[2.0] < out[4.0], "off the centre"
+lines = [[f"{w:g}", f"{certain[w]:.3f}", f"{out[w]:.2f}"] for w in SCALES]
+Markdown(markdown(["w", "probability of the class", "distance from the centre"], lines))
 
 # %% [markdown]
 # What does guidance do to the samples? At $w = 1$ they should be samples of $p(x_0|y)$. We measure with the *energy
@@ -542,29 +549,7 @@ Markdown(f"""
 # %% [markdown]
 # Clamping keeps the points in the square and does not bring them to the arms. Almost all of the error is common to both branches, and with a sound conditional branch the very same gap guides better than DASH's. **Gap metrics alone do not certify a student**: branch errors or samples belong beside them.
 #
-# ## Every student at every scale
-#
-# On the left, the guided flow of the likeliest class at $t = 160$: the exact arrows in grey, the student's in its colour. On the right, where its points end (coloured by class) over the points of the
-# exact field at the same $w$ (grey); points outside the frame are drawn on its edge.
-#
-# **Try:** choose cond-only and move $w$ through 0, 1 and 4; then composite the same way; then gap match at any $w$. **See:** cond-only's arrows are right at $w = 1$ alone, those of composite at $w = 4$ alone; gap match has wrong arrows
-# at every scale, and its points are on the edge. The points of DASH, multi-w and gap match with a
-# cond-only term lie on the grey ones up to $w = 2$; at $w = 4$ those of DASH trail off at the tips.
-
-
-# %% tags=["hide-input"]
-def student_at(name, w):
-    models, points = (exact, students[name]), (goal[w], drawn[name][w])
-    return playground.beside_exact(name, w, models, points, y)
-
-
-words = (
-    "Left: arrows of the guided flow, exact and of a student. Right: end points of both"
-)
-names = Parameter(
-    "student", list(students), [plots.NAMES[k] for k in students], start=1
-)
-explorer(student_at, names, Parameter("guidance scale w", list(W), start=3), alt=words)
+# The explorer above shows the same with smaller trainings: choose a loss, train, and turn $w$.
 
 # %% [markdown]
 # ## What we found

@@ -60,10 +60,9 @@ import numpy as np
 import torch
 from IPython.display import Markdown
 
-from dashbook import geometry
+from dashbook import geometry, plots
 from dashbook.geometry import (
     angle,
-    composite,
     form_of,
     moments,
     multi_w,
@@ -164,23 +163,23 @@ for row, form in FORMS.items():
 #
 # The errors that cost one lie on an ellipse whose half axes are one over the roots of the eigenvalues, or, with a null direction, on a pair of parallel lines.
 #
-# **Try:** raise $w$ from 1. **See:** at $w = 1$ composite is cond-only, and "multi-w" is the same, for there is only one scale to draw. As $w$ grows the composite's strip tilts towards the diagonal and narrows. Multi-w over $[1, w]$ closes the strip
-# to an ellipse, long and thin, in nearly the same direction. Gap match and DASH do not move: a strip along the diagonal and a circle.
+# Which errors are alike to an objective, and what does it do to them? Drag the point: through it runs each objective's level set, and an arrow shows where gradient descent would move it. Below is the size of the guided error that it implies at every $w$.
+#
+# **Try:** raise $w$ from 1, with the point at $(0.6, 0.8)$. **See:** at $w = 1$ composite is cond-only, and multi-w is the same, for there is only one scale to draw. As $w$ grows the composite's strip tilts towards the diagonal; at $w = 4$ it is a single line through the point, the loss is zero and the arrow has no length. Multi-w over $[1, w]$ closes the strip
+# to an ellipse, long and thin, in nearly the same direction. Gap match and DASH do not move: a strip along the diagonal and, but for the anchor, a circle.
+#
+# ```{live} geometry
+# :picture: /_static/geometry.png
+# :alt: Level sets of six objectives through one point of the plane of branch errors, their gradients and losses
+# :width: 100%
+# The errors $(0.6, 0.8)$ at $w = 1$: losses, their level lines and gradients, and the guided error at every scale.
+# ```
 
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Level sets of composite, multi-w, gap match and DASH in the plane of branch errors, for one guidance scale"}}
-def level_sets(w):
-    drawn = {"gap match": ("gap_match", FORMS["gap_match"])}
-    drawn["DASH without L_an"] = ("dash_no_an", FORMS["dash_no_an"])
-    drawn[f"multi-w, U[1, {w:g}]"] = thick = ("multi_w", multi_w(1, w))
-    drawn[f"composite, w = {w:g}"] = ("composite", composite(w))
-    return geometry.level_sets(
-        drawn, thick=next(k for k, v in drawn.items() if v is thick)
-    )
-
-
-scales = [1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0]
-explorer(level_sets, Parameter("guidance scale w", scales, start=6), play=True)
+Explorer("geometry")
 
 # %% [markdown]
 # ## Where a condition number comes from
@@ -306,19 +305,12 @@ lines = [
 Markdown(markdown(["residual", *(f"w = {w}" for w in (0, 1, 2, 3, 4, 6))], lines))
 
 # %% [markdown]
-# **Try:** start at $w = 1$ and go up. **See:** between the dashed lines on the left lie the errors that change the guided output by less than a half; this band turns and narrows, and a dot inside it is harmless at this scale. On the right: common drift costs the same at every $w$; an error of the gap grows
-# with $w$; the residual $(0.6, 0.8)$ disappears at $w = 4$, and *only* there; an error of the conditional branch grows like $w$, one of the unconditional branch like $w - 1$.
+# Common drift costs the same at every $w$; an error of the gap grows with $w$; the residual $(0.6, 0.8)$ disappears at $w = 4$, and *only* there; an error of the conditional branch grows like $w$, one of the unconditional branch like $w - 1$. The explorer above draws the curve of any other residual.
 
-
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Five residuals in the plane with the band of small guided error, and their guided errors against the guidance scale"}}
-def implied(w):
-    return geometry.implied_errors(RESIDUALS, w, ws)
-
-
-explorer(
-    implied,
-    Parameter("guidance scale w", [0.0, 0.5, *np.arange(1.0, 6.5, 0.5)], start=2),
-)
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Guided errors of five residuals against the guidance scale"}, "figure": {"caption": "The guided error that five residuals of length one imply, by guidance scale.", "name": "fig-residuals"}}
+implied = {name: (ws, guided(name, ws)) for name in RESIDUALS}
+what = {"xlabel": "guidance scale w", "ylabel": "guided error", "ylim": (-0.2, 8)}
+show(plots.lines(implied, **what))
 
 # %% [markdown]
 # At $w = 4$ an error in the difference of the branches weighs $7/\sqrt2$, common drift of the same length $1/\sqrt2$, a seventh. That is the composite's own view, too (its stiff direction is $(4, -3)$).

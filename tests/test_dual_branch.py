@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
@@ -14,19 +13,6 @@ from dashbook.paper import NAMES
 from dashbook.tables import DASHES
 from dashlib.recipes import DIGITS
 from dashlib.sampling import Iterate
-
-
-def test_turning_error_points_where_it_says_and_marks_every_loss_there() -> None:
-    losses = {"cond_only": [1.0, 0.5, 0.0], "dash": [1.0, 1.0, 1.0]}
-    figure = dual_branch.turning_error(90, [0, 45, 90], losses)
-    plane, loss = figure.axes
-    assert plane.texts[0].xy == pytest.approx((0, 1))
-    blind, dot, dash, _ = loss.lines
-    assert blind.get_ydata().tolist() == [1.0, 0.5, dual_branch.LEAST]
-    assert (dot.get_xdata().item(), dot.get_ydata().item()) == (90, dual_branch.LEAST)
-    assert dash.get_color() == plots.color("dash")
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == [NAMES[row] for row in losses]
 
 
 def test_branch_plane_fills_one_weighting_and_names_it_once() -> None:
@@ -46,16 +32,6 @@ def path(*ends: float) -> list[Iterate]:
     """Iterates of two images, whose predicted images are the negative of their states."""
     states = [torch.full((2, 1, 2, 2), end) for end in ends]
     return [Iterate(i, 9 - i, x, -x, x, x) for i, x in enumerate(states)]
-
-
-def test_along_the_way_shows_predictions_and_the_distance_of_states() -> None:
-    paths = {"teacher": path(0.0, 0.0, 0.0), "dash": path(0.1, 0.2, 0.3)}
-    teacher, dash = dual_branch.along_the_way(paths, 5).axes
-    assert (teacher.get_ylabel(), dash.get_ylabel()) == ("Teacher  0.00", "DASH  0.20")
-    shown = np.asarray(dash.images[0].get_array())
-    assert shown[:, :2] == pytest.approx(-0.2)
-    last = dual_branch.along_the_way(paths, 10).axes[1]
-    assert last.get_ylabel() == "DASH  0.30"
 
 
 def run(level: int) -> Any:

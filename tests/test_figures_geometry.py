@@ -7,24 +7,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from dashbook import geometry, plots
-from dashbook.geometry import Form, Moments, composite, unit
+from dashbook.geometry import Moments, unit
 from dashlib.guidance import Branches
 
 
 def labels(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def test_level_sets_are_two_lines_for_a_blind_form_and_one_ellipse_otherwise() -> None:
-    forms = {"composite": ("composite", composite(4)), "round": ("dash", Form(1, 0, 1))}
-    figure = geometry.level_sets(forms, thick="round")
-    first, second, ellipse = figure.axes[0].lines
-    assert labels(figure) == ["composite", "round"]
-    assert first.get_color() == second.get_color() == plots.color("composite")
-    assert ellipse.get_linewidth() > first.get_linewidth()
-    assert np.hypot(*ellipse.get_xydata().T) == pytest.approx(1)
-    x, y = second.get_xydata().T
-    assert (4 * x - 3 * y) ** 2 == pytest.approx(1)
 
 
 def test_descent_draws_what_is_left_and_the_hidden_row_dashed() -> None:
@@ -39,15 +27,6 @@ def test_descent_draws_what_is_left_and_the_hidden_row_dashed() -> None:
     assert list(ax.lines[0].get_xdata()) == [0, 1, 2]
     assert ax.lines[0].get_ydata() == pytest.approx([1, 0.5, 0.5])
     assert ax.lines[2].get_ydata()[-1] > 0, "a logarithm has no zero"
-
-
-def test_implied_errors_marks_the_guided_error_at_w() -> None:
-    residuals = {"gap": unit((1, -1)), "null": unit((3, 4))}
-    figure = geometry.implied_errors(residuals, 4.0, np.linspace(0, 6, 61))
-    marks = [x.get_ydata().item() for x in figure.axes[1].lines if x.get_marker() == "o"]
-    assert marks == pytest.approx([7 / 2**0.5, 0], abs=1e-9)
-    assert "w = 4" in figure.axes[1].get_title()
-    assert labels(figure) == ["gap", "null"]
 
 
 def test_clouds_draw_pixels_ellipses_and_the_null_direction() -> None:

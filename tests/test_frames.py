@@ -68,12 +68,12 @@ def frames(page):
 
 
 def test_a_slider_has_a_position_for_each_value_and_says_what_it_is(page):
-    found = page(explorer(drawing, Parameter("$w$ of it", NUMBERS, start=2), alt="bars"))
+    found = page(explorer(drawing, Parameter("$w$ of it", NUMBERS, start=2)))
     (slider,) = found.all("input")
     assert (slider["type"], slider["max"], slider["value"]) == ("range", "3", "2")
     assert json.loads(slider["data-shown"]) == ["1", "2", "3", "4"]
     assert slider["aria-label"] == "w of it"
-    assert [alt for _, alt in frames(found)] == [f"bars; w of it: {i}" for i in range(1, 5)]
+    assert [alt for _, alt in frames(found)] == [f"picture; w of it: {i}" for i in range(1, 5)]
     (image,) = found.all("img")
     assert [image["src"], image["alt"]] == frames(found)[2]
     assert not found.all("button")
@@ -101,13 +101,12 @@ def test_names_are_options_and_markup_in_them_is_text(page):
     assert frames(found)[3][1].endswith("b: <d>")
 
 
-def test_few_values_are_radio_buttons_of_one_name_and_play_is_a_button(page):
-    found = page(explorer(drawing, Parameter("a", ["x", "y"], start=1), play=True, alt="bars"))
+def test_few_values_are_radio_buttons_of_one_name(page):
+    found = page(explorer(drawing, Parameter("a", ["x", "y"], start=1)))
     buttons = found.all("input")
     assert [b["type"] for b in buttons] == ["radio", "radio"]
     assert len({b["name"] for b in buttons}) == 1
     assert ["checked" in b for b in buttons] == [False, True]
-    assert found.all("button") == [{"type": "button", "class": "dash-play"}]
 
 
 def test_a_formula_in_a_label_is_marked_as_one():

@@ -298,27 +298,6 @@ def test_directions_that_are_none(direction):
         unit(direction)
 
 
-@pytest.mark.parametrize("form", [multi_w(1, 4), multi_w(0, 1), Form(1, 0, 1), Form(9, 2, 1)])
-def test_an_ellipse_lies_at_its_level(form):
-    (line,) = form.level_set(2.5)
-    assert line.shape == (121, 2)
-    np.testing.assert_allclose(value(form, *line.T), 2.5)
-    np.testing.assert_allclose(line[0], line[-1], atol=1e-9)
-    reach = np.hypot(*line.T).max()
-    assert reach == pytest.approx(math.sqrt(2.5 / form.eigenvalues[0]), rel=5e-3)
-
-
-@pytest.mark.parametrize("form", [composite(4), composite(1), Form(1, -1, 1), Form(0, 0, 3)])
-def test_a_blind_form_has_two_parallel_lines(form):
-    lines = form.level_set(0.3, reach=5)
-    assert [line.shape for line in lines] == [(121, 2)] * 2
-    for line in lines:
-        np.testing.assert_allclose(value(form, *line.T), 0.3)
-        np.testing.assert_allclose(unit(line[-1] - line[0]), form.null, atol=1e-12)
-        assert np.hypot(*(line[-1] - line[0])) == pytest.approx(10)
-    np.testing.assert_allclose(lines[0], -lines[1][::-1], atol=1e-12)
-
-
 @pytest.mark.parametrize("w", [-1.0, 0.0, 1.0, 2.5, 4.0])
 def test_the_guided_error_is_that_of_guided_branches(w):
     student, teacher = (Branches(*torch.randn(2, 3, 1, 2, 2)) for _ in range(2))

@@ -5,10 +5,11 @@ from collections import Counter
 
 import pytest
 import torch
-from live_js import LIVE, Random, needs_node, run_js, stored
+from live_js import Random, needs_node, run_js, stored
 from torch import nn
 
 import dash_live
+from dashbook import live
 from dashbook.playground import MLP, ExactDenoiser, pinwheel
 from dashlib import results
 from dashlib.checkpoints import pack
@@ -21,9 +22,10 @@ from dashlib.weighting import MinSNR, Uniform
 
 pytestmark = needs_node
 
+USUAL = live.USUAL["importance"]
 SAMPLERS = ["safetensors", "unet", "sampling", "random", "schedule"]
 DECLARED = re.compile(
-    r"^(?:export )?(?:async )?(?:function\\*?|class|const|let) (\\w+|\\[.*?\\])", re.M
+    r"^(?:export )?(?:async )?(?:function\*?|class|const|let) (\w+|\[.*?\])", re.M
 )
 READ = "const net = new UNet(config, readSafetensors(new Uint8Array(readFileSync(path))));"
 W = {"constant": {"w": 4}, "tag": {"w_min": 1, "w_max": 4, "beta": 5}}
@@ -373,9 +375,11 @@ WEIGHTINGS = {"uniform": Uniform, "min_snr": MinSNR}
 
 @pytest.mark.parametrize("preset", ["uniform", "min_snr", "tirt", "uncertainty"])
 def test_presets_of_the_importance_are_the_weightings(schedule, preset):
-    learned = dash_live.learned()
-    body = "return importanceOf({ ...WEIGHTS, preset, learned });"
-    found = torch.tensor(run_js(["importance"], body, preset=preset, learned=learned)).float()
+    learned = live.learned()
+    body = "return importanceOf({ ...usual, preset, learned });"
+    found = torch.tensor(
+        run_js(["importance"], body, preset=preset, learned=learned, usual=USUAL)
+    ).float()
     if preset in WEIGHTINGS:
         want = WEIGHTINGS[preset](schedule).importance()
     else:
@@ -386,8 +390,8 @@ def test_presets_of_the_importance_are_the_weightings(schedule, preset):
 
 
 def test_a_band_lifts_its_neighbourhood_and_nothing_else():
-    body = "return importanceOf({ ...WEIGHTS, preset: 'uniform', band3: 2 });"
-    found = torch.tensor(run_js(["importance"], body))
+    body = "return importanceOf({ ...usual, preset: 'uniform', band3: 2 });"
+    found = torch.tensor(run_js(["importance"], body, usual=USUAL))
     lift = torch.zeros(1000)
     lift[200:301] = torch.linspace(0, 2, 101)
     lift[300:401] = torch.linspace(2, 0, 101)
@@ -396,13 +400,13 @@ def test_a_band_lifts_its_neighbourhood_and_nothing_else():
 
 def test_what_chapter_4_says_of_the_importance_editor_is_so():
     body = "const answers = settings.map((given) => {"
-    body += "const importance = importanceOf({ ...WEIGHTS, learned, ...given }); let end;"
-    body += "const { objective, steps, seed } = WEIGHTS;"
+    body += "const importance = importanceOf({ ...usual, learned, ...given }); let end;"
+    body += "const { objective, steps, seed } = usual;"
     body += "for (const at of TASKS.train({ objective, steps, seed, importance })) end = at;"
     body += "return [end.errors, importance]; }); return answers;"
     settings = [{}, {"band8": 3}, {"preset": "uniform"}]
-    learned = dash_live.learned()
-    found = run_js(["importance", "tasks"], body, settings=settings, learned=learned)
+    learned = live.learned()
+    found = run_js(["importance", "tasks"], body, settings=settings, learned=learned, usual=USUAL)
     errors = torch.tensor([of for of, _ in found])
     low, high = errors[:, :4].mean(1), errors[:, 14:].mean(1)  # t < 200, t >= 700; bins of 50
     assert 0.5 < high[1] / high[0] < 0.7
@@ -417,8 +421,8 @@ def test_what_chapter_4_says_of_the_importance_editor_is_so():
 
 def test_the_modules_make_one_script():
     """Their top-level names do not collide, and what is left needs no module."""
-    texts = dash_live.in_order()
-    assert texts.keys() == {path.stem for path in LIVE.glob("*.js")}
+    texts = live.in_order()
+    assert texts.keys() == set(live.MODULES)
     names = Counter(name for text in texts.values() for name in DECLARED.findall(text))
     names.update(n.strip() for group in list(names) if "[" in group for n in group[1:-1].split(","))
     assert not {name for name, count in names.items() if count > 1}

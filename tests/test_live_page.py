@@ -14,9 +14,12 @@ from live_js import Random, needs_node, run_js, stored
 
 import build
 import dash_live
+from dashbook import live
+from dashbook.geometry import form_of
 from dashbook.tirt import shares
 from dashlib import results
 from dashlib.guidance import TAG, Guided, Interval, branches
+from dashlib.losses import make_objective, mse
 from dashlib.sampling import ddim
 from dashlib.weighting import MinSNR
 
@@ -34,6 +37,24 @@ A caption.
 :picture: /_static/dial.png
 :alt: weights of all timesteps
 Another caption.
+```
+
+```{live} geometry
+:picture: /_static/geometry.png
+:alt: level lines of six losses
+A third caption.
+```
+
+```{live} playground
+:picture: /_static/playground.png
+:alt: a flow and where it ends
+A fourth caption.
+```
+
+```{live} trajectory
+:picture: /_static/trajectory.png
+:alt: states on the way
+A fifth caption.
 ```
 """
 COLD = 1_500_000  # bytes of a page, with all that it loads before anybody touches it
@@ -187,7 +208,10 @@ def test_without_workers_the_page_computes_the_same_in_slices(opened, schedule):
 
 def test_without_javascript_a_picture_and_its_caption_stand_there(opened):
     page = opened(java_script_enabled=False)
-    for kind, caption in (("dial", "A caption."), ("importance", "Another caption.")):
+    captions = ("A caption", "Another caption", "A third", "A fourth", "A fifth")
+    for kind, caption in zip(
+        ("dial", "importance", "geometry", "playground", "trajectory"), captions, strict=True
+    ):
         assert page.locator(f"#{kind} img").is_visible()
         assert caption in page.locator(f"#{kind} figcaption").inner_text()
     assert page.locator(".dash-live input").count() == 0
@@ -205,7 +229,7 @@ def test_nothing_is_loaded_until_somebody_asks_and_the_page_is_light(opened, htm
     assert page.locator("#dial img").is_visible()
     page.click(".dash-live-start")
     assert len(drawn(page)) == 4
-    assert not page.locator(".dash-live img").count()
+    assert not page.locator("#dial img").count()
 
 
 def test_keys_a_drag_and_reset_move_the_pictures_and_the_address(opened, schedule):
@@ -261,10 +285,8 @@ def test_a_finger_turns_the_dial_on_a_phone(opened, schedule):
     agree(drawn(page), 3, w, schedule, 1, steps=20)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     right = page.evaluate("document.querySelector('.dash-live').getBoundingClientRect().right")
-    inside = (
-        "[...document.querySelectorAll('.dash-live *')].map(e => e.getBoundingClientRect().right)"
-    )
-    assert max(page.evaluate(inside)) <= right
+    parts = "[...document.querySelectorAll('.dash-live *:not(svg svg, svg svg *)')]"  # not cut off
+    assert max(page.evaluate(f"{parts}.map(e => e.getBoundingClientRect().right)")) <= right
 
 
 def test_a_choice_shows_its_own_sliders(opened):
@@ -341,14 +363,146 @@ def test_a_student_is_trained_under_the_importance(opened, before):
         page.wait_for_function(IDLE.format("#importance"))
         _, errors = notes(page)
         assert list(errors) == names
-    learned = dash_live.learned()
-    body = "let end; const importance = importanceOf({ ...WEIGHTS, learned });"
+    learned = live.learned()
+    body = "let end; const importance = importanceOf({ ...usual, learned });"
     body += "const args = { objective: 'dash', importance, steps: 20, seed: 3 };"
     body += "for (const state of TASKS.train(args)) end = state;"
     body += "return [mean(end.untrained), mean(end.errors)];"
-    untrained, now = run_js(["tasks", "importance", "layers"], body, learned=learned)
+    given = {"learned": learned, "usual": live.USUAL["importance"]}
+    untrained, now = run_js(["tasks", "importance", "layers"], body, **given)
     assert float(errors["untrained"]) == pytest.approx(untrained, abs=2e-4)
     assert float(errors["trained now"]) == pytest.approx(now, rel=1e-2)
     assert errors["trained before"] == errors["trained now"]
     assert now < untrained / 3
+    assert page.problems == []
+
+
+def judged(page, w):
+    """What the geometry's table and note say, beside what dashbook and the sliders say."""
+    e = [
+        float(page.locator(f"#geometry [data-name={k}] output").inner_text())
+        for k in ("e_c", "e_u")
+    ]
+    options = {"composite": {"w": w}, "multi_w": {"low": min(1, w), "high": max(1, w)}}
+    rows = page.locator("#geometry tbody tr").all()
+    for row, name in zip(rows, live.JUDGED, strict=True):
+        form = form_of(make_objective(name, **options.get(name, {}))).matrix
+        want = [e @ form @ e, *(-2 * form @ e)]
+        shown = [float(cell) for cell in row.locator("td").all_inner_texts()]
+        assert shown == pytest.approx(want, abs=0.006), name
+    note = page.locator("#geometry .dash-live-note").inner_text()
+    assert float(note.rstrip(".").split(": ")[1]) == pytest.approx(
+        abs(w * e[0] + (1 - w) * e[1]), abs=0.006
+    )
+    return e
+
+
+@pytest.mark.parametrize("disk", [True, False])
+def test_the_geometry_follows_keys_a_drag_and_a_finger(opened, disk):
+    page = opened(
+        "#geometry.w=2.5", disk=disk, viewport={"width": 400, "height": 900}, has_touch=True
+    )
+    assert judged(page, 2.5) == [0.6, 0.8]
+    point = page.locator("#geometry circle")
+    point.focus()
+    page.keyboard.press("ArrowRight")
+    assert judged(page, 2.5) == [0.65, 0.8]
+    box = point.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 70, y + 90, steps=4)
+    page.mouse.up()
+    dragged = judged(page, 2.5)
+    assert dragged[0] < 0.2 > dragged[1]
+    box = page.locator("#geometry [data-name=w] input").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)
+    w = float(page.locator("#geometry [data-name=w] output").inner_text())
+    assert 3.5 < w < 4.5
+    assert judged(page, w) == dragged
+    assert f"geometry.e_c={dragged[0]:g}" in page.url
+    page.locator("#geometry .dash-live-controls button").click()
+    assert judged(page, 1) == [0.6, 0.8]
+    assert "#" not in page.url
+    assert page.problems == []
+
+
+def settled(page, kind):
+    """The notes of an explorer once it stands still."""
+    page.wait_for_function(IDLE.format(f"#{kind}"))
+    return page.locator(f"#{kind} .dash-live-note").all_inner_texts()
+
+
+@needs_node
+def test_the_playground_trains_and_a_mean_that_is_dragged_makes_another_teacher(opened):
+    page = opened(
+        "#playground.objective=dash&playground.steps=20&playground.seed=2", has_touch=True
+    )
+    ends = "document.querySelectorAll('#playground .dash-live-note')[1].innerText"
+    page.wait_for_function(f"{ends}.includes('exact field at w = 2')")
+    page.get_by_text("train a student", exact=True).click()
+    page.wait_for_function(f"{ends}.startsWith('Endpoint distance at w = 2')")
+    args = {"objective": "dash", "importance": [1] * 1000, "steps": 20, "seed": 2}
+    body = "let end; for (const state of TASKS.train(args)) end = state; return end.gap;"
+    gap = run_js(["tasks"], body, args=args)
+    told = settled(page, "playground")[0]
+    keys = {"rho": "ρ", "cos": "cos", "cond_mse": "e_c²", "uncond_mse": "e_u²"}
+    for key, name in keys.items():
+        found = float(re.search(rf"{name} ([\d.]+)", told)[1])
+        assert found == pytest.approx(gap[key], rel=1e-2, abs=6e-4), key
+    before = page.evaluate(ends)
+    slider = page.locator("#playground [data-name=w] input")
+    slider.tap(position={"x": 0.9 * slider.bounding_box()["width"], "y": 16})
+    page.wait_for_function(f"{ends}.startsWith('Endpoint') && {ends} !== {before!r}")
+    box = page.locator("#playground circle").nth(2).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_function(f"{ends}.includes('exact field')")
+    assert "playground.means=" in page.url
+    moved = page.locator("#playground circle").nth(2).get_attribute("aria-valuetext")
+    page.locator("#playground circle").nth(2).focus()
+    page.keyboard.press("ArrowUp")
+    assert page.locator("#playground circle").nth(2).get_attribute("aria-valuetext") != moved
+    assert page.problems == []
+
+
+def test_means_that_cannot_be_read_are_told_in_the_page(opened):
+    page = opened("#playground.means=1,2")
+    assert "nine pairs x,y" in page.locator("#playground .dash-live-error").inner_text()
+
+
+@torch.no_grad()
+def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened, schedule):
+    page = opened("#trajectory.steps=20&trajectory.w=2&trajectory.step=10", disk=False)
+    x_T, y = Random(1).normals(4, 1, 8, 8), torch.full((4,), 3)
+    models = [stored(name)[0].model() for name in ("teacher-tirt", "dash-transfer-s0")]
+    one, two = (list(ddim(Guided(m, y, 2.0), x_T, schedule, steps=20)) for m in models)
+
+    def agrees(step):
+        at, beside = one[step - 1], two[step - 1]
+        (note,) = settled(page, "trajectory")
+        assert note.startswith(f"Step {step}, t = {at.t}:")
+        states, images = (float(n) for n in re.findall(r"(0\.\d+)", note))
+        assert states == pytest.approx(mse(at.x_t, beside.x_t).mean().sqrt().item(), abs=1.5e-3)
+        assert images == pytest.approx(mse(at.x0, beside.x0).mean().sqrt().item(), abs=1.5e-3)
+        shown = torch.tensor(page.evaluate(PIXELS.replace("#dial", "#trajectory")))
+        for row, x in zip(shown, (at.x_t, at.x0, beside.x_t, beside.x0), strict=True):
+            grey = 127.5 * (1 - x.clamp(-1, 1))[:, 0].permute(1, 0, 2).flatten()
+            assert (row - grey).abs().max() < 0.7
+
+    agrees(10)
+    step = page.locator("#trajectory [data-name=step] input")
+    step.focus()
+    page.keyboard.press("ArrowRight")
+    agrees(11)
+    box = step.bounding_box()
+    y_of = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.2 * box["width"], y_of)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 8, y_of, steps=3)
+    page.mouse.up()
+    agrees(int(page.locator("#trajectory [data-name=step] output").inner_text()))
     assert page.problems == []

@@ -15,16 +15,6 @@ def values(line):
     return np.asarray(line.get_ydata()).tolist()
 
 
-def test_replay_draws_the_snapshot_of_one_learner_over_its_start():
-    start, snapshots = torch.tensor([2.0, 4.0]), torch.tensor([[1.0, 1.0], [4.0, 2.0]])
-    paths = {("teacher", "TIRT"): (start, snapshots), ("student", "TIRT"): (start, 3 * snapshots)}
-    left, right = microscope.replay(1, "student", paths).axes
-    assert [values(line) for line in left.lines] == [[6, 1.5]]
-    assert [values(line) for line in right.lines] == [[12, 6]]
-    assert left.lines[0].get_color() == right.lines[0].get_color()
-    assert [text.get_text() for text in left.figure.legends[0].get_texts()] == ["TIRT"]
-
-
 def test_effective_weights_by_batch_size_over_their_limit():
     effective = {1: torch.tensor([1.0, 1.0]), 4: torch.tensor([1.5, 0.5])}
     ax = microscope.effective_weights(effective, torch.tensor([1.8, 0.2]), "shares").axes[0]

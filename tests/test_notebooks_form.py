@@ -37,9 +37,9 @@ def code(cells):
 
 @pytest.fixture
 def shown(cells, code):
-    """Return the sources of the code cells that the page does not collapse."""
+    """Return the sources of the code cells that the page has and does not collapse."""
     tags = {c.source: c.metadata.get("tags", []) for c in cells}
-    return [source for source in code if "hide-input" not in tags[source]]
+    return [source for source in code if not {"hide-input", "remove-cell"} & {*tags[source]}]
 
 
 @pytest.fixture
@@ -111,7 +111,16 @@ def test_more_words_than_code(code, prose):
 
 
 def test_every_explorer_says_what_to_try_and_what_to_see(code, prose):
-    found = [re.findall(r"^(?:display\()?explorer\(", source, re.MULTILINE) for source in code]
-    assert sum(map(len, found)) >= 1
-    assert prose.count("**Try:**") >= sum(map(len, found))
-    assert prose.count("**See:**") >= sum(map(len, found))
+    drawn = [re.findall(r"^(?:display\()?explorer\(", source, re.MULTILINE) for source in code]
+    count = sum(map(len, drawn)) + len(re.findall(r"^```{live}", prose, re.MULTILINE))
+    assert count >= 1
+    assert prose.count("**Try:**") >= count
+    assert prose.count("**See:**") >= count
+
+
+def test_what_jupyterlab_alone_runs_is_not_on_the_page(cells):
+    """A live explorer is a directive on a page; a cell beside it shows the widget in JupyterLab."""
+    for cell in cells:
+        tags = cell.metadata.get("tags", [])
+        assert ("skip-execution" in tags) == ("dashbook.live" in cell.source), cell.source
+        assert "skip-execution" not in tags or "remove-cell" in tags

@@ -17,26 +17,6 @@ def drawn(figure: Figure, panel: int = 0) -> np.ndarray:
     return np.asarray(figure.axes[panel].images[0].get_array())
 
 
-def test_noisy_images_stand_above_the_signal_that_is_left() -> None:
-    alpha_bar = torch.linspace(1, 0, 1000)
-    figure = teacher.over_signal(pictures(3, 0.5), alpha_bar, 500, "t = 500")
-    assert (drawn(figure)[0, 0], figure.axes[0].get_title()) == (0.5, "t = 500")
-    curve, mark = figure.axes[1].lines
-    assert curve.get_ydata().tolist() == alpha_bar.tolist()
-    assert (mark.get_xdata(), mark.get_ydata()) == ([500], [alpha_bar[500]])
-
-
-def test_an_interval_lies_between_never_and_always() -> None:
-    values = {(0, 0): -0.5, (200, 700): 0.0, (0, 1000): 0.5}
-    images = {ends: pictures(10, value) for ends, value in values.items()}
-    figure = teacher.within_interval(images, 200, 700, w=3.0)
-    assert list(drawn(figure)[::5, 0]) == list(values.values())
-    assert figure.axes[0].get_title().endswith("w = 3")
-    w = figure.axes[1].lines[0].get_ydata()
-    assert np.flatnonzero(np.diff(w)).tolist() == [199, 699]
-    assert sorted(set(w.tolist())) == [1, 3]
-
-
 def test_two_rules_are_four_rows_and_two_numbers() -> None:
     def step(x_t: float, x0: float) -> Iterate:
         return Iterate(0, 980, pictures(10, x_t), pictures(10, x0), pictures(10), pictures(10))

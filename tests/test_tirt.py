@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from dashbook import plots, tirt
+from dashbook import tirt
 from dashlib import data, datasets, results
 from dashlib.results import Run
-from dashlib.schedule import Schedule
 from dashlib.weighting import TIRT
 
 
@@ -29,19 +27,6 @@ def test_signs_shade_what_is_harder_than_the_mean() -> None:
     shaded = [ax.patches[0].get_x() + ax.patches[0].get_width() for ax in (above, below)]
     assert shaded == [100, 100]
     assert labels(figure) == ["TIRT", "uniform", "L, TIRT"]
-
-
-def test_after_draws_lambda_its_importance_and_the_start() -> None:
-    lam = torch.linspace(-0.5, 1, 1000)
-    left, right = tirt.after(lam, 0.25).axes
-    start, now = left.lines
-    assert now.get_ydata().tolist() == lam.tolist()
-    assert not np.any(start.get_ydata())
-    omega = TIRT(Schedule()).base * torch.sigmoid(lam)
-    assert right.lines[1].get_ydata() == pytest.approx((omega / omega.mean()).numpy(), rel=1e-5)
-    assert right.lines[0].get_ydata().mean() == pytest.approx(1, rel=1e-5)
-    assert to_rgb(now.get_color()) == to_rgb(plots.CYCLE[0])
-    assert left.get_title() == "λ after 25% of training"
 
 
 def test_curves_are_means_of_twenty_neighbours_in_the_middle_of_theirs() -> None:

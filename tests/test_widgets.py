@@ -55,13 +55,12 @@ def test_two_parameters_nest() -> None:
 
 def test_links_are_client_side() -> None:
     """The browser switches without a kernel: links are jslinks, dial -> stack."""
-    root = explorer(drawing, Parameter("a", [1.0, 2.0]), play=True)
+    root = explorer(drawing, Parameter("a", [1.0, 2.0]))
     everything = ipywidgets.widgets.widget._instances.values()
     links = [w for w in everything if isinstance(w, ipywidgets.widgets.widget_link.Link)]
-    play, slider = root.children[0].children
+    (slider,) = root.children[0].children
     ends = [(link.source[0], link.target[0]) for link in links]
     assert (slider, root.children[1]) in ends
-    assert (play, slider) in ends
 
 
 def test_without_stack_the_kernel_exchanges_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,22 +77,22 @@ def test_without_stack_the_kernel_exchanges_one_picture(monkeypatch: pytest.Monk
 
 def test_without_stack_the_text_follows_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(ipywidgets, "Stack")
-    root = explorer(drawing, Parameter("a", [1.0, 2.0]), alt="bars")
-    assert root.children[1].tooltip == "bars; a: 1"
+    root = explorer(drawing, Parameter("a", [1.0, 2.0]))
+    assert root.children[1].tooltip == "picture; a: 1"
     root.children[0].children[0].index = 1
-    assert root.children[1].tooltip == "bars; a: 2"
+    assert root.children[1].tooltip == "picture; a: 2"
 
 
 def test_the_text_of_a_picture_names_its_values() -> None:
     b = Parameter(r"$\lambda_t$", ["x", "y"], ["low", "high"])
-    root = explorer(drawing_of_the_first, Parameter("a", [1.0, 2.5]), b, alt="One bar")
+    root = explorer(drawing_of_the_first, Parameter("a", [1.0, 2.5]), b)
     texts = [picture.tooltip for picture in pictures(root.children[1])]
     assert texts == [
-        f"One bar; a: {a}; lambda_t: {b}" for a in ("1", "2.5") for b in ("low", "high")
+        f"picture; a: {a}; lambda_t: {b}" for a in ("1", "2.5") for b in ("low", "high")
     ]
 
 
-def test_without_alt_the_text_is_what_the_figure_says() -> None:
+def test_the_text_of_a_picture_is_what_the_figure_says() -> None:
     (first, _) = pictures(explorer(titled, Parameter("t", [0, 999])).children[1])
     assert first.tooltip == "t = 0; bar alpha_t against timestep t; t: 0"
 
@@ -105,15 +104,6 @@ def test_a_figure_without_words_is_called_a_picture() -> None:
 
 def test_a_picture_has_the_empty_description_without_which_its_text_is_not_shown() -> None:
     assert widgets.Picture(tooltip="words").get_state()["description"] == ""
-
-
-def test_play_runs_through_the_first_of_two_parameters() -> None:
-    root = explorer(drawing, Parameter("a", [1.0, 2.0, 3.0]), Parameter("b", [1.0, 2.0]), play=True)
-    play, first, _ = root.children[0].children
-    assert (play.min, play.max) == (0, 2)
-    everything = ipywidgets.widgets.widget._instances.values()
-    links = [w for w in everything if isinstance(w, ipywidgets.widgets.widget_link.Link)]
-    assert (play, first) in [(link.source[0], link.target[0]) for link in links]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from sphinx.application import Sphinx
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 FOLDER = "_images/explorers"
-PLAY = '<button type="button" class="dash-play">play</button>'
 Model = dict[str, Any]
 
 
@@ -33,8 +32,7 @@ class Explorers:
     def html(self, root: str) -> str:
         """The explorer whose outermost box has the id ``root``."""
         box, shown = self.children(self.models[root])
-        inputs = [model for model in self.children(box) if model["model_name"] != "PlayModel"]
-        play = PLAY if len(inputs) < len(self.children(box)) else ""
+        inputs = self.children(box)
         controls = [control(f"{root}-{i}", model) for i, model in enumerate(inputs)]
         frames = [self.frame(model) for model in self.pictures(shown)]
         start = 0
@@ -43,7 +41,7 @@ class Explorers:
         src, alt, (width, height) = frames[start]
         listed = json.dumps([frame[:2] for frame in frames]).replace("<", r"\u003c")
         return (
-            f'<div class="dash-explorer"><div class="dash-controls" hidden>{play}'
+            f'<div class="dash-explorer"><div class="dash-controls" hidden>'
             f'{"".join(controls)}</div><img src="{src}" alt="{escape(alt)}" width="{width}" '
             f'height="{height}"><script type="application/json">{listed}</script></div>'
         )

@@ -7,13 +7,12 @@
     A caption, for readers without JavaScript.
     ```
 
-A page opened from a disk may not import modules.  So the modules of book/live become one classic
-script, and the weights scripts that hand over a safetensors file as text.
+A page opened from a disk may not import modules.  So dashbook.live joins them to one classic
+script, and weights are scripts that hand over a safetensors file as text.
 """
 
 import base64
 import json
-import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,36 +21,13 @@ from docutils.parsers.rst import directives
 from docutils.parsers.rst.directives.images import Figure
 from sphinx.application import Sphinx
 
-from dashbook.paper import COLORS, NAMES
+from dashbook.live import USUAL, in_order, named, state_of
 from dashlib import results
 from dashlib.results import Run
 
-ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
-LIVE = ROOT / "book/live"
 STUDENTS = ("cond_only", "cond_only_dropout", "composite", "multi_w", "gap_match", "dash")
-STUDENTS += ("scratch",)
-TRAINED = (
-    *(row for row in STUDENTS if row != "multi_w"),
-    "dash_sampled",
-)  # by the importance editor
 FILES = {"teacher": "teacher-tirt", "teacher_uniform": "teacher-uniform"}
-FILES |= {row: f"{row}-transfer-s0" for row in STUDENTS}
-IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";\n', re.MULTILINE)
-
-
-def in_order(entry: str = "mount") -> dict[str, str]:
-    """The texts of the modules that one needs, itself last, without imports and exports."""
-    texts: dict[str, str] = {}
-
-    def visit(name: str) -> None:
-        text = (LIVE / f"{name}.js").read_text()
-        for found in IMPORT.finditer(text):
-            if found[2] not in texts:
-                visit(found[2])
-        texts[name] = re.sub(r"^export ", "", IMPORT.sub("", text), flags=re.MULTILINE)
-
-    visit(entry)
-    return texts
+FILES |= {row: f"{row}-transfer-s0" for row in (*STUDENTS, "scratch")}
 
 
 def script() -> str:
@@ -68,29 +44,10 @@ def weights_script(run: Run) -> str:
     return f"(globalThis.dashWeights ??= {{}})[{name}] = {json.dumps(given)};\n"
 
 
-def networks() -> dict[str, dict[str, str]]:
-    """Describe every network that an explorer can run."""
-    names = NAMES | {"teacher_uniform": "Teacher, uniform weights"}
-    colors = COLORS | {"teacher_uniform": "#8A8A8A"}
-    return {
-        key: {"name": names[key], "color": colors[key], "file": file} for key, file in FILES.items()
-    }
-
-
-def learned() -> dict[str, list[float]]:
-    """Read what two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
-    traces = {"lambda": "teacher-tirt", "u": "dash-uncertainty-s0"}
-    last = {name: results.load(f"digits/{run}").trace[name][-1] for name, run in traces.items()}
-    return {name: [round(value, 3) for value in of.tolist()] for name, of in last.items()}
-
-
-STATES = {
-    "dial": lambda: {"networks": networks()},
-    "importance": lambda: {
-        "learned": learned(),
-        "objectives": {row: NAMES[row] for row in TRAINED},
-    },
-}
+def page_state(kind: str, **changed: Any) -> dict[str, Any]:
+    """What a page hands to an explorer: its state, and of what samples the networks."""
+    samples = {"networks": named(FILES)} if kind in ("dial", "trajectory") else {}
+    return samples | state_of(kind, **changed)
 
 
 class live(nodes.General, nodes.Element):  # docutils names a node by its class
@@ -106,9 +63,9 @@ class Live(Figure):
     def run(self) -> list[nodes.Node]:
         """Make the explorer."""
         kind = self.arguments[0]
-        if kind not in STATES:
-            raise self.error(f"no explorer is called {kind}: there are {', '.join(STATES)}")
-        state = STATES[kind]() | self.options.pop("set", {})
+        if kind not in USUAL:
+            raise self.error(f"no explorer is called {kind}: there are {', '.join(USUAL)}")
+        state = page_state(kind, **self.options.pop("set", {}))
         self.arguments = [self.options.pop("picture")]
         return [live("", *super().run(), kind=kind, state=state)]
 

@@ -15,7 +15,6 @@
     for (const event of ["pointerdown", "focusin"]) {
       bar.addEventListener(event, () => load(frames), { once: true });
     }
-    for (const button of bar.querySelectorAll(".dash-play")) play(button, dials[0], show);
     bar.hidden = false;
     show();
   }
@@ -27,10 +26,12 @@
 
   /** How many positions an input has, and its position. */
   function dial(input) {
-    if (input.tagName === "FIELDSET") return radios([...input.querySelectorAll("input")]);
+    if (input.tagName === "FIELDSET") {
+      const buttons = [...input.querySelectorAll("input")];
+      return { count: buttons.length, get: () => buttons.findIndex((b) => b.checked) };
+    }
     if (input.tagName === "SELECT") {
-      const set = (index) => { input.selectedIndex = index; };
-      return { count: input.length, get: () => input.selectedIndex, set };
+      return { count: input.length, get: () => input.selectedIndex };
     }
     const shown = JSON.parse(input.dataset.shown);
     const say = function () {
@@ -39,38 +40,7 @@
     };
     input.addEventListener("input", say);
     say();
-    const set = function (index) {
-      input.value = index;
-      say();
-    };
-    return { count: shown.length, get: () => Number(input.value), set };
-  }
-
-  function radios(buttons) {
-    const set = (index) => { buttons[index].checked = true; };
-    return { count: buttons.length, get: () => buttons.findIndex((b) => b.checked), set };
-  }
-
-  /** A button that runs through the positions of an input, from the start if it is at the end. */
-  function play(button, { count, get, set }, show) {
-    let timer = null;
-    function stop() {
-      clearInterval(timer);
-      timer = null;
-      button.textContent = "play";
-    }
-    function step() {
-      set(get() + 1);
-      show();
-      if (get() === count - 1) stop();
-    }
-    button.addEventListener("click", function () {
-      if (timer) return stop();
-      if (get() === count - 1) set(0);
-      show();
-      button.textContent = "pause";
-      timer = setInterval(step, 300);
-    });
+    return { count: shown.length, get: () => Number(input.value) };
   }
 
   addEventListener("DOMContentLoaded", function () {

@@ -128,10 +128,7 @@ def errors(run: Run) -> dict[str, np.ndarray]:
 
 def error_panels(found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """A panel a model: its errors against the timestep, in twenty ranges, on one scale."""
-    figure = plots.panels(found, 50, "timestep t", log=True, size=(8.8, 4.2))
-    figure.axes[0].legend().remove()
-    plots.legend_below(figure, 2, fontsize=10)
-    return figure
+    return plots.panels(found, 50, "timestep t", log=True, size=(8.8, 4.2), below=2)
 
 
 def by_setting(rows: Mapping[str, Run]) -> Figure:

@@ -19,7 +19,6 @@ from dashlib.sampling import Iterate
 from dashlib.schedule import Schedule
 
 Path = Sequence[Iterate]  # of a sampler, from noise to image
-LEAST = 1e-3  # what a loss is drawn at where it vanishes
 METRICS = {
     "rho": "ρ: length of the gap (1 is ideal)",
     "cos": "cos: direction of the gap",
@@ -109,23 +108,6 @@ def beside_paper(
     return markdown(["objective", *ranked, *lengths], lines)
 
 
-def turning_error(
-    angle: float, angles: Sequence[float], losses: Mapping[str, Sequence[float]]
-) -> Figure:
-    """An error of length one at one of ``angles`` (degrees), and ``losses[row]`` at all of them."""
-    figure, ((plane, loss),) = plots.axes(1, 2, size=(6.8, 3.3))
-    end, at = (np.cos(np.radians(angle)), np.sin(np.radians(angle))), list(angles).index(angle)
-    plane.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
-    plane.set(xlim=(-1.2, 1.2), ylim=(-0.6, 1.4), xlabel="$e_c$", ylabel="$e_u$", title="the error")
-    for row, values in losses.items():
-        drawn = np.maximum(values, LEAST)
-        loss.plot(angles, drawn, color=plots.color(row), label=NAMES[row])
-        loss.plot(angle, drawn[at], "o", ms=9, color=plots.color(row))
-    loss.set(yscale="log", ylim=(7e-4, 60), xlabel="direction (degrees)", title="the loss")
-    plots.legend_below(figure, 3, fontsize=10)
-    return figure
-
-
 def per_timestep(rows: Mapping[str, Sequence[Run]], metric: str) -> Figure:
     """A gap metric by timestep, mean and range of a row's seeds; ``mse``: on a log scale."""
     figure, ((ax,),) = plots.axes(size=(6.4, 3.4))
@@ -151,12 +133,3 @@ def branch_plane(
     ax.set(xscale="log", yscale="log", xlabel="conditional error", ylabel="unconditional error")
     ax.legend(fontsize=9)
     return figure
-
-
-def along_the_way(paths: Mapping[str, Path], point: int) -> Figure:
-    """Every row's predicted images after tenths of the way, and how far its state is off."""
-    away, rows = apart(paths), {}
-    for row, visited in paths.items():
-        i = point * (len(visited) - 1) // 10
-        rows[f"{NAMES[row].split(',')[0]}  {away[row][i]:.2f}"] = visited[i].x0
-    return plots.image_rows(rows, size=(5.6, 3.2))

@@ -124,18 +124,6 @@ class Form(Symmetric):
         """The direction that costs nothing, or ``None`` if there is none."""
         return self.axes[0] if self.eigenvalues[0] == 0 else None
 
-    def level_set(self, level: float = 1.0, *, reach: float = 2.0) -> list[np.ndarray]:
-        """Trace ``e^T Q e = level > 0``, as lines to draw, each of shape ``(121, 2)``.
-
-        One closed ellipse; or the two lines along a blind direction, for ``reach`` to each side.
-        """
-        (low, high), (soft, stiff) = self.eigenvalues, self.axes
-        across = math.sqrt(level / high) * stiff
-        if low == 0:
-            line = np.linspace(-reach, reach, len(TURN))[:, None] * soft
-            return [across + line, line - across]
-        return [np.cos(TURN) * across + np.sin(TURN) * math.sqrt(level / low) * soft]
-
 
 @dataclass(frozen=True)
 class Moments(Symmetric):
@@ -320,18 +308,6 @@ def _square(ax: Axes, half: float) -> None:
     ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
 
 
-def level_sets(forms: Mapping[str, tuple[str, Form]], thick: str = "") -> Figure:
-    """Draw where each objective costs one: ``forms[name] = (row, form)``, one of them thick."""
-    figure, ((ax,),) = plots.axes(size=(5.0, 4.4))
-    for name, (row, form) in forms.items():
-        width = 3 if name == thick else 2
-        for line, label in zip(form.level_set(1.0, reach=6), (name, None), strict=False):
-            ax.plot(*line.T, label=label, color=plots.color(row), lw=width)
-    _square(ax, 3)
-    plots.legend_below(figure, 2, fontsize=9)
-    return figure
-
-
 def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
     """``left[row]``: shares of a squared error left, before every step; one row may be dashed."""
     figure, ((ax,),) = plots.axes()
@@ -341,21 +317,6 @@ def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
     ax.set(xlabel="step", ylabel="share of the squared error left", yscale="log")
     ax.set(ylim=(2e-4, 1.5), xlim=(-5, max(map(len, left.values())) - 1))
     ax.legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
-    return figure
-
-
-def implied_errors(residuals: Mapping[str, np.ndarray], w: float, ws: np.ndarray) -> Figure:
-    """Residuals and, over scales ws, their guided errors; between the dashes it is < 1/2 at w."""
-    figure, ((plane, error),) = plots.axes(1, 2, size=(7.4, 3.7))
-    for line in composite(w).level_set(0.25, reach=4):
-        plane.plot(*line.T, **DASHED)
-    for (name, (e_c, e_u)), shade in zip(residuals.items(), plots.CYCLE, strict=False):
-        plane.plot((0, e_c), (0, e_u), "o-", color=shade, markevery=[1])
-        error.plot(ws, np.abs(guided_error(e_c, e_u, ws)), color=shade, label=name)
-        error.plot(w, np.abs(guided_error(e_c, e_u, w)), "o", color=shade, ms=8)
-    plane.set(xlim=(-1.3, 1.3), ylim=(-0.6, 1.4), aspect="equal", xlabel="$e_c$", ylabel="$e_u$")
-    error.set(xlabel="guidance scale w", ylim=(-0.2, 8), title=f"guided error, w = {w:g}")
-    plots.legend_below(figure, 5, fontsize=9)
     return figure
 
 

@@ -16,20 +16,6 @@ from dashlib.results import Run
 from dashlib.unet import NullInit, UNet, UNetConfig, reset_null_row
 
 JUDGED = {1: plots.CYCLE[1], -1: plots.CYCLE[0], 0: plots.CYCLE[6]}  # worse, better, undecided
-Learned = tuple[Tensor, Tensor]  # importance at the start (T,), and at all snapshots (S, T)
-
-
-def replay(snapshot: int, who: str, paths: Mapping[tuple[str, str], Learned]) -> Figure:
-    """Importance at a snapshot, over the start and itself: ``paths[who, name]`` by name."""
-    figure, ((ratio, whole),) = plots.axes(1, 2, size=(6.4, 3.6))
-    for (learner, name), (start, snapshots) in paths.items():
-        if learner == who:
-            ratio.plot(snapshots[snapshot] / start)
-            whole.plot(snapshots[snapshot], label=name)
-    ratio.set(ylim=(0.3, 2.0), xlabel="timestep t", title="learned: over its start")
-    whole.set(ylim=(0, 3.0), xlabel="timestep t", title="importance itself")
-    plots.legend_below(figure, 3)
-    return figure
 
 
 def effective_weights(effective: Mapping[int, Tensor], limit: Tensor, title: str) -> Figure:

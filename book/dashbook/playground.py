@@ -19,12 +19,9 @@ Sources: Dhariwal & Nichol 2021 (noise as a score); Karras et al. 2024 (guidance
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
@@ -32,13 +29,13 @@ from torch.nn import functional as F
 from dashbook import plots
 from dashlib.blocks import TimeEmbedding
 from dashlib.data import Images
-from dashlib.guidance import Denoiser, Guided
 from dashlib.metrics import Summary
 from dashlib.schedule import Schedule
 
 Level = Tensor | float  # alpha_bar, one a point, ``(B,)``, or one for all; 1: clean points
 CH, WIDTH = 16, 64  # of a student: its sinusoids of t, and its layers
 SHADES = ("#2A9D8F", "#8E44AD", "#C9A227")  # colours of classes, which no method has
+EDGE = 1.05  # of the square that is drawn
 HEIGHTS = (0.1, 0.4, 0.7)  # of the lines of equal density, as shares of its maximum
 TRAININGS = {"usual class table": plots.color("cond_only"), "fifty times smaller": "#F2B48C"}
 HIDDEN = {  # students by the share of labels that was hidden from them
@@ -48,7 +45,6 @@ HIDDEN = {  # students by the share of labels that was hidden from them
     "DASH": plots.color("dash"),
     "the true gap's square": plots.color("teacher"),
 }
-EDGE = 1.2  # points further out are drawn there
 
 
 def as_points(x: Tensor) -> Tensor:
@@ -250,81 +246,18 @@ class MLP(nn.Module):
         return self.linear_out(F.silu(h)).view_as(x_t)
 
 
-def _lattice(half: float, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Coordinates ``(n, n)`` of a lattice in [-half, half]^2, and its points ``(n^2, 2)``."""
-    side = torch.linspace(-half, half, n)
-    xs, ys = torch.meshgrid(side, side, indexing="xy")
-    return xs, ys, torch.stack([xs.flatten(), ys.flatten()], dim=1)
-
-
-def _outline(ax: Axes, of: Mixture, y: int, half: float, color: str, alpha_bar: float) -> None:
-    """Lines of equal density of class y at a noise level."""
-    xs, ys, points = _lattice(half, 60)
-    density = of.log_density(points, torch.full((len(points),), y), alpha_bar).exp()
-    heights = [share * density.max().item() for share in HEIGHTS]
-    ax.contour(xs, ys, density.view_as(xs), heights, linewidths=0.8, colors=color)
-
-
-def _dots(ax: Axes, x: Tensor, y: Tensor | None = None, **style: Any) -> None:
-    """Points, coloured by class if their labels are given."""
-    shades = {} if y is None else {"c": [SHADES[k] for k in y]}
-    ax.scatter(*x.flatten(1).T, lw=0, **shades | style)
-
-
-def _arrows(ax: Axes, model: Denoiser, t: int, w: float, half: float, n: int, **style: Any) -> None:
-    """The direction of the probability flow of class 0, ``-eps_w``, at n x n points."""
-    xs, ys, points = _lattice(half, n)
-    with torch.no_grad():
-        eps = Guided(model, torch.zeros(n * n).long(), w)(points, torch.full((n * n,), t))
-    ax.quiver(xs, ys, *-eps.T.view(2, n, n) / (2.2 * half), scale=14, scale_units="width", **style)
-
-
-def _square(ax: Axes, half: float, title: str) -> None:
-    ax.set(title=title, xlim=(-half, half), ylim=(-half, half))
-
-
 def classes(mixture: Mixture, points: Images, title: str) -> Figure:
     """Points of the mixture coloured by class, and lines of equal density of every class."""
     figure, ((ax,),) = plots.axes(size=(4.4, 4.2))
-    _dots(ax, points.x, points.y, s=6, alpha=0.6)
+    side = torch.linspace(-EDGE, EDGE, 60)
+    xs, ys = torch.meshgrid(side, side, indexing="xy")
+    lattice = torch.stack([xs.flatten(), ys.flatten()], dim=1)
     for k, shade in enumerate(SHADES):
-        _outline(ax, mixture, k, 1.05, shade, 1.0)
-    ax.set_aspect("equal")
-    _square(ax, 1.05, title)
-    return figure
-
-
-def guided_flow(exact: ExactDenoiser, points: Tensor, w: float, t: int) -> Figure:
-    """The exact flow of class 0 at w and t, points on their way, and lines of equal density."""
-    alpha_bar = exact.schedule.alpha_bar(torch.tensor([t])).item()
-    half = 1.1 * alpha_bar**0.5 + 2.4 * (1 - alpha_bar) ** 0.5
-    figure, ((ax,),) = plots.axes(size=(4.3, 4.3))
-    for k, shade in ((2, "#BBBBBB"), (1, "#BBBBBB"), (0, SHADES[0])):
-        _outline(ax, exact.mixture, k, half, shade, alpha_bar)
-    _arrows(ax, exact, t, w, half, 13, color="#555555", width=0.004)
-    _dots(ax, points, s=5, c=SHADES[0])
-    _square(ax, half, f"w = {w:g}, t = {t}")
-    return figure
-
-
-def beside_exact(
-    row: str, w: float, models: Sequence[Denoiser], ends: Sequence[Tensor], y: Tensor
-) -> Figure:
-    """The guided flow of class 0 at t = 160, and end points: of the exact field and of a student.
-
-    ``models``: exact field (grey) and student (the row's colour); ``ends``: where both take the
-    same points at w, the student's coloured by their labels y and drawn within the frame.
-    """
-    figure, ((left, right),) = plots.axes(1, 2, size=(6.6, 3.4))
-    (exact, student), (goal, drawn) = models, ends
-    _arrows(left, exact, 160, w, 1.0, 11, color="#BBBBBB", width=0.011)
-    _arrows(left, student, 160, w, 1.0, 11, color=plots.color(row), width=0.005)
-    _dots(right, goal, s=5, c="#BBBBBB")
-    _dots(right, drawn.clamp(-EDGE, EDGE), y, s=4)
-    distance = endpoint_distance(drawn, goal)
-    shown = f"{distance:.2f}" if distance < 10 else f"{distance:,.0f}"
-    _square(left, 1.05, plots.NAMES[row])
-    _square(right, EDGE + 0.05, f"w = {w:g}: endpoint distance {shown}")
+        ax.scatter(*points.x[points.y == k].flatten(1).T, s=6, alpha=0.6, lw=0, color=shade)
+        density = mixture.log_density(lattice, torch.full((len(lattice),), k)).exp()
+        heights = [share * density.max().item() for share in HEIGHTS]
+        ax.contour(xs, ys, density.view_as(xs), heights, linewidths=0.8, colors=shade)
+    ax.set(title=title, xlim=(-EDGE, EDGE), ylim=(-EDGE, EDGE), aspect="equal")
     return figure
 
 

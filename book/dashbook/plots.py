@@ -129,7 +129,7 @@ def image_grids(
     return figure
 
 
-def middles(n: int, T: int = 1000) -> np.ndarray:
+def middles(n: int, T: float = 1000) -> np.ndarray:
     """The middles of n equal ranges of the T timesteps."""
     return (np.arange(n) + 0.5) * T / n
 
@@ -200,20 +200,29 @@ def lines(
 
 def panels(
     means: Mapping[str, Mapping[str, Values]],
-    width: int,
+    width: float,
     xlabel: str,
     *,
     log: bool = False,
     size: tuple[float, float] = (7.2, 3.4),
+    colors: Mapping[str, str] | None = None,
+    below: int = 0,
 ) -> Figure:
-    """Titled panels side by side on one vertical scale: ``title -> name -> means over a width``."""
+    """Titled panels side by side on one vertical scale: ``title -> name -> means over a width``.
+
+    The legend is in the first panel, or in so many columns ``below`` all of them.
+    """
     figure, grid = axes(1, len(means), size=size)
     for ax, (title, named) in zip(grid[0], means.items(), strict=True):
-        draw_curves(ax, {k: (middles(len(v), width * len(v)), v) for k, v in named.items()})
+        curves = {k: (middles(len(v), width * len(v)), v) for k, v in named.items()}
+        draw_curves(ax, curves, colors)
         ax.set(xlabel=xlabel, title=title)
         ax.sharey(grid[0, 0])
     grid[0, 0].set_yscale("log" if log else "linear")
-    grid[0, 0].legend(fontsize=9, frameon=False)
+    if below:
+        legend_below(figure, below, fontsize=10)
+    else:
+        grid[0, 0].legend(fontsize=9, frameon=False)
     return figure
 
 

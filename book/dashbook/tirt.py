@@ -17,7 +17,7 @@ from dashlib.guidance import Denoiser
 from dashlib.losses import mse
 from dashlib.results import Run
 from dashlib.schedule import Schedule
-from dashlib.weighting import TIRT, make_weighting, transfer
+from dashlib.weighting import make_weighting
 
 NEIGHBOURS = 20  # over how many timesteps a curve is averaged
 
@@ -115,17 +115,4 @@ def signs(losses: Mapping[str, Tensor], level: float, lam: Tensor) -> Figure:
     for ax in (above, below):
         ax.axvspan(0, (hard.max() + 1) * NEIGHBOURS, color="#eeeeee", zorder=0)
     above.legend()
-    return figure
-
-
-def after(lam: Tensor, done: float) -> Figure:
-    """Lambda ``(T,)`` and its importance after a part ``done`` of training; grey: the start."""
-    schedule = Schedule()
-    start, now = TIRT(schedule).freeze(), transfer(lam, schedule)
-    figure, ((left, right),) = plots.axes(1, 2, size=(7.2, 3.2))
-    for of, shade in ((start, "#b5b5b5"), (now, plots.CYCLE[0])):
-        left.plot(of.lam, color=shade, lw=1.5)
-        right.plot(of.importance(), color=shade, lw=1.5)
-    left.set(ylim=(-0.7, 1.4), xlabel="timestep t", title=f"λ after {done:.0%} of training")
-    right.set(ylim=(0, 3.0), xlabel="timestep t", title="importance (mean 1)")
     return figure

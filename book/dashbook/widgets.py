@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 import ipywidgets
-from ipywidgets import HBox, Image, Layout, Play, VBox, Widget
+from ipywidgets import HBox, Image, Layout, VBox, Widget
 from matplotlib.figure import Figure
 from traitlets import Unicode
 
@@ -75,16 +75,12 @@ class Parameter:
         return f"{_plain(self.label)}: {self.shown[index]}"
 
 
-def explorer(
-    figure: Callable[..., Figure], *parameters: Parameter, play: bool = False, alt: str = ""
-) -> VBox:
-    """Sliders over the pictures of ``figure(value)`` or ``figure(value_1, value_2)``.
+def explorer(figure: Callable[..., Figure], *parameters: Parameter) -> VBox:
+    """Controls over the pictures of ``figure(value)`` or ``figure(value_1, value_2)``.
 
-    ``play=True`` adds a button that runs through the values of the first parameter.  ``alt`` says
-    in words what the pictures show, for readers who do not see them (by default, the titles and
-    axis labels of each figure); the values of the sliders are added to it.  Raises ``ValueError``
-    for no or more than two parameters, or more than ``MAX_FRAMES`` pictures (a page must stay
-    light).
+    The text alternative of a picture are the titles and axis labels of its figure, and the values.
+    Raises ``ValueError`` for no or more than two parameters, or more than ``MAX_FRAMES`` pictures
+    (a page must stay light).
     """
     count = prod(len(p.values) for p in parameters)
     if not 1 <= len(parameters) <= 2 or count > MAX_FRAMES:
@@ -93,27 +89,20 @@ def explorer(
             f"and at most {MAX_FRAMES} pictures; use fewer values"
         )
     dials = [p.dial() for p in parameters]
-    frames = _frames(figure, parameters, alt)
+    frames = _frames(figure, parameters)
     picture = _stacked(frames, dials) if hasattr(ipywidgets, "Stack") else _live(frames, dials)
-    controls: list[Widget] = list(dials)
-    if play:
-        most, start = len(parameters[0].values) - 1, parameters[0].start
-        controls.insert(0, Play(min=0, max=most, value=start, interval=300))
-        ipywidgets.jslink((controls[0], "value"), (dials[0], "index"))
-    root = VBox([HBox(controls, layout=Layout(flex_flow="row wrap")), picture])
+    root = VBox([HBox(dials, layout=Layout(flex_flow="row wrap")), picture])
     root.add_class("dash-explorer")
     return root
 
 
-def _frames(
-    figure: Callable[..., Figure], parameters: Sequence[Parameter], alt: str
-) -> list[list[Picture]]:
+def _frames(figure: Callable[..., Figure], parameters: Sequence[Parameter]) -> list[list[Picture]]:
     """Pictures by first and second parameter (one column if there is no second)."""
 
     def draw(*at: int) -> Picture:
         drawn = figure(*[p.values[i] for p, i in zip(parameters, at, strict=True)])
         values = [p.read_out(i) for p, i in zip(parameters, at, strict=True)]
-        return _picture(drawn, "; ".join([alt or _words(drawn), *values]))
+        return _picture(drawn, "; ".join([_words(drawn), *values]))
 
     first, *second = [range(len(p.values)) for p in parameters]
     return [[draw(i, j) for j in second[0]] if second else [draw(i)] for i in first]

@@ -1,4 +1,4 @@
-// The page's side of the work: a worker where one starts, else the page itself, in slices.
+// The page's side of the work: a kernel that offers it, or a worker, or the page itself, in slices.
 import { decodeBase64 } from "./safetensors.js";
 import { serve } from "./tasks.js";
 
@@ -9,16 +9,24 @@ function inPage(receive) {
   return { postMessage: (data) => scope.onmessage({ data }) };
 }
 
-/** Runs tasks; `source` is the text of a script that serves in a worker, `base` its folder. */
+/** The kernel of a model, which answers as a worker does; the messages are JSON. */
+function inKernel(model, receive) {
+  model.on("msg:custom", (data) => receive({ data }));
+  return { postMessage: (data) => model.send(data) };
+}
+
+/** Runs tasks; `source` is the text of a script that serves in a worker, `base` its folder. Without
+ * them the kernel of a model that `computes` does, or the page. */
 export class Engine {
-  constructor(source, base) {
+  constructor({ source, base, model }) {
     [this.base, this.jobs, this.loaded, this.count] = [base, new Map(), new Map(), 0];
-    this.server = this.connect(source);
+    this.server = this.connect(source, model);
   }
 
   /** The worker once it says that it is ready; the page if it fails to start. */
-  async connect(source) {
+  async connect(source, model) {
     const receive = (message) => this.receive(message);
+    if (!source) return model.get("computes") ? inKernel(model, receive) : inPage(receive);
     try {
       const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
       await new Promise((resolve, reject) => {
@@ -51,8 +59,9 @@ export class Engine {
     return { promise, cancel: () => send({ cancel: id }) };
   }
 
-  /** Load a network once: a script hands over its weights, which works from a disk, too. */
+  /** Load a network once: a script hands over its weights. A kernel has its own. */
   load(file) {
+    if (!this.base) return null;
     if (!this.loaded.has(file)) this.loaded.set(file, this.fetch(file));
     return this.loaded.get(file);
   }

@@ -2,13 +2,16 @@
 import { mean } from "./layers.js";
 import { ALPHA_BAR, T } from "./schedule.js";
 
-/** The book's mixture: three curved arms, one a class. Means in the order (class, component). */
-export function pinwheel() {
-  const components = [0, 1, 2].flatMap((arm) => [0, 1, 2].map((step) => {
-    const [angle, radius] = [(2 * Math.PI * arm) / 3 + 0.6 * step, 0.1 + 0.25 * step];
-    const center = [radius * Math.cos(angle), radius * Math.sin(angle)];
-    return { y: arm, mean: center, std: 0.12 + 0.01 * step };
-  }));
+/** The means of the book's mixture: three curved arms, one a class, in the order (class, step). */
+export const ARMS = [0, 1, 2].flatMap((arm) => [0, 1, 2].map((step) => {
+  const [angle, radius] = [(2 * Math.PI * arm) / 3 + 0.6 * step, 0.1 + 0.25 * step];
+  return [radius * Math.cos(angle), radius * Math.sin(angle)];
+}));
+
+/** A mixture of three classes of three components, at the book's means or others. */
+export function pinwheel(means = ARMS) {
+  const components = means.map((center, i) =>
+    ({ y: Math.floor(i / 3), mean: center, std: 0.12 + 0.01 * (i % 3) }));
   return { components, priors: [0.5, 0.3, 0.2] };
 }
 

@@ -1,4 +1,5 @@
 // The objectives in the student's branch errors e_c and e_u, as dashlib/losses.py, and training.
+import { mean } from "./layers.js";
 import { Adam } from "./mlp.js";
 import { Random } from "./random.js";
 import { T } from "./schedule.js";
@@ -15,6 +16,25 @@ export const OBJECTIVES = {
   dash: { terms: [term([1, 0]), term([0, 1]), term([1, 0], "eps", 0.1)] },
   dash_sampled: { drop: 0.5, terms: [term("drawn")] },
 };
+
+/** The composite at any scale, w cond + (1 - w) uncond. */
+export const composite = (w) => ({ terms: [term([w, 1 - w])] });
+
+/** The form [Q_cc, Q_cu, Q_uu] of an objective: e^T Q e is what it charges for errors e = (e_c, e_u)
+ * of the branches. Where a target is not the teacher's own branch, it is the loss's curvature. */
+export function formOf({ terms, drop = 0 }) {
+  return terms.map(({ of, factor }) => {
+    const [a, b] = of;
+    return of === "drawn" ? [1 - drop, 0, drop] : [a * a, a * b, b * b].map((q) => factor * q);
+  }).reduce((sum, form) => sum.map((q, i) => q + form[i]));
+}
+
+/** The form of the composite in the mean over scales w ~ U[low, high]. */
+export function multiW(low, high) {
+  const middle = (low + high) / 2;
+  const square = middle ** 2 + (high - low) ** 2 / 12;
+  return [square, middle - square, 1 - 2 * middle + square];
+}
 
 /** Weighted mean loss of a batch, and its gradients by the student's `cond` and `uncond`. */
 export function lossOf({ terms }, student, teacher, eps, { nulls, weights }) {
@@ -63,8 +83,9 @@ export function* train(model, teacher, settings, random) {
     const { loss, gradients } = gradientsOf(trained, teacher, objective, batch, draws);
     adam.step(gradients, (rate * (1 + Math.cos((Math.PI * (step - 1)) / steps))) / 2);
     const move = 1 - Math.min(ema, (1 + step) / (10 + step));
-    for (const [name, mean] of shadow.parameters) {
-      trained.parameters.get(name).forEach((value, i) => (mean[i] += move * (value - mean[i])));
+    for (const [name, average] of shadow.parameters) {
+      trained.parameters.get(name)
+        .forEach((value, i) => (average[i] += move * (value - average[i])));
     }
     yield { step, loss, model: shadow };
   }
@@ -83,4 +104,21 @@ export function errorsByTime(model, teacher, bins = 20, each = 32) {
     });
   }
   return errors;
+}
+
+/** How a student compares with a teacher on noisy points {xt, t, y}, as dashlib.metrics has it: rho,
+ * cos, and mean squared errors of the gap and of both branches. */
+export function compare(model, teacher, { xt, t, y }) {
+  const nulls = y.map(() => model.nullLabel);
+  const [s_c, t_c, s_u, t_u] = [y, nulls].flatMap((labels) =>
+    [model, teacher].map((of) => of.predict(xt, t, labels)));
+  const [own, true_] = [s_c.map((v, i) => v - s_u[i]), t_c.map((v, i) => v - t_u[i])];
+  const square = (a, b) => mean(a.map((v, i) => (v - b[i]) ** 2));
+  const lengths = [own, true_].map((gap) => t.map((_, i) => Math.hypot(gap[2 * i], gap[2 * i + 1])));
+  const cosines = t.map((_, i) => {
+    const product = own[2 * i] * true_[2 * i] + own[2 * i + 1] * true_[2 * i + 1];
+    return product / Math.max(lengths[0][i] * lengths[1][i], 1e-300);
+  });
+  return { rho: mean(lengths[0]) / mean(lengths[1]), cos: mean(cosines), gap_mse: square(own, true_),
+    cond_mse: square(s_c, t_c), uncond_mse: square(s_u, t_u) };
 }

@@ -1,14 +1,14 @@
 // What a worker does for the page: tasks are generators of reports, which return their answer.
 import { Mixture, pinwheel } from "./mixture.js";
 import { MLP } from "./mlp.js";
-import { errorsByTime, OBJECTIVES, train } from "./objectives.js";
+import { compare, errorsByTime, OBJECTIVES, train } from "./objectives.js";
 import { Random } from "./random.js";
 import { readSafetensors } from "./safetensors.js";
-import { guidedSample } from "./sampling.js";
+import { branches, guidedSample, guide } from "./sampling.js";
 import { UNet } from "./unet.js";
 
 const SLICE = 40; // ms of work between two looks at the messages
-const networks = new Map();
+export const networks = new Map(); // by name: those that were loaded, and trained students
 
 export const TASKS = {
   /** Keep a network under a name, from the bytes of a safetensors file. */
@@ -32,16 +32,47 @@ export const TASKS = {
     return state;
   },
 
-  /** A student of the exact mixture: {untrained, errors: by timestep, done}, every tenth step. */
-  *train({ objective, importance, steps, seed }) {
-    const [random, teacher] = [new Random(seed), new Mixture(pinwheel())];
-    const start = MLP.start(random);
+  /** The same, and at the end every state on the way: {path: [{t, xt, x0}, ...]}. */
+  *trace({ name, y, seed, settings }) {
+    const [network, random] = [networks.get(name), new Random(seed)];
+    const path = [];
+    for (const { t, xt, x0 } of guidedSample(network, y, random.normals(network.size * y.length),
+      settings, random)) {
+      path.push({ t, xt, x0 });
+      yield { done: path.length / settings.steps };
+    }
+    return { path, done: 1 };
+  },
+
+  /** A student of an exact mixture, kept under a name: {untrained, errors: by timestep, gap: as
+   * compare() has it, done}, every tenth step, the gap less often. */
+  *train({ objective, importance, steps, seed, means, name = "student" }) {
+    const [random, teacher] = [new Random(seed), new Mixture(pinwheel(means))];
+    const [start, noisy] = [MLP.start(random), teacher.batch(1000, new Random(0))];
     const settings = { objective: OBJECTIVES[objective], importance, steps, size: 128 };
-    const state = { untrained: errorsByTime(start, teacher) };
+    const state = { untrained: errorsByTime(start, teacher), gap: compare(start, teacher, noisy) };
     for (const { step, model } of train(start, teacher, settings, random)) {
       if (step % 10 && step < steps) continue;
+      networks.set(name, model);
       state.errors = errorsByTime(model, teacher);
+      if (step % 50 === 0 || step === steps) state.gap = compare(model, teacher, noisy);
       state.done = step / steps;
+      yield state;
+    }
+    return state;
+  },
+
+  /** The guided field of the mixture, or of a student by name: its prediction for class `label` at
+   * points (B, 2) and t, and where points of the mixture's labels end: {eps, ends, y}. */
+  *flow({ name, means, w, t, label, points }) {
+    const [random, teacher] = [new Random(0), new Mixture(pinwheel(means))];
+    const model = name ? networks.get(name) : teacher;
+    const y = Array.from({ length: 200 }, () => teacher.draw(random).y);
+    const eps = guide(branches(model, points, t, new Array(points.length / 2).fill(label)), w);
+    const settings = { schedule: "constant", w, steps: 25, spacing: "leading", clamp: "none" };
+    const state = { eps, y };
+    for (const { index, xNext } of guidedSample(model, y, random.normals(400), settings, random)) {
+      Object.assign(state, { ends: xNext, done: (index + 1) / 25 });
       yield state;
     }
     return state;

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PIN = re.compile(r"^(\S+==\S+)(?: ; (.*?))? \\$", re.MULTILINE)
 EXTRAS = ("cli", "data", "scale")  # of dashlib that the chapters import
-SHOWN = ("ipywidgets", "matplotlib")  # what dashbook imports beside them
+SHOWN = ("anywidget", "ipywidgets", "matplotlib")  # what dashbook imports beside them
 
 
 def missing(names: Iterable[str]) -> list[str]:

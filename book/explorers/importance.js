@@ -1,14 +1,10 @@
 // The importance editor: omega(t) as sliders and a curve to drag, and what training under it does.
 import { chart, control, controls, make, progressBar, showError, valuesOf } from "./controls.js";
-import { mean } from "./layers.js";
-import { SNR, T } from "./schedule.js";
+import { mean } from "../live/layers.js";
+import { SNR, T } from "../live/schedule.js";
 
 const BANDS = Array.from({ length: 11 }, (_, i) => `band${i}`); // at t = 0, 100, ..., 1000
 const REACH = 3; // a band multiplies by 2^-3 to 2^3
-export const WEIGHTS = {
-  preset: "tirt", gamma: 5, lambda: 1, objective: "dash", steps: 200, seed: 1,
-  ...Object.fromEntries(BANDS.map((name) => [name, 0])),
-};
 
 const RUNS = {
   untrained: { name: "untrained", color: "#8A8A8A" },
@@ -68,7 +64,7 @@ function importanceSpecs(objectives) {
   ];
 }
 
-/** The explorer; the model holds what WEIGHTS names, objectives {key: name} and learned curves. */
+/** The explorer; the model holds its settings, objectives {key: name} and learned curves. */
 export class Importance {
   constructor({ model, el, engine }) {
     Object.assign(this, { model, engine, el, errors: {}, job: null });
@@ -83,12 +79,12 @@ export class Importance {
     for (const event of ["pointerdown", "pointermove"]) {
       this.above.addEventListener(event, (at) => this.drag(at));
     }
-    el.append(controls(model, importanceSpecs(model.get("objectives")), WEIGHTS), this.above, bands,
+    el.append(controls(model, importanceSpecs(model.get("objectives"))), this.above, bands,
       this.shares, train, this.bar.element, this.judged, this.below);
   }
 
   importance() {
-    return importanceOf(valuesOf(this.model, [...Object.keys(WEIGHTS), "learned"]));
+    return importanceOf({ ...valuesOf(this.model), learned: this.model.get("learned") });
   }
 
   /** Draw the weights of the model, and the share of the loss where a student is known. */

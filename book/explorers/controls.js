@@ -1,8 +1,10 @@
 // Parts of an explorer: real inputs bound to a model, a chart, a progress bar, errors in the page.
 
+const SVG = ["svg", "g", "path", "text", "line", "circle"];
+
 /** An element with attributes and children. */
 export function make(tag, attributes = {}, ...children) {
-  const space = ["svg", "path", "text", "line"].includes(tag) ? "2000/svg" : "1999/xhtml";
+  const space = SVG.includes(tag) ? "2000/svg" : "1999/xhtml";
   const element = document.createElementNS(`http://www.w3.org/${space}`, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
@@ -39,13 +41,13 @@ export function control(model, { name, label, aria = label, options, range = [] 
   return make("label", { "data-name": name }, make("span", {}, label), input, number ? shown : "");
 }
 
-/** What a model says of some names, as an object. */
-export function valuesOf(model, names) {
+/** What a model says of some names, of all its settings without them, as an object. */
+export function valuesOf(model, names = Object.keys(model.get("usual"))) {
   return Object.fromEntries(names.map((name) => [name, model.get(name)]));
 }
 
 /** Controls, each there while `when`, [name, values], holds, and a button that resets. */
-export function controls(model, specs, defaults) {
+export function controls(model, specs) {
   const reset = make("button", { type: "button" }, "reset");
   const inputs = specs.map((spec) => [spec, control(model, spec)]);
   const arrange = () => {
@@ -55,8 +57,7 @@ export function controls(model, specs, defaults) {
   };
   model.on("change", arrange);
   reset.addEventListener("click", () => {
-    const usual = model.get("usual") ?? defaults;
-    for (const [name, value] of Object.entries(usual)) model.set(name, value);
+    for (const [name, value] of Object.entries(model.get("usual"))) model.set(name, value);
     model.save_changes();
   });
   arrange();
@@ -79,7 +80,7 @@ export function progressBar(el, cancel) {
 const [LEFT, RIGHT, TOP, BOTTOM] = [52, 24, 10, 40]; // pixels around a chart
 
 /** Round numbers, about `count` of them, that divide a range. */
-function ticks([low, high], count) {
+export function ticks([low, high], count) {
   const rough = (high - low) / count;
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);

@@ -1,13 +1,19 @@
 // Explorers in a page: `render({model, el})` as anywidget has it, and the mount of static pages.
 import { make, showError } from "./controls.js";
-import { DEFAULTS, Dial } from "./dial.js";
-import { Engine } from "./engine.js";
-import { Importance, WEIGHTS } from "./importance.js";
-import { serve } from "./tasks.js";
+import { Dial } from "./dial.js";
+import { Engine } from "../live/engine.js";
+import { Geometry } from "./geometry.js";
+import { Importance } from "./importance.js";
+import { Playground } from "./playground.js";
+import { serve } from "../live/tasks.js";
+import { Trajectory } from "./trajectory.js";
 
 const EXPLORERS = {
-  dial: { Explorer: Dial, defaults: DEFAULTS, waits: true }, // for weights, which are heavy
-  importance: { Explorer: Importance, defaults: WEIGHTS, waits: false },
+  dial: { Explorer: Dial, waits: true }, // for weights, which are heavy
+  importance: { Explorer: Importance },
+  geometry: { Explorer: Geometry },
+  playground: { Explorer: Playground },
+  trajectory: { Explorer: Trajectory, waits: true },
 };
 
 /** A model of a page without a kernel: what anywidget calls get, set, on, off, save_changes. */
@@ -27,23 +33,23 @@ export function plainModel(state) {
   };
 }
 
-/** What the address says of an explorer: `#dial.w=2&dial.label=7`, of the type of its defaults. */
-function fromFragment(id, defaults) {
+/** What the address says of an explorer: `#dial.w=2&dial.label=7`, of the type of what is usual. */
+function fromFragment(id, usual) {
   const found = {};
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
     const name = key.slice(id.length + 1);
-    if (!key.startsWith(`${id}.`) || !(name in defaults)) continue;
-    const value = typeof defaults[name] === "number" ? Number(text) : text;
+    if (!key.startsWith(`${id}.`) || !(name in usual)) continue;
+    const value = typeof usual[name] === "number" ? Number(text) : text;
     if (!Number.isNaN(value)) found[name] = value;
   }
   return found;
 }
 
-/** Write what differs from the defaults into the address, beside what other explorers wrote. */
-function toFragment(id, model, defaults) {
+/** Write what differs from the usual into the address, beside what other explorers wrote. */
+function toFragment(id, model, usual) {
   const all = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-  for (const [name, usual] of Object.entries(defaults)) {
-    if (model.get(name) === usual) all.delete(`${id}.${name}`);
+  for (const [name, value] of Object.entries(usual)) {
+    if (model.get(name) === value) all.delete(`${id}.${name}`);
     else all.set(`${id}.${name}`, model.get(name));
   }
   const address = `${location.pathname}${location.search}`;
@@ -52,29 +58,39 @@ function toFragment(id, model, defaults) {
 
 let engine = null;
 
+/** Call once an element has a width: JupyterLab renders before it lays out. */
+function onceWide(el, call) {
+  if (el.clientWidth) return call();
+  const seen = new ResizeObserver(() => {
+    if (!el.clientWidth) return;
+    seen.disconnect();
+    call();
+  });
+  seen.observe(el);
+}
+
 /** Render the explorer that the model names; while the model is `idle` it only has its controls. */
 export function render({ model, el }) {
+  const body = make("div", { class: "dash-live-body" });
+  el.prepend(body);
   try {
     const { Explorer } = EXPLORERS[model.get("explorer")];
-    const explorer = new Explorer({ model, el, engine });
+    const explorer = new Explorer({ model, el: body, engine: engine ?? new Engine({ model }) });
     model.on("change", () => explorer.update());
-    if (!model.get("idle")) explorer.update();
+    if (!model.get("idle")) onceWide(body, () => explorer.update());
   } catch (error) {
-    showError(el, error);
+    showError(body, error);
   }
 }
 
 /** Put an explorer over the picture in an element, which goes once somebody touches a control. */
 function mount(el) {
-  const { live: explorer, state } = el.dataset;
-  const { defaults, waits } = EXPLORERS[explorer];
-  const given = JSON.parse(state);
-  const usual = Object.fromEntries(Object.entries(defaults)
-    .map(([name, value]) => [name, given[name] ?? value]));
+  const given = JSON.parse(el.dataset.state);
+  const { usual, explorer } = given;
+  const { waits } = EXPLORERS[explorer];
   const asked = fromFragment(el.id, usual);
-  const idle = waits && !Object.keys(asked).length;
-  const model = plainModel({ ...given, ...usual, ...asked, explorer, usual, idle });
-  const body = make("div", { class: "dash-live-body" });
+  const idle = Boolean(waits) && !Object.keys(asked).length;
+  const model = plainModel({ ...given, ...asked, idle });
   const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
   button.addEventListener("click", () => model.set("idle", false));
   const begin = () => [el.querySelector("figure:not(.dash-live-body *)"), button]
@@ -83,16 +99,16 @@ function mount(el) {
     begin();
     toFragment(el.id, model, usual);
   });
-  el.prepend(body, button);
+  el.prepend(button);
   if (!idle) begin();
-  render({ model, el: body });
+  render({ model, el });
 }
 
 /** In a worker: serve. In a page: mount every explorer. `source` is the text of this script. */
 export function start(source) {
   if (typeof document === "undefined") return void serve(globalThis);
   const { src } = document.currentScript;
-  engine = new Engine(source, new URL(".", src).href);
+  engine = new Engine({ source, base: new URL(".", src).href });
   addEventListener("error", ({ error, filename }) => {
     if (filename === src) showError(document.querySelector(".dash-live"), error);
   });

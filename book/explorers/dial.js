@@ -1,16 +1,12 @@
 // The guidance dial: a teacher and up to three students, the same noise, and w as you turn it.
 import { chart, controls, make, progressBar, showError, valuesOf } from "./controls.js";
-import { mean } from "./layers.js";
-import { T } from "./schedule.js";
+import { mean } from "../live/layers.js";
+import { T } from "../live/schedule.js";
 
 const FEW = 10; // steps of the pictures that follow a moving dial
-const PICTURES = 4;
-export const DEFAULTS = {
-  schedule: "constant", w: 4, w_min: 1, w_max: 4, beta: 5, low: 200, high: 800, label: 3, seed: 1,
-  steps: 50, clamp: "recompute", first: "cond_only", second: "composite", third: "dash",
-};
+export const PICTURES = 4;
 
-const CLAMPS = { recompute: "recompute", clamp: "clamp", none: "none" };
+export const CLAMPS = { recompute: "recompute", clamp: "clamp", none: "none" };
 const SCHEDULES = { constant: "constant", tag: "TAG", interval: "interval" };
 
 function dialSpecs({ teacher, ...others }) {
@@ -27,7 +23,7 @@ function dialSpecs({ teacher, ...others }) {
     { name: "beta", label: "steepness β", range: [0, 20, 0.5], when: tag },
     { name: "low", label: "guided from t", range: [0, T, 10], when: span },
     { name: "high", label: "guided up to t", range: [0, T, 10], when: span },
-    { name: "label", label: "digit", range: [0, 9, 1] },
+    { name: "label", label: "class", range: [0, 9, 1] },
     { name: "seed", label: "noise (seed)", range: [0, 99, 1] },
     { name: "steps", label: "steps", range: [5, 100, 5] },
     { name: "schedule", label: "schedule", options: SCHEDULES },
@@ -36,17 +32,19 @@ function dialSpecs({ teacher, ...others }) {
   ];
 }
 
-/** Paint grey pictures (B, 1, size, size) beside each other; 1 is black, as ink. */
-function paint(canvas, x, count) {
-  const size = Math.sqrt(x.length / count);
-  [canvas.width, canvas.height] = [size * count, size];
+/** Paint pictures (B, channels, size, size) beside each other; in grey ones 1 is black, as ink. */
+export function paint(canvas, x, channels) {
+  const size = Math.sqrt(x.length / PICTURES / channels);
+  [canvas.width, canvas.height] = [size * PICTURES, size];
   const image = new ImageData(canvas.width, size);
-  x.forEach((value, i) => {
-    const [picture, row] = [Math.floor(i / size / size), Math.floor(i / size) % size];
-    const at = 4 * (row * canvas.width + picture * size + (i % size));
-    const grey = Math.round(127.5 * (1 - Math.min(Math.max(value, -1), 1)));
-    image.data.set([grey, grey, grey, 255], at);
-  });
+  const sign = channels === 1 ? -1 : 1;
+  for (let at = 0; at < image.data.length; at++) {
+    const [column, row] = [Math.floor(at / 4) % canvas.width, Math.floor(at / 4 / canvas.width)];
+    const plane = Math.floor(column / size) * channels + Math.min(at % 4, channels - 1);
+    const value = sign * x[(plane * size + row) * size + (column % size)];
+    const level = Math.round(127.5 * (1 + Math.min(Math.max(value, -1), 1)));
+    image.data[at] = at % 4 === 3 ? 255 : level;
+  }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
@@ -58,15 +56,15 @@ function panel(network) {
   return { canvas, norm, network, gaps: [], element: make("figure", {}, canvas, caption) };
 }
 
-function show(one, { x0, gaps }, label) {
-  paint(one.canvas, x0, PICTURES);
+function show(one, { x0, gaps, channels = 1 }, label) {
+  paint(one.canvas, x0, channels);
   one.gaps = gaps;
   one.norm.textContent = mean(gaps.map(([, gap]) => gap)).toFixed(3);
   const alt = `${PICTURES} pictures of digit ${label} by ${one.network.name}`;
   one.canvas.setAttribute("aria-label", alt);
 }
 
-/** The explorer; the model holds what DEFAULTS names, and networks {key: {name, color, file}}. */
+/** The explorer; the model holds its settings, and networks {key: {name, color, file}}. */
 export class Dial {
   constructor({ model, el, engine }) {
     Object.assign(this, { model, el, engine, run: null, panels: [] });
@@ -76,7 +74,7 @@ export class Dial {
     [this.grid, this.chart] = ["pictures", "chart"].map((name) =>
       make("div", { class: `dash-live-${name}` }));
     const specs = dialSpecs(networks);
-    el.append(controls(model, specs, DEFAULTS), this.bar.element, this.grid, this.chart);
+    el.append(controls(model, specs), this.bar.element, this.grid, this.chart);
   }
 
   cancel() {
@@ -89,7 +87,7 @@ export class Dial {
   async update() {
     if (this.run?.quick) return void (this.run.stale = true);
     this.cancel();
-    const settings = valuesOf(this.model, Object.keys(DEFAULTS));
+    const settings = valuesOf(this.model);
     const own = (this.run = { settings, quick: true });
     const keys = ["teacher", settings.first, settings.second, settings.third];
     this.panels = [...new Set(keys)].filter((key) => this.all.has(key)).map((k) => this.all.get(k));
