@@ -204,6 +204,7 @@ def update(out: Path, work: Path) -> None:
     """Measure what is missing, storing each student's entry as it is done."""
     report = json.loads(out.read_text()) if out.exists() else {}
     kept = report.get("entries", {}) if report.get("config") == config() else {}
+    made = results.provenance()
     for row, seed in product(ROWS, SEEDS):
         if f"{row}-s{seed}" in kept:
             continue
@@ -212,7 +213,7 @@ def update(out: Path, work: Path) -> None:
             ways[name] = entry
             fds = {w: round(of["frechet"], 1) for w, of in entry["guidance"].items()}
             print(row, seed, name, fds, f"{entry['cpu_seconds']} s", flush=True)
-        kept[f"{row}-s{seed}"] = {"row": row, "seed": seed, "ways": ways, **results.provenance()}
+        kept[f"{row}-s{seed}"] = {"row": row, "seed": seed, "ways": ways, **made}
         content = {"config": config(), "entries": kept}
         write_atomically(out, (json.dumps(content, indent=1) + "\n").encode())
 

@@ -231,6 +231,19 @@ def test_guidance_of_three_of_four_latent_channels_is_refused():
     refused("wrong channels", whole, Network(Embedded(4, 8), **how), data, allow=allow)
 
 
+def test_networks_that_cannot_take_the_images_are_refused(digits):
+    why = refused("wrong shapes", network("teacher-uniform"), coloured(), digits)
+    assert "images (64, 1, 8, 8)" in why
+    data = embedded_data(channels=4)
+    allow = ["wrong prediction", "untrained null"]
+    nets = (Network(Embedded(n), null=no_text) for n in (4, 3))
+    assert "channels" in refused("wrong shapes", *nets, data, allow=allow)
+
+
+def coloured():
+    return Network(UNet(replace(STUDENT_DIGITS, image_channels=3)), null=10)
+
+
 # What is reported.
 
 

@@ -46,9 +46,8 @@ class Network(nn.Module):
 
     ``null`` is the condition of the unconditional branch: a number or a tensor for one image, or
     a function from a batch of conditions to as many null ones.  ``guide_channels`` are the channels
-    of the answer that guidance acts on (None: all), as many as ``x_t`` has.  Override
-    :meth:`predict` for a module that is not called as ``module(x_t, t, cond)``; one that takes w,
-    too, says so by an attribute ``w_conditioned = True``.
+    of the answer that guidance acts on (None: all), as many as ``x_t`` has.  A module is called as
+    ``module(x_t, t, cond)`` or, if its ``w_conditioned`` is True, with w; else override predict.
     """
 
     def __init__(

@@ -31,8 +31,8 @@ def probe(
     """Raise the :class:`Refusal` of the first fault; those named in ``allow`` pass.
 
     They are ``frozen student``, ``shared weights`` and ``mixed predictions``; on one batch ``wrong
-    null`` and ``wrong channels``; on ``pairs`` of an image and its noise ``wrong prediction``,
-    ``no gap`` and ``untrained null``.
+    null``, ``wrong shapes`` and ``wrong channels``; on ``pairs`` of an image and its noise ``wrong
+    prediction``, ``no gap`` and ``untrained null``.
     """
     generator = Generator(next(student.parameters()).device).manual_seed(seed)
     stream = noisy_batches(data, teacher.schedule, min(pairs, 64), generator)
@@ -83,12 +83,14 @@ def _of_the_null(teacher: Network, cond: Any) -> Faults:
 
 def _of_the_shape(network: Network, batch: ConditionedBatch) -> Faults:
     """An answer that is not shaped like the images where guidance acts on it."""
+    want = tuple(batch.x_t.shape)
     try:
         network.predict(batch.x_t, batch.t, network.nulls(batch.cond))
-    except IndexError as error:
-        yield "wrong null", f"there is no class {network.null}: {error}"
+        out = network.predict(batch.x_t, batch.t, batch.cond)
+    except (IndexError, RuntimeError, ValueError) as error:
+        fault = "wrong null" if isinstance(error, IndexError) else "wrong shapes"
+        yield fault, f"images {want}, or the null {network.null}, are not taken: {error}"
         return
-    out, want = network.predict(batch.x_t, batch.t, batch.cond), tuple(batch.x_t.shape)
     if (have := tuple(out[:, network.guide_channels].shape)) != want:
         why = f"{network.guide_channels} of {out.shape[1]} channels are {have}, images {want}"
         yield "wrong channels", f"{why}: guide all of them, guide_channels=slice(0, {want[1]})"
