@@ -17,8 +17,9 @@ students are trained first, and kept in ``--work``.  ``--rates`` prints what rat
 import argparse
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -153,27 +154,36 @@ def spent(clock: making.Clock) -> dict[str, float]:
     return {"seconds": clock.seconds["train"], "cpu_seconds": clock.cpu()}
 
 
-def measure(model: UNet, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every way from one student: its name, costs, scores and gap."""
+def none(model: UNet) -> dict[str, Any]:
+    """The student as it is."""
+    costs = {"forwards": {"student": 0, "teacher": 0}, "seconds": 0.0, "cpu_seconds": 0.0}
+    return {**costs, "guidance": scored(model, {w: GUIDANCE[w] for w in SCALES})}
+
+
+def given_back(model: UNet, name: str, steps: int, seed: int) -> dict[str, Any]:
+    """The student after a training."""
+    way = WAYS[name]
+    after, time = trained(model, way, steps, seed)
+    asked = dict(zip(("student", "teacher"), passes(way.rule), strict=True))
+    images = steps * DIGITS.student.batch_size
+    return {
+        "forwards": {of: round(images * count) for of, count in asked.items()},
+        **time,
+        "guidance": scored(with_products(after), {w: GUIDANCE[w] for w in SCALES}),
+        "gap": scoring.held_out_gap(after, TEACHER).overall,
+    }
+
+
+def measures(model: UNet, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """How each way from one student is measured: its costs, scores and gap."""
     plain = with_products(two_branches(model))
-    gap = scoring.held_out_gap(plain, TEACHER).overall
-    none = {"forwards": {"student": 0, "teacher": 0}, "seconds": 0.0, "cpu_seconds": 0.0}
-    yield "none", {**none, "guidance": scored(plain, {w: GUIDANCE[w] for w in SCALES}), "gap": gap}
-    yield "repair", {**repaired(plain), "gap": gap}
-    for name, way in WAYS.items():
-        asked = dict(zip(("student", "teacher"), passes(way.rule), strict=True))
-        for steps in way.steps:
-            after, time = trained(plain, way, steps, seed)
-            images = steps * DIGITS.student.batch_size
-            yield (
-                f"{name}, {steps}",
-                {
-                    "forwards": {of: round(images * count) for of, count in asked.items()},
-                    **time,
-                    "guidance": scored(with_products(after), {w: GUIDANCE[w] for w in SCALES}),
-                    "gap": scoring.held_out_gap(after, TEACHER).overall,
-                },
-            )
+    gap = {"gap": scoring.held_out_gap(plain, TEACHER).overall}
+    trainings = {f"{name}, {n}": (name, n) for name, way in WAYS.items() for n in way.steps}
+    return {
+        "none": lambda: none(plain) | gap,
+        "repair": lambda: repaired(plain) | gap,
+        **{k: partial(given_back, plain, *how, seed) for k, how in trainings.items()},
+    }
 
 
 def config() -> dict[str, Any]:
@@ -182,7 +192,8 @@ def config() -> dict[str, Any]:
     train = asdict(DIGITS.student.train) | {"batch_size": DIGITS.student.batch_size}
     scores = {"samples": scoring.SAMPLES, "sampler": "DDIM, 50 steps", "scales": [*SCALES]}
     fitted = {"pairs": PAIRS, "seed": FIT_SEED}
-    return {"teacher": TEACHER, "ways": ways, "train": train, "repair": fitted, **scores}
+    made = {"teacher": TEACHER, "ways": ways, "train": train, "repair": fitted, **scores}
+    return json.loads(json.dumps(made))  # as it is read again
 
 
 def pilot(work: Path) -> None:
@@ -201,21 +212,21 @@ def pilot(work: Path) -> None:
 
 
 def update(out: Path, work: Path) -> None:
-    """Measure what is missing, storing each student's entry as it is done."""
+    """Measure what is missing, storing each way of each student as it is done."""
     report = json.loads(out.read_text()) if out.exists() else {}
     kept = report.get("entries", {}) if report.get("config") == config() else {}
     made = results.provenance()
-    for row, seed in product(ROWS, SEEDS):
-        if f"{row}-s{seed}" in kept:
+    for seed, row in product(SEEDS, ROWS):
+        entry = kept.setdefault(f"{row}-s{seed}", {"row": row, "seed": seed, "ways": {}, **made})
+        if len(entry["ways"]) == 2 + sum(len(way.steps) for way in WAYS.values()):
             continue
-        ways = dict[str, Any]()
-        for name, entry in measure(student(row, seed, work), seed):
-            ways[name] = entry
-            fds = {w: round(of["frechet"], 1) for w, of in entry["guidance"].items()}
-            print(row, seed, name, fds, f"{entry['cpu_seconds']} s", flush=True)
-        kept[f"{row}-s{seed}"] = {"row": row, "seed": seed, "ways": ways, **made}
-        content = {"config": config(), "entries": kept}
-        write_atomically(out, (json.dumps(content, indent=1) + "\n").encode())
+        for name, measure in measures(student(row, seed, work), seed).items():
+            if name not in entry["ways"]:
+                found = entry["ways"][name] = measure()
+                fds = {w: round(of["frechet"], 1) for w, of in found["guidance"].items()}
+                print(row, seed, name, fds, f"{found['cpu_seconds']} s", flush=True)
+                content = {"config": config(), "entries": kept}
+                write_atomically(out, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def main() -> None:
