@@ -418,7 +418,7 @@ def draw_back(ax, of, level, title):
         ax.errorbar(at, v.mean(), bars, fmt=marks[name], ms=8, color=color)
     for name, mark in marks.items():
         ax.plot([], [], mark, color="0.4", label=name)
-    ax.set(xscale="log", yscale="log", title=title, xlabel="seconds of one core")
+    ax.set(title=title, xlabel="seconds of one core", xlim=(0, None))
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Fréchet distance and relative length of the gap against the seconds that each way back costs"}, "figure": {"caption": "What it costs to give guidance back, and what it gives: Fréchet distance at w = 4, and ρ; means over seeds with their range. Dotted: the student as it was. Dashed: DASH from the start on the left, the ideal 1 on the right. The two numbers change no ρ: they rename the dial.", "name": "fig-own-back"}}
@@ -426,6 +426,8 @@ figure, (axes,) = plots.axes(1, 2, size=(8.4, 4.8))
 whole_fd = np.mean([frechet("4")(run) for run in DASH])
 draw_back(axes[0], frechet("4"), whole_fd, "Fréchet distance, w = 4")
 draw_back(axes[1], gap("rho"), 1, "ρ")
+axes[0].set_yscale("log")
+axes[1].set_ylim(0)
 plots.legend_below(figure, 3)
 plots.show(figure)
 
