@@ -26,7 +26,7 @@ from dashlib.data import Batch, with_teacher
 from dashlib.guidance import TAG, Branches, Denoiser, Guided, ScaledDenoiser
 from dashlib.losses import MultiW, Terms, mse
 from dashlib.progress import silent
-from dashlib.recipes import DIGITS
+from dashlib.recipes import RECIPES
 from dashlib.runs import building, making, scoring
 from dashlib.sampling import ddim
 from dashlib.scale.small_grids import with_products
@@ -133,19 +133,19 @@ def trained(trainer: Trainer, batches: Iterator[Batch]) -> UNet:
 
 def on_states(row: str, seed: int) -> dict[str, Any]:
     """A row whose batches are half states of its teacher's trajectories."""
-    recipe = DIGITS.of(row, "uniform", seed, teacher="uniform")
+    recipe = RECIPES[f"digits/{row}-uniform-from_uniform-s{seed}"]
     teacher = with_products(results.load(TEACHER).model())
-    plain = making.answered_batches(recipe, None)
+    plain = making.answered_batches(recipe, None, "cpu")
     states = on_trajectories(plain, teacher, Schedule(), share=0.5, seed=seed)
     return scored(trained(building.build(recipe), with_teacher(states, teacher)), TEACHER)
 
 
 def without_teacher(seed: int) -> dict[str, Any]:
     """Guidance-free training of the student's network."""
-    recipe = DIGITS.of("single_head", "uniform", seed, teacher="uniform")
+    recipe = RECIPES[f"digits/single_head-uniform-from_uniform-s{seed}"]
     trainer = building.build(recipe)
     trainer = Trainer(trainer.model, GuidanceFree(), trainer.weighting, recipe.train)
-    return scored(trained(trainer, making.answered_batches(recipe, None)), TEACHER)
+    return scored(trained(trainer, making.answered_batches(recipe, None, "cpu")), TEACHER)
 
 
 def autoguided() -> dict[str, Any]:

@@ -85,6 +85,8 @@ from dashlib.weighting import TIRT, HighNoise, transfer
 RUNS = cifar10.runs()
 SHARED = cifar10.shared()
 BY_SEED = {row: {run.seed: run for run in cifar10.seeds(row)} for row in RUNS}
+
+# %% tags=["hide-input"]
 LATER = {  # rows that only the second start has
     "dash_colour-uniform": "DASH + colour, ε, uniform",
     "dash_mixed_0.5-high_noise": "One branch, mixed target, ε, high noise",
@@ -165,7 +167,7 @@ drawn = {name: cifar10.pictures(teacher, w) for name, w in labels.items()}
 show(cifar10.side_by_side(drawn))
 
 # %% [markdown]
-# Where nothing else is said, it is sampled by 50 steps of DDIM from $t = 970$ with $\eta = 0.5$. That choice matters as much as any objective: under TAG the shared run's teacher has these FDs from other starts and with other $\eta$.
+# Where nothing else is said, it is sampled by 50 steps of DDIM from $t = 970$ with $\eta = 0.5$. That choice matters as much as any objective. The shared run's teacher under TAG:
 
 # %% tags=["hide-input"]
 of = SHARED["models"]["teacher"]["w"]
@@ -323,7 +325,7 @@ Markdown(cifar10.scores_table(three, ("w = 1.5", "TAG")))
 #
 # ## One start, twelve students
 #
-# Everything that was trained from the start and batches of seed 1, and two rows that were trained otherwise. Each line is **one seed**: order by large differences only. (Over three seeds the FD of a row had a standard deviation of 0.3 to 2.)
+# Everything that was trained from the start and batches of seed 1, and two rows that were trained otherwise. Each line is **one seed**: order by large differences only.
 
 # %% tags=["hide-input"]
 at = {row: np.array([fd(run, *of) for of in SET.values()]) for row, run in RUNS.items()}
@@ -353,7 +355,7 @@ show(cifar10.by_setting(RUNS))
 #
 # **Uniform weights beat high-noise weights on a $v$ network** for this start, at every setting, by FD and by accuracy. We had assumed the contrary: on the $\epsilon$ network, high-noise weights had been the cure. With $v$ it is cured by the network, and the weights take from the timesteps where objects are formed. But uniform weights cost some light: the spread of brightness is a fifth below the data's, that of high-noise weights a twentieth. Min-SNR has the worst samples of the four weightings of $v$.
 #
-# **TIRT Transfer has good objects and loses the light.** Its FD is that of uniform weights. But its pictures all have nearly the same brightness: their spread is less than half of the data's, since this importance leaves the highest noise untrained. The features that FD is taken in hardly see that; the row "v, TIRT" of {numref}`fig-cifar-cast` shows it.
+# **TIRT Transfer has good objects and loses the light.** Its FD is that of uniform weights. But its pictures all have nearly the same brightness: their spread is less than half of the data's, since this importance leaves the highest noise untrained. FD hardly sees that; the row "v, TIRT" of {numref}`fig-cifar-cast` shows it.
 #
 # **With $\epsilon$ the weights of the timesteps move DASH as far as any objective does**: FD falls to less than half once high noise counts. (The uniform student is the shared run's, from another start.)
 #
@@ -396,7 +398,7 @@ Sampler("dial", networks, steps=20)
 #
 # $$\min(1/\mathrm{SNR}_t,\,100)\;\tfrac13\textstyle\sum_c \big(\tfrac{1}{HW}\sum_{ij} e_{cij}\big)^2 .$$
 #
-# *Mixed target* samples one branch an image and gives the null branch the mean of both of the teacher's branches; on digits it is better than DASH on FD and on the gap ({ref}`ch-dash`). The other two are one-pass objectives with $v$ under uniform weights; the time ended before they were scored.
+# *Mixed target* samples one branch an image and gives the null branch the mean of the teacher's two; on digits it is better than DASH on FD and on the gap ({ref}`ch-dash`). The other two are one-pass objectives with $v$ under uniform weights; the time ended before they were scored.
 
 # %% tags=["hide-input"]
 second = {row: of[2] for row, of in BY_SEED.items() if 2 in of}
@@ -485,7 +487,7 @@ Markdown(f"{table}\n| *rank correlation with FD* | {correlations} | |")
 #
 # The first student is the exception: its common error is small on $\epsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness. A mean over all timesteps is no substitute for the curve.
 #
-# The one-pass objectives are ahead by both: they have the better gap *and* the smaller common error, with twice the updates for their passes.
+# The one-pass objectives have the better gap *and* the smaller common error, with twice the updates for their passes.
 #
 # ## Is it over? A second training
 #

@@ -24,6 +24,7 @@
 # - see what is refused, and why, before a step is wasted;
 # - distil it to a student with a fifth of its parameters, and read the report and its advice;
 # - guide both with a pipeline, save the student with `save_pretrained`, and load it again;
+# - give guidance back to a student that lost it, and see what each way costs;
 # - write an objective of your own, and compute what the same code costs for a latent DiT.
 #
 # Everything is trained live, so the models are tiny and trained for seconds: the numbers show that the machinery works, and say nothing about which objective is best. For that the stored, longer runs are read at the end. Classifier-free guidance is as in {cite:t}`ho2022classifier`, $v$ as in {cite:t}`salimans2022progressive`.
@@ -52,6 +53,7 @@ if importlib.util.find_spec("dashlib") is None:
     subprocess.run([sys.executable, "dash-book/book/scripts/pinned.py"], check=True)
 
 # %% tags=["hide-input"]
+import json
 import tempfile
 
 import diffusers
@@ -63,7 +65,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dashbook import plots
-from dashbook.tables import markdown
+from dashbook.comparison import logged, verdicts
+from dashbook.measurements import ENOUGH, EQUAL, beside
+from dashbook.tables import frechet, gap, markdown, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import classifier, data, datasets, results
 
@@ -78,7 +82,7 @@ from dashlib.distillation import (
 )
 from dashlib.distillation.adapters import ClassGuidancePipeline, from_diffusers, smaller
 from dashlib.execution import TrainConfig
-from dashlib.losses import CondOnlyDropout
+from dashlib.losses import CondOnlyDropout, DashSampled
 
 # %% [markdown]
 # ## A teacher of diffusers
@@ -283,7 +287,7 @@ print(type(again).__name__, "loaded: the same samples to the last bit")
 # %% [markdown]
 # ## An objective of your own
 #
-# Every objective of the table goes by its name, `objective="dash_sampled"`. One of your own is a class with `terms`, which returns errors for each image; the batch holds the teacher's answers. The generator `distilling` yields a record after each step, for bars, curves and early stops.
+# Every objective of the table goes by its name, `objective="dash_sampled"`; two ask for a certain network: `single_head` trains a student that takes $w$, and `fitnets` compares the features of two of the book's own UNets. One of your own is a class with `terms`, which returns errors for each image; the batch holds the teacher's answers. The generator `distilling` yields a record after each step, for bars, curves and early stops.
 
 
 # %%
@@ -320,6 +324,162 @@ t = torch.tensor([0, 499, 999])
 signal, noise = flow.schedule.coefficients(t, torch.empty(1, 1))
 for name, of in {"signal": signal, "noise": noise}.items():
     print(f"{name:>6}", *(f"{value:.3f}" for value in of.flatten()))
+
+# %% [markdown]
+# ## A student that lost its guidance
+#
+# A distilled model often comes without its dial. It learned the teacher's conditional branch alone, or guided outputs at one scale, or it takes $w$ as an input. Its null class was never trained, or trained only to be cancelled, so another scale, an interval or a negative prompt do not work on it. Whoever has the teacher can give the guidance back. The question is how much of the student has to be trained for it.
+#
+# `train` names what may move: the beginnings of parameters' names, and which part of each. The rest is frozen. Below, a student learns the conditional branch and nothing else. Then one row of its class table, the null class, learns the teacher's null branch: `DashSampled(p=1)` shows no other.
+
+# %%
+lost = smaller(unet, width=0.5, depth=0.5)
+long, how = TrainConfig(steps=200, lr=4e-3, ema=0.99), {"batch_size": 64}
+pair = (latents, labels)
+before = distill(teacher, lost, pair, long, objective="cond_only", **how)
+kept = {name: value.clone() for name, value in lost.state_dict().items()}
+
+# %%
+short = TrainConfig(steps=100, lr=0.1, ema=0.9)
+how |= {"objective": DashSampled(p=1), "train": {"class_embedding.weight": 10}}
+after = distill(teacher, lost, pair, short, **how)
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+for name, of in {"lost": before, "given back": after}.items():
+    told = {key: f"{of.report.overall[key]:.2f}" for key in ("rho", "cos")}
+    errors = [f"{of.report.overall[key]:.3f}" for key in ("cond_mse", "uncond_mse")]
+    print(f"{name:>10}: {told}, errors of the branches {' and '.join(errors)}")
+
+# %% tags=["hide-input"]
+apart = {k: (v != kept[k]).any(-1) for k, v in lost.state_dict().items() if v.ndim}
+moved = {name: rows.nonzero().flatten().tolist() for name, rows in apart.items()}
+moved = {name: rows for name, rows in moved.items() if rows}
+assert moved == {"class_embedding.weight": [10]}
+errors = [of.report.overall["uncond_mse"] for of in (before, after)]
+assert errors[1] < 0.8 * errors[0]
+print("what moved:", moved)
+
+# %% [markdown]
+# No other branch reads that row, so the conditional one stayed the same to the last bit.
+#
+# How far this goes was measured on the book's digits by a command, `python -m benchmarks.reguide`, whose report is read here: three training seeds, the teacher with uniform weights, 1,000 samples a score. *Cond-only* and *composite* are rows of the book's table. The *single head* takes $w$; at $w = 1$ it is an ordinary network, because what it embeds of $w$ is then a constant that its class table can take up. From each student four ways lead back:
+#
+# - *two numbers*, the output repair of {ref}`ch-atlas`: $w\,a^* + c^*$ in place of $w$, fitted to the teacher, without training;
+# - *the null row* alone, on the teacher's null branch, for 60 or 240 steps;
+# - *the embeddings*, of classes and of time, under DASH, for 240 steps;
+# - *everything*, under DASH, for 60 or 240 steps, which are 5 and 20 % of the 1,200 that the student took.
+#
+# A cost is given in forward passes of an image, student and teacher, and in seconds of one core for the fit or the training.
+
+# %% tags=["hide-input"]
+study = json.loads((results.root() / "bench/reguide-digits.json").read_text())
+WAYS = {"none": "as it is", "repair": "two numbers", "null row, 60": "null row, 60"}
+WAYS |= {way: way for way in ("null row, 240", "embeddings, 240")}
+WAYS |= {f"all, {steps}": f"everything, {steps}" for steps in (60, 240)}
+whole = [of for of in study["entries"].values() if of["ways"].keys() >= WAYS.keys()]
+BACK = {of["row"]: {name: [] for name in WAYS.values()} for of in whole}
+for of in whole:
+    for way, name in WAYS.items():
+        one, given = (
+            of["ways"][way],
+            (of["seed"], {}, of["ways"][way]["cpu_seconds"], 1000),
+        )
+        metrics = {**one, "gap": {"overall": one["gap"]}}
+        BACK[of["row"]][name].append(results.Run(way, {}, *given, metrics))
+DASH = results.select("dash", "uniform-from_uniform")
+named = {(row, name): runs for row, ways in BACK.items() for name, runs in ways.items()}
+
+# %% tags=["hide-input"]
+columns = {"seconds": (lambda run: run.cpu_seconds, 0), "ρ": (gap("rho"), 2)}
+columns |= {"cos": (gap("cos"), 2), "gap MSE": (gap("gap_mse"), 4)}
+columns |= {f"FD, {w}": (frechet(w), 1) for w in ("1.5", "4", "TAG")}
+rows = []
+for (row, name), runs in {**named, ("dash", "from the start"): DASH}.items():
+    every = {"student": 307_200, "teacher": 307_200}  # of 1,200 steps
+    passes = runs[0].metrics.get("forwards", every)
+    asked = " + ".join(f"{passes[of] / 1000:.0f}" for of in ("student", "teacher"))
+    cells = [spread(runs, of, digits) for of, digits in columns.values()]
+    cells[0] = "" if row == "dash" else cells[0]  # stored with its scores
+    rows.append([f"{plots.NAMES[row]}: {name}", f"{len(runs)}", asked, *cells])
+header = ["student: way back", "seeds", "passes, thousands", *columns]
+Markdown(markdown(header, rows))
+
+# %% tags=["hide-input"]
+marks = dict(zip([*WAYS.values()][1:], "Dosv^*", strict=True))
+
+
+def draw_back(ax, of, level, title):
+    ax.axhline(level, color="black", lw=1, ls="--")
+    for (row, name), runs in named.items():
+        v, color = np.array([of(run) for run in runs]), plots.color(row)
+        if name not in marks:
+            ax.axhline(v.mean(), color=color, ls=":", lw=1.5, label=plots.NAMES[row])
+            continue
+        at, bars = np.mean([run.cpu_seconds for run in runs]), [v.mean() - v.min()]
+        bars = [bars, [v.max() - v.mean()]]
+        ax.errorbar(at, v.mean(), bars, fmt=marks[name], ms=8, color=color)
+    for name, mark in marks.items():
+        ax.plot([], [], mark, color="0.4", label=name)
+    ax.set(title=title, xlabel="seconds of one core", xlim=(0, None))
+
+
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Fréchet distance and relative length of the gap against the seconds that each way back costs"}, "figure": {"caption": "What it costs to give guidance back, and what it gives: Fréchet distance at w = 4, and ρ; means over seeds with their range. Dotted: the student as it was. Dashed: DASH from the start on the left, the ideal 1 on the right. The two numbers change no ρ: they rename the dial.", "name": "fig-own-back"}}
+figure, (axes,) = plots.axes(1, 2, size=(8.4, 4.8))
+whole_fd = np.mean([frechet("4")(run) for run in DASH])
+draw_back(axes[0], frechet("4"), whole_fd, "Fréchet distance, w = 4")
+draw_back(axes[1], gap("rho"), 1, "ρ")
+axes[0].set_yscale("log")
+axes[1].set_ylim(0)
+plots.legend_below(figure, 3)
+plots.show(figure)
+
+
+# %% tags=["hide-input"]
+def after_all(row, w):
+    ways, seeds = BACK[row], [run.seed for run in BACK[row]["as it is"]]
+    base = [run for run in DASH if run.seed in seeds]
+    found = verdicts(ways, base, logged(frechet(w)), margin=EQUAL)
+    few = "undecided" if len(seeds) < ENOUGH else ""
+    return {k: (np.expm1(v.interval.mean), few or v.word) for k, v in found.items()}
+
+
+BESIDE = {(row, w): after_all(row, w) for row in BACK for w in ("1.5", "4", "TAG")}
+rows = []
+for row, name in named:
+    cells = [BESIDE[row, w][name] for w in ("1.5", "4", "TAG")]
+    cells = [f"{v:+.0%}, {word}" for v, word in cells]
+    rows.append([f"{plots.NAMES[row]}: {name}", *cells])
+Markdown(markdown(["FD beside DASH from the start", "w = 1.5", "w = 4", "TAG"], rows))
+
+# %% tags=["hide-input"]
+fd = {
+    w: {k: np.array([frechet(w)(run) for run in runs]) for k, runs in ways.items()}
+    for ways in [BACK["cond_only"]]
+    for w in ("1.5", "4")
+}
+order = ["as it is", "null row, 240", "everything, 60", "everything, 240"]
+order.append("two numbers")
+assert (np.diff([fd["4"][name] for name in order], axis=0) < 0).all()
+assert (abs(fd["4"]["null row, 240"] / fd["4"]["null row, 60"] - 1) < 0.2).all()
+assert (fd["1.5"]["null row, 60"] < 0.8 * fd["1.5"]["as it is"]).all()
+assert (fd["1.5"]["two numbers"] > 0.8 * fd["1.5"]["as it is"]).all()
+
+# %% tags=["hide-input"]
+length = {k: [gap("rho")(run) for run in runs] for k, runs in BACK["cond_only"].items()}
+assert min(length["as it is"]) > 2.4 > max(length["null row, 60"])
+assert min(length["embeddings, 240"]) > 1.5 > 1.35 > max(length["everything, 240"])
+seeds = len(fd["4"]["as it is"])
+lost_fd = {name: v.mean() for name, v in fd["4"].items()}
+print(f"cond-only, {seeds} seed{'s' * (seeds > 1)}: as the text below says")
+
+# %% [markdown]
+# What a student has to show so far, cond-only's case:
+#
+# - *The two numbers do the most for the least.* They need a fit and no training. At $w = 4$ and under TAG they bring cond-only into the neighbourhood of DASH from the start. At $w = 1.5$ they change little: there the guidance was never too long.
+# - *The null row goes half of the way.* Sixty steps shorten a gap of nearly three times the teacher's length to two, and turn it. 240 steps do no more: one row has no more room. The embeddings of classes and time add nothing to it. At $w = 1.5$ that is all a student needs, at 4 it is far from enough.
+# - *Everything, with the null branch on,* goes on from there: after a fifth of the steps the gap is nearly the teacher's. At $w = 4$ the samples are still behind those under two numbers.
+#
+# So fit the two numbers first, `found.report.scale(w)`, and look at samples at the scale that you need. If the model may be trained, train all of it on both branches for a fifth of its steps. Train the null row alone if nothing else may change, as where the conditional model is released already. A word *undecided* in the table is meant: below three seeds nothing is decided, and students that are not in it have not been measured. On CIFAR-10 none of this was run: no weights of a student without guidance are stored.
 
 # %% [markdown]
 # ## The same code for a latent DiT
@@ -366,24 +526,29 @@ Markdown(markdown(header, rows))
 #
 # ## Where to start
 #
-# Which objective? The book's comparison at equal cost, on longer runs: digits students of a teacher with uniform weights, two seeds, where objectives of one pass had twice the steps.
+# Which objective? The book's comparison at equal cost, on longer runs: digits students of a teacher with uniform weights, three seeds, where objectives of one pass had twice the steps.
 
 # %% tags=["hide-input"]
-ONE_PASS = ("cond_only_dropout", "dash_sampled")
-rows, fd = [], {}
+ONE_PASS, AT = ("cond_only_dropout", "dash_sampled"), ("1.5", "4", "TAG")
+rows, fd, stems = [], {}, {}
 for name in (*ONE_PASS, "dash", "gap_match_cond", "multi_w"):
-    stem = f"digits/{name}-uniform-from_uniform" + "-x2" * (name in ONE_PASS)
-    metrics = [results.load(f"{stem}-s{seed}").metrics for seed in (0, 1)]
-    at = [[of["guidance"][w]["frechet"] for w in ("1.5", "4", "TAG")] for of in metrics]
-    cos = np.mean([of["gap"]["overall"]["cos"] for of in metrics])
-    fd[name] = np.mean(at, axis=0)
-    rows.append([plots.NAMES[name], *(f"{v:.1f}" for v in fd[name]), f"{cos:.2f}"])
-others = [of for name, of in fd.items() if name != "cond_only_dropout"]
-assert all((fd["cond_only_dropout"] < of).all() for of in others)
-Markdown(markdown(["objective", "FD, w = 1.5", "FD, w = 4", "FD, TAG", "cos"], rows))
+    stems[name] = f"{name}-uniform-from_uniform" + "-x2" * (name in ONE_PASS)
+    runs = [results.load(f"digits/{stems[name]}-s{seed}") for seed in range(3)]
+    fd[name] = np.array([np.mean([frechet(w)(run) for run in runs]) for w in AT])
+    cells = [spread(runs, frechet(w), 1) for w in AT]
+    rows.append([plots.NAMES[name], *cells, spread(runs, gap("cos"))])
+Markdown(markdown(["objective", *(f"FD, {w}" for w in AT), "cos"], rows))
+
+# %% tags=["hide-input"]
+first, *others = stems.values()
+assert all((fd["cond_only_dropout"] < fd[name]).all() for name in [*stems][1:])
+how = {"scale": "digits", "row": stems["dash"], "over": first, "rivals": others}
+words = {w: beside(value=frechet(w), **how).word for w in AT}
+assert words == {"1.5": "worse", "4": "worse", "TAG": "undecided"}
+print("DASH beside label dropout:", words)
 
 # %% [markdown]
-# Label dropout has the lowest distance at all three guidance settings, and so it has on CIFAR-10 ({ref}`ch-cifar`); that's why it is the default. Its gap is not the best one: take `dash_sampled` where guidance itself is what you study. The weights that count high noise took an $\varepsilon$ student on CIFAR-10 to less than half its FD, and mend the cast of colour that no gap metric sees.
+# Label dropout has the lowest mean distance at all three guidance settings, and so it has on CIFAR-10 ({ref}`ch-cifar`); that's why it is the default. Three seeds put it beyond chance before DASH at $w = 1.5$ and 4; under TAG they decide nothing. Its gap is not the best one: take `dash_sampled` where guidance itself is what you study. The weights that count high noise took an $\varepsilon$ student on CIFAR-10 to less than half its FD, and mend the cast of colour that no gap metric sees.
 #
 # What to measure: the report on *held-out* data, then samples of teacher and student from the same noise at two guidance scales. What goes wrong, in the order in which we met it:
 #
@@ -410,6 +575,10 @@ rows = [
         f"{len(said)} of {len(requests)} requests refused",
     ],
 ]
+back = [f"{lost_fd[name]:.0f} ({name})" for name in order]
+rows.append(
+    ["Can lost guidance be given back?", f"stored: FD at w = 4 {', '.join(back)}"]
+)
 header = ["question", "answer, on tiny models trained here"]
 Markdown(markdown(header, rows, left=2))
 

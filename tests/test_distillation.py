@@ -13,7 +13,14 @@ from dashlib.distillation.network import Conditioned, noisy_batches
 from dashlib.distillation.report import Report
 from dashlib.execution import TrainConfig
 from dashlib.guidance import branches
-from dashlib.losses import CondOnlyDropout, GapMatch, mse
+from dashlib.losses import (
+    OBJECTIVES,
+    CondOnlyDropout,
+    DashSampled,
+    GapMatch,
+    SingleHeadMatch,
+    mse,
+)
 from dashlib.schedule import Schedule
 from dashlib.unet import STUDENT_DIGITS, UNet
 from dashlib.weighting import WEIGHTINGS, make_weighting
@@ -224,6 +231,19 @@ def test_guidance_of_three_of_four_latent_channels_is_refused():
     refused("wrong channels", whole, Network(Embedded(4, 8), **how), data, allow=allow)
 
 
+def test_networks_that_cannot_take_the_images_are_refused(digits):
+    why = refused("wrong shapes", network("teacher-uniform"), coloured(), digits)
+    assert "images (64, 1, 8, 8)" in why
+    data = embedded_data(channels=4)
+    allow = ["wrong prediction", "untrained null"]
+    nets = (Network(Embedded(n), null=no_text) for n in (4, 3))
+    assert "channels" in refused("wrong shapes", *nets, data, allow=allow)
+
+
+def coloured():
+    return Network(UNet(replace(STUDENT_DIGITS, image_channels=3)), null=10)
+
+
 # What is reported.
 
 
@@ -365,6 +385,132 @@ def test_bfloat16_trains_and_unknown_names_are_named(digits):
     cfg = TrainConfig(steps=2, bf16=True)
     (_, last) = distilling(network("teacher-uniform"), student(), digits, cfg, batch_size=8)
     assert last.loss > 0
-    for wrong in ({"objective": "dsah"}, {"weighting": "hihg"}, {"objective": "single_head"}):
-        with pytest.raises(ValueError, match=r"one of|needs a network"):
+    for wrong in ({"objective": "dsah"}, {"weighting": "hihg"}, {"train": {"tmeb": ...}}):
+        with pytest.raises(ValueError, match="one of"):
             distilling(network("teacher-uniform"), student(), digits, cfg, **wrong)
+
+
+FEW = {"batch_size": 8, "pairs": 256}
+
+
+def moved(pupil, before):
+    """What is no longer what it was: by name, the rows."""
+    after = pupil.state_dict()
+    apart = {k: (v != before[k]).reshape(len(v), -1).any(1) for k, v in after.items() if v.ndim}
+    return {k: rows.nonzero().flatten().tolist() for k, rows in apart.items() if rows.any()}
+
+
+def test_every_objective_has_its_name(digits):
+    cfg, pupils = TrainConfig(steps=2, lr=1e-3, ema=0.0), {}
+    for name in OBJECTIVES:
+        unet = replace(STUDENT_DIGITS, w_conditioned=name == "single_head")
+        pupils[name] = UNet(unet)
+        before = {k: v.clone() for k, v in pupils[name].state_dict().items()}
+        steps = distilling(
+            network("teacher-uniform"), pupils[name], digits, cfg, objective=name, **FEW
+        )
+        assert all(record.loss > 0 for record in steps)
+        assert "conv_in.weight" in moved(pupils[name], before), name
+    assert {"fitnets", "single_head"} < pupils.keys()
+
+
+def test_fitnets_compares_the_features_of_the_right_labels(digits):
+    """Those of a batch's own conditions: a student that is the teacher has no error of output."""
+    teacher = network("teacher-uniform")
+    pupil = UNet(replace(teacher.module.cfg, dropout=0.0))
+    pupil.load_state_dict(teacher.module.state_dict())
+    cfg = TrainConfig(steps=3, lr=1e-9, lr_min=0.0, weight_decay=0.0)
+    steps = distilling(teacher, pupil, digits, cfg, objective="fitnets", **FEW)
+    terms = [record.terms for record in steps]
+    assert all(of["imitation"] < 1e-8 < 0.1 < of["features"] for of in terms)
+    assert teacher.module.cfg.dropout > 0
+    assert not teacher.training
+
+
+def test_networks_that_do_not_show_features_or_take_no_w_are_told_what_to_do(digits):
+    teacher, cfg = network("teacher-uniform"), TrainConfig(steps=1)
+    with pytest.raises(ValueError, match=r"fitnets reads the features .*: take cond_only_dropout"):
+        distilling(teacher, Linear([0.0] * 11), digits, cfg, objective="fitnets")
+    for rule in ("single_head", SingleHeadMatch()):
+        with pytest.raises(ValueError, match=r"takes w: UNetConfig\(w_conditioned=True\)"):
+            distilling(teacher, student(), digits, cfg, objective=rule)
+
+
+class Scaled(Linear):
+    """A single head of one pixel: ``eps = a[y] + w b[y]``."""
+
+    w_conditioned = True
+
+    def __init__(self, rows, slopes):
+        super().__init__(rows)
+        self.slopes = nn.Parameter(torch.tensor(slopes).reshape(-1, 1, 1, 1))
+
+    def forward(self, x_t, t, cond, w):
+        return super().forward(x_t, t, cond) + w.reshape(-1, 1, 1, 1) * self.slopes[cond]
+
+
+def test_a_single_head_learns_the_guided_output_and_its_gap_is_its_slope():
+    """``T_w = -1 + w (T_cond + 1)``: the right student has the teacher's rho, cos and branches."""
+    teacher, pupil = Network(Linear([0.0, 1.0, -1.0]), null=2), Scaled([0.0] * 3, [0.0] * 3)
+    data = torch.zeros(512, 1, 1, 1), torch.arange(512) % 2
+    cfg = TrainConfig(steps=900, lr=0.05, ema=0.9, weight_decay=0.0)
+    how = {"pairs": 64, "allow": ["wrong prediction", "untrained null"], "weighting": "uniform"}
+    found = distill(teacher, pupil, data, cfg, objective="single_head", **how)
+    torch.testing.assert_close(pupil.rows.flatten()[:2], torch.tensor([-1.0, -1]), atol=0.1, rtol=0)
+    torch.testing.assert_close(pupil.slopes.flatten()[:2], torch.tensor([1.0, 2]), atol=0.1, rtol=0)
+    of = found.report.overall
+    assert of["rho"] == pytest.approx(1, abs=0.1)
+    assert max(of["cond_mse"], of["uncond_mse"]) < 0.02
+    assert found.report.w_conditioned
+    assert found.report.advice[0].startswith("guidance is kept")
+
+
+@pytest.mark.parametrize(
+    ("train", "objective", "want"),
+    [
+        ({"class_embed.weight": 10}, DashSampled(p=1.0), {"class_embed.weight": [10]}),
+        ({"class_embed.weight": slice(3), "class_embed": 10}, "dash", None),
+        ({"class_embed": ..., "temb.dense.0.bias": ...}, "dash", None),
+    ],
+)
+def test_a_chosen_part_of_the_student_moves_and_nothing_else(digits, train, objective, want):
+    pupil, teacher = UNet(STUDENT_DIGITS), network("teacher-uniform")
+    before = {k: v.clone() for k, v in pupil.state_dict().items()}
+    cfg = TrainConfig(steps=4, lr=1e-2, ema=0.0)
+    how = {**FEW, "batch_size": 64}  # all classes
+    for _ in distilling(teacher, pupil, digits, cfg, train=train, objective=objective, **how):
+        pass
+    rows = {"class_embed": [*range(11)], "class_embed.weight": [0, 1, 2, 10]}
+    both = {"class_embed.weight": rows[next(iter(train))]}
+    both |= {"temb.dense.0.bias": [*range(64)]} if "temb.dense.0.bias" in train else {}
+    assert moved(pupil, before) == (want or both)
+    assert all(p.requires_grad and not p._backward_hooks for p in pupil.parameters())
+
+
+def test_a_part_that_is_frozen_is_refused_and_one_that_fails_leaves_all_as_it_was(digits):
+    teacher, pupil, cfg = network("teacher-uniform"), UNet(STUDENT_DIGITS), TrainConfig(steps=1)
+    with pytest.raises(ValueError, match=r"no parameter begins with \['tembb'\]"):
+        distilling(teacher, pupil, digits, cfg, train={"temb": ..., "tembb": ...})
+    with pytest.raises(Refusal, match="frozen student"):
+        distilling(teacher, pupil, digits, cfg, train={})
+    assert all(p.requires_grad for p in pupil.parameters())
+    pupil.temb.requires_grad_(False)
+    with pytest.raises(ValueError, match="temb"):
+        distilling(teacher, pupil, digits, cfg, train={"temb": ...})
+    with pytest.raises(Refusal, match="frozen student"):
+        distilling(teacher, pupil.requires_grad_(False), digits, cfg, train={"temb": ...})
+
+
+def test_a_null_row_alone_gives_a_student_its_guidance_back(digits):
+    """The issue's student: one whose null branch was never trained."""
+    teacher = network("teacher-uniform")
+    lost = Network(results.load("digits/cond_only-uniform-s0").model(), null=10)
+    pupil = UNet(STUDENT_DIGITS)
+    pupil.load_state_dict(lost.module.state_dict())
+    cfg = TrainConfig(steps=30, lr=0.25, ema=0.5)
+    how = {"objective": DashSampled(p=1.0), "train": {"class_embed.weight": 10}}
+    found = distill(teacher, pupil, digits, cfg, batch_size=64, pairs=256, **how).report.overall
+    before = assess(lost, teacher, digits, pairs=256).overall
+    assert found["uncond_mse"] < 0.7 * before["uncond_mse"]
+    assert abs(found["rho"] - 1) < 0.7 * abs(before["rho"] - 1)
+    assert found["cond_mse"] == pytest.approx(before["cond_mse"], rel=1e-3)

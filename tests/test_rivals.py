@@ -1,16 +1,19 @@
 """Studies beside the stored runs: samplers, and rivals of distillation, on tiny networks."""
 
+import json
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from benchmarks import rivals, samplers
+from benchmarks import reguide, rivals, samplers
 from dashbook import geometry
-from dashlib import data
+from dashlib import data, results
 from dashlib.data import with_teacher
 from dashlib.guidance import TAG, Guided, branches
 from dashlib.losses import make_objective
@@ -115,3 +118,62 @@ def test_the_row_of_tags_form_has_its_axes_and_a_tenth_of_its_stiffness():
     low, high = row.eigenvalues
     assert low / high == pytest.approx(0.1, abs=1e-3)
     assert low + high == pytest.approx(2, abs=1e-3)
+
+
+def test_a_network_that_takes_w_is_an_ordinary_one_at_w_1(tiny):
+    model = UNet(replace(tiny, w_conditioned=True)).eval()
+    x, t, y = torch.randn(3, 1, 8, 8), torch.tensor([5, 500, 999]), torch.tensor([0, 4, 10])
+    plain = reguide.two_branches(model)
+    assert not plain.w_conditioned
+    torch.testing.assert_close(plain(x, t, y), model(x, t, y, torch.ones(3)))
+    assert reguide.two_branches(plain) is plain
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The study of ways back with few samples, pairs and steps."""
+    monkeypatch.setattr(reguide.scoring, "SAMPLES", 20)
+    monkeypatch.setattr(reguide.scoring, "sample", partial(sample, steps=2))
+    monkeypatch.setattr(reguide.scoring, "held_out_gap", lambda *of: SimpleNamespace(overall={}))
+    monkeypatch.setattr(reguide, "PAIRS", 200)
+    ways = {name: replace(way, steps=(2,)) for name, way in reguide.WAYS.items()}
+    monkeypatch.setattr(reguide, "WAYS", ways)
+
+
+def test_every_way_back_is_measured_and_costs_what_it_says(quick):
+    model = results.load("digits/cond_only-uniform-s0").model()
+    found = {name: measure() for name, measure in reguide.measures(model, 0).items()}
+    assert [*found] == ["none", "repair", "null row, 2", "embeddings, 2", "all, 2"]
+    passes = {name: (*of["forwards"].values(),) for name, of in found.items()}
+    assert passes["none"] == (0, 0)
+    assert passes["repair"] == (400, 400)
+    assert passes["null row, 2"] == (256, 256)  # one branch of each, 128 images a step
+    assert passes["embeddings, 2"] == passes["all, 2"] == (512, 512)
+    scores = {name: [of["guidance"][w]["frechet"] for w in ("1.5", "4")] for name, of in
+              found.items()}  # fmt: skip
+    assert len({tuple(of) for of in scores.values()}) == len(scores)  # each made other samples
+
+
+def test_a_study_that_was_interrupted_goes_on_where_it_was(tmp_path, monkeypatch):
+    asked, ways = [], ["none", "repair", "null row, 60", "null row, 240", "embeddings, 240"]
+    ways += ["all, 60", "all, 240"]
+    entry = {"guidance": {}, "cpu_seconds": 0.0}
+
+    def measures(model, seed):
+        return {way: lambda way=way: asked.append((seed, model, way)) or entry for way in ways}
+
+    monkeypatch.setattr(reguide, "student", lambda row, *of: row)
+    monkeypatch.setattr(reguide, "measures", measures)
+    out = tmp_path / "report.json"
+    reguide.update(out, tmp_path)
+    every = [(seed, row, way) for seed in (0, 1, 2) for row in reguide.ROWS for way in ways]
+    assert asked == every
+    report = json.loads(out.read_text())
+    del report["entries"]["composite-s1"]["ways"]["repair"]
+    out.write_text(json.dumps(report))
+    reguide.update(out, tmp_path)
+    assert asked[len(every) :] == [(1, "composite", "repair")]
+    report["config"]["samples"] = 1
+    out.write_text(json.dumps(report))
+    reguide.update(out, tmp_path)
+    assert asked[len(every) + 1 :] == every  # made with other settings

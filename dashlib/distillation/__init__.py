@@ -1,8 +1,7 @@
 """Any guided denoiser distilled: ``distill(teacher, student, data, TrainConfig(steps=2000))``.
 
 ``network`` (what a teacher is), ``probe`` (which are refused), ``training``, ``report`` (what was
-kept of the gap, and what to do); ``adapters`` for diffusers' models, which needs the extra of that
-name.
+kept of the gap, and what to do); ``adapters`` for diffusers' models, which needs that extra.
 """
 
 from dashlib.distillation.network import Network, RectifiedFlow

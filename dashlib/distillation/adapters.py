@@ -1,10 +1,10 @@
-"""Models of diffusers as networks, smaller ones of the same kind, and guidance for a class UNet.
+"""Models of diffusers (an extra) as networks, smaller ones, and guidance for a class UNet.
 
-Needs the extra ``diffusers``.  What is trained is the model itself: ``save_pretrained`` saves it,
-and a pipeline takes it where it takes the teacher.
+What is trained is the model itself: ``save_pretrained`` saves it, its teacher's pipeline takes it.
 """
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -20,11 +20,9 @@ with what_to_install():
     from diffusers.models.embeddings import LabelEmbedding
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-ARGUMENTS = {  # what the condition is called, unless it names its parts in a dict
-    hf.UNet2DModel: "class_labels",
-    hf.DiTTransformer2DModel: "class_labels",
-    hf.UNet2DConditionModel: "encoder_hidden_states",
-}
+# What the condition is called, unless it names its parts in a dict.
+ARGUMENTS = dict.fromkeys((hf.UNet2DModel, hf.DiTTransformer2DModel), "class_labels")
+ARGUMENTS |= {hf.UNet2DConditionModel: "encoder_hidden_states"}
 
 
 class DiffusersNetwork(Network):
@@ -39,8 +37,8 @@ class DiffusersNetwork(Network):
             if isinstance(part, LabelEmbedding):
                 part.dropout_prob = 0.0
 
-    def predict(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """The model's output; conditions in a dict are its arguments."""
+    def predict(self, x_t: Tensor, t: Tensor, cond: Condition, w: Tensor | None = None) -> Tensor:
+        """The model's output; conditions in a dict are its arguments.  None of them takes w."""
         named = cond if isinstance(cond, dict) else {ARGUMENTS[type(self.module)]: cond}
         return self.module(x_t, timestep=t, **named).sample
 
@@ -58,11 +56,10 @@ def schedule_of(scheduler: Any) -> tuple[Schedule, str]:
 def from_diffusers(model: Any, scheduler: Any, *, null: Any = None) -> DiffusersNetwork:
     """A teacher from a model and its scheduler (or that one's configuration).
 
-    ``null``: for a ``UNet2DModel`` its null class, which diffusers does not know; for a
-    ``DiTTransformer2DModel`` by default one past the classes of its configuration; for text the
-    empty prompt's embedding, ``(L, D)``: ``pipe.encode_prompt("", device, 1, False)[0][0]``.
-    A model with twice as many channels out as in learned its variance: the first half is guided.
-    Raises ``TypeError`` for other models, ``Refusal`` without a null.
+    ``null``: of a ``UNet2DModel`` its null class, which diffusers does not know; of a DiT one past
+    its configuration's classes by default; for text the empty prompt's embedding, ``(L, D)``:
+    ``pipe.encode_prompt("", device, 1, False)[0][0]``.  Of twice as many channels out as in (with a
+    learned variance) the first half is guided.  ``TypeError``: another model, ``Refusal``: no null.
     """
     if type(model) not in ARGUMENTS:
         known = ", ".join(kind.__name__ for kind in ARGUMENTS)
@@ -80,8 +77,7 @@ def from_diffusers(model: Any, scheduler: Any, *, null: Any = None) -> Diffusers
 def smaller(model: Any, *, width: float = 1.0, depth: float = 1.0) -> Any:
     """A model of the same class with a part of the width (channels, heads) and depth (layers).
 
-    Widths are rounded to what groups and heads divide.  At full width :func:`start_from` can give
-    it the teacher's layers.
+    Widths are rounded to what groups and heads divide; see :func:`start_from` for full ones.
     """
 
     def part(of: float, n: int, unit: int = 1) -> int:
@@ -102,21 +98,16 @@ def smaller(model: Any, *, width: float = 1.0, depth: float = 1.0) -> Any:
 def start_from(student: Any, teacher: Any) -> float:
     """Copy the teacher's layers into a student of its width; the share of numbers that fitted.
 
-    Of a transformer's blocks it takes evenly spaced ones, the first and the last among them; of a
-    UNet's the first ones of each level.
+    They are a transformer's blocks, evenly spaced from first to last; of a UNet each level's first.
     """
     n, of = (len(getattr(model, "transformer_blocks", ())) for model in (student, teacher))
 
-    def source(name: str) -> str:
-        top, _, rest = name.partition(".")
-        i, _, rest = rest.partition(".")
-        if top != "transformer_blocks":
-            return name
-        return f"{top}.{round(int(i) * (of - 1) / max(n - 1, 1))}.{rest}"
+    def place(i: re.Match[str]) -> str:
+        return str(round(int(i[0]) * (of - 1) / max(n - 1, 1)))
 
     own, theirs = student.state_dict(), teacher.state_dict()
-    found = {name: theirs[source(name)] for name in own if source(name) in theirs}
-    kept = {name: value for name, value in found.items() if value.shape == own[name].shape}
+    found = {k: theirs.get(re.sub(r"(?<=^transformer_blocks\.)\d+", place, k)) for k in own}
+    kept = {k: v for k, v in found.items() if v is not None and v.shape == own[k].shape}
     student.load_state_dict(kept, strict=False)
     return sum(v.numel() for v in kept.values()) / sum(v.numel() for v in own.values())
 
@@ -131,13 +122,9 @@ class ClassGuidancePipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def __call__(
-        self,
-        class_labels: Tensor,
-        *,
-        guidance_scale: float = 1.5,
-        num_inference_steps: int = 50,
+        self, class_labels: Tensor, *, guidance_scale: float = 1.5, num_inference_steps: int = 50,
         generator: Generator | None = None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """Samples of classes ``(B,)``, in [-1, 1], ``(B, C, H, W)``; guidance 1 is none.
 
         The first noise, and the scheduler's if it wants any, are drawn from the generator.

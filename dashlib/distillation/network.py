@@ -1,11 +1,7 @@
 """A guided denoiser of any kind, as objectives and metrics see it: a predictor of noise.
 
-With ``x_t = signal x0 + noise eps`` what a network predicts is read as ``eps = a out + b x_t``:
-
-* ``eps``: a = 1, b = 0
-* ``v = signal eps - noise x0``, where signal^2 + noise^2 = 1: a = signal, b = noise
-* ``x0``: a = -signal / noise, b = 1 / noise
-* ``flow = eps - x0``: a = signal / (signal + noise), b = 1 / (signal + noise)
+With ``x_t = signal x0 + noise eps`` a network predicts ``eps``, ``x0``, ``flow = eps - x0`` or,
+where signal^2 + noise^2 = 1, ``v = signal eps - noise x0``; each is read as ``a out + b x_t``.
 
 Sources: Salimans & Ho 2022 (v); Liu et al. 2023, Esser et al. 2024 (rectified flow, its shift).
 """
@@ -19,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_map
 
 from dashlib.checks import check_choice
-from dashlib.data import Batch, drop_labels
+from dashlib.data import Batch, Images, Stream
 from dashlib.schedule import Schedule
 
 Condition = Any  # of a batch: a tensor, or any nesting of dicts, lists and tuples of them
@@ -50,33 +46,31 @@ class Network(nn.Module):
 
     ``null`` is the condition of the unconditional branch: a number or a tensor for one image, or
     a function from a batch of conditions to as many null ones.  ``guide_channels`` are the channels
-    of the answer that guidance acts on (None: all), as many as ``x_t`` has.  Override
-    :meth:`predict` for a module that is not called as ``module(x_t, t, cond)``.
+    of the answer that guidance acts on (None: all), as many as ``x_t`` has.  A module is called as
+    ``module(x_t, t, cond)`` or, if its ``w_conditioned`` is True, with w; else override predict.
     """
 
     def __init__(
-        self,
-        module: nn.Module,
-        *,
-        null: int | Tensor | Callable[[Condition], Condition],
-        prediction: str = "eps",
-        schedule: Schedule | None = None,
+        self, module: nn.Module, *, null: int | Tensor | Callable[[Condition], Condition],
+        prediction: str = "eps", schedule: Schedule | None = None,
         guide_channels: slice | list[int] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         check_choice("prediction", prediction, PREDICTIONS)
         self.module, self.null, self.prediction = module, null, prediction
         self.schedule = schedule or Schedule()
         self.guide_channels = slice(None) if guide_channels is None else guide_channels
+        self.w_conditioned = getattr(module, "w_conditioned", False)
 
     def around(self, module: nn.Module) -> Self:
         """Another module, called and read as this one is."""
         how: Any = {"prediction": self.prediction, "schedule": self.schedule}
         return type(self)(module, null=self.null, guide_channels=self.guide_channels, **how)
 
-    def predict(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
-        """The module's own answer; t as the module counts it, ``(B,)``."""
-        return self.module(x_t, t, cond)
+    def predict(self, x_t: Tensor, t: Tensor, cond: Condition, w: Tensor | None = None) -> Tensor:
+        """The module's own answer; t as it counts it, ``(B,)``; if it takes w, by default at 1."""
+        scale = torch.ones(t.shape, device=t.device) if w is None else w
+        return self.module(x_t, t, cond, *[scale] * self.w_conditioned)
 
     def nulls(self, cond: Condition) -> Condition:
         """The null condition of every image of a batch, shaped like ``cond``."""
@@ -84,27 +78,27 @@ class Network(nn.Module):
             return self.null(cond)
         return tree_map(lambda c: torch.as_tensor(self.null).to(c).expand_as(c), cond)
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, cond: Condition, *w: Tensor) -> Tensor:
         """The noise ``eps`` in ``x_t``, ``(B, C, H, W)``, at step t of the schedule, ``(B,)``."""
-        return self.as_noise(self.guided(x_t, t, cond), x_t, t, self.prediction)
+        return self.as_noise(self.guided(x_t, t, cond, *w), x_t, t, self.prediction)
 
-    def guided(self, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def guided(self, x_t: Tensor, t: Tensor, cond: Condition, *w: Tensor) -> Tensor:
         """Return what guidance acts on of the module's answer, in the precision of ``x_t``."""
         flows = isinstance(self.schedule, RectifiedFlow)
         time = 1000 * self.schedule.coefficients(t, x_t)[1].flatten() if flows else t
-        return self.predict(x_t, time, cond)[:, self.guide_channels].to(x_t.dtype)
+        return self.predict(x_t, time, cond, *w)[:, self.guide_channels].to(x_t.dtype)
 
     def as_noise(self, out: Tensor, x_t: Tensor, t: Tensor, prediction: str) -> Tensor:
-        """The noise that an answer stands for, read as this kind of prediction."""
+        """The noise that an answer stands for, read as this kind of prediction: a out + b x_t."""
         signal, noise = self.schedule.coefficients(t, x_t)
-        match prediction:
-            case "eps":
-                return out
-            case "v":
-                return signal * out + noise * x_t
-            case "x0":
-                return (x_t - signal * out) / noise
-        return (signal * out + x_t) / (signal + noise)
+        read: dict[str, tuple[Any, Any]] = {
+            "eps": (1, 0),
+            "v": (signal, noise),
+            "x0": (-signal / noise, 1 / noise),
+            "flow": (signal / (signal + noise), 1 / (signal + noise)),
+        }
+        a, b = read[prediction]
+        return a * out + b * x_t
 
 
 @dataclass(frozen=True)
@@ -115,15 +109,19 @@ class Conditioned:
     cond: Condition = None
     null_label: ClassVar[int] = 1
 
-    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, x_t: Tensor, t: Tensor, y: Tensor, *w: Tensor) -> Tensor:
         """Predicted noise of the batch, or of whole repetitions of it."""
+        if self.network.w_conditioned and not w:  # the line through its answers at w = 1 and 2
+            at = (torch.full(t.shape, scale, device=t.device) for scale in (1.0, 2.0))
+            one, two = (self(x_t, t, torch.zeros_like(y), scale) for scale in at)
+            return one + y.reshape(-1, *[1] * (one.ndim - 1)) * (one - two)  # the null one: w = 0
 
         def chosen(own: Tensor, null: Tensor) -> Tensor:
             repeats = (len(y) // len(own), *[1] * (own.ndim - 1))
             drop = (y == self.null_label).reshape(-1, *repeats[1:])
             return torch.where(drop, null.repeat(repeats), own.repeat(repeats))
 
-        return self.network(x_t, t, tree_map(chosen, self.cond, self.network.nulls(self.cond)))
+        return self.network(x_t, t, tree_map(chosen, self.cond, self.network.nulls(self.cond)), *w)
 
 
 @dataclass(frozen=True)
@@ -157,8 +155,6 @@ def noisy_batches(
 ) -> Iterator[ConditionedBatch]:
     """Endless noisy batches: uniform t, Gaussian eps, some conditions to be dropped."""
     for x0, cond in image_batches(data, size, generator):
-        y = torch.zeros(len(x0), dtype=torch.long, device=x0.device)
-        t = torch.randint(schedule.T, y.shape, generator=generator, device=x0.device)
-        eps = torch.randn(x0.shape, generator=generator, device=x0.device)
-        dropped = drop_labels(y, Conditioned.null_label, label_dropout, generator=generator)
-        yield ConditionedBatch(schedule.add_noise(x0, eps, t), t, y, dropped, eps, cond=cond)
+        own = Images(x0, torch.zeros(len(x0), dtype=torch.long, device=x0.device))
+        stream = Stream(own, schedule, Conditioned.null_label, size, label_dropout)
+        yield ConditionedBatch(**vars(stream.noisy(own.x, own.y, generator)), cond=cond)

@@ -8,13 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dashlib.distillation.network import (
-    Condition,
-    ConditionedBatch,
-    Network,
-    RectifiedFlow,
-    noisy_batches,
-)
+from dashlib.distillation.network import ConditionedBatch, Network, RectifiedFlow, noisy_batches
 
 Faults = Iterator[tuple[str, str]]  # a name each, and why
 MISREAD = 2  # times less error if the answer is read as another kind of prediction
@@ -29,35 +23,25 @@ class Refusal(ValueError):
         self.fault = fault
 
 
+@torch.no_grad()
 def probe(
-    teacher: Network,
-    student: Network,
-    data: Any,
-    *,
-    pairs: int = 1024,
-    seed: int = 0,
+    teacher: Network, student: Network, data: Any, *, pairs: int = 1024, seed: int = 0,
     allow: Collection[str] = (),
-) -> None:
+) -> None:  # fmt: skip
     """Raise the :class:`Refusal` of the first fault; those named in ``allow`` pass.
 
     They are ``frozen student``, ``shared weights`` and ``mixed predictions``; on one batch ``wrong
-    null`` and ``wrong channels``; on ``pairs`` of an image and its noise ``wrong prediction``,
-    ``no gap`` and ``untrained null``.
+    null``, ``wrong shapes`` and ``wrong channels``; on ``pairs`` of an image and its noise ``wrong
+    prediction``, ``no gap`` and ``untrained null``.
     """
-
-    def faults() -> Faults:
-        yield from _of_the_pair(teacher, student)
-        generator = Generator(next(student.parameters()).device).manual_seed(seed)
-        stream = noisy_batches(data, teacher.schedule, min(pairs, 64), generator)
-        batches = list(islice(stream, -(-pairs // 64)))
-        yield from _of_the_null(teacher, batches[0].cond)
-        yield from chain(*(_of_the_shape(net, batches[0]) for net in (teacher, student)))
-        yield from _of_the_branches(teacher, batches)
-
-    with torch.no_grad():
-        for fault, why in faults():
-            if fault not in allow:
-                raise Refusal(fault, why)
+    generator = Generator(next(student.parameters()).device).manual_seed(seed)
+    stream = noisy_batches(data, teacher.schedule, min(pairs, 64), generator)
+    batches = list(islice(stream, -(-pairs // 64)))
+    faults = [_of_the_pair(teacher, student), _of_the_null(teacher, batches[0].cond)]
+    faults += [_of_the_shape(net, batches[0]) for net in (teacher, student)]
+    for fault, why in chain(*faults, _of_the_branches(teacher, batches)):
+        if fault not in allow:
+            raise Refusal(fault, why)
 
 
 def _of_the_pair(teacher: Network, student: Network) -> Faults:
@@ -73,10 +57,10 @@ def _of_the_pair(teacher: Network, student: Network) -> Faults:
         yield "mixed predictions", "they have different schedules: give one to both"
 
 
-def _of_the_null(teacher: Network, cond: Condition) -> Faults:
+def _of_the_null(teacher: Network, cond: Any) -> Faults:
     """A null condition that is none, or whose row never moved from a start that is known."""
 
-    def kinds(of: Condition) -> list[tuple[torch.dtype, torch.Size]]:
+    def kinds(of: Any) -> list[tuple[torch.dtype, torch.Size]]:
         return [(leaf.dtype, leaf.shape) for leaf in tree_leaves(of)]
 
     null = teacher.null
@@ -92,20 +76,21 @@ def _of_the_null(teacher: Network, cond: Condition) -> Faults:
     for table in (m.weight for m in teacher.modules() if isinstance(m, nn.Embedding)):
         if isinstance(null, int) and 0 <= null < len(table):
             mean = torch.cat([table[:null], table[null + 1 :]]).mean(0)
-            starts = mean, torch.zeros_like(mean)
-            if any(torch.allclose(table[null], start, atol=1e-6) for start in starts):
+            if any(torch.allclose(table[null], start, atol=1e-6) for start in (mean, 0 * mean)):
                 why = f"row {null} is zero or the other rows' mean, as before any training"
                 yield "untrained null", f"{why}: train it with label dropout, or name another"
 
 
 def _of_the_shape(network: Network, batch: ConditionedBatch) -> Faults:
     """An answer that is not shaped like the images where guidance acts on it."""
+    want = tuple(batch.x_t.shape)
     try:
         network.predict(batch.x_t, batch.t, network.nulls(batch.cond))
-    except IndexError as error:
-        yield "wrong null", f"there is no class {network.null}: {error}"
+        out = network.predict(batch.x_t, batch.t, batch.cond)
+    except (IndexError, RuntimeError, ValueError) as error:
+        fault = "wrong null" if isinstance(error, IndexError) else "wrong shapes"
+        yield fault, f"images {want}, or the null {network.null}, are not taken: {error}"
         return
-    out, want = network.predict(batch.x_t, batch.t, batch.cond), tuple(batch.x_t.shape)
     if (have := tuple(out[:, network.guide_channels].shape)) != want:
         why = f"{network.guide_channels} of {out.shape[1]} channels are {have}, images {want}"
         yield "wrong channels", f"{why}: guide all of them, guide_channels=slice(0, {want[1]})"

@@ -27,12 +27,10 @@ class Report:
 
     overall: Summary
     per_timestep: dict[int, Summary]  # by the first timestep of the range
+    w_conditioned: bool = False  # the null branch is not one, but what is answered at w = 0
 
     def scale(self, w: float) -> float:
-        """The guidance ``w a* + c*`` that brings the student closest to the teacher at w.
-
-        The output repair of chapter 9; the factor a* alone forgets the unconditional branch.
-        """
+        """The guidance ``w a* + c*`` that brings the student closest to the teacher's at w."""
         return w * self.overall["a_star"] + self.overall["c_star"]
 
     @property
@@ -43,7 +41,7 @@ class Report:
         if min(of["cond_mse"], of["uncond_mse"]) > FAR * of["gap_t_ms"]:
             why = "both branches are far from the teacher's, by the length of its gap"
             found.append(f"{why}: train longer, or a larger student, before judging guidance")
-        if lag > LAGS:
+        if lag > LAGS and not self.w_conditioned:
             why = f"the null branch's error is {lag:.1f} times the other's"
             found.append(f"{why}: train it (objective dash_sampled, or more label_dropout)")
         if cos < TURNED:
@@ -51,7 +49,7 @@ class Report:
             why = f"the gap is turned (cos {cos:.2f}, worst from t = {worst}), which no scale mends"
             found.append(f"{why}: dash_sampled, or gap_match with imitation=1, turns it back")
         if rho < GONE:
-            found.append(f"the gap is gone (rho {rho:.2f}): train the null branch again")
+            found.append(f"the gap is gone (rho {rho:.2f}): train the null branch again, see train")
         elif not SHORT <= rho <= LONG:
             why = f"the gap is too {'short' if rho < SHORT else 'long'} (rho {rho:.2f})"
             scales = ", ".join(f"{self.scale(w):.2f} for w = {w:g}" for w in (1.5, 2, 4))
@@ -59,9 +57,11 @@ class Report:
         return found or [f"guidance is kept (rho {rho:.2f}, cos {cos:.2f}): use the teacher's w"]
 
     def __str__(self) -> str:
-        parts = [("all t", self.overall)]
-        parts += [(f"t >= {t}", of) for t, of in self.per_timestep.items()]
-        rows = [[name, *(f"{of[k]:.3g}" if k in of else "" for k in SHOWN)] for name, of in parts]
+        parts = {"all t": self.overall} | {f"t >= {t}": of for t, of in self.per_timestep.items()}
+        rows = [
+            [name, *(f"{of[k]:.3g}" if k in of else "" for k in SHOWN)]
+            for name, of in parts.items()
+        ]
         lines = ["".join(f"{cell:>11}" for cell in row) for row in [["", *SHOWN], *rows]]
         return "\n".join([*lines, *(f"- {line}" for line in self.advice)])
 
@@ -75,13 +75,12 @@ def assess(
     generator = Generator(next(student.parameters()).device).manual_seed(seed)
     stream = noisy_batches(data, teacher.schedule, 64, generator)
     for batch in islice(stream, -(-pairs // 64)):
-        inputs = batch.x_t, batch.t, batch.y
         given = (Conditioned(net.eval(), batch.cond) for net in (student, teacher))
-        own, its = (branches(net, *inputs) for net in given)
+        own, its = (branches(net, batch.x_t, batch.t, batch.y) for net in given)
         off = (own.gap * (own.uncond - its.uncond)).double().flatten(1).sum(1)
         found.append({**pair_stats(own, its), "off": off, "t": batch.t.double()})
     stats = {key: torch.cat([of[key] for of in found]) for key in found[0]}
     width, t = T // 10 if T % 10 == 0 else T, stats.pop("t").long()
-    c_star = -stats.pop("off").mean() / stats["square_s"].mean()
-    overall = {**summarise(stats), "c_star": c_star.item()}
-    return Report(overall, summarise_by(stats, t // width * width))
+    c_star = {"c_star": (-stats.pop("off").mean() / stats["square_s"].mean()).item()}
+    found_at = summarise_by(stats, t // width * width)
+    return Report(summarise(stats) | c_star, found_at, student.w_conditioned)
