@@ -357,7 +357,7 @@ def test_the_importance_follows_its_preset_its_sliders_and_the_pointer(opened, s
 @pytest.mark.parametrize("before", ["", "delete window.Worker;"])
 def test_a_student_is_trained_under_the_importance(opened, before):
     page = opened("#importance.steps=20&importance.seed=3", before=before)
-    train = page.get_by_text("train a student")
+    train = page.get_by_text("under these weights")
     for names in (["untrained", "trained now"], ["untrained", "trained before", "trained now"]):
         train.click()
         page.wait_for_function(IDLE.format("#importance"))
