@@ -67,7 +67,7 @@ def test_the_faults_are_shown_as_they_were_stored(tmp_path, monkeypatch):
     (tmp_path / "results/faults.json").write_text(json.dumps(noted))
     monkeypatch.setattr(dash_status, "ROOT", tmp_path)
     (row,) = dash_status.faults()
-    assert row == ("hostile options", "10,000", "0", "9,999", "0", "1", "0", "0")
+    assert row == ("options", "10,000", "0", "9,999", "0", "1", "0", "0")
 
 
 def test_outside_git_the_commit_is_unknown(tmp_path, monkeypatch):

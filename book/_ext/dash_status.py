@@ -147,12 +147,12 @@ class LiveTimes(SphinxDirective):
 
 
 FAULTS = {  # the parts of tests/faults
-    "kills": "killed commands",
-    "disks": "failing disks",
-    "writers": "two writers",
-    "files": "damaged files",
-    "api": "wrong arguments",
-    "options": "hostile options",
+    "kills": "kills",
+    "disks": "disks",
+    "writers": "writers",
+    "files": "files",
+    "api": "calls",
+    "options": "options",
 }
 ENDS = ("cases", "survived", "refused", "passed on", "bare", "hangs", "accepted")
 
