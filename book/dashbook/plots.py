@@ -155,9 +155,11 @@ def draw_scales(ax: Axes, labels: Sequence[str], seeds: np.ndarray, **style: Any
 
 def name_lines(ax: Axes, at: Sequence[int]) -> None:
     """Name every labelled line beside one of its points, in its colour, instead of in a legend."""
-    for i, line in zip(at, ax.get_legend_handles_labels()[0], strict=True):
-        style = {"textcoords": "offset points", "color": line.get_color(), "fontsize": 11}
-        ax.annotate(line.get_label(), line.get_xydata()[i], (6, 0), **style)
+    named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    for i, line in zip(at, named, strict=True):
+        point = tuple(np.asarray(line.get_xydata())[i])
+        style: dict[str, Any] = {"textcoords": "offset points", "color": line.get_color()}
+        ax.annotate(str(line.get_label()), point, (6, 0), fontsize=11, **style)
 
 
 def legend_below(figure: Figure, columns: int, **style: Any) -> None:
