@@ -197,7 +197,7 @@ print(found.report)
 
 # %% [markdown]
 # The first line is the whole report in one row; the rows below it split it by timestep. $\rho$ is the student's gap over the teacher's in length, cos its direction, and the two errors are those of the branches. The lines at the end are the advice. It knows five troubles: branches that are far from the teacher's altogether, a null branch that lags, a gap that is turned, too short or long,
-# or gone. For a gap that is only too long or short it gives the scale at which to guide, $w\,a^* + c^*$, the output repair of {ref}`ch-atlas`, and warns of $w\,a^*$, which that chapter found to make samples worse.
+# or gone. For a gap that is only too long or short it gives the scale at which to guide, $w\,a^* + c^*$, the output repair of {ref}`ch-repair`, and warns of $w\,a^*$, which that chapter found to make samples worse.
 
 # %% tags=["hide-input", "nbval-ignore-output"] mystnb={"image": {"alt": "Length and direction of the student's gap by timestep"}, "figure": {"caption": "What the student kept of its teacher's gap, by timestep: its relative length and its direction.", "name": "fig-own-gap"}}
 parts = found.report.per_timestep
@@ -362,9 +362,9 @@ print("what moved:", moved)
 # %% [markdown]
 # No other branch reads that row, so the conditional one stayed the same to the last bit.
 #
-# How far this goes was measured on the book's digits by a command, `python -m benchmarks.reguide`, whose report is read here: three training seeds, the teacher with uniform weights, 1,000 samples a score. *Cond-only* and *composite* are rows of the book's table. The *single head* takes $w$; at $w = 1$ it is an ordinary network, because what it embeds of $w$ is then a constant that its class table can take up. From each student four ways lead back:
+# How far this goes was measured on the book's digits by a command, `python -m benchmarks.reguide`, whose report is read here: the teacher with uniform weights, 1,000 samples a score, and as many training seeds as the table says. *Cond-only* and *composite* are rows of the book's table. The *single head* takes $w$; at $w = 1$ it is an ordinary network, because what it embeds of $w$ is then a constant that its class table can take up. From each student four ways lead back:
 #
-# - *two numbers*, the output repair of {ref}`ch-atlas`: $w\,a^* + c^*$ in place of $w$, fitted to the teacher, without training;
+# - *two numbers*, the output repair of {ref}`ch-repair`: $w\,a^* + c^*$ in place of $w$, fitted to the teacher, without training;
 # - *the null row* alone, on the teacher's null branch, for 60 or 240 steps;
 # - *the embeddings*, of classes and of time, under DASH, for 240 steps;
 # - *everything*, under DASH, for 60 or 240 steps, which are 5 and 20 % of the 1,200 that the student took.
