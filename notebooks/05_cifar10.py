@@ -374,7 +374,8 @@ def under_the_teacher(row, w):
     return cifar10.side_by_side(drawn, title)
 
 
-walked = [row for row in cifar10.STUDENTS if row not in (*PAIRS, "dash_v-min_snr")]
+left_out = (*PAIRS, "dash_v-min_snr", "multi_w-high_noise", "gap_match_cond-high_noise")
+walked = [row for row in cifar10.STUDENTS if row not in left_out]
 student = Parameter("student", walked, [cifar10.STUDENTS[row] for row in walked])
 explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 
