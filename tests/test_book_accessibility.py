@@ -19,6 +19,8 @@ COLOURS = ["color-contrast", "link-in-text-block"]
 BAD = ("serious", "critical")
 THEME = """theme => { for (const key of ["mode", "theme"]) localStorage.setItem(key, theme); }"""
 SHOWN = "document.documentElement.dataset.theme"
+FRAME = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
+FADED = "() => document.getAnimations().every(one => !(one instanceof CSSTransition))"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def test_axe_finds_nothing_serious(page, name):
     page.evaluate(AXE)
     for theme, rules in (("light", []), ("dark", COLOURS)):
         page.evaluate(f"{SHOWN} = '{theme}'")
-        page.wait_for_timeout(300)  # colours fade
+        page.evaluate(FRAME)  # in which colours begin to fade
+        page.wait_for_function(FADED)
         found = page.evaluate(RUN, rules)
         assert [violation for violation in found if violation[0] in BAD] == [], theme
 

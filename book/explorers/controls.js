@@ -11,6 +11,9 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A canvas for pictures, named until they are drawn and named for what they are. */
+export const easel = () => make("canvas", { role: "img", "aria-label": "not drawn yet" });
+
 /** Say in the page what went wrong. */
 export function showError(el, error) {
   el.querySelector(".dash-live-error")?.remove();

@@ -1,5 +1,5 @@
 // The guidance dial: a teacher and up to three students, the same noise, and w as you turn it.
-import { chart, controls, make, progressBar, showError, valuesOf } from "./controls.js";
+import { chart, controls, easel, make, progressBar, showError, valuesOf } from "./controls.js";
 import { mean } from "../live/layers.js";
 import { T } from "../live/schedule.js";
 
@@ -50,7 +50,7 @@ export function paint(canvas, x, channels) {
 
 /** What is shown of one network: its pictures, and the mean norm of its gap. */
 function panel(network) {
-  const [canvas, norm] = [make("canvas", { role: "img" }), make("output", {}, "…")];
+  const [canvas, norm] = [easel(), make("output", {}, "…")];
   const name = make("b", { style: `color: ${network.color}` }, network.name);
   const caption = make("figcaption", {}, name, " mean gap ", norm);
   return { canvas, norm, network, gaps: [], element: make("figure", {}, canvas, caption) };

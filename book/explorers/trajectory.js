@@ -1,5 +1,5 @@
 // The trajectory: two models draw from the same noise; scrub the step, and see where they part.
-import { chart, controls, make, progressBar, showError, valuesOf } from "./controls.js";
+import { chart, controls, easel, make, progressBar, showError, valuesOf } from "./controls.js";
 import { CLAMPS, paint, PICTURES } from "./dial.js";
 import { T } from "../live/schedule.js";
 
@@ -26,7 +26,7 @@ function apart(a, b) {
 
 /** Of one model: its state x_t, and the image that it predicts from it. */
 function way(title) {
-  const [state, image] = [0, 1].map(() => make("canvas", { role: "img" }));
+  const [state, image] = [easel(), easel()];
   const name = make("b", {});
   const caption = make("figcaption", {}, name, ` ${title}`);
   return { state, image, name, element: make("figure", {}, state, image, caption) };
