@@ -50,14 +50,21 @@ class _Features(FitNets):
         return super().terms(model.network.module, labelled)
 
 
-def _named(name: str, teacher: nn.Module, student: nn.Module) -> losses.Objective:
-    """An objective by name; ``ValueError`` if it is unknown, or not one for these networks."""
-    if name != "fitnets":
-        return losses.make_objective(name)
-    if isinstance(teacher, UNet) and isinstance(student, UNet):
-        return _Features(copy.deepcopy(teacher), student.cfg)
-    other = "take cond_only_dropout, or give an objective that reads your networks' features"
-    raise ValueError(f"fitnets reads the features of two dashlib.unet.UNet: {other}")
+def _chosen(
+    objective: str | losses.Objective, teacher: Network, student: Network
+) -> losses.Objective:
+    """An objective, also by name; ``ValueError`` if unknown, or not one for these networks."""
+    whole, small = teacher.module, student.module
+    if objective == "fitnets":
+        if isinstance(whole, UNet) and isinstance(small, UNet):
+            return _Features(copy.deepcopy(whole), small.cfg)
+        other = "take cond_only_dropout, or give an objective that reads your networks' features"
+        raise ValueError(f"fitnets reads the features of two dashlib.unet.UNet: {other}")
+    rule = losses.make_objective(objective) if isinstance(objective, str) else objective
+    if isinstance(rule, losses.SingleHeadMatch) and not student.w_conditioned:
+        need = "UNetConfig(w_conditioned=True), or a module(x_t, t, cond, w) with w_conditioned"
+        raise ValueError(f"single_head needs a student that takes w: {need} = True")
+    return rule
 
 
 def _answered(
@@ -117,14 +124,7 @@ def distilling(
     ``ValueError`` for an unknown name, ``FloatingPointError`` if a loss is not finite.
     """
     network = student if isinstance(student, Network) else teacher.around(student)
-    rule = (
-        _named(objective, teacher.module, network.module)
-        if isinstance(objective, str)
-        else objective
-    )
-    if isinstance(rule, losses.SingleHeadMatch) and not network.w_conditioned:
-        need = "UNetConfig(w_conditioned=True), or a module(x_t, t, cond, w) with w_conditioned"
-        raise ValueError(f"single_head needs a student that takes w: {need} = True")
+    rule = _chosen(objective, teacher, network)
     if isinstance(weighting, str):
         weighting = make_weighting(weighting, teacher.schedule)
     train, cfg = ({"": ...}, cfg) if train is None else (train, replace(cfg, weight_decay=0.0))
