@@ -424,9 +424,9 @@ Markdown(tables.markdown([*head, "gap MSE", "common MSE"], lines))
 # %% tags=["hide-input"]
 colour, plain = second["dash_colour-uniform"], second["dash-high_noise"]
 spot, mixed = "dash_colour-uniform", fd(second["dash_mixed_0.5-high_noise"])
-assert cifar10.off_colour(colour) < 0.1 < 0.4 < cifar10.off_colour(plain)
+assert round(cifar10.off_colour(colour), 2) == 0.06 and cifar10.off_colour(plain) > 0.4
 whole, tint = (at_950[spot][k] / at_950["dash-high_noise"][k] for k in ERRORS)
-assert tint < 0.5 and whole > 1.9 and fd(colour) > 1.3 * fd(plain)
+assert tint < 0.5 and 1.9 < whole < 2.1 and fd(colour) > 1.3 * fd(plain)
 fine = colour.metrics["image_errors"]["950"]["cond"]["high"]
 assert fine > 0.9 * at_950[spot][ERRORS[0]], "what is left is detail"
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from dashbook import cifar10, tables
 from dashlib import datasets, results
 from dashlib.distillation import Network, RectifiedFlow, Refusal, assess, distill, distilling, probe
 from dashlib.distillation.network import Conditioned, noisy_batches
@@ -514,3 +516,21 @@ def test_a_null_row_alone_gives_a_student_its_guidance_back(digits):
     assert found["uncond_mse"] < 0.7 * before["uncond_mse"]
     assert abs(found["rho"] - 1) < 0.7 * abs(before["rho"] - 1)
     assert found["cond_mse"] == pytest.approx(before["cond_mse"], rel=1e-3)
+
+
+def test_the_reasons_for_the_defaults_are_the_stored_numbers():
+    """What the docstring of distilling gives as FD and cos; more seeds may change it."""
+    told = " ".join(distilling.__doc__.split())
+    tag, cos = tables.frechet("TAG"), tables.gap("cos")
+    rows = {"cond_only_dropout": "-x2", "dash_sampled": "-x2", "dash": ""}
+    digits = {k: results.select(k, f"uniform-from_uniform{x}") for k, x in rows.items()}
+    label, sampled, dash = (np.mean([tag(run) for run in runs]) for runs in digits.values())
+    assert f"({label:.1f} under TAG; dash_sampled {sampled:.1f}, dash {dash:.1f})" in told
+    better, other = (
+        f"{np.mean([cos(run) for run in digits[row]]):.2f}".removeprefix("0")
+        for row in ("dash_sampled", "cond_only_dropout")
+    )
+    assert f"cos {better}, not {other}" in told
+    named = [f"{row}_v-high_noise" for row in rows]
+    found = [tables.spread(cifar10.seeds(row), cifar10.fd, 1) for row in named]
+    assert f"(w = 1.5: {'; '.join(found)})" in told
