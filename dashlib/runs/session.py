@@ -203,7 +203,7 @@ class Session:
         folder = next((f for f in (path / "checkpoints", path) if f.is_dir()), None)
         found = checkpointing.Checkpoints(folder).newest() if folder else path
         if found is None or not found.is_file():
-            raise FileNotFoundError(f"--resume {path}: no checkpoint (step-*.pt) is there")
+            raise FileNotFoundError(f"--resume {path}: no step-*.pt is there: give a run's folder")
         return found
 
     def _note(self, first: int, seconds: float) -> None:

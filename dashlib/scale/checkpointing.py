@@ -119,6 +119,8 @@ def alone(folder: Path) -> Iterator[None]:
     holder = folder / ".holder"
     try:
         with FileLock(folder / ".lock", timeout=0):
+            for old in folder.glob(".*.dashlib"):  # of a call that was killed while it wrote
+                old.unlink()
             holder.write_text(f"process {os.getpid()} on {platform.node()}")
             yield
     except Timeout as error:
