@@ -147,7 +147,8 @@ class Session:
         """Drop the lines of steps that are made again, and one that a kill cut short."""
         path = self.job.out / "log.jsonl"
         lines = path.read_text().splitlines(keepends=True) if self.main and path.exists() else []
-        kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
+        with checkpoints.reading(path):
+            kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
         if kept != lines:
             checkpoints.write_atomically(path, "".join(kept).encode())
 

@@ -1,7 +1,6 @@
 """Let training survive: whole checkpoints, polite stops, and errors that say what to do.
 
-A checkpoint is a file named by its step and content, ``step-000001000-SHA.pt``, and written
-atomically; what a failing disk left of it is found by its name.
+A checkpoint, ``step-000001000-SHA.pt``, is written atomically; its name tells a damaged one.
 """
 
 import errno
