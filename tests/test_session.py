@@ -443,6 +443,13 @@ def test_a_run_or_the_folder_of_its_checkpoints_is_resumed(tmp_path):
     assert "delete" not in message
 
 
+def test_a_log_that_is_damaged_is_named(tmp_path):
+    ok(*LONG, "--out", tmp_path / "run", "--stop-after", "2")
+    log = tmp_path / "run/log.jsonl"
+    log.write_text('{"step": 1, \n')
+    assert f"{log} is missing or damaged" in refused(*LONG, "--out", tmp_path / "run")
+
+
 def test_another_seed_does_not_go_on(straight):
     assert "other stream" in refused(*LONG, "--out", straight, "--seed", "1")
 
