@@ -109,12 +109,14 @@ class Run:
         return self.tensors("trace")
 
     def model(self) -> UNet:
-        """The averaged network, frozen; ``MissingRun`` if the repository has no room for it."""
+        """The averaged network, frozen; ``MissingRun`` if not shipped, ``ValueError`` if none."""
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
             made = f"dashlib make {self.name}" if scale == "digits" else f"benchmarks.sweep {scale}"
             how = f"make them with `python -m {made}`"
             raise MissingRun(f"the weights of {self.name} are not shipped: {how}")
+        if self.name.endswith("/classifier"):
+            raise ValueError(f"{self.name} is a classifier, no diffusion model: see `dashlib list`")
         with checkpoints.reading(self.folder / "run.json"):
             model = UNet(UNetConfig(**self.config["unet"]))
             load_into(model, self.tensors("weights"), self.name)

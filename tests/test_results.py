@@ -189,6 +189,12 @@ def test_a_run_without_the_configuration_of_a_network_says_so(make, config):
         results.load(NAME).model()
 
 
+def test_a_classifier_is_no_diffusion_model(make):
+    make(name="digits/classifier")
+    with pytest.raises(ValueError, match="is a classifier, no diffusion model: see `dashlib list`"):
+        results.load("digits/classifier").model()
+
+
 def weights_of(run):
     return run.folder / run.files["weights"]["name"]
 
