@@ -171,12 +171,12 @@ def extract(
     total = outer = torch.zeros((), dtype=torch.float64)
     for images in parts:
         found = extractor(images)
-        check_finite("features", found)
-        x = found.double()
+        check_finite("features", x := found.double())
         total, outer = total + x.sum(0), outer + x.T @ x
         chosen, keep = keep.tensor_split([len(x)])
         pools.append(found.float().cpu()[chosen])
         answers.append((extractor.head(found) if logits else found[:0]).float().cpu())
+        check_finite("logits", answers[-1])
     total, outer = (place.reduce(s.to(place.device)).cpu() for s in (total, outer))
     mean = total / n
     covariance = (outer - n * mean.outer(mean)) / (n - 1)
