@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
-from live_js import Random, needs_node, run_in_page, run_js, stored
+from live_js import Drawn, Random, needs_node, run_in_page, run_js, stored
 from torch import nn
 
 import dash_live
@@ -355,17 +355,10 @@ def test_five_steps_of_training_are_the_trainers(exact, schedule):
     trainer = Trainer(
         model, make_objective("dash"), MinSNR(schedule), TrainConfig(5, 4e-3, ema=0.99)
     )
-    for _ in trainer.run(given(exact, batch) for batch in drawn):
+    for _ in trainer.run(Drawn(exact, batch) for batch in drawn):
         pass
     for name, parameter in trainer.ema.named_parameters():
         close(end[name], parameter, 1e-4)  # a fortieth of one step: Adam scales rounding up, too
-
-
-def given(exact, batch):
-    """A batch that the page drew, with the exact teacher's branches."""
-    x_t, eps = (torch.tensor(batch[key]).reshape(-1, 2, 1, 1) for key in ("xt", "eps"))
-    t, y = torch.tensor(batch["t"]), torch.tensor(batch["y"])
-    return Given(x_t, eps, t, y, y, branches(exact, x_t, t, y))
 
 
 def test_errors_by_timestep_are_measured_against_the_exact_branches(exact):
