@@ -88,7 +88,9 @@ def png(figure: Figure, *, colors: int | None = None) -> bytes:
 def _in_colour(figure: Figure) -> bool:
     """Tell whether some axes hold a picture in colour; grey ones are ink on paper, as lines are."""
     images = [image for ax in figure.axes for image in ax.images]
-    return any(np.ndim(image.get_array()) == 3 or not image.cmap.is_gray() for image in images)
+    return any(
+        np.asarray(image.get_array()).ndim == 3 or not image.cmap.is_gray() for image in images
+    )
 
 
 def _pixels(figure: Figure, dpi: float) -> Image.Image:
@@ -184,7 +186,7 @@ def name_ends(ax: Axes, size: float = 11) -> None:
     ends, lines = zip(*sorted(found, key=itemgetter(0)), strict=True)
     names = [fill(str(line.get_label()), NAME) for line in lines]
     rows = np.array([name.count("\n") + 1 for name in names])
-    width, height = ax.figure.get_size_inches()
+    width, height = ax.figure.bbox.width / DPI, ax.figure.bbox.height / DPI
     row = size / 55 / (height * min(1.0, READABLE / width) - 1.1)  # of about the axes' height
     room = row * (rows.cumsum() - rows / 2)
     free = np.clip(ends - room, 0, max(0, 1 - row * rows.sum()))
