@@ -193,6 +193,7 @@ assert max(abs(loss - 1) for loss in seen["dash"]) < 1e-3, (
 curves = {NAMES[k]: (angles, np.maximum(of, 1e-3)) for k, of in seen.items()}
 shades = {NAMES[k]: plots.color(k) for k in seen}
 what = {"xlabel": "direction (degrees)", "ylabel": "loss", "log": True}
+what["title"] = "DASH sees an error wherever it points"
 plots.show(plots.lines(curves, colors=shades, **what))
 
 # %% [markdown]
@@ -264,7 +265,8 @@ floor = kept["anchor"][-20:].mean()
 for name in ("imitation", "unconditional"):
     assert live[name][-1] < live[name][0] / 3, "both branches are learnt"
     assert kept[name][-20:].mean() < 0.5 * floor, "the anchor has a floor"
-plots.show(plots.panels({"live": live, "stored": kept}, 10, "step", log=True))
+title, both = "Both branches are learned alike", {"live": live, "stored": kept}
+plots.show(plots.panels(both, 10, "step", title=title, log=True))
 
 # %% [markdown]
 # In {numref}`fig-dash-terms` the two branch terms coincide: what the student learns first, denoising,
@@ -486,7 +488,7 @@ for row in ROWS:
     assert 5 * away[row][0] < away[row][30] > away[row][49] / 1.1, "decided"
 far = {k: np.array([values(*k, distance(x)).mean() for x in LABELS]) for k in RUNS}
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of five students' states from the teacher's along the way, at three guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (right) to image (left).", "name": "fig-apart"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of five students' states from the teacher's along the way, at three guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (step 1) to image (step 50).", "name": "fig-apart"}}
 for w in WEIGHTINGS:  # the table above
     cond_only, composite, own = (
         far[row, w] for row in ("cond_only", "composite", "dash")
@@ -499,16 +501,15 @@ for w in WEIGHTINGS:  # the table above
     )
 assert all(far["dash", "uniform"] < 1.25 * np.array(twin)), "uniform weights"
 by_scale = {
-    f"w = {w}": {
-        NAMES[k]: of[::-1] for k, of in dual_branch.apart(visited).items() if of[-1]
-    }
+    f"w = {w}": {NAMES[k]: of for k, of in dual_branch.apart(visited).items() if of[-1]}
     for w, visited in paths.items()
 }
 colors = {NAMES[k]: plots.color(k) for k in away}
-plots.show(plots.panels(by_scale, 20, "timestep t", colors=colors, below=3))
+what = {"title": "The drawing is decided early", "colors": colors}
+plots.show(plots.panels(by_scale, 1, "sampling step", size=(8.0, 3.6), **what))
 
 # %% [markdown]
-# In {numref}`fig-apart` the distance builds up at high and middle noise, and after $t \approx 400$ nothing is added: the drawing is decided. At $w = 4$ composite stays nearest to
+# In {numref}`fig-apart` the distance builds up in the first thirty of the fifty steps, down to $t \approx 400$. Nothing is added after that: the drawing is decided. At $w = 4$ composite stays nearest to
 # the teacher, at $w = 1$ cond-only is as near as DASH.
 #
 # What do two models see on the way? The next explorer samples in this page, by two models of your choice (students under TIRT Transfer), and shows the state and the image predicted from it at any step.
@@ -562,9 +563,9 @@ assert binned("uniform", "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], (
 )
 assert TEACHER.importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
 curves = {"teacher's gap": (times, sizes), "between the two targets": (times, apart)}
-plots.show(
-    plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o")
-)
+what = {"xlabel": "timestep t", "ylabel": "mean square", "log": True, "marker": "o"}
+what["title"] = "At low noise the targets are a whole gap apart"
+plots.show(plots.lines(curves, **what))
 
 # %% [markdown]
 # {numref}`fig-tower` splits the timesteps in two. At high noise several labels are possible, and their average lands near $T_u$.
@@ -572,7 +573,7 @@ plots.show(
 # gap at all**. So at low noise dropout and DASH are asked for different things, and there their cosines part.
 #
 # Three seeds of shared batches give three paired differences. A difference is clear if
-# $|\bar d| > 4.3\, s/\sqrt 3$ (a paired $t$-test at 5 %); a dash marks the others. Of so many, one or so will look
+# $|\bar d| > 4.3\, s/\sqrt 3$ (a paired $t$-test at 5 %); a dash marks the others. Of so many, about one will look
 # clear by luck.
 
 # %% tags=["hide-input"]
@@ -749,7 +750,7 @@ Markdown(dual_branch.beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 # %% [markdown]
 # **Agrees:** DASH comes first of these five; its gap is a little short, in the paper too; and under TAG cond-only is worse than training from scratch. (At $w = 1.5$ it is better: see the tables above.)
 #
-# **Does not agree:** (1) The paper's single-branch gaps are too *short*, ours too *long*. {ref}`ch-collapse` says how either can arise.
+# **Does not agree:** (1) The paper's single-branch gaps are too *small*, ours too *large*. {ref}`ch-collapse` says how either can arise.
 # (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and a composite student is off its scale nearly all the time ({eq}`eq-guided-error`). We can't tell why the
 # paper's does not suffer from that.
 #
@@ -767,15 +768,17 @@ saved = (own["dash"] + asked) / (own["cond_only_dropout"] + asked / 2)
 
 # %% tags=["hide-input"]
 found = f"""
-Our 8×8 digits; means over three seeds, TIRT Transfer / uniform weights.
+**Answer.** DASH keeps the gap: ρ = {both_of("dash", "rho")}, cos =
+{both_of("dash", "cos")}, and it follows the teacher at every guidance scale. The
+trained null branch does it: label dropout, with one branch a step, draws samples as
+good. (8×8 digits; means over three seeds, TIRT Transfer / uniform weights.)
 
 - Every direction of the branch error costs the DASH loss the same; cond-only and
   composite are each blind to one. The anchor can move imitation by {price:.4f} at most.
-- **DASH calibrates the gap**: ρ = {both_of("dash", "rho")}, cos =
-  {both_of("dash", "cos")}. Cond-only: ρ = {both_of("cond_only", "rho")}, cos =
-  {both_of("cond_only", "cos")}; composite: ρ = {both_of("composite", "rho")}, cos =
-  {both_of("composite", "cos")}. The single-branch gaps are too long, not too short as
-  the paper has them.
+- **Single branches do not calibrate it.** Cond-only: ρ =
+  {both_of("cond_only", "rho")}, cos = {both_of("cond_only", "cos")}; composite: ρ =
+  {both_of("composite", "rho")}, cos = {both_of("composite", "cos")}. The single-branch
+  gaps are too large, not too small as the paper has them.
 - DASH follows the teacher at every guidance scale; cond-only and composite match it at
   their own. Under uniform weights its images from the same noise are about as near to
   the teacher's as those of a second teacher."""

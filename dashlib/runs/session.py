@@ -165,7 +165,7 @@ class Session:
         self.progress(self.recipe.objective, self.step, self.recipe.train.steps)
 
     def _early(self, stop: checkpointing.Stop, made: int) -> str | None:
-        """Why to stop before the end, agreed on by all processes; None to go on."""
+        """Say why to stop before the end, agreed on by all processes; None to go on."""
         if self.step == self.recipe.train.steps:
             return None
         number = torch.tensor([stop.received or 0], device=self.accelerator.device)
