@@ -9,13 +9,14 @@ from nbval_tolerance import tolerant
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
+BUILT_ONCE = ("test_live_page", "test_book_explorer")  # browser tests that build a book of a page
 LONGEST = (  # files that take half a minute or share a long set-up, longest first; then notebooks
+    *BUILT_ONCE,
     *("test_acceptance_paper_scale", "test_session", "test_engine", "11_your_own_model"),
     *("01_teacher", "test_live_engine", "07_playground", "03_dual_branch_distillation"),
     *("02_guidance_gap_collapse", "09_gap_atlas", "test_cifar10_sweep", "test_making"),
-    *("test_distillation", "test_cli_evaluate", "test_live_page", "test_book_explorer"),
+    *("test_distillation", "test_cli_evaluate"),
 )
-BUILT_ONCE = ("test_live_page", "test_book_explorer")  # browser tests that build a book of a page
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -55,9 +55,15 @@ def run_js(modules, body, **args):
     return json.loads(done.stdout)
 
 
-def run_in_page(page, modules, body, **args):
-    """Run the same in a page of Chromium; it may read one file, whose name is `path`."""
+def page_with_modules(context):
+    """A page of Chromium that finds the modules, for `run_in_page`."""
+    page = context.new_page()
     page.route(f"{HERE}/**", _fulfil)
+    return page
+
+
+def run_in_page(page, modules, body, **args):
+    """Run the same in a page with modules; it may read one file, whose name is `path`."""
     page.goto(f"{HERE}/")
     lines = _lines(modules, body, args, lambda path: f"{HERE}/{path.relative_to(ROOT)}")
     script = "\n".join(["async (given) => {", READ_FILE, *lines, "return text;", "}"])

@@ -3,10 +3,11 @@
 import functools
 import re
 from collections import Counter
+from itertools import product
 
 import pytest
 import torch
-from live_js import Drawn, Random, needs_node, run_in_page, run_js, stored
+from live_js import Drawn, Random, needs_node, page_with_modules, run_in_page, run_js, stored
 from torch import nn
 
 import dash_live
@@ -34,15 +35,18 @@ W["interval"] = {"w": 3, "low": 200, "high": 800}
 SCHEDULES = {"constant": Constant(4), "tag": TAG(), "interval": Interval(3, 200, 800)}
 
 
+@pytest.fixture(scope="module")
+def in_page(chromium):
+    """A function that runs JavaScript in the browser, each time in a new document."""
+    context = chromium.new_context()
+    yield functools.partial(run_in_page, page_with_modules(context))
+    context.close()
+
+
 @pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
 def js(request):
     """A function that runs JavaScript, in node, and in the browser."""
-    if request.param == "node":
-        yield run_js
-        return
-    context = request.getfixturevalue("chromium").new_context()
-    yield functools.partial(run_in_page, context.new_page())
-    context.close()
+    return run_js if request.param == "node" else request.getfixturevalue("in_page")
 
 
 def close(found, want, atol):
@@ -172,10 +176,15 @@ def in_torch(model, y, scale, schedule, generator=None, **settings):
     return steps, [gap.flatten(1).norm(dim=1).mean().item() for gap in gaps]
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
-@pytest.mark.parametrize(
-    ("clamp", "spacing"), [("recompute", "linspace"), ("clamp", "leading"), ("none", "linspace")]
-)
+CUTS = [("recompute", "linspace"), ("clamp", "leading"), ("none", "linspace")]
+GUIDED = [("node", kind, *cut) for kind, cut in product(SCHEDULES, CUTS)]
+GUIDED += [  # in the browser every schedule and every cut once
+    pytest.param("chromium", kind, *cut, marks=pytest.mark.browser)
+    for kind, cut in zip(SCHEDULES, CUTS, strict=True)
+]
+
+
+@pytest.mark.parametrize(("js", "kind", "clamp", "spacing"), GUIDED, indirect=["js"])
 @torch.no_grad()
 def test_a_guided_sample_of_fifty_steps_is_pytorchs(js, schedule, kind, clamp, spacing):
     run, _ = stored("dash-transfer-s0")
