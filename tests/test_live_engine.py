@@ -413,14 +413,18 @@ def test_a_band_lifts_its_neighbourhood_and_nothing_else():
 
 
 def test_what_chapter_4_says_of_the_importance_editor_is_so():
-    body = "const answers = settings.map((given) => {"
-    body += "const importance = importanceOf({ ...usual, learned, ...given }); let end;"
-    body += "const { objective, steps, seed } = usual;"
-    body += "for (const at of TASKS.train({ objective, steps, seed, importance })) end = at;"
-    body += "return [end.errors, importance]; }); return answers;"
+    """By the loop of the page's task alone, without its reports on the way."""
+    body = "const teacher = new Mixture(pinwheel()); const objective = OBJECTIVES[usual.objective];"
+    body += "return settings.map((given) => {"
+    body += "const importance = importanceOf({ ...usual, learned, ...given });"
+    body += "const random = new Random(usual.seed); const start = MLP.start(random); let end;"
+    body += "const how = { objective, importance, steps: usual.steps, size: 128 };"
+    body += "for (const at of train(start, teacher, how, random)) end = at.model;"
+    body += "return [errorsByTime(end, teacher), importance]; });"
     settings = [{}, {"band8": 3}, {"preset": "uniform"}]
     learned = live.learned()
-    found = run_js(["importance", "tasks"], body, settings=settings, learned=learned, usual=USUAL)
+    modules = ["importance", "mlp", "mixture", "objectives", "random"]
+    found = run_js(modules, body, settings=settings, learned=learned, usual=USUAL)
     errors = torch.tensor([of for of, _ in found])
     low, high = errors[:, :4].mean(1), errors[:, 14:].mean(1)  # t < 200, t >= 700; bins of 50
     assert 0.5 < high[1] / high[0] < 0.7
