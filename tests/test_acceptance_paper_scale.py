@@ -35,7 +35,7 @@ from dashlib.scale.presets import PRESETS, preset
 
 PRESET = "cifar10/paper_v2"
 STEPS = 8  # of two processes: after fewer, one process samples other pixels by 3 levels
-FEWER = 6  # of one, killed and resumed
+FEWER = 4  # of one, killed and resumed
 SAMPLING = {"steps": 50, "spacing": "linspace", "clamp": "recompute", "precision": "fp32"}
 HERE = Path(__file__).parent
 UNVERIFIED = "(unverified Inception weights)"
@@ -132,11 +132,11 @@ def as_the_authors(run, path):
 
 def test_from_images_to_scores_in_one_process(place):
     teacher, straight, student = (place / name for name in ("teacher", "straight", "student"))
-    # 6 steps, killed after four or so, and resumed to the same bits
-    command = training(place, "--out", teacher, "--save-every", 3, steps=FEWER)
-    killed(command, teacher, lines=4)
+    # killed after three steps or so, and resumed to the same bits
+    command = training(place, "--out", teacher, "--save-every", 2, steps=FEWER)
+    killed(command, teacher, lines=3)
     output = ok(*command, "--resume", "auto")
-    assert f"step 3 of {FEWER}" in output
+    assert f"step 2 of {FEWER}" in output
     assert f"finished: {FEWER} steps" in output
     ok(*training(place, "--out", straight, steps=FEWER))
     check_same_as(straight, teacher)
