@@ -162,7 +162,7 @@ PARTS = {
 }
 FAIR = (  # row, weighting, times the steps: rows of one pass of the student get the cost of two
     *((row, "transfer", 1) for row in ("dash", "cond_only_dropout")),
-    *((row, "uniform", 1) for row in (*HEADLINE[1:], "multi_w", "single_head", "dash_v")),
+    *((row, "uniform", 1) for row in (*HEADLINE, "multi_w", "single_head", "dash_v")),
     *((row, "uniform", 1) for row in ("gap_match_cond", "dash_gap_3")),
     *((row, "uniform", 2) for row in ("dash_sampled", "cond_only_dropout", "dash_mixed_0.5")),
 )
