@@ -100,7 +100,7 @@ def dash_loss(student, batch):
 # teacher for both branches.
 
 # %%
-TEACHER = results.load("digits/teacher-tirt")
+TEACHER = results.load("digits/teacher-uniform")
 teacher = TEACHER.model()
 digits, schedule = datasets.load_dataset("digits"), Schedule()
 
@@ -122,7 +122,9 @@ torch.manual_seed(0)
 students = {
     "the teacher itself": teacher,
     "an untrained student": UNet(STUDENT_DIGITS).eval(),
-    "a stored DASH student": results.load("digits/dash-uniform-s0").model(),
+    "a stored DASH student": results.load(
+        "digits/dash-uniform-from_uniform-s0"
+    ).model(),
 }
 with torch.no_grad():
     per_sample = {name: dash.terms(model, held_out) for name, model in students.items()}
@@ -221,7 +223,9 @@ plots.show(plots.lines(curves, colors=shades, **what))
 
 # %% tags=["hide-input"]
 price = itself["anchor"] / 121
-missed = np.mean([gap("cond_mse")(run) for run in results.select("dash", "uniform")])
+missed = np.mean(
+    [gap("cond_mse")(run) for run in results.select("dash", "uniform-from_uniform")]
+)
 assert price < 0.5 * missed, (
     "at its worst the anchor costs less than the students miss anyway"
 )
@@ -257,7 +261,7 @@ for batch in islice(stream(digits.train, 64, seed=0), 120):
 # The three terms over these 120 steps, and over the whole training of a stored student of the same objective:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
-trace = results.load("digits/dash-uniform-s0").trace
+trace = results.load("digits/dash-uniform-from_uniform-s0").trace
 live = {k: np.reshape([at[k] for at in history], (-1, 10)).mean(1) for k in history[0]}
 kept = {name: trace[f"curve.{name}"].numpy() for name in live}
 floor = kept["anchor"][-20:].mean()
@@ -278,10 +282,12 @@ plots.show(plots.panels({"live": live, "stored": kept}, 10, "step", log=True))
 
 # %% tags=["hide-input"]
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
-WEIGHTINGS = {"transfer": "TIRT Transfer", "uniform": "uniform"}
+SOUND = "uniform-from_uniform"  # weights of the student and of its teacher
+WEIGHTINGS = {SOUND: "uniform weights", "transfer": "TIRT Transfer"}
+TEACHERS = {SOUND: TEACHER, "transfer": results.load("digits/teacher-tirt")}
 LABELS = list(recipes.DIGITS.guidance)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
-assert all(len(runs) == 3 for runs in RUNS.values())
+assert all(len(runs) >= 3 for runs in RUNS.values())
 
 
 def values(row, weighting, of):
@@ -301,7 +307,7 @@ for w in WEIGHTINGS:
     )
 
 # %% tags=["hide-input"]
-spreads = {row: values(row, "uniform", gap("rho")).std() for row in ROWS}
+spreads = {row: values(row, SOUND, gap("rho")).std() for row in ROWS}
 assert spreads["cond_only"] > 5 * spreads["dash"], (
     "an untrained branch is a matter of luck"
 )
@@ -342,7 +348,8 @@ plots.show(dual_branch.branch_plane(points, filled="transfer"))
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Fréchet distance and class accuracy against guidance scale for teacher and students"}}
 SHOWN = {
-    w: {"teacher": [TEACHER], **{row: RUNS[row, w] for row in ROWS}} for w in WEIGHTINGS
+    w: {"teacher": [TEACHERS[w]], **{row: RUNS[row, w] for row in ROWS}}
+    for w in WEIGHTINGS
 }
 students = Parameter("weights of students", list(SHOWN), list(WEIGHTINGS.values()))
 
@@ -410,7 +417,12 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Ten pictures from the same starting noise, by the teacher and five students"}}
 def distance(label):
-    return lambda run: rms(stored(run, label), stored(TEACHER, label))
+    def of(run):
+        return rms(
+            stored(run, label), stored(results.load(run.config["teacher"]), label)
+        )
+
+    return of
 
 
 def from_one_noise(label, which):
@@ -449,7 +461,7 @@ rows = {f"{NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items(
 lines = [
     [name, *(spread(runs, distance(x)) for x in LABELS)] for name, runs in rows.items()
 ]
-twin = [distance(x)(results.load("digits/teacher-uniform")) for x in LABELS]
+twin = [rms(*(stored(of, x) for of in TEACHERS.values())) for x in LABELS]
 images = torch.stack([stored(TEACHER, x) for x in LABELS])
 unrelated = (
     (images - images.roll(10, dims=1)).square().flatten(1).mean(1).sqrt().tolist()
@@ -470,7 +482,7 @@ Markdown(markdown(["student", *LABELS], lines))
 # %% tags=["hide-input"]
 def trajectories(w):
     models, y = (
-        {k: runs[0].model() for k, runs in SHOWN["uniform"].items()},
+        {k: runs[0].model() for k, runs in SHOWN[SOUND].items()},
         torch.arange(10),
     )
     x_T = starting_noise(10, teacher.cfg)
@@ -497,7 +509,7 @@ for w in WEIGHTINGS:  # the table above
     assert all((own < np.minimum(cond_only, composite))[[2, 3, 5]]), (
         "w = 2, 3, TAG: in between"
     )
-assert all(far["dash", "uniform"] < 1.25 * np.array(twin)), "uniform weights"
+assert all(far["dash", SOUND] < 1.25 * np.array(twin)), "uniform weights"
 by_scale = {
     f"w = {w}": {
         NAMES[k]: of[::-1] for k, of in dual_branch.apart(visited).items() if of[-1]
@@ -557,10 +569,10 @@ assert all(apart[:3] > 0.9 * sizes[:3]), (
     "at low noise the two targets are a whole gap apart"
 )
 assert all(apart[6:] < 0.4 * sizes[6:]), "at high noise they are close"
-assert binned("uniform", "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], (
+assert binned(SOUND, "cond_only_dropout", "uncond_mse")[0] > 3 * sizes[0], (
     "a larger error"
 )
-assert TEACHER.importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
+assert TEACHERS["transfer"].importance()[400:].mean() < 0.5, "TIRT looks elsewhere"
 curves = {"teacher's gap": (times, sizes), "between the two targets": (times, apart)}
 plots.show(
     plots.lines(curves, xlabel="timestep t", ylabel="mean square", log=True, marker="o")
@@ -604,12 +616,11 @@ for w, (lower, _) in VERDICTS.items():
     assert all(lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
 for x in ("3", "4"):
     fd = [
-        values(row, "uniform", frechet(x)).mean()
-        for row in ("dash", "cond_only_dropout")
+        values(row, SOUND, frechet(x)).mean() for row in ("dash", "cond_only_dropout")
     ]
     away = np.abs(np.subtract(fd, frechet(x)(TEACHER)))
     assert away[0] < away[1], "DASH: nearer its teacher"
-assert VERDICTS["uniform"][0]["distance, w = 4"] == "DASH", (
+assert VERDICTS[SOUND][0]["distance, w = 4"] == "DASH", (
     "and clearly nearer to its images"
 )
 scored = [lower[f"FD, w = {x}"] for lower, _ in VERDICTS.values() for x in LABELS]
@@ -628,7 +639,7 @@ asked = min(seconds for seconds in prepared if seconds > 1)
 asking = {
     row: asked * count for row, count in zip(ROWS, (0, 0.5, 0.5, 1, 1), strict=True)
 }
-steps, lines = RUNS["dash", "uniform"][0].config["train"]["steps"], []
+steps, lines = RUNS["dash", SOUND][0].config["train"]["steps"], []
 for row in ROWS:
     parts = [own[row], asking[row], own[row] + asking[row]]
     lines.append([NAMES[row], *(f"{1000 * part / steps:.0f}" for part in parts)])

@@ -102,9 +102,9 @@ OURS |= {
 
 
 def _digits(rows: Sequence[str], weighting: str = "transfer") -> dict[str, list[Run]]:
-    """The stored seeds of the teacher and of digits rows."""
-    teacher = {"teacher": [results.load("digits/teacher-tirt")]}
-    return teacher | {key: results.select(key, weighting) for key in rows}
+    """The stored seeds of digits rows, after their teacher."""
+    found = {key: results.select(key, weighting) for key in rows}
+    return {"teacher": [results.load(found[rows[0]][0].config["teacher"])]} | found
 
 
 def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str:
