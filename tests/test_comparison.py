@@ -134,7 +134,7 @@ def test_the_lower_row_is_named_only_beyond_doubt() -> None:
 
 
 def test_many_measures_make_chance_finds_so_each_needs_a_smaller_p() -> None:
-    """A difference with p = .02 is clear alone and beside one more, not beside nine."""
+    """A difference with p = .03 is clear alone, and not as one of ten."""
     base = row(s0=0.0, s1=0.0, s2=0.0, s3=0.0)
     ours = row(s0=1.0, s1=2.0, s2=1.5, s3=0.5)
     assert 0.0167 < stats.ttest_1samp([1.0, 2.0, 1.5, 0.5], 0).pvalue < 0.0331
