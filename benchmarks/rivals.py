@@ -4,13 +4,12 @@
   where a student will be used, not noised data;
 * ``guidance_free``: a network that takes w learns its own guided output, without a teacher
   (Chen et al. 2025);
-* ``autoguidance``: the teacher's conditional branch guided by a small student's, not by its null
-  branch (Karras et al. 2024);
+* ``autoguidance``: the teacher's conditional branch guided by that of a small network trained on
+  the same images, ``digits/scratch-uniform-sS``, not by its null branch (Karras et al. 2024);
 * ``SWEPT``: rows of the fair comparison with other options: the share p of null branches, the
   weight of the gap's error, and TAG's quadratic form.
 
-``python -m benchmarks.rivals --seed S`` goes on where it was; the teacher and its students of that
-seed, ``digits/dash-uniform-from_uniform-sS``, are stored.
+``python -m benchmarks.rivals --seed S`` goes on where it was; the teacher is stored.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from dashlib.data import Batch, with_teacher
 from dashlib.guidance import TAG, Branches, Denoiser, Guided, ScaledDenoiser
 from dashlib.losses import MultiW, Terms, mse
 from dashlib.progress import silent
-from dashlib.recipes import fair
+from dashlib.recipes import DIGITS, fair
 from dashlib.runs import building, making, scoring
 from dashlib.sampling import ddim
 from dashlib.scale.small_grids import with_products
@@ -154,8 +153,8 @@ def without_teacher(seed: int) -> UNet:
 
 
 def autoguided(seed: int) -> AutoGuided:
-    """The teacher guided by DASH's student."""
-    names = TEACHER, fair("dash", "uniform", seed).name
+    """The teacher guided by a small network."""
+    names = TEACHER, DIGITS.of("scratch", "uniform", seed).name
     return AutoGuided(*(with_products(results.load(name).model()) for name in names))
 
 
