@@ -9,11 +9,11 @@ from nbval_tolerance import tolerant
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-LONGEST = (  # files that take minutes or share a long set-up, longest first; then the notebooks
-    *("test_acceptance_paper_scale", "test_session", "test_engine", "test_cli_evaluate"),
-    *("test_live_engine", "test_cifar10_sweep", "test_making", "test_imagenet64"),
-    *("test_live_page", "test_book_explorer"),
-    *("07_playground", "09b_repair", "01_teacher", "03_dual_branch_distillation"),
+LONGEST = (  # files that take half a minute or share a long set-up, longest first; then notebooks
+    *("test_acceptance_paper_scale", "test_session", "test_engine", "11_your_own_model"),
+    *("01_teacher", "test_live_engine", "07_playground", "03_dual_branch_distillation"),
+    *("02_guidance_gap_collapse", "09_gap_atlas", "test_cifar10_sweep", "test_making"),
+    *("test_distillation", "test_cli_evaluate", "test_live_page", "test_book_explorer"),
 )
 BUILT_ONCE = ("test_live_page", "test_book_explorer")  # browser tests that build a book of a page
 

@@ -48,7 +48,7 @@ SCALES = ("1.5", "4", "TAG")
 
 @dataclass(frozen=True)
 class Way:
-    """What is trained, by which objective, at which rate: the best one tried, by ``--rates``."""
+    """Say what is trained, by which objective, at the best rate tried (by ``--rates``)."""
 
     objective: str
     options: dict[str, float]
@@ -169,7 +169,7 @@ def given_back(model: UNet, name: str, steps: int, seed: int) -> dict[str, Any]:
 
 
 def measures(model: UNet, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """How each way from one student is measured: its costs, scores and gap."""
+    """Measure each way from one student: its costs, scores and gap."""
     plain = with_products(two_branches(model))
     gap = {"gap": scoring.held_out_gap(plain, TEACHER).overall}
     trainings = {f"{name}, {n}": (name, n) for name, way in WAYS.items() for n in way.steps}
@@ -181,7 +181,7 @@ def measures(model: UNet, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 def config() -> dict[str, Any]:
-    """What all was made with."""
+    """List what all was made with."""
     ways = {name: vars(way) | {"train": repr(way.train)} for name, way in WAYS.items()}
     train = asdict(DIGITS.student.train) | {"batch_size": DIGITS.student.batch_size}
     scores = {"samples": scoring.SAMPLES, "sampler": "DDIM, 50 steps", "scales": [*SCALES]}

@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     if (path := path.resolve()).exists() and not path.is_file():  # resolved: links stay links
         raise OSError(f"{path} is a folder or a device: choose another place to write to")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(".dashlib", f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

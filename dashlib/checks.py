@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torch import Tensor
+from torch import Tensor, compiler
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
@@ -18,8 +18,8 @@ def check_finite(what: str, values: Tensor) -> None:
 
 
 def check_range(what: str, values: Tensor, last: float, known: str) -> None:
-    """``ValueError`` unless all are in 0..``last`` (on the CPU: reading stalls an accelerator)."""
-    if values.device.type == "cpu" and values.numel():
+    """``ValueError`` unless all are in 0..``last``; not on an accelerator, nor in compiled code."""
+    if values.device.type == "cpu" and values.numel() and not compiler.is_compiling():
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > last:
             raise ValueError(f"{what} out of range: got {low}..{high}; {known}")

@@ -109,12 +109,14 @@ class Run:
         return self.tensors("trace")
 
     def model(self) -> UNet:
-        """The averaged network, frozen; ``MissingRun`` if the repository has no room for it."""
+        """The averaged network, frozen; ``MissingRun`` if not shipped, ``ValueError`` if none."""
         if "weights" not in self.files:
             scale = self.name.split("/")[0]
             made = f"dashlib make {self.name}" if scale == "digits" else f"benchmarks.sweep {scale}"
             how = f"make them with `python -m {made}`"
             raise MissingRun(f"the weights of {self.name} are not shipped: {how}")
+        if self.name.endswith("/classifier"):
+            raise ValueError(f"{self.name} is a classifier, no diffusion model: see `dashlib list`")
         with checkpoints.reading(self.folder / "run.json"):
             model = UNet(UNetConfig(**self.config["unet"]))
             load_into(model, self.tensors("weights"), self.name)
@@ -171,10 +173,10 @@ def load(name: str) -> Run:
     if not path.exists():
         raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib make {name}`")
     with checkpoints.reading(path):
-        content = json.loads(path.read_text())
-        stored, text = content.pop("sha256"), json.dumps(content, indent=1)
+        rest, _, end = path.read_text().rpartition(',\n "sha256": ')  # as store() wrote it
+        content, digest = json.loads(f"{rest}\n}}"), sha256(f"{rest}\n}}".encode())
         here = root().resolve() / name / "run.json"
-        if (content["name"], stored, path.resolve()) != (name, sha256(text.encode()), here):
+        if (content["name"], end, path.resolve()) != (name, f'"{digest}"\n}}\n', here):
             raise ValueError("it is of another run, or was edited, or is a link")
         kinds, parts = get_type_hints(Run), content["files"]
         fits = kinds.keys() == content.keys() and all(_fits(content[k], kinds[k]) for k in kinds)
@@ -185,7 +187,7 @@ def load(name: str) -> Run:
 
 def names(scale: str = "digits") -> list[str]:
     """Names of all stored runs of a scale, sorted."""
-    return sorted(str(p.parent.relative_to(root())) for p in (root() / scale).glob("*/run.json"))
+    return sorted(f"{scale}/{p.parent.name}" for p in (root() / scale).glob("*/run.json"))
 
 
 def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:

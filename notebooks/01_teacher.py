@@ -22,7 +22,7 @@
 #
 # Three claims are put to the test. (1) Guidance buys class accuracy and pays in distribution. (2) "TAG with $w = 4$" is
 # not guidance with $w = 4$. (3) Whether $\varepsilon$ is recomputed after the predicted
-# image is clamped matters more than any setting of $w$. Cells assert them. The {doc}`notation page </notation>` has the symbols.
+# image is clamped matters more than any setting of $w$. The cells assert the claims. The {doc}`notation page </notation>` has the symbols.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -125,8 +125,8 @@ plots.show(plots.image_rows(noisy_rows, size=(6.0, 5.4)))
 #   \hat\omega_t\,\bigl\lVert \varepsilon_\theta(x_t, t, \tilde y) - \varepsilon \bigr\rVert^2 ,
 # $$ (eq-teacher-loss)
 #
-# with a timestep weight $\hat\omega_t$ of mean one. In $\tilde y$ the label is, with probability 0.1,
-# replaced by the *null label* $\varnothing$, an eleventh row of the embedding table. Conditional and
+# with a timestep weight $\hat\omega_t$ of mean one. $\tilde y$ is the label, replaced with probability 0.1
+# by the *null label* $\varnothing$, an eleventh row of the embedding table. Conditional and
 # unconditional denoising, $\varepsilon_\theta(x_t, t, y)$ and $\varepsilon_\theta(x_t, t, \varnothing)$, are one network, and differ only in the row that is read {cite}`ho2022classifier`.
 #
 # The next cell prints the labels of one batch before and after dropping, where a 10 is the null label.
@@ -153,11 +153,9 @@ losses = [record.loss for record in trainer.run(stream)]
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Loss of a hundred training steps, falling from about one and flattening."}, "figure": {"caption": "A hundred steps of training, made while this page was executed. Every step draws other timesteps, hence the jitter.", "name": "fig-teacher-live"}}
 assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
-plots.show(
-    plots.lines(
-        {"loss": (range(100), losses)}, xlabel="step", ylabel="loss", size=(6, 3)
-    )
-)
+what = {"title": "The loss falls, and not to zero", "size": (6, 3)}
+curve = {"loss": (range(100), losses)}
+plots.show(plots.lines(curve, xlabel="step", ylabel="loss", **what))
 
 # %% [markdown]
 # In {numref}`fig-teacher-live` the loss begins near one, which is what a network
@@ -200,7 +198,7 @@ Markdown(
 
 # %% [markdown]
 # The two differ in the timestep weighting only, and saw the same batches. There
-# is one of each: what is said about *which weighting is better* rests on a single training seed.
+# is one of each. What is said about *which weighting is better* rests on a single training seed.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Unweighted denoising error of both teachers over 3,000 steps; the TIRT teacher's stays above the other's."}, "figure": {"caption": "Training of the two stored teachers: unweighted denoising error, means of 100 steps.", "name": "fig-teacher-curve"}}
 errors = {
@@ -213,9 +211,8 @@ assert errors["tirt"][-5:].mean() > errors["uniform"][-5:].mean()
 curves = {
     f"weights: {name}": (range(100, 3001, 100), error) for name, error in errors.items()
 }
-plots.show(
-    plots.lines(curves, xlabel="step", ylabel="denoising error", size=(6.0, 3.2))
-)
+what = {"title": "Learned weights end at the higher error", "size": (6.0, 3.2)}
+plots.show(plots.lines(curves, xlabel="step", ylabel="denoising error", **what))
 
 # %% [markdown]
 # Both curves in {numref}`fig-teacher-curve` are nearly flat at the end. The `tirt` teacher ends at a higher unweighted error. The clamp experiment shows *which* timesteps it
@@ -370,6 +367,8 @@ for run in runs.values():
 curves = zip(("teacher", "teacher, uniform weights"), runs.values(), strict=True)
 figure = plots.sweep({name: [run] for name, run in curves})
 figure.axes[0].set(yscale="linear", ylim=(0, None))
+title = "A little guidance lowers the distance, more raises it"
+figure.suptitle(title, x=0.02, ha="left", fontsize=12)
 plots.show(figure)
 
 # %% [markdown]
@@ -401,6 +400,7 @@ def tag_curve(beta, ends):
         f"mean {w.mean():.2f}": ([0, 999], [w.mean()] * 2),
     }
     what = {"xlabel": "timestep t", "ylabel": "w", "ylim": (-0.2, 6.5)}
+    what["title"] = "TAG guides most at low noise"
     return plots.lines(curves, size=(5.6, 3.0), **what)
 
 
@@ -450,7 +450,7 @@ within = dict(zip(titles, between.values(), strict=True))
 plots.show(plots.image_rows(within, size=(6.0, 4.0)))
 
 # %% [markdown]
-# In {numref}`fig-teacher-interval`, with the lower end at 400 the digits are still nearly those of the last row. With the upper end at 500 they are as clear as those, and further from them, part of the way back to the first row.
+# In {numref}`fig-teacher-interval` guidance at $t \ge 400$ alone draws nearly the digits of the last row. Guidance at $t < 500$ alone draws digits that are as clear, and further from the last row: part of the way back to the first.
 # The next cell scores 300 samples of two intervals that leave out one end.
 
 
@@ -589,15 +589,15 @@ plots.show(figures.noise_sizes(t, size, list(runs)))
 # {numref}`fig-teacher-noise` separates two causes.
 #
 # *Guidance.* $\varepsilon_w$ overshoots by design. Clamping removes the overshoot from $\hat x_0$, but the kept
-# $\varepsilon_w$ carries it into $x_s$. There is then more noise in $x_s$ than its timestep says, the network answers
-# with more noise still: the solid orange curves. Without guidance (dotted) the `uniform`
+# $\varepsilon_w$ carries it into $x_s$. There is then more noise in $x_s$ than its timestep says, and the network answers
+# with more noise still (the solid orange curves). Without guidance (dotted) the `uniform`
 # teacher stays near one.
 #
 # *A poor teacher at high noise.* The dotted curve of the `tirt` teacher leaves one at once, at $w = 1$. Its weights all
 # but ignore the highest noise levels ({ref}`ch-tirt` explains why), so its $\varepsilon$ is
 # wrong there. At $t = 980$ copying, $\varepsilon = x_t$, is almost perfect; the next cell says how far the teacher is from it.
 #
-# The release starts at $t = 980$ and guides with TAG. The last experiment does the same: in the rows called *clamp*, the sampler is the released one  in every respect
+# The release starts at $t = 980$ and guides with TAG. The last experiment does the same: in the rows called *clamp*, the sampler is the released one in every respect
 # that we know of.
 
 # %% tags=["hide-input"]
@@ -656,9 +656,10 @@ a, d = ({w: v[key] for w, v in m.items()} for key in ("accuracy", "frechet"))
 
 # %% tags=["hide-input"]
 found = f"""
-- **Guidance buys accuracy and pays in distribution.** From w = 1 to 1.5 to 4, the
-  `tirt` teacher's class accuracy is {a["1"]:.3f}, {a["1.5"]:.3f}, {a["4"]:.3f}, its
-  Fréchet distance {d["1"]:.1f}, {d["1.5"]:.1f}, {d["4"]:.1f} ({m["4"]["n"]:,} samples).
+**Answer.** Guidance buys accuracy and pays in distribution. From w = 1 to 1.5 to 4, the
+`tirt` teacher's class accuracy is {a["1"]:.3f}, {a["1.5"]:.3f}, {a["4"]:.3f}, its
+Fréchet distance {d["1"]:.1f}, {d["1.5"]:.1f}, {d["4"]:.1f} ({m["4"]["n"]:,} samples).
+
 - **"TAG with w = 4" is not w = 4.** Its mean is {used["all timesteps"].mean():.2f}, its
   largest value {used["all timesteps"].max():.2f}. Its distance, {d["TAG"]:.1f}, is
   lower than at w = 2 ({d["2"]:.1f}) and w = 3 ({d["3"]:.1f}), and higher than at w =

@@ -326,7 +326,7 @@ assert ratio > 1.2
 
 # %% [markdown]
 # "The null branch behaves like a wrong class" alone inflates the gap by the factor printed above, the same order as the
-# ρ of cond-only. An untrained null branch, whatever its row, should be expected to have too long a gap.
+# ρ of cond-only. An untrained null branch, whatever its row, should be expected to have a gap that is too large.
 #
 # ## When does the gap collapse, then?
 #
@@ -368,6 +368,7 @@ curves = {
     name: (list(at), [gap["rho"] for gap in at.values()]) for name, at in live.items()
 }
 what = {"xlabel": "training step", "ylabel": "ρ", "marker": "o", "size": (6.0, 3.2)}
+what["title"] = "Only the small table begins with no gap"
 plots.show(plots.lines(curves, level=1, **what))
 
 # %% tags=["hide-input"]
@@ -420,7 +421,7 @@ Markdown(
 # $$ \mathbb{E}|S_w - T_w|^2 = (1-w)\,\mathbb{E}|e_u|^2 + w\,\mathbb{E}|e_c|^2 - w(1-w)\,\mathbb{E}|e_c - e_u|^2 . $$ (eq-error-at-w)
 
 
-# In {numref}`fig-error-at-w` composite has its dip near $w = 4$, cond-only is right at $w = 1$ and bends upward from there, DASH and
+# In {numref}`fig-error-at-w` composite has its dip near $w = 4$. Cond-only is right at $w = 1$ and bends upward from there. DASH and
 # label dropout stay low over the whole range.
 
 
@@ -437,9 +438,9 @@ shown, ws = (
 )
 curves = {NAMES[row]: (ws, [guided_error(mean[row], w) for w in ws]) for row in shown}
 colors, ylabel = {NAMES[row]: plots.color(row) for row in shown}, "mean $|S_w - T_w|^2$"
-figure = plots.lines(
-    curves, xlabel="guidance scale w", ylabel=ylabel, colors=colors, log=True
-)
+what = {"xlabel": "guidance scale w", "ylabel": ylabel, "log": True}
+what["title"] = "Composite and cond-only are right at one scale"
+figure = plots.lines(curves, colors=colors, **what)
 figure.axes[0].set_ylim(0.004, 6)
 plots.show(figure)
 
@@ -542,7 +543,7 @@ Markdown(
 )
 
 # %% [markdown]
-# **Answer.** The gap does not collapse, it inflates: one branch leaves an offset free, and no small ρ survives a conditional branch that uses its label. {numref}`ch-dash` supervises both branches. {ref}`ch-geometry` draws the free directions of all objectives, and where trained students lie in them.
+# **Answer.** The gap does not collapse, it inflates: one branch leaves an offset free, and a conditional branch that uses its label leaves no small ρ. {numref}`ch-dash` supervises both branches. {ref}`ch-geometry` draws the free directions of all objectives, and where trained students lie in them.
 #
 # ## Exercises
 #

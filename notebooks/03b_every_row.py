@@ -153,12 +153,12 @@ for name, (rows, x, y) in named.items():
 ax.plot(1, 1, "*", color="black", ms=14)
 ax.text(1.06, 0.99, "teacher")
 ax.set(xlabel="ρ, length of the gap", ylabel="cos, direction", ylim=(0.4, 1.05))
-ax.set(title="One output watched: the gap is twice too long", xlim=(0.6, 2.5))
+ax.set(title="One output watched: the gap is twice too large", xlim=(0.6, 2.5))
 plots.show(figure)
 
 # %% [markdown]
 # {numref}`fig-rows-gap` has two families. The rows that never ask the student what its *null branch* does (cond-only, FitNets, DASH without $L_{\mathrm{un}}$) and the one that asks for a single mixture of
-# both (composite) have gaps about twice too long that point elsewhere. The rows that pin down both branches lie near $\rho = 1$. Gap matching has the best direction and the lowest gap error, and the next section shows that it is useless.
+# both (composite) have gaps about twice too large that point elsewhere. The rows that pin down both branches lie near $\rho = 1$. Gap matching has the best direction and the lowest gap error, and the next section shows that it is useless.
 
 # %% tags=["hide-input"]
 assert min(gap(row, "rho").min() for row in free) > 1.5
@@ -233,7 +233,7 @@ explorer(
 # root-mean-square distance of their state from the teacher's.
 
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of four students' states from the teacher's along the way, at two guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (right) to image (left).", "name": "fig-apart-others"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Distance of four students' states from the teacher's along the way, at two guidance scales"}, "figure": {"caption": "Root mean square distance of a student's state from the teacher's, from noise (step 1) to image (step 21).", "name": "fig-apart-others"}}
 followed = {"teacher": TEACHER} | {row: RUNS[row][0] for row in ("dash", *FOLLOWED)}
 models = {name: run.model() for name, run in followed.items()}
 labels, x_T = torch.arange(10), starting_noise(10, models["teacher"].cfg)
@@ -246,12 +246,13 @@ paths = {
 }
 FEW = ("dash", "single_head", "fitnets", "gap_match")
 by_scale = {
-    f"w = {w}": {NAMES[k]: dual_branch.apart(visited)[k][::-1] for k in FEW}
+    f"w = {w}": {NAMES[k]: dual_branch.apart(visited)[k] for k in FEW}
     for w, visited in paths.items()
 }
 colors = {NAMES[k]: plots.color(k) for k in models}
-what = {"colors": colors, "below": 4, "size": (7.6, 3.8)}
-plots.show(plots.panels(by_scale, 1000 / 21, "timestep t", **what))
+title = "Gap match leaves the teacher's path at once"
+what = {"title": title, "colors": colors, "size": (7.6, 3.6)}
+plots.show(plots.panels(by_scale, 1, "sampling step", **what))
 
 # %% tags=["hide-input"]
 away = {
@@ -280,7 +281,7 @@ assert min(away[4], key=lambda row: away[4][row][-1] or 9) in (
 
 # %% [markdown]
 # In {numref}`fig-apart-others` gap match leaves the teacher's path with the first steps, at both scales: nothing holds its branches where the noise is. FitNets, whose null branch is free, is as near as DASH while nobody asks that branch, at $w = 1$, and goes astray at $w = 4$. There single head is
-# nearest. The next cell asserts the same of the rows that are not drawn: DASH without $L_{\mathrm{un}}$ goes the way of FitNets, and the rows that pin down both branches stay near. (One seed, ten pictures.)
+# nearest. The next cell asserts the same of the rows that are not drawn: DASH without $L_{\mathrm{un}}$ goes the way of FitNets, and the rows that pin down both branches stay near. This is one seed, and ten pictures.
 #
 # ## Is DASH the best row?
 #
@@ -417,12 +418,13 @@ lowest, dash = (spread(RUNS[k], tables.frechet("TAG"), 1) for k in (best, "dash"
 
 # %% tags=["hide-input"]
 Markdown(f"""
-Our 8×8 digits, three seeds, TIRT Transfer; FD under TAG on 1,000 samples.
+**Answer.** Nothing here shows that DASH is the best row (8×8 digits, three seeds, TIRT
+Transfer; FD under TAG on 1,000 samples).
 
 - DASH has FD {dash}; the lowest mean is that of {NAMES[best]}, {lowest}. In the mean
   {len(ahead)} rows are below DASH ({listed}), better by the verdict: {certain}. The
   order of rows agrees with the paper's to a rank correlation of {agreement:.2f}.
-- Every row that leaves the null branch free has a gap about twice too long; every row
+- Every row that leaves the null branch free has a gap about twice too large; every row
   that pins it down, in whatever way, has one of about the right length. That, not the
   form of the loss, divides the table.
 - Gap matching alone has the best gap (cos {gap("gap_match", "cos").mean():.2f}) and the

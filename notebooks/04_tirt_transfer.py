@@ -24,8 +24,8 @@
 # - derive the gradient that the learned importance follows, check it, and watch it through the training of our teacher;
 # - compare students: TIRT Transfer, importance learned anew, uniform weights and Min-SNR.
 #
-# Models and numbers are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. Of the paper we could read the abstract,
-# the authors' README and notes by others, not the body: we do not know what it argues for TIRT there.
+# Models and numbers are ours, on 8×8 digits; CIFAR-10 is in {ref}`ch-cifar`. We could read the paper's abstract,
+# the authors' README and notes by others, not the body. We do not know what it argues for TIRT there.
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -116,7 +116,9 @@ min_snr, uniform = MinSNR(schedule).importance(), Uniform(schedule).importance()
 weights = {"TIRT, learned": learned, "TIRT, at its start": initial}
 weights |= {"Min-SNR for ε": min_snr, "uniform": uniform}
 curves = {name: (range(1000), of) for name, of in weights.items()}
-plots.show(plots.lines(curves, xlabel="timestep t", ylabel="weight (mean 1)"))
+title = "TIRT weights the low noise, Min-SNR the high"
+what = {"xlabel": "timestep t", "ylabel": "weight (mean 1)", "title": title}
+plots.show(plots.lines(curves, **what))
 
 # %% [markdown]
 # In {numref}`fig-tirt-weights` the two TIRT curves sit near their maximum at low noise while Min-SNR is close to zero; between $t = 300$ and $400$
@@ -137,7 +139,7 @@ plots.show(plots.lines(curves, xlabel="timestep t", ylabel="weight (mean 1)"))
 # ```
 #
 # **See:** the lift lowers the error at $t \ge 700$ by two fifths, and costs a few per cent at $t < 200$. Uniform weights bring it below a tenth, and pay with two fifths
-# more error at $t < 200$: so small a student cannot have both. And the weight is not the loss, which is weight *times* error: four fifths of what is left
+# more error at $t < 200$: so small a student cannot have both. The loss is weight *times* error: four fifths of what is left
 # lie at $t < 200$ under each of the three.
 
 # %% tags=["remove-cell", "skip-execution", "nbval-skip"]
@@ -155,7 +157,9 @@ Explorer("importance")
 assert learned[0] < initial[0]
 assert learned[300] > max(initial[300], min_snr[300]) and learned[400] < min_snr[400]
 curves = {name: (range(1000), of.cumsum(0) / of.sum()) for name, of in weights.items()}
-plots.show(plots.lines(curves, xlabel="timestep t", ylabel="share of weight up to t"))
+what = {"xlabel": "timestep t", "ylabel": "share of weight up to t"}
+what["title"] = "Two thirds of TIRT's weight lie at t ≤ 300"
+plots.show(plots.lines(curves, **what))
 
 # %% [markdown]
 # {numref}`fig-tirt-mass` in three numbers a weighting:
@@ -306,7 +310,8 @@ means = {
     title: {name: tirt.smooth(of, 10) for name, of in named.items()}
     for title, named in {"λ": lambdas, "importance (mean 1)": omegas}.items()
 }
-figure = plots.panels(means, 10, "timestep t")
+what = {"title": "λ moves, the importance hardly", "named_in": 0}
+figure = plots.panels(means, 10, "timestep t", **what)
 figure.axes[0].set(ylim=(-0.7, 3.0))
 plots.show(figure)
 
@@ -386,7 +391,7 @@ Markdown(
 # ### Normalised over what?
 #
 # The text normalises by the mean of $\omega$ over all timesteps, as we do; the authors' code by the mean over the batch. These are different losses.
-# Under the second, a sample's weight depends on the company it keeps:
+# Under the second, a sample's weight depends on the rest of its batch:
 
 # %% tags=["hide-input"]
 among_clean, among_noisy = (
@@ -435,7 +440,8 @@ assert spearmanr(smooth(own_lam, 50), error).statistic < -0.7
 assert spearmanr(own_lam, lam).statistic > 0.5
 assert np.abs(np.subtract(shares(own), shares(learned))).max() < 0.05
 curves = {"teacher's": tirt.smoothed(lam), "learned anew": tirt.smoothed(own_lam)}
-plots.show(plots.lines(curves, xlabel="timestep t", ylabel="λ"))
+what = {"title": "A student's own λ has the same shape, smaller"}
+plots.show(plots.lines(curves, xlabel="timestep t", ylabel="λ", **what))
 
 # %% [markdown]
 # The student's own $\lambda$ in {numref}`fig-tirt-relearned` has much the same shape at a smaller size: it, too, is high where the student errs
@@ -492,7 +498,8 @@ for name, seeds in fd.items():
     plots.draw_scales(ax, SCALES, seeds, label=f"{name} ({len(seeds)})")
 ax.set_xticks(plots.at_scales(SCALES), SCALES)
 ax.set(xlabel="guidance scale w", ylabel="Fréchet distance", ylim=(0, None))
-ax.legend()
+ax.set_title("Weights that learn nothing are ahead up to w = 2")
+ax.legend(fontsize=10)
 plots.show(figure)
 
 # %% [markdown]

@@ -17,17 +17,17 @@
 #
 # ## Overview
 #
-# Digits show a mechanism; whether it matters is decided on the data that the paper used {cite}`shafi2026dash`: CIFAR-10 {cite}`krizhevsky2009learning`, with its
-# teacher of 35.8 million parameters and its student of 6.1 million. A GPU was lent four times, for a quarter of an hour each. In this chapter you will
+# **Question.** Which objective draws the best samples on the paper's data at equal cost, and which number of a student foretells them? The data are CIFAR-10 {cite}`krizhevsky2009learning`, the networks those of the paper {cite}`shafi2026dash`: a
+# teacher of 35.8 million parameters and a student of 6.1 million. A GPU was lent four times, for a quarter of an hour each. You will
 #
 # - see how good the teacher is, and where the floor lies that no sampler can go below;
-# - look at the error that one *sees* in the first students, a cast of colour, and find it where no gap metric looks: at high noise, in the mean of an image;
+# - look at the error that one *sees* in the first students, a cast of colour, and find it where no gap metric looks, in the mean of an image at high noise;
 # - compare networks that predict the noise with networks that predict $v$ {cite}`salimans2022progressive`, from one start and one stream of batches;
 # - compare DASH with its rivals at equal **cost**, two passes of the student a round for everyone, and see whether guidance or sampler changes their order;
 # - ask which number of a student foretells its samples;
 # - draw a picture of your own with a student of this repository.
 #
-# Claims tested here: DASH's students give the best samples; supervising both branches is what does it. **Before you read on, guess**: DASH passes both branches of a student in each step, label dropout one. Which draws better after the same number of passes?
+# Claims tested here: DASH's students give the best samples; supervising both branches is what does it. **Guess before you read on**: DASH passes both branches of a student in each step, label dropout one. Which draws better after the same number of passes?
 
 # %% tags=["remove-cell"]
 # In Colab: fetch dashlib and its results. Where dashlib is installed, nothing happens.
@@ -62,7 +62,7 @@ import torch
 from IPython.display import Markdown
 from scipy.stats import spearmanr
 
-from dashbook import cifar10, tables
+from dashbook import cifar10, plots, tables
 from dashbook.cifar10 import fd
 from dashbook.comparison import logged, verdicts
 from dashbook.paper import NAMES
@@ -213,13 +213,15 @@ error, colour = [*last[rows[0]].values()][2:]
 gap = RUNS[rows[0]].metrics["image_errors"]["950"]
 assert colour > 5 * last[rows[2]]["its mean colour"] and error > 5 * gap["gap"]["image"]
 assert colour > error / 2 and colour > teacher.metrics["data_spreads"]["luminance"]
-show(cifar10.error_panels(curves))
+title = "In the image the common error is largest where sampling starts"
+what = {"title": title, "log": True, "size": (8.8, 4.2)}
+show(plots.panels(curves, 50, "timestep t", **what))
 
 # %% [markdown]
 # The gap's error is the smaller one at every timestep, and falls where the noise is high. The common error seems to fall as well; but in the image it is largest there, where sampling starts, and for the first student more than half of it is mean colour, more than the brightness of the data's images spreads by (the numbers are in the next table). What its *gap* has wrong moves the image by less than a fifth of that.
 #
-# So the student knows next to nothing of the colours when they are decided. A uniform loss on the noise doesn't mind: there a network gets everything right by copying its input but for a thousandth. The published importance
-# minds even less. Two remedies ask for that thousandth.
+# So the student knows next to nothing of the colours when they are decided. A uniform loss on the noise hardly sees it: there a network that copies its input is right to a thousandth. The published importance
+# sees it even less. Two remedies make the loss look at that thousandth.
 
 # %%
 schedule, t = Schedule(), torch.tensor([300, 700, 950])
@@ -239,9 +241,9 @@ assert learned[2] < 0.01
 # %% [markdown]
 # *High noise* weights a timestep by $1/\sqrt{\bar\alpha_t}$, bounded by 20. The other remedy changes what the network's body is asked for. With
 #
-# $$\epsilon_\theta(x_t, t, y) = \sqrt{1 - \bar\alpha_t}\,x_t + \sqrt{\bar\alpha_t}\,v_\theta(x_t, t, y)$$
+# $$\varepsilon_\theta(x_t, t, y) = \sqrt{1 - \bar\alpha_t}\,x_t + \sqrt{\bar\alpha_t}\,v_\theta(x_t, t, y)$$
 #
-# the copy is made outside, and an error of $v$ is one of the image, whatever the noise. Losses, guidance and samplers don't change, since what comes out is a predicted noise as before.
+# the copy is made outside the network, and an error of $v$ is one of the image at any noise. Losses, guidance and samplers don't change, since what comes out is a predicted noise as before.
 
 # %%
 small = replace(STUDENT_CIFAR10, ch=32)
@@ -303,9 +305,9 @@ table = tables.markdown([*head, "error, image", "colour"], lines)
 Markdown(table.replace("nan%", "nan").replace("nan", tables.DASHES))
 
 # %% [markdown]
-# **$v$ mends the colours.** In each of the seven pairs of one seed (three of DASH, two of each other objective) the $v$ student is less than half as far off: DASH's $\epsilon$ students are off by a quarter or more, the one-pass ones by about 15 %. No $v$ student is ever off by 15 %. For DASH the verdict is *better*. Two pairs decide nothing by the rule of this book, so the ledger of {ref}`ch-claims` says *undecided* for the others.
+# **$v$ mends the colours.** In each of the seven pairs of one seed (three of DASH, two of each other objective) the $v$ student is less than half as far off: DASH's $\varepsilon$ students are off by a quarter or more, the one-pass ones by about 15 %. No $v$ student is ever off by 15 %. For DASH the verdict is *better*. Two pairs decide nothing by the rule of this book, so the ledger of {ref}`ch-claims` says *undecided* for the others.
 #
-# **FD gains less where it was worst.** One-pass objectives gain an eighth or more by $v$, DASH about a twentieth. With $\eta = 1$ DASH's $\epsilon$ student is even ahead. Noise that is drawn anew at every step lets a sampler correct a colour; the teacher pays for it with FD.
+# **FD gains less where it was worst.** One-pass objectives gain an eighth or more by $v$, DASH about a twentieth. With $\eta = 1$ DASH's $\varepsilon$ student is even ahead. Noise that is drawn anew at every step lets a sampler correct a colour; the teacher pays for it with FD.
 #
 # ## At equal cost: three seeds
 #
@@ -350,15 +352,15 @@ assert at[TWICE][2] < at["teacher"][2] and at[TWICE][0] > at["teacher"][0], (
 show(cifar10.by_setting(RUNS))
 
 # %% [markdown]
-# **The order of the rows hardly depends on how they are sampled.** From $w = 1.5$ to TAG no pair changes places; to $w = 4$ or to $\eta = 1$ one to three neighbours do, among them DASH with $\epsilon$ and with $v$. In all four settings the one-pass objectives are ahead of DASH, with $v$ and with $\epsilon$, and DASH is ahead of gap match and of multi-w.
+# **The order of the rows hardly depends on how they are sampled.** From $w = 1.5$ to TAG no pair changes places; to $w = 4$ or to $\eta = 1$ one to three neighbours do, among them DASH with $\varepsilon$ and with $v$. In all four settings the one-pass objectives are ahead of DASH, with $v$ and with $\varepsilon$, and DASH is ahead of gap match and of multi-w.
 #
-# **Uniform weights beat high-noise weights on a $v$ network** for this start, at every setting, by FD and by accuracy. We had assumed the contrary: on the $\epsilon$ network, high-noise weights had been the cure. With $v$ it is cured by the network, and the weights take from the timesteps where objects are formed. But uniform weights cost some light: the spread of brightness is a fifth below the data's, that of high-noise weights a twentieth. Min-SNR has the worst samples of the four weightings of $v$.
+# **Uniform weights beat high-noise weights on a $v$ network** for this start, at every setting, by FD and by accuracy. We had assumed the contrary, because high-noise weights had been the cure of the $\varepsilon$ network. With $v$ the network is the cure, and the weights take from the timesteps where objects are formed. But uniform weights lose some of the spread of brightness: it is a fifth below the data's, that of high-noise weights a twentieth. Min-SNR has the worst samples of the four weightings of $v$.
 #
-# **TIRT Transfer has good objects and loses the light.** Its FD is that of uniform weights. But its pictures all have nearly the same brightness: their spread is less than half of the data's, since this importance leaves the highest noise untrained. FD hardly sees that; the row "v, TIRT" of {numref}`fig-cifar-cast` shows it.
+# **TIRT Transfer draws good objects of nearly equal brightness.** Its FD is that of uniform weights. The spread of its brightness is less than half of the data's, since this importance leaves the highest noise untrained. FD hardly sees that. The row "v, TIRT" of {numref}`fig-cifar-cast` shows it.
 #
-# **With $\epsilon$ the weights of the timesteps move DASH as far as any objective does**: FD falls to less than half once high noise counts. (The uniform student is the shared run's, from another start.)
+# **With $\varepsilon$ the weights of the timesteps move DASH as far as any objective does**: FD falls to less than half once high noise counts. (The uniform student is the shared run's, from another start.)
 #
-# **At $w = 4$ a student can pass its teacher** by FD, and that is no merit: the teacher is guided too strongly there, and the student, whose gap is shorter, less.
+# **At $w = 4$ a student can pass its teacher** by FD. That is no sign of quality: the teacher is guided too strongly there, and the student, whose gap is shorter, is guided less.
 #
 # What do these numbers look like, beside the teacher's pictures from the same noise?
 #
@@ -394,7 +396,7 @@ Sampler("dial", networks, steps=20)
 # %% [markdown]
 # ## A second start, and two more remedies
 #
-# The same $\epsilon$ rows were trained from the start and batches of seed 2, and with them four new ones. *DASH + colour* leaves the weights uniform and adds one term for each branch, the squared error of the mean of each channel in the predicted image,
+# The same $\varepsilon$ rows were trained from the start and batches of seed 2, and with them four new ones. *DASH + colour* leaves the weights uniform and adds one term for each branch, the squared error of the mean of each channel in the predicted image,
 #
 # $$\min(1/\mathrm{SNR}_t,\,100)\;\tfrac13\textstyle\sum_c \big(\tfrac{1}{HW}\sum_{ij} e_{cij}\big)^2 .$$
 #
@@ -440,9 +442,9 @@ for row in ("dash_sampled_v", "cond_only_dropout_v"):
     assert 1 < tables.gap("gap_mse")(one) / tables.gap("gap_mse")(other) < 1.04
 
 # %% [markdown]
-# **A term for the colour mends the colour, and only that.** The worst spread of *DASH + colour* is off by 6 %, as little as a $v$ network's. But its error in the image at $t = 950$ is twice that of the high-noise student, nearly all of it in fine detail, which no term asks for at high noise, and its FD is much worse. The mean colour is what one sees first, not what counts.
+# **A term for the colour mends the colour, and only that.** The worst spread of *DASH + colour* is off by 6 %, as little as a $v$ network's. But its error in the image at $t = 950$ is twice that of the high-noise student, nearly all of it in fine detail, which no term asks for at high noise, and its FD is much worse.
 #
-# **The order of the $\epsilon$ rows is that of seed 1.** The one-pass objectives are ahead of DASH by a quarter. The mixed target is ahead of DASH as well, but not of its two simpler relatives.
+# **The order of the $\varepsilon$ rows is that of seed 1.** The one-pass objectives are ahead of DASH by a quarter. The mixed target is ahead of DASH as well, but not of its two simpler relatives.
 #
 # **Uniform against high-noise weights with $v$ is open.** The second start has the same sign, at a third of the size: FD is 5 % lower where it was 15 %. With the one-pass objectives the gap is as good under either weighting.
 #
@@ -483,9 +485,9 @@ Markdown(f"{table}\n| *rank correlation with FD* | {correlations} | |")
 
 # %% [markdown]
 # **Among students of one start the common error foretells the order almost perfectly, the length of the gap not at all.** The two students whose gap is most nearly as long as the teacher's, $v$ under min-SNR and multi-w, draw the two worst sets of samples. Gap match has a closer gap than DASH, as it should, and worse pictures. The first student, with the cast, has a closer gap than its mended successor.
-# Guidance was kept, in the paper's sense, in pictures that nobody would keep.
+# By the paper's measure, guidance was kept in the pictures with the worst colours.
 #
-# The first student is the exception: its common error is small on $\epsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness. A mean over all timesteps is no substitute for the curve.
+# The first student is the exception: its common error is small on $\varepsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness. A mean over all timesteps is no substitute for the curve.
 #
 # The one-pass objectives have the better gap *and* the smaller common error, with twice the updates for their passes.
 #
@@ -521,11 +523,11 @@ another {lower[0]:.0%}, FD by {lower[1]:.0%}; ρ went from {rho[0]:.2f} to {rho[
 """)
 
 # %% [markdown]
-# So the curve still falls. The better student has the *shorter* gap, which is why it is recognised less often than its FD would make one think. (The ratio of FDs is at n = 2,000, where it flatters.)
+# So the curve still falls. The better student has the *shorter* gap, and is recognised less often than its FD suggests.
 #
 # ## The rows of the shared run
 #
-# All of them eps networks with uniform weights, 2,450 steps each, whatever a step costs: FD / accuracy at 2,000 samples, and the gap.
+# All are $\varepsilon$ networks with uniform weights, trained for 2,450 steps, whatever a step costs. The table has FD / accuracy at 2,000 samples, and the gap.
 
 # %% tags=["hide-input"]
 shared, lines = SHARED["models"].items(), []
@@ -588,9 +590,9 @@ than in arithmetic.
 # %% [markdown]
 # ## What this chapter can't tell
 #
-# - *One sampling seed, and one or two training seeds for most rows.* Three seeds settle that the half-cost objectives are ahead of DASH with $v$, and that $v$ mends DASH's colours. They don't settle which of the two half-cost objectives is better. All other comparisons are of one or two seeds.
+# - *One sampling seed, and one or two training seeds for most rows.* Three seeds settle that the one-pass objectives are ahead of DASH with $v$, and that $v$ mends DASH's colours. They don't settle which of the two one-pass objectives is better. All other comparisons are of one or two seeds.
 # - *A short training.* Students saw 6 to 14 epochs, one of them 25. The second training shows that the curve still falls, so rankings at the end of a long training may be others.
-# - *Rivals as $\epsilon$ networks only.* Multi-w and gap match were not trained with $v$, and not with uniform weights.
+# - *Rivals as $\varepsilon$ networks only.* Multi-w and gap match were not trained with $v$, and not with uniform weights.
 # - *Not the paper's metric.* FID needs Inception's weights, which could not be had. Only two models have an FD of 10,000 samples.
 #
 # ## What we found
@@ -614,16 +616,17 @@ dropout_eps, sampled_eps, dash_eps, match, multi = (
     one[f"{row}-high_noise"] for row in order
 )
 first = f"""
-CIFAR-10, students 5.9 times smaller than their teacher, FD in EfficientNet-Lite0's
-features at n = 2,000 (teacher {fd(teacher):.1f}, held-out images
-{floor[0]["fd"]:.1f}), w = 1.5.
+**Answer.** At equal passes DASH does not lead: label dropout has FD {dropped:.1f}, one
+branch an image {sampled:.1f}, DASH {mean[MENDED]:.1f} (v, three seeds).
 
-- **At equal passes DASH does not lead** (v, three seeds, means): label dropout has FD
-  {dropped:.1f}, one branch an image {sampled:.1f}, DASH {mean[MENDED]:.1f}; paired over
-  seeds, both are lower by at least {lower:.0%} (95 % intervals; both *better* after
-  Holm's correction). Which of the two leads is *{between.word}*. With ε the order is
-  the same in two seeds (seed 1: {dropout_eps:.1f}, {sampled_eps:.1f}, {dash_eps:.1f},
-  gap match {match:.1f}, multi-w {multi:.1f}).
+FD: EfficientNet-Lite0's features, n = 2,000, w = 1.5 (teacher {fd(teacher):.1f},
+held-out images {floor[0]["fd"]:.1f}).
+
+- **Both leads are decided**: paired over seeds, FD is lower by at least {lower:.0%}
+  (95 % intervals; *better* after Holm's correction). Between the two leaders it is
+  *{between.word}*. With ε the order is the same in two seeds (seed 1:
+  {dropout_eps:.1f}, {sampled_eps:.1f}, {dash_eps:.1f}, gap match {match:.1f}, multi-w
+  {multi:.1f}).
 """
 
 # %% tags=["hide-input"]
@@ -648,9 +651,8 @@ right = cifar10.score(teacher, "1.5")["accuracy"]
 third = f"""
 - **The order of the rows holds** under TAG, at w = 4 and with η = 1: rank correlation
   at least {min(ranks):.2f}.
-- **The common error foretells it** among the ten students of one start (rank
-  correlation {told["common_mse"]:.2f}); the length of the gap does not
-  ({told["rho"]:+.2f}). The cast of the first student shows only in the image.
+- **Rank correlation with FD**: common error {told["common_mse"]:.2f}, length of the gap
+  {told["rho"]:+.2f} (ten students of one start).
 - **The best student is at {goals["FD"]:.2f} times its teacher's FD** after two times
   {once} and {again} seconds beside others; its guided accuracy,
   {goals["accuracy"]:.2f}, is still below the teacher's {right:.2f} and below the goal
@@ -659,7 +661,9 @@ third = f"""
 Markdown(first.rstrip() + second.rstrip() + third)
 
 # %% [markdown]
-# If you compress a guided model: spend your first hour on how timesteps are weighted and on what the network predicts, and count passes, not steps, when you compare objectives.
+# The common error foretells the order of the rows. The length of the gap does not.
+#
+# If you compress a guided model, settle first how timesteps are weighted and what the network predicts. Count passes, not steps, when you compare objectives.
 #
 # ## Exercises
 #
@@ -676,11 +680,11 @@ Markdown(first.rstrip() + second.rstrip() + third)
 # ```
 # ````
 #
-# **2.** Why does a loss on $v$, $|v_S - v_T|^2$, against an *eps* teacher do harm, while bounded weights do not?
+# **2.** Why does a loss on $v$, $|v_S - v_T|^2$, against an $\varepsilon$ teacher do harm, while bounded weights do not?
 #
 # ````{admonition} Solution
 # :class: dropdown
-# $|v_S - v_T|^2 = |\epsilon_S - \epsilon_T|^2/\bar\alpha_t$. At $t = 990$ the factor is thousands: what the student is then asked to copy is chiefly the teacher's own error there, which was never trained away because an eps loss hardly sees it.
+# $|v_S - v_T|^2 = |\varepsilon_S - \varepsilon_T|^2/\bar\alpha_t$. At $t = 990$ the factor is thousands: what the student is then asked to copy is chiefly the teacher's own error there, which was never trained away because an $\varepsilon$ loss hardly sees it.
 # ````
 #
 # **3.** Count what a round costs each row in passes of the *teacher*. Is the comparison above fair in that currency, too?

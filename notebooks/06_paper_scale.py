@@ -178,7 +178,7 @@ Markdown(paper_scale.launches(step))
 # 2. *Time follows operators, not FLOPs.* Between the rows the FLOPs done in a second differ by about a factor of four, the time an operator takes by less than two. Only the teacher in tf32 takes
 #    clearly more an operator: there the GPU has work to do.
 # 3. *The student has more than two thirds as many operators as the teacher*, for a sixth of the FLOPs. The ratio of latencies lies between those of operators and of FLOPs, nearer to that of operators.
-# 4. *Repeats scatter most in bf16*, where there are most operators. A GPU that computes without pause repeats itself closely; a processor that is kept waiting does not.
+# 4. *Repeats scatter most in bf16*, where there are most operators. A GPU that computes without pause repeats its times closely; one that waits for launches does not.
 #
 # Besides, our DDIM reads the timestep back at each step, so no launch of the next step can hide behind the work of the last.
 # **All this is indirect.** The device time ran out before a profile, a larger batch or a compiled network was measured, which would decide it.
@@ -440,7 +440,7 @@ Markdown(f"""
 """)
 
 # %% [markdown]
-# Prices change too often for a book: put in your provider's.
+# Prices change often: put in your provider's.
 #
 # ## How to run it
 #
@@ -636,7 +636,7 @@ calculated |
 )
 
 # %% [markdown]
-# Compression by six is real in parameters and FLOPs and came to about two in time on a fast GPU. An experiment at the paper's scale costs a night of one GPU for CIFAR. A GPU for a night was missing, not the program.
+# **Answer.** Repeating DASH takes a night of one GPU for CIFAR, and days for ImageNet-64. Compression by six is real in parameters and FLOPs, and came to about two in time on a fast GPU. No GPU was lent for a night.
 #
 # ## Exercises
 #

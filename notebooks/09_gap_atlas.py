@@ -17,7 +17,7 @@
 #
 # ## Overview
 #
-# **Question.** Where is a student's guidance gap wrong: at which timesteps, and for which classes? {ref}`ch-collapse` found gaps that are two or three times too long, and {ref}`ch-dash` found DASH's {cite}`shafi2026dash` about right; both were averages. You will
+# **Question.** Where is a student's guidance gap wrong: at which timesteps, and for which classes? {ref}`ch-collapse` found gaps that are two or three times too large, and {ref}`ch-dash` found DASH's {cite}`shafi2026dash` about right; both were averages. You will
 #
 # - map $\rho$, cos and $a^*$ over timestep *and* class, for each kind of student;
 # - lay the energy of the teacher's gap over the importance that TIRT, Min-SNR {cite}`hang2023minsnr` and uniform weights spend on each timestep;
@@ -73,7 +73,7 @@ from dashlib.weighting import MinSNR, Uniform
 # \rho = \frac{\mathbb E|g_S|}{\mathbb E|g_T|}, \qquad \cos = \mathbb E\,\frac{\langle g_S, g_T\rangle}{|g_S|\,|g_T|}, \qquad a^* = \frac{\mathbb E\langle g_S, g_T\rangle}{\mathbb E|g_S|^2} .
 # $$ (eq-atlas-metrics)
 #
-# The last is the number by which the student's gap is best multiplied: $a\,g_S$ is closest to $g_T$, in the mean square, for $a = a^*$. A gap that points right and is $\rho$ times too long has $a^* = 1/\rho$. One that points elsewhere
+# The last is the number by which the student's gap is best multiplied: $a\,g_S$ is closest to $g_T$, in the mean square, for $a = a^*$. A gap that points right and is $\rho$ times too large has $a^* = 1/\rho$. One that points elsewhere
 # has a smaller one: least squares shortens what it cannot turn.
 
 # %%
@@ -92,7 +92,7 @@ maps = {row: atlas.gap_maps(of, noisy) for row, of in stats.items()}
 assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 
 # %% [markdown]
-# For ρ the colour is logarithmic, so that twice too long and twice too short are equally strong. A hundred pairs a cell are enough to see a pattern, not to argue about one cell.
+# For ρ the colour is logarithmic, so that twice too large and twice too small are equally strong. A hundred pairs a cell are enough to see a pattern, not to argue about one cell.
 #
 # **Try:** begin with DASH and cos. Then go through the students at $a^*$: red means "multiply by less than one". Then compare cond-only's $\rho$ with its $a^*$.
 
@@ -194,7 +194,9 @@ for gap_error, common_error, in_image in (of.values() for of in curves.values())
     assert in_image[-1] > 3 * in_image[:12].max(), (
         "largest where the picture is laid out"
     )
-plots.show(cifar10.error_panels(curves))
+title = "In the image the common error is largest where sampling starts"
+what = {"title": title, "log": True, "size": (8.8, 4.2)}
+plots.show(plots.panels(curves, 50, "timestep t", **what))
 
 # %% [markdown]
 # At every timestep the common error is larger than that of the gap, for these three students. On $\varepsilon$ it is smaller at high noise than at low; in the image it is largest at high noise, where a sample's brightness and colours are laid out. A student may have a good map, and pictures that are off as a whole. Digits are grey and have one such number, the spread of the
@@ -238,7 +240,7 @@ TIRT {overlap[0]}, uniform {overlap[1]}, Min-SNR {overlap[2]} |
 """)
 
 # %% [markdown]
-# **Answer.** A gap is wrong by timestep. A function of $t$ looks like the right repair for it; {ref}`ch-repair` finds that the samples do not ask for one.
+# **Answer.** A gap is wrong by timestep, at low noise most of all, and hardly by class. A function of $t$ looks like the right repair for it; {ref}`ch-repair` finds that the samples do not ask for one.
 #
 # What this does not say: one student of each kind, seed 0, of one small size, and TIRT Transfer in all of them.
 #

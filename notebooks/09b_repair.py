@@ -17,7 +17,7 @@
 #
 # ## Overview
 #
-# **Question.** How much of DASH's gain is a scalar? {ref}`ch-collapse` found students whose guidance gap is two or three times too long. If length were all that is wrong, one could multiply the gap by a number when sampling. This chapter tries that on every stored digits student. You will
+# **Question.** How much of DASH's gain is a scalar? {ref}`ch-collapse` found students whose guidance gap is two or three times too large. If its size were all that is wrong, one could multiply the gap by a number when sampling. This chapter tries that on every stored digits student. You will
 #
 # - see that the best multiple of the gap, $a^*$, is another guidance scale, and drag it;
 # - find that this multiple makes the samples of some students *worse*, derive the number that is missing, and repair them with two numbers;
@@ -228,7 +228,7 @@ plots.show(atlas.scales_given(given, w=4))
 #
 # The command `python -m benchmarks.repair` drew 1,000 samples of every student, scored as everywhere in this book, by the Fréchet distance to the training digits (FD, lower is better) and the share that the classifier recognises as its label.
 # Each student is asked for three kinds of guidance: 1.5, the teacher's best scale; 4, the scale of the paper's table; and TAG. It gets them plain, with the gap repair and with the output repair, each by one number or by twenty. For comparison: what needs no teacher and no fit, *another scale* (1, 1.5, 2, 3 or 4) or guidance *in an interval*
-# ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are what a lucky hand could have reached.
+# ($w = 2$ or $4$, on $t < 500$ or on $200 \le t < 800$). Those two are chosen afterwards by the very FD that is then quoted, so they are optimistic.
 
 # %% tags=["hide-input"]
 SCALES, DIALS = atlas.SCALES, ("1", "1.5", "2", "3", "4")
@@ -316,7 +316,7 @@ plots.show(atlas.remedies(shown))
 # - *The gap repair does harm.* At $w = 1.5$ it makes cond-only and composite far worse than they were: it turns guidance down below one, towards the branch that nobody trained, or that was trained only to be cancelled. Where it seems to help, cond-only at 4, it lands below one as well, which is merely less bad than 4. Doing it by timestep changes little.
 # - *The output repair works.* It brings cond-only at 4 and under TAG, and composite at 1.5 and under TAG, from far away to the neighbourhood of the students that learned both branches, with two numbers for all timesteps.
 # - *Twenty pairs of numbers are no better than one.* What the atlas says about timesteps ({ref}`ch-atlas`) does not show in the samples.
-# - *Turning the dial by hand does as well*, which it must: {eq}`eq-repair-dial` leaves a scalar repair nothing else to do. Students with two good branches find nothing in a repair that their own dial does not hold.
+# - *Turning the dial by hand does as well*, as it must: by {eq}`eq-repair-dial` a scalar repair is nothing else. Students with two good branches find nothing in a repair that their own dial does not hold.
 # - *An interval* rescues cond-only nearly as well as the dial does. For composite it is no remedy: outside the interval $w$ is 1, where composite is at its worst.
 #
 # ## How much of DASH's gain is a scalar?
@@ -458,12 +458,12 @@ minutes of one core for the {len(settings) - 6} that were new |
 )
 
 # %% [markdown]
-# **Answer.** The gap of a student with one supervised output is not lost; it is mislabelled. At a guidance for which the student was not made, nearly all of DASH's gain in Fréchet distance over cond-only and composite is a scale, which two numbers fitted on held-out images give back, or a hand on the dial. $a^*$ alone is the wrong number: it repairs the gap and forgets the branch to which the gap is added.
+# **Answer.** The gap of a student with one supervised output is not lost; it is mislabelled. At a guidance for which the student was not made, nearly all of DASH's gain in Fréchet distance over cond-only and composite is a scale. Two numbers fitted on held-out images give it back, and so does another setting of the dial. $a^*$ alone is the wrong number: it repairs the gap and forgets the branch to which the gap is added.
 #
 # What is *not* a scalar is smaller and shows at everybody's own best: cond-only, however scaled, pays for right digits with a higher distance than DASH does, in every seed. For composite at its own scale the distance to DASH is small. The practical gain of two supervised branches is, on these digits, first of all that the dial
 # reads right without a teacher at hand, a fit, or a search; and then a moderate gain in quality that no dial replaces. Cond-only with dropout has both for less training ({ref}`ch-dash`).
 #
-# What this does not say: three seeds of one small student, FD with a classifier's features, best settings picked by the score that they are quoted with, TIRT Transfer in all students. And our single-branch gaps are too long; where a gap has really shrunk to nothing, as the paper reports for cond-only, a large number would
+# What this does not say: three seeds of one small student, FD with a classifier's features, best settings picked by the score that they are quoted with, TIRT Transfer in all students. Our single-branch gaps are too large; where a gap has really shrunk to nothing, as the paper reports for cond-only, a large number would
 # multiply whatever is left, noise included.
 #
 # ## Exercises

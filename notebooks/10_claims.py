@@ -179,7 +179,7 @@ for ratio in cost.stored("efficiency-cifar10-h200")["ratios"]:
 # ## The guidance gap
 #
 # The paper's central diagnostic is $\rho$, the length of the student's gap relative to its teacher's. We can't expect digits to give the *value* that CIFAR gave, so each $\rho$ is judged by its kind. The paper's own rows fall into three groups: one **collapsed** ($\rho$ of .09), some **shortened** (.61 to
-# .81), one **kept** (.89 to .91). We put the bounds half-way between the groups and, so that too long a gap isn't taken for a good one, add the mirror image of the upper one. The next cell derives them from the paper's table.
+# .81), one **kept** (.89 to .91). We put the bounds half-way between the groups and, so that a gap that is too large isn't taken for a good one, add the mirror image of the upper one. The next cell derives them from the paper's table.
 
 # %% tags=["hide-input"]
 RHOS = {
@@ -197,10 +197,10 @@ assert np.allclose(claims.SHORTENED, (low, high)) and np.isclose(
 )
 Markdown(
     f"Collapsed: below {low:.2f}. Shortened: {low:.2f} to {high:.2f}. Kept: "
-    f"{high:.2f} to {1 / high:.2f}. Too long: above."
+    f"{high:.2f} to {1 / high:.2f}. Too large: above."
 )
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too long.", "name": "fig-claims-rho"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too large.", "name": "fig-claims-rho"}}
 GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
 published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
 points = {
@@ -211,7 +211,7 @@ show(claims.gap_lengths(published, GROUPS, points))
 # %% tags=["hide-input"]
 mean = {key: np.mean(points[key]) for key in ("dash", "cond_only", "composite")}
 assert high < mean["dash"] < 1, "kept, and a little short"
-assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too long"
+assert min(mean["cond_only"], mean["composite"]) > 1.5, "much too large"
 lengths = [
     gap("rho")(run) for run in map(results.load, results.names("cifar10")) if run.seed
 ]
@@ -219,7 +219,7 @@ assert 0.75 < min(lengths) < max(lengths) < 1
 ledger("guidance gap")
 
 # %% [markdown]
-# **The paper's main point stands**: on CIFAR-10, with a network that predicts $v$, DASH keeps the gap. On digits its points lie where the paper's bar is ({numref}`fig-claims-rho`), and the interval of three seeds just reaches over the lower bound. **What disagrees is the other half of the story**: in the paper every rival's gap is too short; ours are too long where one output is all that the
+# **The paper's main point stands**: on CIFAR-10, with a network that predicts $v$, DASH keeps the gap. On digits its points lie where the paper's bar is ({numref}`fig-claims-rho`), and the interval of three seeds just reaches over the lower bound. **What disagrees is the other half of the story**: in the paper every rival's gap is too small; ours are too large where one output is all that the
 # objective watches. The two halves are not equally strong. DASH's loss fixes both branches, and so the gap ({numref}`ch-dash`). Nothing fixes a branch that *nobody* trains; it depends on how its weights began, and {numref}`ch-collapse` shows both a long gap and how a short one can
 # come about. So "it collapses" is not a law; whether it collapsed on CIFAR we can't say.
 #
@@ -348,7 +348,7 @@ for row in ("cond_only_dropout_v", "dash_sampled_v"):
 ledger("at equal cost")
 
 # %% [markdown]
-# **DASH's lead over label dropout does not stand at equal cost**, nor that over one branch an image: with $v$ both are ahead of it in three seeds. With $\epsilon$ and TAG one seed says the same, which decides nothing. **That $v$ mends the colours** is settled for DASH, over three pairs; two pairs of each rival show the same and decide nothing. That samples of $v$ networks *have* the data's colours is settled for both rivals; DASH's interval reaches over the bound.
+# **DASH's lead over label dropout does not stand at equal cost**, nor that over one branch an image: with $v$ both are ahead of it in three seeds. With $\varepsilon$ and TAG one seed says the same, which decides nothing. **That $v$ mends the colours** is settled for DASH, over three pairs; two pairs of each rival show the same and decide nothing. That samples of $v$ networks *have* the data's colours is settled for both rivals; DASH's interval reaches over the bound.
 #
 # ## Settings that disagree among themselves
 #
@@ -436,7 +436,7 @@ measured judgements rest on a network that was trained fewer than three times.
 """)
 
 # %% [markdown]
-# In one paragraph. The networks are as large as the paper says. Supervising both branches keeps the guidance gap, on CIFAR-10 and, up to the width of an interval, on digits. That cond-only and composite *lose* theirs we did not see: their gaps grew too long. Under TAG, DASH's samples are better than composite's; no row that ties both branches is told apart from DASH on digits. On CIFAR-10, at equal passes of the student, label dropout and one branch an image are ahead of DASH ({numref}`ch-cifar`). TIRT Transfer did not help. The students of CIFAR-10 were trained for minutes, not for the paper's days, and every judgement may change with that.
+# **Answer.** The networks are as large as the paper says. Supervising both branches keeps the guidance gap, on CIFAR-10 and, up to the width of an interval, on digits. We did not see that cond-only and composite *lose* theirs: their gaps grew too large. Under TAG, DASH's samples are better than composite's; no row that ties both branches is told apart from DASH on digits. On CIFAR-10, at equal passes of the student, label dropout and one branch an image are ahead of DASH ({numref}`ch-cifar`). TIRT Transfer did not help. The students of CIFAR-10 were trained for minutes, not for the paper's days, and every judgement may change with that.
 #
 # ## Exercises
 #

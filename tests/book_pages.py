@@ -66,12 +66,12 @@ def watched(context, *inside):
 
 
 @contextmanager
-def shared(chromium, **options):
+def shared(chromium, *inside, **options):
     """A page for many tests, which read scripts and fonts once; see :func:`emptied`."""
     if not CHAPTERS:
         skip_or_fail("the book is not built: run `make book`")
     context = chromium.new_context(**options)
-    yield watched(context, HTML.as_uri())
+    yield watched(context, *(inside or (HTML.as_uri(),)))
     context.close()
 
 

@@ -1,6 +1,7 @@
-"""The built book in Chromium: no page needs a network, every dial moves its picture.
+"""The built book in Chromium: it needs no network, all can read it, every dial moves its picture.
 
-Skipped without a browser or a built book, except under CI=true, where either is a failure.
+Each page is opened twice: at a desk from the disk, and on a phone over http.  Skipped without a
+browser or a built book, except under CI=true, where either is a failure.
 """
 
 import functools
@@ -9,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
+from axe import SHOWN, assert_accessible
 from book_pages import (
     CHAPTERS,
     HTML,
@@ -18,7 +20,6 @@ from book_pages import (
     shared,
     skip_or_fail,
     visit,
-    watched,
 )
 
 pytestmark = pytest.mark.browser
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.browser
 COLD = 1_500_000  # bytes of a page with all that it loads before anybody touches it
 DIALS = "input[type=range], select, fieldset"
 AT = "dial => dial.selectedIndex ?? [...dial.elements].findIndex(e => e.checked)"
+
+CHOOSE = """theme => { for (const key of ["mode", "theme"]) localStorage.setItem(key, theme); }"""
+
+# What a page consists of, also where an earlier page has left it in the cache.
+LOADED = """() => ["navigation", "resource"].flatMap(kind => performance.getEntriesByType(kind))
+    .map(entry => entry.name).filter(name => name.startsWith("http"))"""
 
 # Elements of the text that reach beyond the screen without lying in a box that scrolls by itself.
 BEYOND = """() => [...document.querySelectorAll(".bd-article *")].filter(e => {
@@ -65,8 +72,9 @@ def desktops(chromium):
 
 
 @pytest.fixture(scope="module")
-def phones(chromium):
-    with shared(chromium, viewport={"width": 400, "height": 900}, has_touch=True) as page:
+def phones(chromium, server):
+    screen = {"width": 400, "height": 900}
+    with shared(chromium, server, viewport=screen, has_touch=True) as page:
         yield page
 
 
@@ -167,9 +175,17 @@ def test_the_book_is_built(page):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_is_complete_without_a_network(page, name):
-    """Pictures have words, and dials say what they are and where they stand, too."""
+def test_page_needs_no_network_can_be_read_by_all_and_every_dial_moves_its_picture(page, name):
     visit(page, (HTML / name).as_uri())
+    assert_complete(page)
+    assert dials(page) or page.query_selector(".dash-live") or name not in CHAPTERS, "no explorer"
+    assert_dials_move(page)
+    assert_accessible(page)
+    assert page.problems == []
+
+
+def assert_complete(page):
+    """Pictures have words, and dials say what they are and where they stand, too."""
     assert page.query_selector_all(".katex-error") == [], "a formula does not typeset"
     assert page.query_selector_all("[class*=widget], [type*=widget]") == [], "needs a manager"
     for image in page.query_selector_all("main img"):
@@ -187,47 +203,31 @@ def test_page_is_complete_without_a_network(page, name):
             shown = dial.evaluate("slider => slider.nextElementSibling.textContent")
             assert dial.get_attribute("aria-valuetext") == shown
             assert f": {shown}" in picture_words(explorer)
-    assert page.problems == []
 
 
 def picture_words(explorer):
     return explorer.query_selector("img").get_attribute("alt")
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_asks_nobody_else_over_http_and_little_of_the_server(chromium, server, name):
-    if not CHAPTERS:
-        skip_or_fail("the book is not built: run `make book`")
-    context, asked = chromium.new_context(), set()
-    page = watched(context, server)
-    page.on("request", lambda request: asked.add(request.url.split("?")[0]))
-    visit(page, f"{server}/{name}")
-    assert page.problems == []
-    context.close()
-    paths = [HTML / unquote(url.removeprefix(f"{server}/")) for url in asked if server in url]
-    sizes = {str(p.relative_to(HTML)): p.stat().st_size for p in paths if p.is_file()}
-    print(f"{sum(sizes.values()):,} bytes")
-    assert sum(sizes.values()) <= COLD, sizes
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_every_dial_moves_its_picture(page, name):
+def assert_dials_move(page):
     """Sliders by key, drag and click on the track; lists and buttons by key and choice."""
-    visit(page, (HTML / name).as_uri())
-    found = dials(page)
-    assert found or page.query_selector(".dash-live"), "the chapter has no explorer"
-    for number, (explorer, dial) in enumerate(found, start=1):
+    for number, (explorer, dial) in enumerate(dials(page), start=1):
         for move in (press, drag, click) if is_slider(dial) else (press, choose):
             before = picture(explorer)
             move(page, dial)
             assert_changes(page, explorer, before, f"{move.__name__}: dial {number}")
-    assert page.problems == []
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_phone_shows_all_and_every_slider_follows_a_finger(phone, name):
-    """Nothing but what lies in a box of its own scrolls sideways; no explorer is cut off."""
-    visit(phone, (HTML / name).as_uri())
+def test_a_phone_asks_little_of_the_server_alone_and_shows_all(phone, server, name):
+    """Nothing but what lies in a box of its own scrolls sideways; sliders follow a finger."""
+    visit(phone, f"{server}/{name}")
+    loaded = phone.evaluate(LOADED)
+    paths = {HTML / unquote(url.split("?")[0].removeprefix(f"{server}/")) for url in loaded}
+    assert HTML / name in paths
+    sizes = {str(p.relative_to(HTML)): p.stat().st_size for p in paths}
+    print(f"{sum(sizes.values()):,} bytes")
+    assert sum(sizes.values()) <= COLD, sizes
     root = phone.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert root[0] <= root[1], phone.evaluate(BEYOND)
     assert phone.evaluate(BEYOND) == []
@@ -236,6 +236,16 @@ def test_a_phone_shows_all_and_every_slider_follows_a_finger(phone, name):
         before = picture(explorer)
         tap(phone, slider)
         assert_changes(phone, explorer, before, f"tap: slider {number}")
+    assert phone.problems == []
+
+
+def test_a_reader_may_choose_the_theme(chromium):
+    with shared(chromium) as page:
+        for theme in ("dark", "light"):
+            visit(page, (HTML / "index.html").as_uri())
+            page.evaluate(CHOOSE, theme)
+            page.reload()
+            assert page.evaluate(SHOWN) == theme
 
 
 def test_without_javascript_a_picture_stands_there(chromium):

@@ -31,6 +31,10 @@ def test_chapters_are_numbered_and_no_number_is_typed():
     assert not typed, "refer to a chapter by {numref} or {ref}"
 
 
+def test_epsilon_has_one_form():
+    assert not [path.name for path in TEXTS if r"\epsilon" in path.read_text()]
+
+
 def test_every_module_is_on_one_page_of_the_library():
     pages = sorted((BOOK / "library").glob("*.md"))
     assert {f"library/{page.stem}" for page in pages} <= set(TOC)

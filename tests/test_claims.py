@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from dashbook import claims
+from dashbook import claims, plots
 from dashbook.__main__ import main
 from dashbook.claims import MEASURED, NOT_TESTED, Judgement
 from dashbook.measurements import Estimate, Part
@@ -268,7 +268,7 @@ def test_rivals_are_drawn_over_dash_in_the_colour_of_the_verdict() -> None:
     (ax,) = claims.ratio_forest(found, 0.95).axes
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     assert [dot.get_xdata().item() for dot in dots] == pytest.approx([2, 0.5, 3])
-    assert [dot.get_color() for dot in dots] == [claims.JUDGED[k] for k in (True, False, None)]
+    assert [dot.get_color() for dot in dots] == [plots.JUDGED[k] for k in (True, False, None)]
     bars = [line for line in ax.lines if len(set(line.get_xdata())) == 2]
     assert bars[0].get_xdata() == pytest.approx([2 / 1.2, 2 * 1.2])
     assert ax.get_yticklabels()[0].get_text() == NAMES["scratch"]

@@ -211,3 +211,19 @@ def test_colour_networks_are_shown_in_colour(shown):
     want = want.permute(2, 0, 3, 1).reshape(8, 32, 3)
     assert (torch.tensor(found).view(8, 32, 4)[..., :3] - want).abs().max() < 0.7
     assert page.problems == []
+
+
+@pytest.mark.browser
+@torch.no_grad()
+def test_a_trait_draws_a_stored_student_of_cifar10(shown):
+    """Of 32 x 32 pixels, three channels and v: its pictures at two scales are dashlib's."""
+    student = results.load("cifar10/dash_v-high_noise-s0").model()
+    dial = Sampler("dial", {"DASH, v": student}, steps=5, w=1.0, label=7)
+    page = shown(dial)
+    for w in (1.0, 2.5):
+        page.evaluate("w => follow('w', w)", w)
+        (found,) = served(page, dial)
+        want = 127.5 * (1 + expected(student, w, 7, 1, 5).clamp(-1, 1))
+        want = want.permute(2, 0, 3, 1).reshape(32, 128, 3)
+        assert (torch.tensor(found).view(32, 128, 4)[..., :3] - want).abs().max() < 0.7
+    assert page.problems == []

@@ -1,5 +1,6 @@
 """pyproject.toml is the one list of dependencies, requirements.lock what it comes to today."""
 
+import hashlib
 import re
 import tomllib
 from importlib.metadata import packages_distributions
@@ -142,6 +143,16 @@ def test_every_pin_has_hashes_and_no_line_names_an_index():
     assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in lines)
     assert "://" not in LOCK
     assert "index" not in LOCK
+
+
+def test_vendored_files_are_those_that_were_looked_at():
+    """And no other: their checksums are those of the packages that vendor_js.sh names."""
+    lines = (ROOT / "book/scripts/vendor_js.sha256").read_text().splitlines()
+    wanted = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    folders = [ROOT / "book/_vendor/_static/offline/katex", ROOT / "tests/vendor"]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    found = {str(p.relative_to(ROOT)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    assert found == wanted
 
 
 def test_an_upper_bound_has_its_reason_beside_it():

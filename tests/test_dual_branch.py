@@ -25,7 +25,7 @@ def test_branch_plane_fills_one_weighting_and_names_it_once() -> None:
     assert empty.get_xydata().tolist() == [[0.5, 0.7], [0.6, 0.8]]
     assert to_rgb(full.get_markerfacecolor()) == to_rgb(plots.color("dash"))
     assert to_rgb(empty.get_markerfacecolor()) == (1, 1, 1)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [NAMES["dash"]]
+    assert [text.get_text() for text in ax.texts] == [NAMES["dash"]]
 
 
 def path(*ends: float) -> list[Iterate]:

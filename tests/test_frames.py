@@ -5,11 +5,14 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
+import torch
+from dash_ink import CLASS
 from ipywidgets import Widget
 from ipywidgets.embed import dependency_state
 from test_widgets import drawing, drawing_of_the_first
 
 from dash_frames import FOLDER, STATE, VIEW, formulas, plain_explorers, without_pictures
+from dashbook import plots
 from dashbook.widgets import Parameter, explorer
 
 NUMBERS, NAMES = [1.0, 2.0, 3.0, 4.0], ["a", "b", "c", "<d>"]
@@ -88,6 +91,15 @@ def test_pictures_are_files_each_of_the_values_that_its_words_name(page, tmp_pat
     (image,) = found.all("img")
     assert image["alt"].endswith("a: 1; b: b")
     assert int(image["width"]) > int(image["height"]) > 0
+
+
+def test_drawings_get_their_class_and_pictures_in_colour_do_not(page):
+    def photograph(value):
+        return plots.image_rows({f"{value}": torch.full((1, 3, 4, 4), value)}, size=(2.0, 1.4))
+
+    (drawn,) = page(explorer(drawing, Parameter("a", NUMBERS))).all("img")
+    (shown,) = page(explorer(photograph, Parameter("a", [0.0, 1.0]))).all("img")
+    assert (drawn.get("class"), shown.get("class")) == (CLASS, None)
 
 
 def every_picture(root):

@@ -162,6 +162,14 @@ def test_a_truncated_file_is_made_again(tmp_path, file, size):
     assert torch.equal(again[range(40)][1], everything()[1])
 
 
+def test_pixels_of_more_images_than_labels_are_made_again(tmp_path):
+    write(tmp_path)
+    ImageNet64(tmp_path)
+    pixels = tmp_path / "imagenet64.pixels"
+    pixels.write_bytes(bytes(12288) + pixels.read_bytes())  # of another set, say
+    assert torch.equal(ImageNet64(tmp_path)[range(40)][0], everything()[0])
+
+
 @pytest.mark.parametrize("change", [lambda y: y + 1000, lambda y: y - 1000, lambda y: y * 1.0])
 def test_kept_labels_of_no_class_are_made_again(tmp_path, change):
     write(tmp_path)

@@ -196,3 +196,17 @@ def test_damaged_statistics_are_refused(small, run_folder):
     file.write_bytes(file.read_bytes()[:-4] + b"none")
     with pytest.raises(CheckpointError, match="git checkout"):
         reference.published(real("cifar10", dataset.train), extractor.sha)
+
+
+@pytest.mark.parametrize("damaged", ["features", "logits"])
+def test_features_and_answers_of_a_damaged_network_are_an_error(damaged):
+    """A class head may be damaged alone: it answers nan on sound features."""
+
+    def broken(x):
+        return torch.full((len(x), 3), torch.nan)
+
+    network, head = (broken, flat) if damaged == "features" else (flat, broken)
+    extractor = Extractor(network, head, "0" * 64, "a stand-in")
+    images = noise(4, channels=1)
+    with pytest.raises(ValueError, match=f"{damaged}: 12 are not finite"):
+        features.extract([images], 4, extractor, make_accelerator(device="cpu"), logits=True)

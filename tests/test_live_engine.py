@@ -1,11 +1,12 @@
 """The page's engine against PyTorch: networks, schedule, samplers, mixture, MLP, Adam."""
 
+import functools
 import re
 from collections import Counter
 
 import pytest
 import torch
-from live_js import Random, needs_node, run_js, stored
+from live_js import Drawn, Random, needs_node, run_in_page, run_js, stored
 from torch import nn
 
 import dash_live
@@ -33,6 +34,17 @@ W["interval"] = {"w": 3, "low": 200, "high": 800}
 SCHEDULES = {"constant": Constant(4), "tag": TAG(), "interval": Interval(3, 200, 800)}
 
 
+@pytest.fixture(params=["node", pytest.param("chromium", marks=pytest.mark.browser)])
+def js(request):
+    """A function that runs JavaScript, in node, and in the browser."""
+    if request.param == "node":
+        yield run_js
+        return
+    context = request.getfixturevalue("chromium").new_context()
+    yield functools.partial(run_in_page, context.new_page())
+    context.close()
+
+
 def close(found, want, atol):
     found = torch.tensor(found).to(want).reshape(want.shape)
     torch.testing.assert_close(found, want, rtol=0, atol=atol)
@@ -46,17 +58,17 @@ def network(tmp_path, **options):
     return model, path
 
 
-def forward(config, path, x, t, y):
+def forward(config, path, x, t, y, js=run_js):
     body = READ + "return net.predict(Float32Array.from(x), t, y);"
-    return run_js(SAMPLERS, body, config=config, path=str(path), x=x.flatten(), t=t, y=y)
+    return js(SAMPLERS, body, config=config, path=str(path), x=x.flatten(), t=t, y=y)
 
 
 @pytest.mark.parametrize("name", ["teacher-tirt", "dash-transfer-s0", "cond_only-uniform-s1"])
 @torch.no_grad()
-def test_a_stored_network_predicts_what_pytorch_predicts(name):
+def test_a_stored_network_predicts_what_pytorch_predicts(js, name):
     run, path = stored(name)
     x, t, y = torch.randn(5, 1, 8, 8), torch.tensor([0, 1, 400, 900, 999]), torch.arange(6, 11)
-    found = forward(run.config["unet"], path, x, t, y)
+    found = forward(run.config["unet"], path, x, t, y, js)
     close(found, run.model()(x, t, y), 1e-5)
 
 
@@ -140,8 +152,8 @@ def test_the_generator_is_the_one_described_and_normal():
     assert run_js(["random"], "return new Random(1).normals(1)[0];") != found[0]
 
 
-def iterates(name, **settings):
-    """The last two images of a guided run in node, and its gaps."""
+def iterates(js, name, **settings):
+    """The first and the last step of a guided run, and its gaps."""
     run, path = stored(name)
     body = READ + "const random = new Random(5); const gaps = []; let last; let first;"
     body += (
@@ -149,7 +161,7 @@ def iterates(name, **settings):
     )
     body += "{ gaps.push(it.gap); first ??= it; last = it; } return [first, last, gaps];"
     args = {"config": run.config["unet"], "path": str(path), "y": [3, 8]}
-    return run_js(SAMPLERS, body, settings=settings, **args)
+    return js(SAMPLERS, body, settings=settings, **args)
 
 
 def in_torch(model, y, scale, schedule, generator=None, **settings):
@@ -165,10 +177,10 @@ def in_torch(model, y, scale, schedule, generator=None, **settings):
     ("clamp", "spacing"), [("recompute", "linspace"), ("clamp", "leading"), ("none", "linspace")]
 )
 @torch.no_grad()
-def test_a_guided_sample_of_fifty_steps_is_pytorchs(schedule, kind, clamp, spacing):
+def test_a_guided_sample_of_fifty_steps_is_pytorchs(js, schedule, kind, clamp, spacing):
     run, _ = stored("dash-transfer-s0")
     settings = {"clamp": clamp, "spacing": spacing, "steps": 50}
-    first, last, gaps = iterates("dash-transfer-s0", schedule=kind, **W[kind], **settings)
+    first, last, gaps = iterates(js, "dash-transfer-s0", schedule=kind, **W[kind], **settings)
     y = torch.tensor([3, 8])
     steps, norms = in_torch(run.model(), y, SCHEDULES[kind], schedule, **settings)
     for found, want in ((first, steps[0]), (last, steps[-1])):
@@ -180,9 +192,9 @@ def test_a_guided_sample_of_fifty_steps_is_pytorchs(schedule, kind, clamp, spaci
 
 
 @torch.no_grad()
-def test_the_teachers_sample_is_pytorchs(schedule):
+def test_the_teachers_sample_is_pytorchs(js, schedule):
     run, _ = stored("teacher-tirt")
-    _, last, gaps = iterates("teacher-tirt", schedule="constant", w=4, steps=50, start=900)
+    _, last, gaps = iterates(js, "teacher-tirt", schedule="constant", w=4, steps=50, start=900)
     y = torch.tensor([3, 8])
     steps, norms = in_torch(run.model(), y, 4.0, schedule, steps=50, start=900)
     close(last["xNext"], steps[-1].x_next, 1e-3)
@@ -215,10 +227,10 @@ def exact(schedule):
     return ExactDenoiser(pinwheel(), schedule)
 
 
-def test_the_mixtures_scores(exact):
+def test_the_mixtures_scores(js, exact):
     x, t, y = torch.randn(400, 2).double(), torch.randint(1000, (400,)), torch.arange(400) % 4
     body = "return new Mixture(pinwheel()).predict(Float64Array.from(x), t, y);"
-    found = run_js(["mixture"], body, x=x.flatten(), t=t, y=y)
+    found = js(["mixture"], body, x=x.flatten(), t=t, y=y)
     torch.testing.assert_close(
         torch.tensor(found).double().view_as(x), exact(x, t, y), atol=1e-6, rtol=0
     )
@@ -250,7 +262,7 @@ NAMES = ["scratch", "cond_only", "cond_only_dropout", "composite", "gap_match", 
 
 
 @pytest.mark.parametrize("name", [*NAMES, "dash_sampled"])
-def test_the_gradient_of_a_training_step_is_autograds(exact, schedule, name):
+def test_the_gradient_of_a_training_step_is_autograds(js, exact, schedule, name):
     model, weighting = MLP(), MinSNR(schedule)
     x, t, y = torch.randn(COUNT, 2), torch.randint(1000, (COUNT,)), torch.arange(COUNT) % 3
     eps, nulls = torch.randn(COUNT, 2), torch.arange(COUNT) % 4 == 0
@@ -261,7 +273,7 @@ def test_the_gradient_of_a_training_step_is_autograds(exact, schedule, name):
     body += "return [loss, Object.fromEntries(gradients)];"
     args = {"x": x.flatten(), "t": t, "y": y, "eps": eps.flatten(), "nulls": nulls, "name": name}
     modules = ["mlp", "mixture", "objectives"]
-    loss, gradients = run_js(modules, body, weights=mlp_with(model), factors=weights, **args)
+    loss, gradients = js(modules, body, weights=mlp_with(model), factors=weights, **args)
     want = (weights * terms_of(name, model, exact, (x, t, y, eps, nulls))).mean()
     want.backward()
     assert loss == pytest.approx(want.item(), rel=1e-5)
@@ -343,17 +355,10 @@ def test_five_steps_of_training_are_the_trainers(exact, schedule):
     trainer = Trainer(
         model, make_objective("dash"), MinSNR(schedule), TrainConfig(5, 4e-3, ema=0.99)
     )
-    for _ in trainer.run(given(exact, batch) for batch in drawn):
+    for _ in trainer.run(Drawn(exact, batch) for batch in drawn):
         pass
     for name, parameter in trainer.ema.named_parameters():
         close(end[name], parameter, 1e-4)  # a fortieth of one step: Adam scales rounding up, too
-
-
-def given(exact, batch):
-    """A batch that the page drew, with the exact teacher's branches."""
-    x_t, eps = (torch.tensor(batch[key]).reshape(-1, 2, 1, 1) for key in ("xt", "eps"))
-    t, y = torch.tensor(batch["t"]), torch.tensor(batch["y"])
-    return Given(x_t, eps, t, y, y, branches(exact, x_t, t, y))
 
 
 def test_errors_by_timestep_are_measured_against_the_exact_branches(exact):

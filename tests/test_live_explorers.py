@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from live_js import Random, needs_node, run_js, stored
+from live_js import Random, exact_field, needs_node, run_js, stored
 
 from dashbook import geometry, live
-from dashbook.playground import MLP, ExactDenoiser, Mixture, pinwheel
+from dashbook.playground import MLP, pinwheel
 from dashlib.guidance import Guided, branches
 from dashlib.losses import make_objective
 from dashlib.metrics import pair_stats, summarise
@@ -62,15 +62,6 @@ TRAIN = "let end; for (const state of TASKS.train(args)) end = state;"
 MOVED = [[round(0.3 * (i % 3) - 0.4, 2), round(0.25 * (i // 3) - 0.2, 2)] for i in range(9)]
 
 
-def exact_at(means):
-    """The exact field of a mixture with these means, or with the book's."""
-    book = pinwheel()
-    if means is None:
-        return ExactDenoiser(book, Schedule())
-    moved = Mixture(torch.tensor(means).reshape(3, 3, 2), book.std, book.priors)
-    return ExactDenoiser(moved, Schedule())
-
-
 def student_of(weights):
     """The page's student as dashbook's network."""
     model = MLP()
@@ -101,7 +92,7 @@ def test_what_the_playground_says_of_a_student_is_what_dashlib_measures(objectiv
     given = args | {"name": "here"} | ({} if means is None else {"means": means})
     modules = ["tasks", "mixture", "random"]
     gap, noisy, weights, flows, x_T = run_js(modules, body, args=given, points=points.flatten())
-    exact, student = exact_at(means), student_of(weights)
+    exact, student = exact_field(means), student_of(weights)
     x_t, t, y = torch.tensor(noisy["xt"]).view(-1, 2), *map(torch.tensor, (noisy["t"], noisy["y"]))
     own, truth = (branches(of, x_t, t, y) for of in (student, exact))
     want = summarise(pair_stats(own, truth))

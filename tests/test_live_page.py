@@ -6,11 +6,12 @@ import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
 from book_pages import ROOT, watched
-from live_js import Random, needs_node, run_js, stored
+from live_js import Random, Taught, needs_node, stored
 
 import build
 import dash_live
@@ -21,7 +22,8 @@ from dashlib import results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import make_objective, mse
 from dashlib.sampling import ddim
-from dashlib.weighting import MinSNR
+from dashlib.schedule import Schedule
+from dashlib.weighting import MinSNR, Uniform
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +113,42 @@ def opened(chromium, html, served):
     yield opened
     for context in contexts:
         context.close()
+
+
+def swipe(page, start, end, steps=8):
+    """Draw a finger over the page, from one place to another."""
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [{"x": x, "y": y} for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", start)
+    for i in range(1, steps + 1):
+        touch("touchMove", [a + (b - a) * i / steps for a, b in zip(start, end, strict=True)])
+        page.wait_for_timeout(20)
+    touch("touchEnd")
+
+
+def middle(locator):
+    """The middle of an element that is brought into view."""
+    locator.scroll_into_view_if_needed()
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def slide(page, selector, share):
+    """Take a slider's knob with a finger, and push it to a share of its way; return its number."""
+    slider = page.locator(f"{selector} input")
+    _, y = middle(slider)
+    box = slider.bounding_box()
+    low, high, now = (float(slider.evaluate(f"e => e.{name}")) for name in ("min", "max", "value"))
+
+    def at(part):
+        return box["x"] + 8 + part * (box["width"] - 16), y
+
+    swipe(page, at((now - low) / (high - low)), at(share))
+    return float(page.locator(f"{selector} output").inner_text())
 
 
 def drawn(page):
@@ -315,6 +353,137 @@ def test_cancel_stops_and_errors_are_shown_in_the_page(opened, html):
     hidden.rename(lost)
 
 
+KINDS = ("dial", "importance", "geometry", "playground", "trajectory")
+QUICK = "#dial.steps=5&dial.first=none&dial.second=none&trajectory.steps=5"
+BROKEN = "broken on purpose"
+
+
+@pytest.mark.parametrize("disk", [True, False])
+def test_whatever_goes_wrong_is_told_in_the_explorer_until_it_works_again(opened, disk):
+    page = opened(QUICK, disk=disk)
+    for kind in KINDS:
+        settled(page, kind)
+    page.evaluate(
+        """text => {
+            globalThis.whole = Element.prototype.replaceChildren;
+            Element.prototype.replaceChildren = () => { throw new Error(text); };
+        }""",
+        BROKEN,
+    )
+    names = {"dial": "w", "importance": "gamma", "trajectory": "w"}
+    for kind in KINDS:
+        page.locator(f"#{kind} [data-name={names.get(kind, 'w')}] input").press("ArrowRight")
+        page.wait_for_function(f"document.querySelector('#{kind} .dash-live-error')")
+        assert BROKEN in page.locator(f"#{kind} .dash-live-error").inner_text()
+    page.evaluate("() => { Element.prototype.replaceChildren = globalThis.whole; }")
+    for kind in KINDS:
+        page.locator(f"#{kind} [data-name={names.get(kind, 'w')}] input").press("ArrowLeft")
+        settled(page, kind)
+        assert not page.locator(f"#{kind} .dash-live-error").count(), kind
+    assert page.problems == [], "told, and nothing besides"
+
+
+def test_a_drawing_that_fails_on_the_way_is_told(opened):
+    """A report of the worker that cannot be shown ends its run."""
+    page = opened("#dial.steps=20")
+    drawn(page)
+    page.evaluate("text => { ImageData = function () { throw new Error(text); }; }", BROKEN)
+    page.locator("#dial [data-name=w] input").press("ArrowRight")
+    page.wait_for_function("document.querySelector('#dial .dash-live-error')")
+    assert BROKEN in page.locator("#dial .dash-live-error").inner_text()
+    page.wait_for_function(IDLE.format("#dial"))
+
+
+WIDTHS = """kinds => kinds.flatMap(kind =>
+    [...document.querySelectorAll(`#${kind} .dash-live-chart > svg, #${kind} .dash-live-plane`)]
+        .map(svg => [svg.getBoundingClientRect().width, svg.parentElement.clientWidth]))"""
+
+
+def test_explorers_are_drawn_again_when_the_window_changes(opened):
+    """At its new width, with the numbers that they had: nothing is sampled or trained for it."""
+    page = opened(QUICK, disk=False)
+    said = {kind: settled(page, kind) for kind in KINDS}
+    shown = drawn(page).keys()
+    wide = page.evaluate(WIDTHS, KINDS)
+    for width in (400, 1280):
+        page.evaluate(
+            "() => { globalThis.busy = 0; new MutationObserver((all) => { "
+            "busy += all.filter(({ target }) => target.ariaBusy === 'true').length; })"
+            ".observe(document.body, { subtree: true, attributeFilter: ['aria-busy'] }); }"
+        )
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)
+        for drawing, room in page.evaluate(WIDTHS, KINDS):
+            assert room - 16 <= drawing <= room or drawing == 460 < room, width
+        assert page.evaluate("busy") == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert {kind: settled(page, kind) for kind in KINDS} == said
+        assert drawn(page).keys() == shown
+    assert page.evaluate(WIDTHS, KINDS) == wide
+    assert page.problems == []
+
+
+LIGHTS = """() => [".dash-live", ".dash-live output"].map(name => {
+    const style = getComputedStyle(document.querySelector(name));
+    const colour = name === ".dash-live" ? style.backgroundColor : style.color;
+    const [r, g, b] = colour.match(/[\\d.]+/g).map(Number);
+    return 0.3 * r + 0.6 * g + 0.1 * b;
+})"""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("disk", "width", "theme"),
+    [(True, 400, "dark"), (True, 1280, "light"), (False, 400, "light"), (False, 1280, "dark")],
+)
+def test_every_explorer_answers_at_any_width_in_any_light(opened, schedule, disk, width, theme):
+    page = opened(
+        f"{QUICK}&dial.third=none&geometry.w=2&importance.preset=min_snr&trajectory.step=2"
+        "&trajectory.w=1.95",
+        disk=disk,
+        viewport={"width": width, "height": 900},
+        color_scheme=theme,
+    )
+    surface, text = page.evaluate(LIGHTS)
+    assert (surface < 90 and text > 180) if theme == "dark" else (surface > 220 and text < 90)
+    agree(drawn(page), 3, 4.0, schedule, 1, steps=5)
+    page.locator("#dial [data-name=w] input").press("ArrowLeft")
+    agree(drawn(page), 3, 3.95, schedule, 1, steps=5)
+    assert notes(page)[0] == percents(MinSNR(schedule).importance())
+    page.locator("#importance [data-name=gamma] input").press("ArrowRight")
+    assert notes(page)[0] == percents(MinSNR(schedule, 5.5).importance())
+    judged(page, 2)
+    page.locator("#geometry [data-name=w] input").press("ArrowRight")
+    judged(page, 2.05)
+    for step in (2, 3):
+        settled(page, "trajectory")
+        told_as_sampled(page, step, steps=5, w=1.95)
+        page.locator("#trajectory [data-name=step] input").press("ArrowRight")
+    at = page.locator("#playground [data-name=t] output").inner_text()
+    page.locator("#playground [data-name=t] input").press("ArrowRight")
+    assert f"at t = {int(at) + 1}," in page.locator("#playground svg").first.get_attribute(
+        "aria-label"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.problems == []
+
+
+@torch.no_grad()
+def told_as_sampled(page, step, steps, w):
+    """The trajectory says of a step how far apart dashlib's two runs are there."""
+    x_T, y = Random(1).normals(4, 1, 8, 8), torch.full((4,), 3)
+    runs = [
+        list(ddim(Guided(stored(name)[0].model(), y, w), x_T, Schedule(), steps=steps))[step - 1]
+        for name in ("teacher-tirt", "dash-transfer-s0")
+    ]
+    (note,) = settled(page, "trajectory")
+    assert note.startswith(f"Step {step}, t = {runs[0].t}:")
+    told = [float(n) for n in re.findall(r"(\d\.\d+)", note)]
+    want = [mse(*(getattr(at, key) for at in runs)).mean().sqrt().item() for key in ("x_t", "x0")]
+    assert told == pytest.approx(want, abs=1.5e-3)
+    return runs
+
+
 def notes(page):
     """The shares of the weight, in per cent, and the mean errors by their names."""
     shares, errors = page.locator("#importance .dash-live-note").all_inner_texts()
@@ -355,25 +524,24 @@ def test_the_importance_follows_its_preset_its_sliders_and_the_pointer(opened, s
 
 @needs_node
 @pytest.mark.parametrize("before", ["", "delete window.Worker;"])
-def test_a_student_is_trained_under_the_importance(opened, before):
+def test_students_trained_under_two_importances_are_dashlibs(opened, schedule, before):
     page = opened("#importance.steps=20&importance.seed=3", before=before)
     train = page.get_by_text("under these weights")
-    for names in (["untrained", "trained now"], ["untrained", "trained before", "trained now"]):
-        train.click()
-        page.wait_for_function(IDLE.format("#importance"))
-        _, errors = notes(page)
-        assert list(errors) == names
-    learned = live.learned()
-    body = "let end; const importance = importanceOf({ ...usual, learned });"
-    body += "const args = { objective: 'dash', importance, steps: 20, seed: 3 };"
-    body += "for (const state of TASKS.train(args)) end = state;"
-    body += "return [mean(end.untrained), mean(end.errors)];"
-    given = {"learned": learned, "usual": live.USUAL["importance"]}
-    untrained, now = run_js(["tasks", "importance", "layers"], body, **given)
-    assert float(errors["untrained"]) == pytest.approx(untrained, abs=2e-4)
-    assert float(errors["trained now"]) == pytest.approx(now, rel=1e-2)
-    assert errors["trained before"] == errors["trained now"]
-    assert now < untrained / 3
+    train.click()
+    page.wait_for_function(IDLE.format("#importance"))
+    assert list(notes(page)[1]) == ["untrained", "trained now"]
+    page.locator("#importance [data-name=preset] select").select_option("uniform")
+    train.click()
+    page.wait_for_function(IDLE.format("#importance"))
+    tirt = results.load("digits/teacher-tirt").importance()
+    first, second = (
+        Taught("dash", importance, steps=20, seed=3)
+        for importance in (tirt, Uniform(schedule).importance())
+    )
+    want = {"untrained": first.untrained, "trained before": first.trained}
+    want["trained now"] = second.trained
+    told = {name: float(error) for name, error in notes(page)[1].items()}
+    assert told == pytest.approx(want, rel=5e-3, abs=6e-5)
     assert page.problems == []
 
 
@@ -429,8 +597,30 @@ def test_the_geometry_follows_keys_a_drag_and_a_finger(opened, disk):
 
 def settled(page, kind):
     """The notes of an explorer once it stands still."""
-    page.wait_for_function(IDLE.format(f"#{kind}"))
+    page.wait_for_function(f"document.querySelector('#{kind} .dash-live-body').ariaBusy !== 'true'")
+    if kind == "playground":
+        page.wait_for_function(ENDS)
     return page.locator(f"#{kind} .dash-live-note").all_inner_texts()
+
+
+ENDS = "document.querySelectorAll('#playground .dash-live-note')[1].innerText"
+
+
+def as_taught(page, taught, *scales):
+    """Press the button: the gap report, and the distance at each scale, are dashlib's."""
+    page.get_by_text("train a student", exact=True).click()
+    page.wait_for_function(f"{ENDS}.startsWith('Endpoint distance')")
+    told, gap = settled(page, "playground")[0], taught.gap()
+    keys = {"rho": "ρ", "cos": "cos", "cond_mse": "ec²", "uncond_mse": "eu²"}
+    for key, name in keys.items():
+        found = float(re.search(rf"{name} ([\d.]+)", told)[1])
+        assert found == pytest.approx(gap[key], rel=5e-3, abs=6e-4), key
+    for w in scales:
+        slider = page.locator("#playground [data-name=w] input")
+        slider.evaluate("(e, w) => { e.value = w; e.dispatchEvent(new Event('input')); }", w)
+        page.wait_for_function(f"{ENDS}.startsWith('Endpoint distance at w = {w:g}:')")
+        found = float(page.evaluate(ENDS).rstrip(".").split(": ")[1])
+        assert found == pytest.approx(taught.apart(float(w)), rel=2e-2), w
 
 
 @needs_node
@@ -438,34 +628,23 @@ def test_the_playground_trains_and_a_mean_that_is_dragged_makes_another_teacher(
     page = opened(
         "#playground.objective=dash&playground.steps=20&playground.seed=2", has_touch=True
     )
-    ends = "document.querySelectorAll('#playground .dash-live-note')[1].innerText"
-    page.wait_for_function(f"{ends}.includes('exact field at w = 2')")
-    page.get_by_text("train a student", exact=True).click()
-    page.wait_for_function(f"{ends}.startsWith('Endpoint distance at w = 2')")
-    args = {"objective": "dash", "importance": [1] * 1000, "steps": 20, "seed": 2}
-    body = "let end; for (const state of TASKS.train(args)) end = state; return end.gap;"
-    gap = run_js(["tasks"], body, args=args)
-    told = settled(page, "playground")[0]
-    keys = {"rho": "ρ", "cos": "cos", "cond_mse": "e_c²", "uncond_mse": "e_u²"}
-    for key, name in keys.items():
-        found = float(re.search(rf"{name} ([\d.]+)", told)[1])
-        assert found == pytest.approx(gap[key], rel=1e-2, abs=6e-4), key
-    before = page.evaluate(ends)
-    slider = page.locator("#playground [data-name=w] input")
-    slider.tap(position={"x": 0.9 * slider.bounding_box()["width"], "y": 16})
-    page.wait_for_function(f"{ends}.startsWith('Endpoint') && {ends} !== {before!r}")
-    box = page.locator("#playground circle").nth(2).bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.wait_for_function(f"{ENDS}.includes('exact field at w = 2')")
+    uniform = torch.ones(1000)
+    as_taught(page, Taught("dash", uniform, steps=20, seed=2), 2, 7)
+    x, y = middle(page.locator("#playground circle").nth(2))
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 60, y + 40, steps=4)
     page.mouse.up()
-    page.wait_for_function(f"{ends}.includes('exact field')")
-    assert "playground.means=" in page.url
+    page.wait_for_function(f"{ENDS}.includes('exact field')")
     moved = page.locator("#playground circle").nth(2).get_attribute("aria-valuetext")
     page.locator("#playground circle").nth(2).focus()
     page.keyboard.press("ArrowUp")
     assert page.locator("#playground circle").nth(2).get_attribute("aria-valuetext") != moved
+    given = parse_qs(urlsplit(page.url).fragment)["playground.means"][0]
+    means = [[float(of) for of in pair.split(",")] for pair in given.split(";")]
+    page.locator("#playground [data-name=objective] select").select_option("cond_only")
+    as_taught(page, Taught("cond_only", uniform, steps=20, seed=2, means=means), 4)
     assert page.problems == []
 
 
@@ -475,19 +654,11 @@ def test_means_that_cannot_be_read_are_told_in_the_page(opened):
 
 
 @torch.no_grad()
-def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened, schedule):
+def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened):
     page = opened("#trajectory.steps=20&trajectory.w=2&trajectory.step=10", disk=False)
-    x_T, y = Random(1).normals(4, 1, 8, 8), torch.full((4,), 3)
-    models = [stored(name)[0].model() for name in ("teacher-tirt", "dash-transfer-s0")]
-    one, two = (list(ddim(Guided(m, y, 2.0), x_T, schedule, steps=20)) for m in models)
 
     def agrees(step):
-        at, beside = one[step - 1], two[step - 1]
-        (note,) = settled(page, "trajectory")
-        assert note.startswith(f"Step {step}, t = {at.t}:")
-        states, images = (float(n) for n in re.findall(r"(0\.\d+)", note))
-        assert states == pytest.approx(mse(at.x_t, beside.x_t).mean().sqrt().item(), abs=1.5e-3)
-        assert images == pytest.approx(mse(at.x0, beside.x0).mean().sqrt().item(), abs=1.5e-3)
+        at, beside = told_as_sampled(page, step, steps=20, w=2.0)
         shown = torch.tensor(page.evaluate(PIXELS.replace("#dial", "#trajectory")))
         for row, x in zip(shown, (at.x_t, at.x0, beside.x_t, beside.x0), strict=True):
             grey = 127.5 * (1 - x.clamp(-1, 1))[:, 0].permute(1, 0, 2).flatten()
@@ -505,4 +676,36 @@ def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened, s
     page.mouse.move(box["x"] + 8, y_of, steps=3)
     page.mouse.up()
     agrees(int(page.locator("#trajectory [data-name=step] output").inner_text()))
+    assert page.problems == []
+
+
+@torch.no_grad()
+def test_a_finger_drags_whatever_can_be_dragged_on_a_phone(opened, schedule):
+    page = opened(
+        f"{QUICK}&importance.preset=uniform", viewport={"width": 400, "height": 900}, has_touch=True
+    )
+    settled(page, "dial")
+    w = slide(page, "#dial [data-name=w]", 0.9)
+    assert 6 < w < 8
+    agree(drawn(page), 3, w, schedule, 1, steps=5)
+    settled(page, "trajectory")
+    step = slide(page, "#trajectory [data-name=step]", 0.02)
+    told_as_sampled(page, int(step), steps=5, w=4.0)
+    x, y = middle(page.locator("#geometry circle"))
+    swipe(page, (x + 15, y), (x - 60, y + 90))  # not quite on the point
+    assert judged(page, 1)[0] < 0.2
+    curve = page.locator("#importance svg").first
+    curve.scroll_into_view_if_needed()
+    box = curve.bounding_box()
+    x, low = box["x"] + 52 + 0.7 * (box["width"] - 76), box["y"] + box["height"] - 40
+    swipe(page, (x, low - 60), (x, low - 15))
+    lift = float(page.locator("#importance [data-name=band7] output").inner_text())
+    assert lift < -1
+    omega = 2 ** (lift * (1 - (torch.arange(1000) - 700).abs() / 100).clamp(min=0))
+    assert notes(page)[0] == percents(omega / omega.mean())
+    before = page.locator("#playground circle").nth(3).get_attribute("aria-valuetext")
+    x, y = middle(page.locator("#playground circle").nth(3))
+    swipe(page, (x, y), (x + 50, y - 50))
+    assert page.locator("#playground circle").nth(3).get_attribute("aria-valuetext") != before
+    assert "playground.means=" in page.url
     assert page.problems == []

@@ -520,6 +520,19 @@ def test_the_command_line_explains_what_it_cannot_do(run_folder, arguments, mess
     assert message in result.output
 
 
+@pytest.mark.parametrize("name", [CLASSIFIER, TEACHER])
+def test_results_that_cannot_be_written_are_an_error_before_the_training(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setenv("DASH_RESULTS", "/proc/nowhere")  # not even root may write there
+    monkeypatch.setattr(making, "train_together", None)
+    monkeypatch.setattr(making, "_make_classifier", None)
+    result = invoke("make", name)
+    assert result.exit_code == 1
+    assert "Error: [Errno" in result.output
+    assert "/proc/nowhere" in result.output
+
+
 def test_the_command_line_tells_its_version():
     assert __version__ in invoke("--version").output
 

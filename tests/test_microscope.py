@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dashbook import microscope, plots
-from dashbook.comparison import Interval
 from dashlib import results
 from dashlib.metrics import NoisyPairs, predict
 from dashlib.unet import UNet, UNetConfig
@@ -13,18 +12,6 @@ from dashlib.unet import UNet, UNetConfig
 
 def values(line):
     return np.asarray(line.get_ydata()).tolist()
-
-
-def test_effective_weights_by_batch_size_over_their_limit():
-    effective = {1: torch.tensor([1.0, 1.0]), 4: torch.tensor([1.5, 0.5])}
-    ax = microscope.effective_weights(effective, torch.tensor([1.8, 0.2]), "shares").axes[0]
-    assert [values(line) for line in ax.lines] == [
-        pytest.approx(of) for of in ([1, 1], [1.5, 0.5], [1.8, 0.2])
-    ]
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["B = 1", "B = 4", "all timesteps"]
-    assert ax.lines[2].get_linestyle() == "--"
-    assert ax.get_title() == "shares"
 
 
 def test_drifts_are_drawn_in_the_middle_of_their_ranges():
@@ -38,18 +25,6 @@ def test_drifts_are_drawn_in_the_middle_of_their_ranges():
 def test_landmarks_of_a_drift():
     drift = np.array([-0.5, -0.1, 0.2, 0.4, 0.3, 0.6, 0.5, 0.7, 0.35, 9.0])
     assert microscope.landmarks(drift) == ("-0.50", "200", "0.30 – 0.70")
-
-
-def test_a_forest_has_intervals_and_seeds_in_the_colour_of_the_verdict():
-    found = {"bad": Interval(2.0, 1.0), "good": Interval(-2.0, 1.0), "so": Interval(0, 1)}
-    differences = {name: [of.mean - 0.5, of.mean + 0.5] for name, of in found.items()}
-    ax = microscope.forest(found, differences, "FD").axes[0]
-    bars, dots = ax.lines[0:6:2], ax.lines[1:6:2]
-    assert [list(bar.get_xdata()) for bar in bars] == [[-1, 1], [-3, -1], [1, 3]]
-    assert [list(dot.get_xdata()) for dot in dots] == [[-0.5, 0.5], [-2.5, -1.5], [1.5, 2.5]]
-    assert [bar.get_color() for bar in bars] == [microscope.JUDGED[k] for k in (0, -1, 1)]
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["so", "good", "bad"]
-    assert ax.get_xlabel().startswith("FD, minus uniform's")
 
 
 def test_anchors_draws_every_seed_at_its_weight():

@@ -66,6 +66,13 @@ def test_parts_in_order(prose):
     assert parts.index("What we found") < parts.index("Exercises")
 
 
+def test_a_question_opens_the_chapter_and_is_answered(twin):
+    text = twin.read_text()
+    places = ("## Overview", "**Question.**", "## What we found", "**Answer.**", "## Exercises")
+    assert [text.count(place) for place in places] == [1] * len(places)
+    assert sorted(places, key=text.index) == list(places)
+
+
 def test_exercises_hide_their_solutions(prose):
     exercises = prose[prose.index("## Exercises") :]
     assert len(re.findall(r"\{admonition\} Solution\n:class: dropdown\n", exercises)) >= 3

@@ -1,7 +1,7 @@
 """Figures: reproducible bytes, one colour a method, and what is drawn is what was given."""
 
 import io
-from itertools import combinations
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,8 +32,11 @@ def test_lines_are_set_to_what_is_shown_and_mark_a_level() -> None:
 
 
 def test_panels_draw_means_in_the_middle_of_their_width() -> None:
-    figure = plots.panels({"live": {"anchor": [3.0, 2.0]}, "stored": {}}, 20, "step", log=True)
+    both = {"live": {"anchor": [3.0, 2.0]}, "stored": {}}
+    figure = plots.panels(both, 20, "step", title="falls", log=True, named_in=0)
     left, right = figure.axes
+    assert figure.get_suptitle() == "falls"
+    assert [text.get_text() for text in left.texts] == ["anchor"]
     assert left.lines[0].get_xydata().tolist() == [[10, 3], [30, 2]]
     assert (left.get_title(), right.get_title()) == ("live", "stored")
     assert (left.get_yscale(), left.get_xlabel()) == ("log", "step")
@@ -200,14 +203,87 @@ def test_tag_stands_beside_the_scales_and_is_joined_to_none() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "4", "TAG"]
 
 
-def test_lines_are_named_in_their_colour_and_unnamed_ones_are_not() -> None:
+def named(ax: Any) -> dict[str, tuple[float, Any]]:
+    """The height, in shares of the axes, and the colour of each name beside them."""
+    return {text.get_text(): (text.get_position()[1], text.get_color()) for text in ax.texts}
+
+
+def test_lines_are_named_where_they_end_and_unnamed_ones_are_not() -> None:
     ax = plots.axes()[1][0, 0]
-    ax.plot([0, 1], [2, 3], label="DASH")
+    ax.plot([0, 1], [0, 8], label="DASH")
+    ax.plot([1, 0], [2, 9], label="drawn from the right")
     ax.plot([0, 1], [3, 2])
-    plots.name_lines(ax, [-1])
-    (name,) = ax.texts
-    assert (name.get_text(), tuple(name.xy)) == ("DASH", (1, 3))
-    assert name.get_color() == ax.lines[0].get_color()
+    ax.set_ylim(0, 10)
+    plots.name_ends(ax)
+    (dash, shade), (other, _) = named(ax)["DASH"], named(ax)["drawn from the\nright"]
+    assert len(ax.texts) == 2
+    assert (dash, other) == (pytest.approx(0.8), pytest.approx(0.2))
+    assert shade == pytest.approx([plots.INK_DEPTH * part for part in to_rgb(plots.CYCLE[0])])
+
+
+def test_names_of_lines_that_end_together_make_room_for_each_other() -> None:
+    ax = plots.axes()[1][0, 0]
+    for i, name in enumerate("abc"):
+        ax.plot([0, 1], [i, 5], label=name)
+    ax.plot([0, 1], [0, 0], label="far")
+    ax.set_ylim(0, 10)
+    plots.name_ends(ax)
+    *near, far = sorted((y for y, _ in named(ax).values()), reverse=True)
+    assert 0 < far < 0.1, "beside the axes, not below them"
+    assert near[1] == pytest.approx(0.5)
+    assert near[0] - near[1] == pytest.approx(near[1] - near[2])
+    plots.png(ax.figure)
+    boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes)), "none lies on another"
+
+
+def test_a_name_on_a_log_axis_stands_at_its_line_and_that_of_a_line_below_at_the_foot() -> None:
+    curves = {"tenth": ([1, 2], [1, 0.1]), "gone": ([1, 2], [1, 1e-9])}
+    figure = plots.lines(curves, log=True, ylim=(0.01, 1))
+    heights = {name: y for name, (y, _) in named(figure.axes[0]).items()}
+    assert heights["tenth"] == pytest.approx(0.5)
+    assert 0 < heights["gone"] < 0.1
+
+
+def test_a_forest_has_intervals_and_dots_in_the_colour_of_the_verdict() -> None:
+    found = {"so": ((-1, 1), [0], None), "good": ((-3, -1), [-2, -1.5], True)}
+    ax = plots.forest(found | {"bad": ((1, 3), [2], False)}, 0, xlabel="FD").axes[0]
+    bars, dots = ax.lines[0:6:2], ax.lines[1:6:2]
+    assert [list(bar.get_xdata()) for bar in bars] == [[-1, 1], [-3, -1], [1, 3]]
+    assert [list(dot.get_xdata()) for dot in dots] == [[0], [-2, -1.5], [2]]
+    assert [bar.get_color() for bar in bars] == [plots.JUDGED[k] for k in (None, True, False)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["so", "good", "bad"]
+    assert ax.get_xlabel() == "FD"
+
+
+def luminance(colour: Any) -> float:
+    """Relative luminance of sRGB in [0, 1], as WCAG 2 defines it."""
+    srgb = np.asarray(colour)
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize("colour", [*plots.CYCLE, *paper.COLORS.values()])
+def test_the_name_of_a_line_can_be_read_on_paper(colour: str) -> None:
+    """At least 4.5 : 1, WCAG 2's bound for text; tests/test_book_dark.py looks at dark pages."""
+    ax = plots.axes()[1][0, 0]
+    ax.plot([0, 1], label="name", color=colour)
+    plots.name_ends(ax)
+    assert 1.05 / (luminance(ax.texts[0].get_color()) + 0.05) >= 4.5
+
+
+def is_ink(figure: Figure) -> bool:
+    return plots.INK.items() <= Image.open(io.BytesIO(plots.png(figure))).info.items()
+
+
+def test_drawings_and_grey_pictures_are_ink_on_paper_and_colours_are_not() -> None:
+    grey, photograph = torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, 2, 2)
+    assert is_ink(curve())
+    assert is_ink(plots.image_rows({"digit": grey}))
+    assert not is_ink(plots.image_rows({"digit": grey, "photograph": photograph}))
+    figure, grid = plots.axes()
+    grid[0, 0].imshow([[0.0, 1.0]], cmap="viridis")
+    assert not is_ink(figure)
 
 
 def test_a_log_axis_has_decimals_and_no_powers_of_ten() -> None:

@@ -131,7 +131,8 @@ def edited(path, change, *, signed):
     stored = content.pop("sha256")
     change(content)
     fresh = sha256(json.dumps(content, indent=1).encode())
-    path.write_text(json.dumps(content | {"sha256": fresh if signed else stored}))
+    held = content | {"sha256": fresh if signed else stored}
+    path.write_text(f"{json.dumps(held, indent=1)}\n")
 
 
 def test_edited_metrics_are_found_by_their_hash(make):
@@ -139,6 +140,17 @@ def test_edited_metrics_are_found_by_their_hash(make):
     edited(path, lambda run: run["metrics"]["gap"]["overall"].update(rho=1.0), signed=False)
     with pytest.raises(CheckpointError, match="of another run, or was edited"):
         results.load(NAME)
+
+
+def test_what_is_signed_anew_is_read_and_every_byte_of_it_counts(make):
+    path = make().folder / "run.json"
+    edited(path, lambda run: run["metrics"]["gap"]["overall"].update(rho=1.0), signed=True)
+    assert results.load(NAME).metrics["gap"]["overall"]["rho"] == 1.0
+    whole = path.read_text()
+    for other in (f"{whole} ", whole.replace(": 1.0", ": 1.00"), json.dumps(json.loads(whole))):
+        path.write_text(other)
+        with pytest.raises(CheckpointError, match="is missing or damaged"):
+            results.load(NAME)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +199,12 @@ def test_a_run_without_the_configuration_of_a_network_says_so(make, config):
     make(config=config)
     with pytest.raises(CheckpointError, match=r"run\.json is missing or damaged"):
         results.load(NAME).model()
+
+
+def test_a_classifier_is_no_diffusion_model(make):
+    make(name="digits/classifier")
+    with pytest.raises(ValueError, match="is a classifier, no diffusion model: see `dashlib list`"):
+        results.load("digits/classifier").model()
 
 
 def weights_of(run):

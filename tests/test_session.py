@@ -423,7 +423,7 @@ def test_a_teacher_that_does_not_fit_is_an_error(straight, official, tmp_path):
         ((*TRAIN, "--precision", "fp16"), "fp16 needs a CUDA GPU"),
         ((*TRAIN, "--steps", "0"), "range 1<=x<=10000000"),
         ((*DISTILL, "--teacher", "x", "--option", "w"), "--option w: KEY=NUMBER"),
-        ((*TRAIN, "--resume", "nowhere"), "no checkpoint (step-*.pt) is there"),
+        ((*TRAIN, "--resume", "nowhere"), "no step-*.pt is there: give a run's folder"),
     ],
     ids=lambda x: "" if isinstance(x, str) else " ".join(x[-2:]),
 )
@@ -439,8 +439,15 @@ def test_a_run_or_the_folder_of_its_checkpoints_is_resumed(tmp_path):
         assert f"resumed {out}/checkpoints/step-00000000{2 * number}-" in ended
     (tmp_path / "empty").mkdir()
     message = refused(*LONG, "--out", out, "--resume", tmp_path / "empty")
-    assert "no checkpoint (step-*.pt) is there" in message
+    assert "no step-*.pt is there: give a run's folder" in message
     assert "delete" not in message
+
+
+def test_a_log_that_is_damaged_is_named(tmp_path):
+    ok(*LONG, "--out", tmp_path / "run", "--stop-after", "2")
+    log = tmp_path / "run/log.jsonl"
+    log.write_text('{"step": 1, \n')
+    assert f"{log} is missing or damaged" in refused(*LONG, "--out", tmp_path / "run")
 
 
 def test_another_seed_does_not_go_on(straight):
@@ -449,10 +456,15 @@ def test_another_seed_does_not_go_on(straight):
 
 def test_two_calls_do_not_work_in_one_folder(tmp_path):
     (tmp_path / "run").mkdir()
+    stale = tmp_path / "run/.model.json.abcdefgh.dashlib"  # of a call that was killed
+    stale.touch()
     with checkpointing.alone(tmp_path / "run"):
+        assert not stale.exists()
+        stale.touch()  # of the call that works: the second leaves it
         message = refused(*LONG, "--out", tmp_path / "run")
     assert f"another call works in {tmp_path / 'run'}, process {os.getpid()} on" in message
     assert not (tmp_path / "run/log.jsonl").exists()
+    assert stale.exists()
 
 
 def test_the_sessions_of_a_folder_are_read_under_its_lock(tmp_path):

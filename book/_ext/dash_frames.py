@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from dash_ink import CLASS, is_ink
 from PIL import Image
 from sphinx.application import Sphinx
 
@@ -39,10 +40,11 @@ class Explorers:
         for state in (model["state"] for model in inputs):
             start = start * len(state["_options_labels"]) + state["index"]
         src, alt, (width, height) = frames[start]
+        ink = f' class="{CLASS}"' if all(map(is_ink, map(picture, self.pictures(shown)))) else ""
         listed = json.dumps([frame[:2] for frame in frames]).replace("<", r"\u003c")
         return (
             f'<div class="dash-explorer"><div class="dash-controls" hidden>'
-            f'{"".join(controls)}</div><img src="{src}" alt="{escape(alt)}" width="{width}" '
+            f'{"".join(controls)}</div><img{ink} src="{src}" alt="{escape(alt)}" width="{width}" '
             f'height="{height}"><script type="application/json">{listed}</script></div>'
         )
 
@@ -59,12 +61,17 @@ class Explorers:
 
     def frame(self, model: Model) -> tuple[str, str, tuple[int, int]]:
         """The address, the text alternative and the size of a picture, once it is written."""
-        (value,) = [b["data"] for b in model["buffers"] if b["path"] == ["value"]]
-        data = base64.b64decode(value)
+        data = picture(model)
         name = f"{hashlib.sha256(data).hexdigest()[:16]}.{model['state']['format']}"
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_bytes(data)
         return f"{self.url}/{name}", model["state"]["tooltip"], Image.open(io.BytesIO(data)).size
+
+
+def picture(model: Model) -> bytes:
+    """Return the file that an image widget shows."""
+    (value,) = [b["data"] for b in model["buffers"] if b["path"] == ["value"]]
+    return base64.b64decode(value)
 
 
 def control(name: str, model: Model) -> str:

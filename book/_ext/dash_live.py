@@ -45,7 +45,7 @@ def weights_script(run: Run) -> str:
 
 
 def page_state(kind: str, **changed: Any) -> dict[str, Any]:
-    """What a page hands to an explorer: its state, and of what samples the networks."""
+    """Give what a page hands to an explorer: its state, and of what samples the networks."""
     samples = {"networks": named(FILES)} if kind in ("dial", "trajectory") else {}
     return samples | state_of(kind, **changed)
 

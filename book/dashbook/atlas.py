@@ -12,8 +12,7 @@ over all timesteps or over each range of them, a(t) and c(t).
 * ``eps_u + (w(t) a(t) + c(t)) gap``: the *output repair*; for every w, ``v = w a + c`` brings the
   student's output ``S_u + v g_S`` closest to the teacher's ``T_u + w g_T``.
 
-With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial: a
-repaired student is the same student under another guidance schedule.
+With ``e_u = 0`` they agree (c = 0); with ``e_c = 0``, c = 1 - a.  Both only rename the dial.
 
 Coefficients are fitted on noisy *held-out* images, samples scored against the *training* images.
 """
@@ -225,15 +224,16 @@ def energy_and_importance(energy: Tensor, spent: Mapping[str, Tensor]) -> Figure
     at = plots.middles(len(energy))
     plots.draw_curves(ax, {name: (at, p.tolist()) for name, p in spent.items()})
     style = {"width": 0.96 * T / len(at), "color": "#cccccc", "zorder": 0}
-    ax.bar(at, energy.tolist(), label="the teacher's gap energy", **style)
-    ax.set(xlabel="timestep t", ylabel="share")
-    ax.legend()
+    ax.bar(at, energy.tolist(), **style)
+    ax.set(xlabel="timestep t", ylabel="share", title="TIRT's weight lies left of the gap (grey)")
+    plots.name_ends(ax)
     return figure
 
 
 def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 4) -> Figure:
     """A panel a repair: ``given[title][row]``, a scale a range of timesteps; dashed: w."""
-    figure, grid = plots.axes(1, len(given), size=(7.6, 3.8))
+    title = "An output repair gives less guidance at low noise"
+    figure, grid = plots.axes(1, len(given), (7.6, 3.8), title)
     for ax, (title, rows) in zip(grid[0], given.items(), strict=True):
         for row, scales in rows.items():
             at, name = plots.middles(len(scales)), plots.NAMES[row]
@@ -241,14 +241,15 @@ def scales_given(given: Mapping[str, Mapping[str, Sequence[float]]], w: float = 
         ax.axhline(w, color="black", lw=1, ls="--")
         ax.sharey(grid[0, 0])
         ax.set(title=title, xlabel="timestep t", ylim=(0, 1.15 * w))
-    plots.legend_below(figure, 3)
+    plots.name_ends(grid[0, -1], 10)
     return figure
 
 
 def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figure:
     """A panel a scale: ``found[row, scale][remedy]``, distances of seeds, mean and range."""
     rows, scales = (list(dict.fromkeys(keys)) for keys in zip(*found, strict=True))
-    figure, grid = plots.axes(1, len(scales), size=(6.4, 4.4))
+    title = "Fréchet distance: two numbers repair what one spoils"
+    figure, grid = plots.axes(1, len(scales), (6.4, 4.4), title)
     names = list(found[rows[0], scales[0]])
     for ax, scale in zip(grid[0], scales, strict=True):
         for i, row in enumerate(rows):
@@ -259,7 +260,6 @@ def remedies(found: Mapping[tuple[str, str], Mapping[str, np.ndarray]]) -> Figur
         ax.set(xscale="log", title=scale if scale == "TAG" else f"w = {scale}")
         ax.set_yticks(range(len(names)), names if ax is grid[0, 0] else [])
         ax.invert_yaxis()
-    figure.suptitle("Fréchet distance: two numbers repair what one spoils", x=0.02, ha="left")
     plots.legend_below(figure, 3)
     return figure
 
@@ -272,5 +272,5 @@ def reach(sweeps: Mapping[str, np.ndarray], dots: Mapping[str, np.ndarray]) -> F
         ax.plot(*dots[row].T, "o", ms=5, alpha=0.7, color=plots.color(row))
     ax.set(xscale="log", xlim=(5, 120), ylim=(0.6, 1.01))
     ax.set(xlabel="Fréchet distance", ylabel="accuracy", title="A scalar keeps to a student's line")
-    plots.name_lines(ax, [int((sweep[:, 0] > 100).sum()) for sweep in sweeps.values()])
+    plots.name_ends(ax)
     return figure

@@ -126,15 +126,11 @@ def errors(run: Run) -> dict[str, np.ndarray]:
     return found
 
 
-def error_panels(found: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """A panel a model: its errors against the timestep, in twenty ranges, on one scale."""
-    return plots.panels(found, 50, "timestep t", log=True, size=(8.8, 4.2), below=2)
-
-
 def by_setting(rows: Mapping[str, Run]) -> Figure:
     """Frechet distances by row, the largest below; a mark a guidance and sampler."""
     order = sorted(rows, key=lambda row: fd(rows[row]), reverse=True)
-    figure, ((ax,),) = plots.axes(size=(7.4, 5.6))
+    title = "The order of the rows hardly depends on the setting"
+    figure, ((ax,),) = plots.axes(size=(7.4, 5.6), title=title)
     for (name, setting), mark in zip(SETTINGS.items(), "osD^", strict=True):
         ax.plot([fd(rows[row], *setting) for row in order], range(len(order)), mark, label=name)
     ax.set(xscale="log", xlabel="Fréchet distance, lower is better")

@@ -352,7 +352,6 @@ def table(theme: str, found: Sequence[Judgement]) -> str:
 
 
 SHADES = ("0.78", "0.87", "0.95")  # of the groups of gaps, from the shortest
-JUDGED = {True: "#0072B2", False: "#D55E00", None: "#8A8A8A"}  # agrees, disagrees, undecided
 
 
 def gap_lengths(
@@ -369,19 +368,16 @@ def gap_lengths(
         ax.plot(measured[row], [y - 0.15] * len(measured[row]), "o", ms=7, color=plots.color(row))
     ax.set(xscale="log", xlim=(0.06, 6), ylim=(-0.6, len(published) - 0.1))
     ax.set_xlabel("ρ: length of the gap, teacher's = 1")
+    ax.set_title("Where one output is watched, ρ is too large in our runs")
     ax.set_yticks(range(len(published)), [NAMES[row] for row in published])
     return figure
 
 
 def ratio_forest(found: Mapping[str, Estimate], level: float) -> Figure:
     """Each row's distance over DASH's with its interval, in the colour of its verdict."""
-    figure, ((ax,),) = plots.axes(size=(6.4, 3.7))
-    for y, one in enumerate(found.values()):
-        interval, shade = one.interval(level), JUDGED[WORSE(one)]
-        ax.plot(np.exp([interval.low, interval.high]), [y, y], color=shade)
-        ax.plot(np.exp(one.value), y, "o", color=shade)
-    ax.axvline(1, color="black", lw=1)
-    ax.set(xscale="log", xlim=(0.3, 150), xlabel="FD / FD of DASH")
-    ax.set_yticks(range(len(found)), [NAMES[row] for row in found], fontsize=9)
-    ax.set_ylim(-0.6, len(found) - 0.4)
-    return figure
+    rows = {}
+    for row, one in found.items():
+        ends = one.interval(level)
+        rows[NAMES[row]] = np.exp([ends.low, ends.high]), [np.exp(one.value)], WORSE(one)
+    what = {"xscale": "log", "xlim": (0.3, 150), "xlabel": "FD / FD of DASH"}
+    return plots.forest(rows, 1, **what)

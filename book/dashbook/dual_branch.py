@@ -116,7 +116,7 @@ def per_timestep(rows: Mapping[str, Sequence[Run]], metric: str) -> Figure:
         plots.draw_seeds(ax, plots.middles(seeds.shape[1]), seeds, label=NAMES[row], **style)
     scale = "log" if metric.endswith("mse") else "linear"
     ax.set(xlabel="timestep t", title=METRICS[metric], yscale=scale)
-    ax.legend(fontsize=9, frameon=False)
+    plots.name_ends(ax, 10)
     return figure
 
 
@@ -131,5 +131,6 @@ def branch_plane(
         ax.plot(cond, uncond, "o", ms=8, color=shade, markerfacecolor=face, label=name)
     ax.axline((0.01, 0.01), (0.1, 0.1), color="#999999", lw=1)
     ax.set(xscale="log", yscale="log", xlabel="conditional error", ylabel="unconditional error")
-    ax.legend(fontsize=9)
+    ax.set_title("Composite errs in both branches, cond-only in one")
+    plots.name_ends(ax)
     return figure

@@ -315,14 +315,16 @@ def descent(left: Mapping[str, np.ndarray], dashed: str = "") -> Figure:
         style = {"ls": "--" if row == dashed else "-", "color": plots.color(row)}
         ax.plot(np.maximum(shares, 1e-6), label=plots.NAMES[row], **style)
     ax.set(xlabel="step", ylabel="share of the squared error left", yscale="log")
+    ax.set_title("A weak direction is slow, a null direction stays")
     ax.set(ylim=(2e-4, 1.5), xlim=(-5, max(map(len, left.values())) - 1))
-    ax.legend(fontsize=9, loc="center right", bbox_to_anchor=(1.0, 0.62))
+    plots.name_ends(ax, 9)
     return figure
 
 
 def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None]) -> Figure:
     """A panel a row: every tenth pixel's errors, their ellipse at two r.m.s., its null."""
-    figure, grid = plots.axes(1, len(errors), size=(8.4, 3.3))
+    title = "Composite's errors lie along its null direction (dashed)"
+    figure, grid = plots.axes(1, len(errors), (8.4, 3.8), title)
     for ax, (row, cloud) in zip(grid[0], errors.items(), strict=True):
         pixels = (of.flatten()[::10] for of in (cloud.cond, cloud.uncond))
         ax.plot(*pixels, ".", ms=1.5, color="#aaaaaa")

@@ -48,7 +48,7 @@ def in_order(entry: str = "mount") -> dict[str, str]:
 
 
 def named(keys: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What an explorer says of every network, ``keys`` from its row to the file of its weights."""
+    """Describe every network to an explorer, ``keys`` from its row to the file of its weights."""
     names = NAMES | {"teacher_uniform": "Teacher, uniform weights"}
     colors = COLORS | {"teacher_uniform": "#8A8A8A"}
     return {
@@ -58,7 +58,7 @@ def named(keys: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def learned() -> dict[str, list[float]]:
-    """What two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
+    """Give what two stored runs learned about every timestep: TIRT's lambda, and EDM2's u."""
     traces = {"lambda": "teacher-tirt", "u": "dash-uncertainty-s0"}
     last = {name: results.load(f"digits/{run}").trace[name][-1] for name, run in traces.items()}
     return {name: [round(value, 3) for value in of.tolist()] for name, of in last.items()}
@@ -154,7 +154,7 @@ class Sampler(Explorer):
             yield {**shown, "gaps": gaps, "t": at.t, "done": (at.index + 1) / steps}
 
     def trace(self, **args: Any) -> Iterator[dict[str, Any]]:
-        """How far the run is; at its end every state, and the images predicted from it."""
+        """Say how far the run is; at its end every state, and the images predicted from it."""
         path: list[dict[str, Any]] = []
         for at, _ in self.iterates(**args):
             path.append({"t": at.t, "xt": _listed(at.x_t), "x0": _listed(at.x0)})

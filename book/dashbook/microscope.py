@@ -6,25 +6,12 @@ from itertools import chain
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from dashbook import plots
-from dashbook.comparison import Interval
 from dashlib.guidance import Branches
 from dashlib.metrics import NoisyPairs, Summary, pair_stats, predict, summarise
 from dashlib.results import Run
 from dashlib.unet import NullInit, UNet, UNetConfig, reset_null_row
-
-JUDGED = {1: plots.CYCLE[1], -1: plots.CYCLE[0], 0: plots.CYCLE[6]}  # worse, better, undecided
-
-
-def effective_weights(effective: Mapping[int, Tensor], limit: Tensor, title: str) -> Figure:
-    """Weight of every timestep, ``(T,)``, by batch size; dashed: the limit of large batches."""
-    curves = {f"B = {size}": (range(len(of)), of.tolist()) for size, of in effective.items()}
-    figure = plots.lines(curves, xlabel="timestep t", ylabel="effective weight", title=title)
-    figure.axes[0].plot(limit, "--", color="black", lw=1, label="all timesteps")
-    figure.axes[0].legend()
-    return figure
 
 
 def drifts(
@@ -36,7 +23,8 @@ def drifts(
     both = {"measured": measured, "predicted": predicted}
     curves = {title: {k: of[name] for k, of in both.items()} for name, title in titles.items()}
     width = 1000 // min(map(len, measured.values()))
-    return plots.panels(curves, width, "timestep t", size=(7.6, 3.4))
+    title = "λ drifts as Adam's formula predicts"
+    return plots.panels(curves, width, "timestep t", title=title, size=(7.6, 3.4))
 
 
 def landmarks(drift: np.ndarray) -> tuple[str, str, str]:
@@ -47,26 +35,9 @@ def landmarks(drift: np.ndarray) -> tuple[str, str, str]:
     return f"{drift[0]:.2f}", f"{positive}", f"{middle.min():.2f} – {middle.max():.2f}"
 
 
-def forest(
-    found: Mapping[str, Interval], differences: Mapping[str, Sequence[float]], measure: str
-) -> Figure:
-    """Excess over uniform weights: intervals coloured by their sign; dots for the seeds."""
-    figure, ((ax,),) = plots.axes(size=(7.0, 3.5))
-    names = list(found)[::-1]
-    for y, name in enumerate(names):
-        interval, seeds = found[name], differences[name]
-        shade = JUDGED[interval.sign]
-        ax.plot([interval.low, interval.high], [y, y], color=shade)
-        ax.plot(seeds, [y] * len(seeds), "o", ms=4, color=shade)
-    ax.axvline(0, color="black", lw=1)
-    ax.set_yticks(range(len(names)), names)
-    ax.set(xlabel=f"{measure}, minus uniform's (left: better)", ylim=(-0.6, len(names) - 0.4))
-    return figure
-
-
 def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]) -> Figure:
     """``panels[title][name][weight of the anchor]``: a dot a seed."""
-    figure, grid = plots.axes(1, len(panels), size=(7.6, 3.4))
+    figure, grid = plots.axes(1, len(panels), (7.6, 3.4), "DASH by the weight of its anchor")
     shades = iter(plots.CYCLE)
     for ax, (title, named) in zip(grid[0], panels.items(), strict=True):
         for name, by_weight in named.items():

@@ -37,10 +37,10 @@ CH, WIDTH = 16, 64  # of a student: its sinusoids of t, and its layers
 SHADES = ("#2A9D8F", "#8E44AD", "#C9A227")  # colours of classes, which no method has
 EDGE = 1.05  # of the square that is drawn
 HEIGHTS = (0.1, 0.4, 0.7)  # of the lines of equal density, as shares of its maximum
-TRAININGS = {"usual class table": plots.color("cond_only"), "fifty times smaller": "#F2B48C"}
+TRAININGS = {"usual class table": plots.color("cond_only"), "fifty times smaller": "#7A3500"}
 HIDDEN = {  # students by the share of labels that was hidden from them
     "hidden 10 %": plots.color("cond_only_dropout"),
-    "hidden 50 %": "#8FD6BF",
+    "hidden 50 %": "#00543E",
     "never hidden": plots.color("cond_only"),
     "DASH": plots.color("dash"),
     "the true gap's square": plots.color("teacher"),

@@ -5,6 +5,8 @@ Figures are made without pyplot, so no global state is left behind; :func:`show`
 
 import io
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -13,8 +15,10 @@ from cycler import cycler
 from IPython.display import Image as NotebookImage
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dashbook.paper import COLORS, NAMES
@@ -40,17 +44,23 @@ STYLE: dict[Any, Any] = {
 }
 
 DPI = 100
+INK = {"Paper": "white"}  # marks a picture that a dark page may turn over: dash_ink reads it
 BESIDE = 5.0  # where TAG stands on an axis of guidance scales from 1 to 4
+INK_DEPTH = 0.6  # of a line's colour in its name: text needs more contrast than a line
+NAME = 18  # letters of a line's name that stand side by side
+JUDGED = {True: CYCLE[0], False: CYCLE[1], None: CYCLE[6]}  # for the claim, against it, undecided
 READABLE = 6.4  # inches: what is wider is drawn as if it were no wider, so that its text grows
 
 
 def axes(
-    rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6)
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6), title: str = ""
 ) -> tuple[Figure, np.ndarray]:
-    """A figure in the book's style and its axes, shape ``(rows, columns)``."""
+    """A figure in the book's style and its axes, shape ``(rows, columns)``, under one title."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=12)
     return figure, grid
 
 
@@ -68,9 +78,19 @@ def png(figure: Figure, *, colors: int | None = None) -> bytes:
     if colors is not None:
         method = Image.Quantize.MAXCOVERAGE
         picture = picture.quantize(colors, method, kmeans=3, dither=Image.Dither.NONE)
-    out = io.BytesIO()
-    picture.save(out, format="png", optimize=True)
+    out, marks = io.BytesIO(), PngInfo()
+    for item in INK.items() if not _in_colour(figure) else ():
+        marks.add_text(*item)
+    picture.save(out, format="png", optimize=True, pnginfo=marks)
     return out.getvalue()
+
+
+def _in_colour(figure: Figure) -> bool:
+    """Tell whether some axes hold a picture in colour; grey ones are ink on paper, as lines are."""
+    images = [image for ax in figure.axes for image in ax.images]
+    return any(
+        np.asarray(image.get_array()).ndim == 3 or not image.cmap.is_gray() for image in images
+    )
 
 
 def _pixels(figure: Figure, dpi: float) -> Image.Image:
@@ -153,13 +173,27 @@ def draw_scales(ax: Axes, labels: Sequence[str], seeds: np.ndarray, **style: Any
         ax.plot([x] * len(tag), tag, "D", ms=5, color=ax.lines[-1].get_color())
 
 
-def name_lines(ax: Axes, at: Sequence[int]) -> None:
-    """Name every labelled line beside one of its points, in its colour, instead of in a legend."""
-    named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
-    for i, line in zip(at, named, strict=True):
-        point = tuple(np.asarray(line.get_xydata())[i])
-        style: dict[str, Any] = {"textcoords": "offset points", "color": line.get_color()}
-        ax.annotate(str(line.get_label()), point, (6, 0), fontsize=11, **style)
+def name_ends(ax: Axes, size: float = 11) -> None:
+    """Name every labelled line right of the axes, in its colour, at the height where it ends.
+
+    Names that would overlap make room for each other, up and down alike, beside the axes.
+    """
+    ax.autoscale_view()
+    found = []
+    for line in (line for line in ax.lines if not str(line.get_label()).startswith("_")):
+        at = (ax.transScale + ax.transLimits).transform(np.asarray(line.get_xydata()))
+        found.append((min(max(at[at[:, 0].argmax(), 1], 0), 1), line))
+    ends, lines = zip(*sorted(found, key=itemgetter(0)), strict=True)
+    names = [fill(str(line.get_label()), NAME) for line in lines]
+    rows = np.array([name.count("\n") + 1 for name in names])
+    width, height = ax.figure.bbox.width / DPI, ax.figure.bbox.height / DPI
+    row = size / 55 / (height * min(1.0, READABLE / width) - 1.1)  # of about the axes' height
+    room = row * (rows.cumsum() - rows / 2)
+    free = np.clip(ends - room, 0, max(0, 1 - row * rows.sum()))
+    low, high = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    for y, name, line in zip((low + high) / 2 + room, names, lines, strict=True):
+        dark = tuple(INK_DEPTH * part for part in to_rgb(line.get_color()))
+        ax.text(1.01, y, name, color=dark, va="center", fontsize=size, transform=ax.transAxes)
 
 
 def legend_below(figure: Figure, columns: int, **style: Any) -> None:
@@ -196,7 +230,7 @@ def lines(
         ax.axhline(level, color="#999999", lw=1)
     ax.set(yscale="log" if log else "linear", **shown)
     if len(curves) > 1:
-        ax.legend(frameon=False)
+        name_ends(ax)
     return figure
 
 
@@ -205,26 +239,35 @@ def panels(
     width: float,
     xlabel: str,
     *,
+    title: str = "",
     log: bool = False,
     size: tuple[float, float] = (7.2, 3.4),
     colors: Mapping[str, str] | None = None,
-    below: int = 0,
+    named_in: int = -1,
 ) -> Figure:
-    """Titled panels side by side on one vertical scale: ``title -> name -> means over a width``.
-
-    The legend is in the first panel, or in so many columns ``below`` all of them.
-    """
-    figure, grid = axes(1, len(means), size=size)
-    for ax, (title, named) in zip(grid[0], means.items(), strict=True):
+    """Titled panels, one vertical scale: ``title -> name -> means over a width``; one has names."""
+    figure, grid = axes(1, len(means), size, title)
+    for ax, (name, named) in zip(grid[0], means.items(), strict=True):
         curves = {k: (middles(len(v), width * len(v)), v) for k, v in named.items()}
         draw_curves(ax, curves, colors)
-        ax.set(xlabel=xlabel, title=title)
+        ax.set(xlabel=xlabel, title=name)
         ax.sharey(grid[0, 0])
     grid[0, 0].set_yscale("log" if log else "linear")
-    if below:
-        legend_below(figure, below, fontsize=10)
-    else:
-        grid[0, 0].legend(fontsize=9, frameon=False)
+    name_ends(grid[0, named_in], 10)
+    return figure
+
+
+def forest(
+    found: Mapping[str, tuple[Values, Values, bool | None]], middle: float, **shown: Any
+) -> Figure:
+    """Named intervals with dots, ``name -> (ends, dots, verdict)``, about a black line."""
+    figure, ((ax,),) = axes(size=(6.8, 3.6))
+    for y, (ends, dots, verdict) in enumerate(found.values()):
+        ax.plot(ends, [y, y], color=JUDGED[verdict])
+        ax.plot(dots, [y] * len(dots), "o", ms=5, color=JUDGED[verdict])
+    ax.axvline(middle, color="black", lw=1)
+    ax.set_yticks(range(len(found)), found, fontsize=10)
+    ax.set(ylim=(-0.6, len(found) - 0.4), **shown)
     return figure
 
 

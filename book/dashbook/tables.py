@@ -94,11 +94,7 @@ def numbers(
 
 PAPERS = ["*paper:* size", "*paper:* ρ C10/C100", "*paper:* FID C10/C100"]
 OURS = {"ρ": (gap("rho"), 2), "cos": (gap("cos"), 2), "gap MSE": (gap("gap_mse"), 4)}
-OURS |= {
-    "FD w=1.5": (frechet("1.5"), 1),
-    "FD w=4": (frechet("4"), 1),
-    "FD TAG": (frechet("TAG"), 1),
-}
+OURS |= {f"FD {w}": (frechet(w.removeprefix("w=")), 1) for w in ("w=1.5", "w=4", "TAG")}
 
 
 def _digits(rows: Sequence[str], weighting: str = "transfer") -> dict[str, list[Run]]:

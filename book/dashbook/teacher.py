@@ -24,12 +24,12 @@ def noise_sizes(
     t: Sequence[int], sizes: Mapping[tuple[str, str, int], Sequence[float]], teachers: Sequence[str]
 ) -> Figure:
     """The noise that each step used, ``sizes[teacher, rule, w]``, at t: a panel a teacher."""
-    figure, grid = plots.axes(1, len(teachers), size=(7.6, 3.2))
+    figure, grid = plots.axes(1, len(teachers), (7.6, 3.2), "Keeping ε inflates the noise")
     styles = {("clamp", 4): "-", ("clamp", 1): ":", ("recompute", 4): "-"}
     for ax, name in zip(grid[0], teachers, strict=True):
         for (rule, w), style in styles.items():
             shade, label = plots.CYCLE[rule == "clamp"], f"{rule}, w = {w}"
             ax.plot(t, sizes[name, rule, w], style, color=shade, label=label)
         ax.set(title=name, xlabel="timestep t", ylim=(0, 2.6))
-    grid[0, 0].legend(loc="lower right")
+    plots.name_ends(grid[0, 0], 10)
     return figure

@@ -108,11 +108,11 @@ def signs(losses: Mapping[str, Tensor], level: float, lam: Tensor) -> Figure:
         above.plot(*smoothed(loss), color=shade, label=name)
     first, loss = next(iter(losses.items()))
     above.axhline(level, color="black", ls="--", lw=1, label=f"L, {first}")
-    above.set(ylabel="loss on ε", yscale="log")
+    above.set(ylabel="loss on ε", yscale="log", title="λ is low where the loss is above L")
     below.plot(lam, color=plots.CYCLE[0])
     below.set(xlabel="timestep t", ylabel="learned λ")
     hard = np.flatnonzero(smooth(loss) > level)
     for ax in (above, below):
         ax.axvspan(0, (hard.max() + 1) * NEIGHBOURS, color="#eeeeee", zorder=0)
-    above.legend()
+    plots.name_ends(above)
     return figure

@@ -1,6 +1,6 @@
 // Parts of an explorer: real inputs bound to a model, a chart, a progress bar, errors in the page.
 
-const SVG = ["svg", "g", "path", "text", "line", "circle"];
+const SVG = ["svg", "g", "path", "text", "tspan", "line", "circle"];
 
 /** An element with attributes and children. */
 export function make(tag, attributes = {}, ...children) {
@@ -9,6 +9,11 @@ export function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children);
   return element;
+}
+
+/** Text of our own as nodes; a letter after a low line stands lower: "e_c". */
+export function written(text, tag = "sub", style = {}) {
+  return String(text).split(/_(\w)/).map((part, i) => (i % 2 ? make(tag, style, part) : part));
 }
 
 /** A canvas for pictures, named until they are drawn and named for what they are. */
@@ -20,6 +25,18 @@ export function showError(el, error) {
   const text = `This explorer has stopped: ${error.message ?? error}`;
   el.prepend(make("p", { class: "dash-live-error", role: "alert" }, text));
   console.warn(error);
+}
+
+/** Call, and say in the page what goes wrong: one opened from a disk tells no listener of it. */
+export function guarded(el, call) {
+  return async (...given) => {
+    el.querySelector(".dash-live-error")?.remove();
+    try {
+      await call(...given);
+    } catch (error) {
+      showError(el, error);
+    }
+  };
 }
 
 /** A labelled input bound to the model: {name, label, range [min, max, step] or options}. */
@@ -41,7 +58,8 @@ export function control(model, { name, label, aria = label, options, range = [] 
   });
   model.on(`change:${name}`, read);
   read();
-  return make("label", { "data-name": name }, make("span", {}, label), input, number ? shown : "");
+  return make("label", { "data-name": name }, make("span", {}, ...written(label)), input,
+    number ? shown : "");
 }
 
 /** What a model says of some names, of all its settings without them, as an object. */
@@ -86,15 +104,17 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [52, 24, 10, 40]; // pixels around a chart
 export function ticks([low, high], count) {
   const rough = (high - low) / count;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
+  const step = unit * [1, 2, 2.5, 5, 10].find((factor) => factor * unit >= rough);
   const first = Math.ceil(low / step);
   return Array.from({ length: Math.floor(high / step) - first + 1 },
     (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Draw curves {name, color, points: [[x, y], ...]} and a legend into an element; return a function
- * from an event to the [x, y] below its pointer. */
-export function chart(el, { curves, x, y, xlabel, ylabel, alt, height = 230 }) {
+/** Draw curves {name, color, points: [[x, y], ...]} and a legend into an element, whose `redraw()`
+ * draws them again; its `pointed(event)` is the [x, y] below the pointer. */
+export function chart(el, given) {
+  const { curves, x, y, xlabel, ylabel, alt, height = 230 } = given;
+  el.redraw = () => chart(el, given);
   const width = Math.max(el.parentElement.clientWidth, 260);
   const run = (width - LEFT - RIGHT) / (x[1] - x[0]);
   const across = (value) => LEFT + (value - x[0]) * run;
@@ -117,9 +137,10 @@ export function chart(el, { curves, x, y, xlabel, ylabel, alt, height = 230 }) {
   }
   const keys = curves.map(({ name, color }) =>
     make("span", {}, make("i", { style: `background: ${color}` }), name));
-  const legend = make("div", { class: "dash-live-legend" }, make("b", {}, ylabel), ...keys);
+  const title = make("b", {}, ...written(ylabel));
+  const legend = make("div", { class: "dash-live-legend" }, title, ...keys);
   el.replaceChildren(legend, svg);
-  return (event) => {
+  el.pointed = (event) => {
     const box = svg.getBoundingClientRect();
     const [right, up] = [event.clientX - box.left - LEFT, box.bottom - event.clientY - BOTTOM];
     return [x[0] + right / run, y[0] + up / rise];

@@ -1,5 +1,5 @@
 // The guidance dial: a teacher and up to three students, the same noise, and w as you turn it.
-import { chart, controls, easel, make, progressBar, showError, valuesOf } from "./controls.js";
+import { chart, controls, easel, make, progressBar, valuesOf } from "./controls.js";
 import { mean } from "../live/layers.js";
 import { T } from "../live/schedule.js";
 
@@ -96,10 +96,9 @@ export class Dial {
     try {
       for (const { network } of this.panels) await this.engine.load(network.file);
       await this.drawAll(own);
-    } catch (error) {
-      showError(this.el, error);
+    } finally {
+      if (this.run === own) this.cancel();
     }
-    if (this.run === own) this.cancel();
   }
 
   /** All panels with few steps, then with all of them. */

@@ -1,5 +1,5 @@
 // The loss geometry: drag the errors (e_c, e_u) of the branches, and see what each objective does.
-import { chart, controls, make, valuesOf } from "./controls.js";
+import { chart, controls, make, valuesOf, written } from "./controls.js";
 import { composite, formOf, multiW, OBJECTIVES } from "../live/objectives.js";
 import { Plane } from "./plane.js";
 
@@ -54,7 +54,8 @@ const round = (value) => (Math.round(200 * value) / 200 || 0); // sliders step b
 
 /** A table of the objectives: what they charge, and how they pull. */
 function tableOf(rows) {
-  const cells = (tag, texts) => make("tr", {}, ...texts.map((text) => make(tag, {}, text)));
+  const cells = (tag, texts) => make("tr", {}, ...texts.map((text) =>
+    make(tag, {}, ...written(text))));
   const key = (color) => make("i", { style: `background: ${color}` });
   const lines = rows.map(({ name, color, value, gradient }) => {
     const numbers = [value, ...gradient.map((of) => -of || 0)].map((of) => of.toFixed(2));
@@ -101,8 +102,9 @@ export class Geometry {
     this.table.replaceChildren(tableOf(rows));
     const alt = rows.map(({ name, value }) => `${name}: loss ${value.toFixed(2)}`).join("; ");
     this.plane.show({ half: HALF, layers, at: [point], alt });
-    this.note.textContent = `Guided error |w e_c + (1 − w) e_u| at w = ${now.w}: `
+    const told = `Guided error |w e_c + (1 − w) e_u| at w = ${now.w}: `
       + `${guidedError(now, now.w).toFixed(2)}.`;
+    this.note.replaceChildren(...written(told));
     this.drawErrors(now);
   }
 

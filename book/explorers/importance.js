@@ -1,5 +1,5 @@
 // The importance editor: omega(t) as sliders and a curve to drag, and what training under it does.
-import { chart, control, controls, make, progressBar, showError, valuesOf } from "./controls.js";
+import { chart, control, controls, guarded, make, progressBar, valuesOf } from "./controls.js";
 import { mean } from "../live/layers.js";
 import { SNR, T } from "../live/schedule.js";
 
@@ -75,9 +75,10 @@ export class Importance {
       control(model, { name, label: `${100 * i}`, range: [-REACH, REACH, 0.25],
         aria: `weight at t = ${100 * i}, times two to the power of` })));
     const train = make("button", { type: "button" }, "train a student under these weights");
-    train.addEventListener("click", () => this.train());
+    train.addEventListener("click", guarded(el, () => this.train()));
+    const drag = guarded(el, (at) => this.drag(at));
     for (const event of ["pointerdown", "pointermove"]) {
-      this.above.addEventListener(event, (at) => this.drag(at));
+      this.above.addEventListener(event, (at) => at.buttons && drag(at));
     }
     el.append(controls(model, importanceSpecs(model.get("objectives"))), this.above, bands,
       this.shares, train, this.bar.element, this.judged, this.below);
@@ -98,8 +99,8 @@ export class Importance {
     const top = Math.max(3, ...curves.flatMap(({ points }) => points.map(([, y]) => y)));
     this.shares.textContent = `Weight on t ≤ 300: ${percent(importance, 0, 301)}; t ≥ 500: `
       + `${percent(importance, 500)}; t ≥ 700: ${percent(importance, 700)}.`;
-    this.pointed = chart(this.above, { curves, x: [0, T], y: [0, top], xlabel: "timestep t",
-      ylabel: "mean 1", alt: this.shares.textContent });
+    chart(this.above, { curves, x: [0, T], y: [0, top], xlabel: "timestep t",
+      ylabel: "in units of the mean", alt: this.shares.textContent });
   }
 
   drawErrors() {
@@ -129,16 +130,15 @@ export class Importance {
     try {
       const end = await this.job.promise;
       if (end) report(end);
-    } catch (error) {
-      showError(this.el, error);
+    } finally {
+      this.bar.show(1);
     }
-    this.bar.show(1);
   }
 
   /** Move the band below the pointer, so that the curve meets it. */
   drag(event) {
-    if (!event.buttons) return;
-    const [t, weight] = this.pointed(event);
+    this.above.setPointerCapture(event.pointerId);
+    const [t, weight] = this.above.pointed(event);
     const band = BANDS[Math.min(Math.max(Math.round(t / 100), 0), 10)];
     const now = this.importance()[Math.min(Math.max(Math.round(t), 0), T - 1)];
     const lift = this.model.get(band) + Math.log2(Math.max(weight, 0.01) / now);

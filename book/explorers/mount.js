@@ -1,5 +1,5 @@
 // Explorers in a page: `render({model, el})` as anywidget has it, and the mount of static pages.
-import { make, showError } from "./controls.js";
+import { guarded, make, showError } from "./controls.js";
 import { Dial } from "./dial.js";
 import { Engine } from "../live/engine.js";
 import { Geometry } from "./geometry.js";
@@ -58,15 +58,19 @@ function toFragment(id, model, usual) {
 
 let engine = null;
 
-/** Call once an element has a width: JupyterLab renders before it lays out. */
-function onceWide(el, call) {
-  if (el.clientWidth) return call();
-  const seen = new ResizeObserver(() => {
-    if (!el.clientWidth) return;
-    seen.disconnect();
-    call();
-  });
-  seen.observe(el);
+/** Call `first` once an element has a width, as JupyterLab renders before it lays out; at another
+ * width draw its charts and planes again. */
+function atEveryWidth(el, first) {
+  let width = 0;
+  const redraw = () =>
+    el.querySelectorAll(".dash-live-chart, .dash-live-half").forEach((part) => part.redraw?.());
+  const look = () => {
+    const [before, now] = [width, el.clientWidth];
+    width = now;
+    if (now && now !== before) (before ? redraw : first)();
+  };
+  look();
+  new ResizeObserver(() => requestAnimationFrame(look)).observe(el);
 }
 
 /** Render the explorer that the model names; while the model is `idle` it only has its controls. */
@@ -76,8 +80,9 @@ export function render({ model, el }) {
   try {
     const { Explorer } = EXPLORERS[model.get("explorer")];
     const explorer = new Explorer({ model, el: body, engine: engine ?? new Engine({ model }) });
-    model.on("change", () => explorer.update());
-    if (!model.get("idle")) onceWide(body, () => explorer.update());
+    const update = guarded(body, () => explorer.update());
+    model.on("change", update);
+    atEveryWidth(body, () => model.get("idle") || update());
   } catch (error) {
     showError(body, error);
   }
@@ -109,10 +114,8 @@ export function start(source) {
   if (typeof document === "undefined") return void serve(globalThis);
   const { src } = document.currentScript;
   engine = new Engine({ source, base: new URL(".", src).href });
-  addEventListener("error", ({ error, filename }) => {
-    if (filename === src) showError(document.querySelector(".dash-live"), error);
-  });
-  const mountAll = () => document.querySelectorAll(".dash-live").forEach(mount);
+  const mountAll = () => document.querySelectorAll(".dash-live").forEach((el) =>
+    guarded(el, mount)(el));
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", mountAll);
   else mountAll();
 }

@@ -1,5 +1,5 @@
 // A square of the plane: lines, arrows and dots in it, and points that a pointer or keys move.
-import { make, ticks } from "./controls.js";
+import { make, ticks, written } from "./controls.js";
 
 const [EDGE, REACH_OF_HANDLE, LARGEST] = [34, 24, 460]; // pixels
 
@@ -24,6 +24,8 @@ export class Plane {
     el.replaceChildren(this.svg);
     this.dots = handles.map((handle) => this.dot(handle));
     this.svg.addEventListener("pointerdown", (event) => this.take(event));
+    this.svg.addEventListener("touchstart", (event) => // after pointerdown; else the page scrolls
+      this.held === undefined || event.preventDefault());
     this.svg.addEventListener("pointermove", (event) => {
       if (this.held !== undefined && event.buttons) this.handles[this.held].moved(this.at(event));
     });
@@ -71,6 +73,7 @@ export class Plane {
 
   /** Draw layers {lines, arrows or dots, color, width}, the later ones above, and the handles. */
   show({ half, layers, at, alt }) {
+    this.el.redraw = () => this.show({ half, layers, at, alt });
     const padding = 16; // of what holds it
     const side = Math.min(Math.max(this.el.clientWidth - padding, 200), LARGEST);
     Object.assign(this, { half, unit: (side - EDGE - 6) / (2 * half) });
@@ -97,17 +100,19 @@ export class Plane {
     for (const [name, text] of Object.entries({ cx, cy, ...spoken })) dot.setAttribute(name, text);
   }
 
-  /** The frame: axes through 0, numbers at its edge, names of the axes. */
+  /** The frame: axes through 0; outside of it numbers, and among them the names of the axes. */
   scale(side) {
-    const [half, far] = [this.half, side - EDGE + 20];
-    const write = (text, x, y, anchor) => make("text", { x, y, "text-anchor": anchor }, text);
+    const { half } = this;
+    const low = { "baseline-shift": "-20%", "font-size": "75%" };
+    const write = (text, x, y, anchor) =>
+      make("text", { x, y, "text-anchor": anchor }, ...written(text, "tspan", low));
+    const both = (value, [across, upward]) => {
+      const [x, y] = this.place([value, value]).split(" ").map(Number);
+      return [write(across, x, side - EDGE + 20, "middle"), write(upward, EDGE - 10, y + 4, "end")];
+    };
     const cross = [[[-half, 0], [half, 0]], [[0, -half], [0, half]]];
     const axes = make("path", { class: "axes", d: joined(cross, (at) => this.place(at)) });
-    const numbers = ticks([-half, half], 4).flatMap((value) => {
-      const [x, y] = this.place([value, value]).split(" ").map(Number);
-      return [write(value, x, side - EDGE + 18, "middle"), write(value, EDGE - 6, y + 4, "end")];
-    });
-    this.frame.replaceChildren(axes, ...numbers, write(this.labels[0], side - 8, far - 24, "end"),
-      write(this.labels[1], EDGE + 6 + (side - EDGE) / 2, 16, "start"));
+    const numbers = ticks([-half, half], 4).flatMap((value) => both(value, [value, value]));
+    this.frame.replaceChildren(axes, ...numbers, ...both(0.75 * half, this.labels));
   }
 }

@@ -1,5 +1,5 @@
 // The playground: a mixture with means to drag, a student trained on it, and where guidance leads.
-import { controls, make, progressBar, showError, valuesOf } from "./controls.js";
+import { controls, guarded, make, progressBar, valuesOf, written } from "./controls.js";
 import { ARMS, Mixture, pinwheel } from "../live/mixture.js";
 import { branches, guide } from "../live/sampling.js";
 import { ALPHA_BAR, T } from "../live/schedule.js";
@@ -61,12 +61,12 @@ export class Playground {
     const [left, right] = [0, 1].map(() => make("div", { class: "dash-live-half" }));
     [this.gap, this.ends] = [0, 1].map(() => make("p", { class: "dash-live-note" }));
     const train = make("button", { type: "button" }, "train a student");
-    train.addEventListener("click", () => this.train());
+    train.addEventListener("click", guarded(el, () => this.train()));
     const halves = make("div", { class: "dash-live-halves" }, left, right);
     el.append(controls(model, playgroundSpecs(model.get("objectives"))), halves, train,
       this.bar.element, this.gap, this.ends);
     const handles = ARMS.map((_, i) => ({ label: `mean ${(i % 3) + 1} of class ${(i / 3 | 0) + 1}`,
-      color: SHADES[i / 3 | 0], moved: (to) => this.move(i, to) }));
+      color: SHADES[i / 3 | 0], moved: guarded(el, (to) => this.move(i, to)) }));
     [this.left, this.right] = [new Plane(left, { handles }), new Plane(right, { handles: [] })];
     left.append(make("p", {}, "Drag a mean. Arrows: the flow at t, exact and the student's."));
     right.append(make("p", {}, "Where 200 points end: the student's over the exact field's (grey)."));
@@ -87,15 +87,11 @@ export class Playground {
 
   /** Draw the exact field at once; what has to be sampled follows. */
   async update() {
-    try {
-      const now = this.settings();
-      if (this.trainedOn !== this.model.get("means")) this.student = null;
-      this.drawField(now, {});
-      if (this.running) return void (this.running.stale = true);
-      await this.follow(now);
-    } catch (error) {
-      showError(this.el, error);
-    }
+    const now = this.settings();
+    if (this.trainedOn !== this.model.get("means")) this.student = null;
+    this.drawField(now, {});
+    if (this.running) this.running.stale = true;
+    else await this.follow(now);
   }
 
   /** Sample by the mixture and by the student, once more if the settings have moved meanwhile. */
@@ -160,9 +156,9 @@ export class Playground {
     const { name: title, color } = this.model.get("objectives")[objective];
     const report = ({ gap, done }) => {
       this.bar.show(Math.min(done, 0.99));
-      this.gap.textContent = `${title.split(",")[0]}: ρ ${gap.rho.toFixed(3)}, `
+      this.gap.replaceChildren(...written(`${title.split(",")[0]}: ρ ${gap.rho.toFixed(3)}, `
         + `cos ${gap.cos.toFixed(3)}, e_c² ${gap.cond_mse.toFixed(4)}, `
-        + `e_u² ${gap.uncond_mse.toFixed(4)}, on 1,000 noisy points.`;
+        + `e_u² ${gap.uncond_mse.toFixed(4)}, on 1,000 noisy points.`));
     };
     this.bar.show(0);
     try {
@@ -175,9 +171,8 @@ export class Playground {
         this.student = { name: args.name, color };
         await this.update();
       }
-    } catch (error) {
-      showError(this.el, error);
+    } finally {
+      this.bar.show(1);
     }
-    this.bar.show(1);
   }
 }

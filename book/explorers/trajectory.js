@@ -1,5 +1,5 @@
 // The trajectory: two models draw from the same noise; scrub the step, and see where they part.
-import { chart, controls, easel, make, progressBar, showError, valuesOf } from "./controls.js";
+import { chart, controls, easel, make, progressBar, valuesOf, written } from "./controls.js";
 import { CLAMPS, paint, PICTURES } from "./dial.js";
 import { T } from "../live/schedule.js";
 
@@ -28,7 +28,7 @@ function apart(a, b) {
 function way(title) {
   const [state, image] = [easel(), easel()];
   const name = make("b", {});
-  const caption = make("figcaption", {}, name, ` ${title}`);
+  const caption = make("figcaption", {}, name, " ", ...written(title));
   return { state, image, name, element: make("figure", {}, state, image, caption) };
 }
 
@@ -49,6 +49,7 @@ export class Trajectory {
   cancel() {
     this.run?.job?.cancel();
     this.run = null;
+    if (!this.paths) this.drawn = "";
     this.bar.show(1);
   }
 
@@ -63,10 +64,9 @@ export class Trajectory {
     this.bar.show(0);
     try {
       await this.sample(own, settings);
-    } catch (error) {
-      showError(this.el, error);
+    } finally {
+      if (this.run === own) this.cancel();
     }
-    if (this.run === own) this.cancel();
   }
 
   /** Both runs, from the same noise. */
@@ -116,7 +116,7 @@ export class Trajectory {
     const top = Math.max(0.1, ...states, ...images);
     const points = (of) => of.map((value, k) => [times[k], value]);
     const curves = [
-      { name: "states x_t", color: "#0072B2", points: points(states) },
+      { name: "states", color: "#0072B2", points: points(states) },
       { name: "predicted images", color: "#D55E00", points: points(images) },
       { name: "this step", color: "#8A8A8A", points: [[t, 0], [t, top]] },
     ];

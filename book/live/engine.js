@@ -42,7 +42,11 @@ export class Engine {
   receive({ data: { id, value, ...end } }) {
     const job = this.jobs.get(id);
     if (!job) return;
-    if (value !== undefined) return job.report(value);
+    try {
+      if (value !== undefined) return job.report(value);
+    } catch (error) {
+      end.error = error.message;
+    }
     this.jobs.delete(id);
     if (end.error) job.reject(new Error(end.error));
     else job.resolve(end.cancelled ? undefined : end.answer);

@@ -149,7 +149,7 @@ def findings() -> str:
     )
     fd = {row: cifar(row, "1.5", "fd", 1) for row in FRONT}
     return f"""\
-- **A student that copies one branch has too long a guidance gap, and it points elsewhere.**
+- **The guidance gap of a student that copies one branch is too large, and points elsewhere.**
   ρ {rho}, cos {cos}, where the paper reports ρ 0.09 (8×8 digits, three seeds).
 - **At equal cost DASH does not lead.** FD at w = 1.5: DASH {fd["dash_v-high_noise"]},
   label dropout {fd["cond_only_dropout_v-high_noise"]} after as many passes of the student

@@ -1,6 +1,9 @@
 """Drop weights that the repository has no room for; metrics and pictures stay."""
 
+import sys
+
 from dashlib import results
+from dashlib.checkpoints import CheckpointError
 from dashlib.recipes import SHIPPED
 
 
@@ -14,4 +17,7 @@ def ship(scale: str = "digits") -> list[str]:
 
 
 if __name__ == "__main__":
-    print(*(f"{name}: weights dropped" for name in ship()), sep="\n")
+    try:
+        print(*(f"{name}: weights dropped" for name in ship()), sep="\n")
+    except (OSError, CheckpointError) as error:
+        sys.exit(f"error: {error}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Refresh the JavaScript that the built book loads from itself instead of from CDNs, and axe-core, which only the tests
-# load (needs npm). New versions: change them here, in book/_vendor/_static/offline/LICENSES.md and the checksum below, then
-# run `make test`.
+# load (needs npm). New versions: change them here and in book/_vendor/_static/offline/LICENSES.md, run this, look at the
+# files, write their checksums (sha256sum) to book/scripts/vendor_js.sha256, and run `make test`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,8 +11,6 @@ npm install --prefix "$tmp" --ignore-scripts --no-audit --no-fund --silent \
     katex@0.19.1 axe-core@4.14.1
 modules=$tmp/node_modules
 
-axe=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
-echo "$axe  $modules/axe-core/axe.min.js" | sha256sum --check --quiet
 mkdir -p tests/vendor
 cp "$modules"/axe-core/axe.min.js tests/vendor/
 cp "$modules"/axe-core/LICENSE tests/vendor/LICENSE-axe-core
@@ -22,3 +20,6 @@ rm -rf katex
 mkdir -p katex/fonts
 cp "$modules"/katex/{LICENSE,dist/katex.min.js,dist/katex.min.css,dist/contrib/auto-render.min.js} katex/
 cp "$modules"/katex/dist/fonts/*.woff2 katex/fonts/
+
+cd - > /dev/null
+sha256sum --check --quiet book/scripts/vendor_js.sha256

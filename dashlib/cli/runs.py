@@ -18,7 +18,6 @@ from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
 PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="Side by side.")
-SCALE = click.argument("scale", type=click.Choice(["digits"]))
 DEVICES = click.Choice(["cpu", "cuda"])
 WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, studies, rivals."
 
@@ -45,7 +44,7 @@ def _matching(names: Iterable[str], only: str) -> list[str]:
 
 
 @click.command("reproduce")
-@SCALE
+@click.argument("scale", type=click.Choice(["digits"]))
 @click.option("--part", type=WHICH, default="all", help=PART)
 @PROCESSES
 @ONLY

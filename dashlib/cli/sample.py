@@ -211,10 +211,8 @@ def evaluate_command(
             raise ValueError("no real images to compare with: give --data, or --preset for it")
         dataset = data or preset(name or "").dataset
         scales, how = [*dict.fromkeys(guidances(name, ws, tag, interval))], sampling_of(name, **how)
-        store, real = (
-            evaluation.Store(out),
-            reference.real_images(dataset, root, place, download=download),
-        )
+        store = evaluation.Store(out)
+        real = reference.real_images(dataset, root, place, download=download)
         wanted = [preset(name).teacher.unet.images] if name else []
         shape = (*real[[0]].shape[1:],)
         given = {model: datasets.read_images(Path(model), n, shape) for model in models}

@@ -30,8 +30,7 @@ FOLDER, COIN = click.Path(file_okay=False, path_type=Path), Choice(["sample", "b
 DEVICE, NUMBERS = Choice(["auto", "cpu", "cuda"]), Choice(["auto", "fp32", "bf16", "fp16"])
 RESUME = "Go on from the newest whole checkpoint in OUT, never, or from this one."
 OPTION = "Of the objective, repeatable: --option w=2 (composite), --option anchor=0 (dash)."
-HANDED = "Of timesteps; transfer is the teacher's learned lambda, frozen."
-WEIGHTED = Choice(["transfer", *WEIGHTINGS])
+GIVEN = "Of timesteps; transfer is the teacher's learned lambda, frozen."
 OPTIONS = [
     click.Argument(["preset"], type=Choice([*PRESETS])),
     Option(["--out"], type=FOLDER, required=True, help="Folder of the run."),
@@ -106,7 +105,7 @@ def _number(text: str) -> tuple[str, float]:
 @click.option("--teacher", required=True, help="Folder or stem of ours, or the authors' .pth.")
 @click.option("--objective", type=Choice([*OBJECTIVES]), default="dash", help="To learn by.")
 @click.option("--option", "options", type=_number, multiple=True, metavar="KEY=NUMBER", help=OPTION)
-@click.option("--weighting", type=WEIGHTED, default="transfer", help=HANDED)
+@click.option("--weighting", type=Choice(["transfer", *WEIGHTINGS]), default="transfer", help=GIVEN)
 def distill_command(**options: Any) -> None:
     """Distil the student of PRESET from a teacher, or go on with it."""
     if len(dict(options["options"])) < len(options["options"]):

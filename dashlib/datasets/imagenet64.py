@@ -104,7 +104,7 @@ class ImageNet64(Dataset[tuple[Tensor, Tensor]]):
 
     def _pixels(self) -> np.ndarray:
         """A map of the file; made when it is needed, as one sent to a worker would be a copy."""
-        return np.memmap(self.path, np.uint8, "r", shape=(len(self), 3, 64, 64))
+        return np.memmap(self.path, np.uint8, "r").reshape(len(self), 3, 64, 64)  # no more, no less
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from torch import Tensor
@@ -114,6 +115,8 @@ def make(
     unknown name, a defective teacher, or no GPU, ``MissingRun`` for a teacher not stored.
     """
     check_names(names)
+    results.root().mkdir(parents=True, exist_ok=True)
+    TemporaryFile(dir=results.root()).close()  # if that fails, then before the training
     if DIGITS.classifier in names:
         yield _make_classifier()
     recipes = [RECIPES[name] for name in names if name != DIGITS.classifier]

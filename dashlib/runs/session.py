@@ -147,7 +147,8 @@ class Session:
         """Drop the lines of steps that are made again, and one that a kill cut short."""
         path = self.job.out / "log.jsonl"
         lines = path.read_text().splitlines(keepends=True) if self.main and path.exists() else []
-        kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
+        with checkpoints.reading(path):
+            kept = [x for x in lines if x.endswith("\n") and json.loads(x)["step"] <= self.step]
         if kept != lines:
             checkpoints.write_atomically(path, "".join(kept).encode())
 
@@ -164,7 +165,7 @@ class Session:
         self.progress(self.recipe.objective, self.step, self.recipe.train.steps)
 
     def _early(self, stop: checkpointing.Stop, made: int) -> str | None:
-        """Why to stop before the end, agreed on by all processes; None to go on."""
+        """Say why to stop before the end, agreed on by all processes; None to go on."""
         if self.step == self.recipe.train.steps:
             return None
         number = torch.tensor([stop.received or 0], device=self.accelerator.device)
@@ -203,7 +204,7 @@ class Session:
         folder = next((f for f in (path / "checkpoints", path) if f.is_dir()), None)
         found = checkpointing.Checkpoints(folder).newest() if folder else path
         if found is None or not found.is_file():
-            raise FileNotFoundError(f"--resume {path}: no checkpoint (step-*.pt) is there")
+            raise FileNotFoundError(f"--resume {path}: no step-*.pt is there: give a run's folder")
         return found
 
     def _note(self, first: int, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """Let training survive: whole checkpoints, polite stops, and errors that say what to do.
 
-A checkpoint is a file named by its step and content, ``step-000001000-SHA.pt``, and written
-atomically; what a failing disk left of it is found by its name.
+A checkpoint, ``step-000001000-SHA.pt``, is written atomically; its name tells a damaged one.
 """
 
 import errno
@@ -119,6 +118,8 @@ def alone(folder: Path) -> Iterator[None]:
     holder = folder / ".holder"
     try:
         with FileLock(folder / ".lock", timeout=0):
+            for old in folder.glob(".*.dashlib"):  # of a call that was killed while it wrote
+                old.unlink()
             holder.write_text(f"process {os.getpid()} on {platform.node()}")
             yield
     except Timeout as error:

@@ -58,8 +58,7 @@ def compute(made: Extracted, real: Extracted, metrics: Collection[str]) -> dict[
     if "is" in metrics:
         from torch_fidelity.metric_isc import isc_features_to_metric
 
-        splits = min(SPLITS, len(made.logits))
-        found |= isc_features_to_metric(made.logits, splits, shuffle=False)
+        found |= isc_features_to_metric(made.logits, min(SPLITS, len(made.logits)), shuffle=False)
     if "kid" in metrics:
         from torch_fidelity.metric_kid import kid_features_to_metric
 

@@ -1,8 +1,7 @@
 """Feature networks, with the right names for what is computed from their features of many images.
 
-Only Inception features with verified weights give an FID, a KID or an Inception Score.  The same
-formulas on other features are called what they are, so no number can pass for another's.
-Szegedy et al. 2016, Heusel et al. 2017; EfficientNet-Lite0: Tan & Le 2019, Liu 2020.
+Only Inception features with verified weights give an FID, a KID or an Inception Score; scores of
+others have other names.  Szegedy et al. 2016, Heusel et al. 2017; Tan & Le 2019, Liu 2020 (Lite0).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -78,8 +77,7 @@ def inception(path: Path, device: torch.device, *, unverified: bool = False) -> 
     """Inception's 2048 features, and 1008 logits without bias as in Salimans et al.'s code.
 
     torch-fidelity's layers on images as pytorch-fid prepares them: grey as three equal channels,
-    resized bilinearly to 299.  ``CheckpointError`` for a file that does not hold this network, or
-    weights of another SHA-256, unless ``unverified`` allows them; their scores are named so.
+    299 px (bilinear).  ``CheckpointError`` for another network or SHA-256, unless ``unverified``.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -173,12 +171,12 @@ def extract(
     total = outer = torch.zeros((), dtype=torch.float64)
     for images in parts:
         found = extractor(images)
-        check_finite("features", found)
-        x = found.double()
+        check_finite("features", x := found.double())
         total, outer = total + x.sum(0), outer + x.T @ x
         chosen, keep = keep.tensor_split([len(x)])
         pools.append(found.float().cpu()[chosen])
         answers.append((extractor.head(found) if logits else found[:0]).float().cpu())
+        check_finite("logits", answers[-1])
     total, outer = (place.reduce(s.to(place.device)).cpu() for s in (total, outer))
     mean = total / n
     covariance = (outer - n * mean.outer(mean)) / (n - 1)

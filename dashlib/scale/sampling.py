@@ -86,7 +86,7 @@ class Given(NamedTuple):
     pixels: Tensor  # uint8 (n, C, H, W)
 
     def about(self) -> dict[str, Any]:
-        """What a score of them depends on: their pixels are all that is known."""
+        """Say what a score of them depends on: their pixels are all that is known."""
         digest = checkpoints.sha256(self.pixels.numpy().tobytes())
         how = {"guidance": "as given", "seed": None, "sampling": None}
         return {"model": self.name, "weights": digest, "n": len(self.pixels), **how}

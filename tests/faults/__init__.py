@@ -2,7 +2,7 @@
 
 A case is survived (the same command, given again, leaves the same files, each bit by bit), refused
 (one clear line), bare (a traceback), a hang, or accepted (a wrong input gave an answer).  Cases are
-drawn with seed 0, so that a figure can be made again.
+the same in every run, so that a figure can be made again.
 """
 
 PARTS = {"kills": 52, "disks": 24, "writers": 6, "files": 600, "api": 4_000, "options": 10_000}

@@ -31,20 +31,18 @@ def main() -> int:
         parser.add_argument(f"--{part}", type=int, default=usual)
     parser.add_argument("--out", type=Path, help="JSON of the figures; a part of 0 cases stays")
     asked = vars(parser.parse_args())
-    out, figures = asked.pop("out"), {}
-    if out and out.exists():
-        figures = json.loads(out.read_text())["figures"]
+    out = asked.pop("out")
+    held = json.loads(out.read_text())["figures"] if out and out.exists() else {}
     if asked["kills"] + asked["disks"] + asked["writers"]:
         warm()
-    figures = {part: figures.get(part, {}) for part in PARTS}
+    figures = {part: held[part] for part in PARTS if part in held}
     for part, count in asked.items():
         if count:
             began, cpu = time.monotonic(), seconds()
             found = {"cases": count, **RUNS[part](count)}
             found |= {"seconds": round(time.monotonic() - began)}
             figures[part] = found | {"cpu_seconds": round(seconds() - cpu)}
-            held = {name: of for name, of in figures.items() if of}
-            text = json.dumps({**results.provenance(), "figures": held}, indent=1)
+            text = json.dumps({**results.provenance(), "figures": figures}, indent=1)
             print(f"{part}: {json.dumps(figures[part])}", flush=True)
             if out:
                 checkpoints.write_atomically(out, f"{text}\n".encode())

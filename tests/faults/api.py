@@ -6,17 +6,15 @@ be passed on: arithmetic of NaN is NaN, for everybody to see.
 """
 
 import math
-import os
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from dashlib import (
@@ -38,11 +36,17 @@ from dashlib.execution import TrainConfig
 from dashlib.scale import evaluation, features
 from dashlib.scale import sampling as numbered
 from faults.files import TINY
-from faults.watch import watched
+from faults.watch import LETTERS, tried
 
-NAN, HUGE = math.nan, 2**70
-COUNTS = (0, -1, HUGE)
-SHAPES = ("longer", "wider")
+NAN, HUGE, NONE = st.just(math.nan), st.just(2**70), st.integers(max_value=0)
+COUNTS, OTHER = NONE | HUGE, st.text(LETTERS, max_size=3)  # no name of anything is that short
+NOT_POSITIVE, NEGATIVE = NAN | st.floats(max_value=0), NAN | st.floats(max_value=-1e-300)
+NO_SHARE = NEGATIVE | st.floats(min_value=1, exclude_min=True)
+INFINITE = st.sampled_from([math.inf, -math.inf])
+LEADING_OUT = st.sampled_from(["", "/tmp/x", "a/../../x"]) | st.text(LETTERS).map("../{}".format)
+ELEMENTS = {"nan": NAN, "inf": INFINITE}
+ELEMENTS |= {"negative": st.integers(-9, -1), "too large": st.integers(10**5, 10**8)}
+SHAPES = {"longer": 0, "wider": -1}
 WHOLE = ("integers",)  # of noise, say: PyTorch makes floats of them
 TIMES = ("too large", "fractions")  # a network embeds any time from 0 on
 CLEAR = (ValueError, TypeError, RuntimeError, IndexError, OverflowError, OSError, ArithmeticError)
@@ -55,28 +59,26 @@ class Call:
 
     of: Callable[..., object]
     right: Mapping[str, Any]
-    wrong: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    wrong: Mapping[str, st.SearchStrategy] = field(default_factory=dict)
     fine: Sequence[str] = ()  # ways in which its tensors may differ
 
 
-def spoilt(right: Tensor, fine: Sequence[str], rng: random.Random) -> tuple[str, Tensor]:
+@st.composite
+def spoilt(draw: st.DrawFn, right: Tensor, fine: Sequence[str]) -> tuple[str, Tensor]:
     """A tensor that is wrong in one way, and in which."""
     kinds = ["negative", "too large", "longer", "fractions"]
     if right.is_floating_point():
         kinds = ["nan", "inf", "longer", "wider", "integers"]
     elif right.dtype == torch.uint8:
         kinds = ["fractions"]  # no byte is wrong
-    kind = rng.choice([kind for kind in kinds if kind not in fine])
+    kind = draw(st.sampled_from([kind for kind in kinds if kind not in fine]))
     if kind in ("integers", "fractions"):
         return kind, right.long() if kind == "integers" else right + 0.5
-    if kind == "longer":
-        return kind, torch.cat([right, right[:1]])
-    if kind == "wider":
-        return kind, torch.cat([right, right[..., :1]], dim=-1)
-    elements = {"nan": math.nan, "inf": rng.choice([math.inf, -math.inf])}
-    elements |= {"negative": -rng.randrange(1, 9), "too large": 10 ** rng.randrange(5, 9)}
+    if kind in SHAPES:
+        dim = SHAPES[kind]
+        return kind, torch.cat([right, right.narrow(dim, 0, 1)], dim)
     changed = right.clone()
-    changed.view(-1)[rng.randrange(right.numel())] = elements[kind]
+    changed.view(-1)[draw(st.integers(0, right.numel() - 1))] = draw(ELEMENTS[kind])
     return kind, changed
 
 
@@ -114,23 +116,23 @@ def of_tensors() -> list[Call]:
         Call(guided, {"cond": x, "uncond": eps, "w": x[:, 0, 0, 0]}, fine=WHOLE),
         Call(judge.reduce, {"loss": x.abs().mean((1, 2, 3)), "t": t}, fine=WHOLE),
         Call(weighting.transfer, {"lam": torch.randn(1000), "schedule": plan}, fine=WHOLE),
-        Call(weighting.make_weighting, {"name": "tirt", "schedule": plan}, {"name": ["x", ""]}),
-        Call(weighting.MinSNR, {"schedule": plan, "gamma": 5.0}, {"gamma": [NAN, -1.0, 0.0]}),
+        Call(weighting.make_weighting, {"name": "tirt", "schedule": plan}, {"name": OTHER}),
+        Call(weighting.MinSNR, {"schedule": plan, "gamma": 5.0}, {"gamma": NOT_POSITIVE}),
         Call(data.to_bytes, {"x": x}, fine=(*SHAPES, "integers")),
         Call(
             partial(data.drop_labels, y, 10),
             {"p": 0.1, "per": "sample"},
-            {"p": [NAN, -0.1, 1.5], "per": ["x", ""]},
+            {"p": NO_SHARE, "per": OTHER},
         ),
         Call(
             sampling.timesteps,
             {"T": 1000, "steps": 50, "spacing": "leading"},
-            {"steps": [*COUNTS, 1001, 7], "spacing": ["x", ""]},
+            {"steps": NONE | st.just(7) | st.integers(min_value=1001), "spacing": OTHER},
         ),
         Call(
             sampling.timesteps,
             {"T": 1000, "steps": 50, "start": 970},
-            {"start": [-1, 1000, HUGE]},
+            {"start": st.integers(max_value=-1) | st.integers(min_value=1000)},
         ),
     ]
 
@@ -165,43 +167,40 @@ def of_networks() -> list[Call]:
         return [*training.Trainer(*made).run(stream)]
 
     how = {"x_T": x, "y": y, "w": 2.0, "steps": 1, "eta": 0.0, "clamp": "none"}
-    hostile = {"w": [NAN, math.inf], "steps": COUNTS, "eta": [NAN, -1.0, 2.0], "clamp": ["x", ""]}
-    names = ["x", "", "fitnets"]
+    hostile = {"w": NAN | INFINITE, "steps": COUNTS, "eta": NO_SHARE, "clamp": OTHER}
     return [
         Call(asked, {"x_t": x, "t": t, "y": y}, fine=TIMES),
         Call(partial(guidance.branches, model), {"x_t": x, "t": t, "y": y}, fine=TIMES),
         Call(sample, how, hostile),
-        Call(terms, {"name": "dash", "x_t": x, "y": y, "eps": eps}, {"name": names}, WHOLE),
+        Call(
+            terms,
+            {"name": "dash", "x_t": x, "y": y, "eps": eps},
+            {"name": OTHER | st.just("fitnets")},
+            WHOLE,
+        ),
         Call(loaded, {"tensor": weights[first]}),
         Call(step, {"x": x, "y": y}),
         Call(
             lambda **changes: unet.UNet(replace(TINY, **changes)),
             {"ch": 8, "blocks": 1, "dropout": 0.0, "groups": 4, "image_size": 8},
-            {
-                "ch": [*COUNTS[:2], 3],
-                "blocks": COUNTS[:2],
-                "dropout": [NAN, -1.0, 2.0],
-                "groups": [0, -1, 3],
-                "image_size": [0, -8, 7],
-            },
+            dict.fromkeys(("ch", "groups", "image_size"), NONE | st.sampled_from([3, 7]))
+            | {"blocks": NONE, "dropout": NO_SHARE},
         ),
-        Call(lambda ch: prune(model, replace(TINY, ch=ch)), {"ch": 4}, {"ch": [16, 3, 0, -4]}),
+        Call(
+            lambda ch: prune(model, replace(TINY, ch=ch)),
+            {"ch": 4},
+            {"ch": NONE | st.sampled_from([3, 16])},
+        ),
         Call(
             TrainConfig,
             {"steps": 9, "lr": 1e-3, "ema": 0.9, "clip": 1.0, "weight_decay": 0.0, "warm": 0.0},
-            {
-                "steps": COUNTS[:2],
-                "lr": [NAN, 0.0, -1.0],
-                "ema": [NAN, 1.0, -0.1],
-                "clip": [NAN, 0.0],
-                "weight_decay": [NAN, -1.0],
-                "warm": [NAN, -1.0],
-                "lr_min": [NAN, -1.0],
-            },
+            dict.fromkeys(("weight_decay", "warm", "lr_min"), NEGATIVE)
+            | dict.fromkeys(("lr", "clip"), NOT_POSITIVE)
+            | {"steps": NONE, "ema": NEGATIVE | st.floats(min_value=1)},
         ),
-        Call(lambda w: losses.make_objective("composite", w=w), {"w": 4.0}, {"w": [NAN]}),
-        Call(losses.make_objective, {"name": "dash_sampled", "p": 0.5}, {"p": [NAN, -0.1, 2.0]}),
-        Call(losses.make_objective, {"name": "multi_w", "low": 1.0}, {"low": [NAN, 9.0]}),
+        Call(lambda w: losses.make_objective("composite", w=w), {"w": 4.0}, {"w": NAN}),
+        Call(losses.make_objective, {"name": "dash_sampled", "p": 0.5}, {"p": NO_SHARE}),
+        Call(losses.make_objective, {"name": "multi_w", "low": 1.0}, {"low": NAN | st.just(9.0)}),
     ]
 
 
@@ -235,7 +234,7 @@ def of_scores() -> list[Call]:
         Call(metrics.gaussian, {"features": a}, fine=(*SHAPES, "integers")),
         Call(frechet, {"a": a, "b": b}, fine=("longer", "integers")),
         Call(metrics.distances, {"a": a, "b": b}, fine=("longer", "integers")),
-        Call(compared, {"cond": eps, "bins": 20}, {"bins": [*COUNTS, 7]}, WHOLE),
+        Call(compared, {"cond": eps, "bins": 20}, {"bins": COUNTS | st.just(7)}, WHOLE),
         Call(
             lambda x, pairs: metrics.noisy_pairs(data.Images(x, y), plan, pairs=pairs),
             {"x": x, "pairs": 5},
@@ -248,18 +247,14 @@ def of_scores() -> list[Call]:
         Call(
             lambda **given: data.Stream(images, plan, 10, **given),
             {"batch_size": 4, "label_dropout": 0.1, "dropout_per": "sample"},
-            {"batch_size": COUNTS, "label_dropout": [NAN, 2.0], "dropout_per": ["x"]},
+            {"batch_size": COUNTS, "label_dropout": NO_SHARE, "dropout_per": OTHER},
         ),
         Call(
             numbered.noise,
             {"seed": 1, "numbers": range(3), "shape": (1, 8, 8)},
-            {"seed": [HUGE], "shape": [(-1, 8)]},
+            {"seed": HUGE, "shape": st.just((-1, 8))},
         ),
-        Call(
-            stored,
-            {"name": "digits/x-s0"},
-            {"name": ["../x", "/tmp/x", "a/../../x", "..", ""]},
-        ),
+        Call(stored, {"name": "digits/x-s0"}, {"name": LEADING_OUT}),
     ]
 
 
@@ -270,46 +265,35 @@ def example() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x, eps, torch.tensor([3, 400, 700, 999]), torch.tensor([0, 9, 3, 5])
 
 
-def outcome(call: Call, given: Mapping[str, Any], how: str) -> str:
+@st.composite
+def cases(draw: st.DrawFn, known: Sequence[Call]) -> tuple[Call, str, str, Any]:
+    """A call, the name of one argument, in which way it is wrong, and its value."""
+    call = draw(st.sampled_from(known))
+    tensors = [name for name, right in call.right.items() if isinstance(right, Tensor)]
+    name = draw(st.sampled_from([*tensors, *call.wrong]))
+    if name in tensors:
+        return call, name, *draw(spoilt(call.right[name], call.fine))
+    value = draw(call.wrong[name])
+    return call, name, repr(value), value
+
+
+def outcome(case: tuple[Call, str, str, Any]) -> str:
     """What became of a call with one wrong argument."""
+    call, name, how, value = case
     try:
-        answer = call.of(**given)
+        answer = call.of(**{**call.right, name: value})
         if isinstance(answer, data.Stream):
             answer = vars(next(answer))
     except UNCLEAR:
-        return "bare"
+        raise
     except CLEAR:
         return "refused"
-    except Exception:
-        return "bare"
     seen = how in ("nan", "inf") and not all(numbers(answer))
     return "passed on" if seen else "accepted"
 
 
-def api(count: int, seed: int = 0) -> Counter[str]:
-    """What became of so many calls; a file written elsewhere is a fault of its own."""
-    found, rng, said = Counter[str](), random.Random(seed), set[str]()
-    with watched() as outside, torch.random.fork_rng():
-        os.environ["DASH_RESULTS"] = str(Path("results").resolve())
-        known = [*of_tensors(), *of_networks(), *of_scores()]
-        for number in range(count):
-            call = known[number % len(known)]
-            names = [k for k, v in call.right.items() if isinstance(v, Tensor) or k in call.wrong]
-            name = rng.choice([*dict.fromkeys([*names, *call.wrong])])
-            right = call.right.get(name)
-            if isinstance(right, Tensor):
-                how, value = spoilt(right, call.fine, rng)
-            else:
-                value = rng.choice(call.wrong[name])
-                how = repr(value)
-            kind = outcome(call, {**call.right, name: value}, how)
-            found[kind] += 1
-            what = f"{kind}: {getattr(call.of, '__qualname__', call.of)}, {name} {how}"
-            if kind not in ("refused", "passed on") and what not in said:
-                said.add(what)
-                print(what)
-        found["written outside"] += len(outside)
-        print(*(f"written outside: {path}" for path in outside), sep="\n")
-        with suppress(KeyError):
-            del os.environ["DASH_RESULTS"]
-    return +found
+def api(count: int) -> Counter[str]:
+    """What became of so many calls."""
+    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DASH_RESULTS", "results")  # of the folder that is watched
+        return tried(outcome, cases([*of_tensors(), *of_networks(), *of_scores()]), count)

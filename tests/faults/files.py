@@ -12,7 +12,7 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.scale.checkpointing import Checkpoints, read_checkpoint
-from dashlib.unet import STUDENT_CIFAR10, UNet, UNetConfig
+from dashlib.unet import UNet, UNetConfig
 
 TINY = UNetConfig(1, 8, ch=8, mults=(1, 2), blocks=1, attn_resolutions=(4,), groups=4, patch_size=2)
 CLEAR = (ValueError, OSError)  # CheckpointError and MissingRun are such
@@ -50,7 +50,7 @@ def altered(content: bytes, rng: random.Random) -> bytes:
 def readers(folder: Path) -> dict[Path, Callable[[], object]]:
     """Files of every kind that dashlib reads back, and what reads each."""
     torch.manual_seed(0)
-    model, other = UNet(TINY), UNet(STUDENT_CIFAR10)
+    model, other = UNet(TINY), UNet(UNetConfig(ch=32, blocks=1))
     checkpoints.save_model(folder / "m", model)
     torch.save({"ema_state_dict": {"shadow": other.state_dict()}}, folder / "a.pth")
     saved = Checkpoints(folder / "c").save(1, {"step": 1, "ema": model.state_dict()})

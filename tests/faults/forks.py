@@ -86,14 +86,9 @@ def ended(number: int, seconds: float) -> int | None:
 
 def left(job: Job, folder: Path) -> list[object] | None:
     """What a job left in a folder; None if something is missing."""
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder), contextlib.suppress(OSError, ValueError, KeyError):
         return job.contents
-    except (OSError, ValueError, KeyError):
-        return None
-    finally:
-        os.chdir(here)
+    return None
 
 
 def kind_of(job: Job, folder: Path, code: int | None, whole: list[object]) -> str:

@@ -30,8 +30,7 @@ def kills(count: int, seed: int = 0) -> Counter[str]:
             ended(forked(known[name], folder), usual[name] * rng.uniform(0.02, 0.98))
             code = ended(forked(known[name], folder), 10 * usual[name] + 60)
             kind = kind_of(known[name], folder, code, whole[name])
-            found[kind] += 1
-            found[f"{kind}: {name}"] += 1
+            found.update([kind, f"{kind}: {name}"])
             temporary = [p for p in folder.rglob(".*") if p.name not in LOCKS]
             found["temporary files left"] += len(temporary)
             shutil.rmtree(folder)

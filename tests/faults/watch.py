@@ -1,10 +1,19 @@
-"""An audit hook that notes every file opened for writing outside of one folder."""
+"""Cases that are drawn, and an audit hook for files opened for writing outside of one folder."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import chdir
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.strategies import SearchStrategy
+
+LETTERS = "".join(map(chr, range(128))) + "\u00e9\u202e\u2603\udcff"  # the last: no UTF-8
 
 _FOLDER: list[str] = []  # where writing is right, while somebody watches
 _OUTSIDE: list[str] = []
@@ -28,13 +37,30 @@ def _note(event: str, arguments: tuple) -> None:
 sys.addaudithook(_note)
 
 
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    """A block in a new folder; the list has the paths outside that it wrote to, or removed."""
-    _OUTSIDE.clear()
+def tried(outcome: Callable[[Any], str], cases: SearchStrategy, count: int) -> Counter[str]:
+    """What became of so many cases, the same in every run; the simplest wrong one is printed."""
+    found = Counter[str]()
+    how = {"derandomize": True, "deadline": None, "suppress_health_check": [*HealthCheck]}
+
+    @settings(max_examples=count, database=None, **how)
+    @given(cases)
+    def none_is_wrong(case: Any) -> None:
+        kind = "bare"
+        _OUTSIDE.clear()
+        try:
+            kind = outcome(case)
+        finally:
+            found[kind] += 1
+            found["written outside"] += len(_OUTSIDE)
+        assert kind != "accepted"
+        assert not _OUTSIDE
+
     with tempfile.TemporaryDirectory() as place, chdir(place):
+        set_hypothesis_home_dir(place)
         _FOLDER.append(os.path.realpath(place))
         try:
-            yield _OUTSIDE
-        finally:
-            _FOLDER.clear()
+            none_is_wrong()
+        except Exception:
+            traceback.print_exc()
+        _FOLDER.clear()
+    return +found
