@@ -45,7 +45,6 @@ TABLE = (  # the other rows of the table, with three seeds
     *("multi_w", "fitnets", "gap_match", "gap_match_cond", "pruned", "single_head"),
     *("dash_no_un", "dash_no_an"),
 )
-ANCHORS = ("dash_an_0.03", "dash_an_0.3", "dash_an_1")  # beside dash_no_an (0) and dash (0.1)
 LEARNED = ("tirt", "tirt_eps", "uncertainty", "tirt_batch")  # weightings that learn
 SEEDS = (0, 1, 2)
 ALSO_V = ("dash", "cond_only_dropout", "dash_sampled")  # rows with a twin that predicts v
@@ -155,7 +154,7 @@ PARTS = {
         *(DIGITS.teacher(w) for w in LEARNED[1:]),
         *(DIGITS.of("dash", "transfer", s, prior=w) for s in SEEDS for w in LEARNED[1:]),
         *(DIGITS.of("dash", w, s) for s in SEEDS for w in (*LEARNED[:3], "min_snr")),
-        *(DIGITS.of(row, "transfer") for row in ANCHORS),
+        *(DIGITS.of(f"dash_an_{a:g}", "transfer") for a in (0.03, 0.3, 1.0)),
         *(DIGITS.of("cond_only", "transfer", null_init=s) for s in ("zero", "mean_of_classes")),
         DIGITS.of("cond_only", "transfer", embed_std=0.02),
     ),
@@ -180,3 +179,4 @@ def fair(row: str, weighting: str, seed: int = 0, longer: int = 1) -> Recipe:
 PARTS["fair"] = _by_name(*(fair(row, w, s, n) for s in range(3) for row, w, n in FAIR))
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here
+SHIPPED |= {fair(row, "uniform").name for row in HEADLINE}

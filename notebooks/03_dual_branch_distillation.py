@@ -470,7 +470,10 @@ images = torch.stack([stored(TEACHER, x) for x in LABELS])
 unrelated = (
     (images - images.roll(10, dims=1)).square().flatten(1).mean(1).sqrt().tolist()
 )
-for name, found in {"the two teachers": twin, "teacher, other noise": unrelated}.items():
+for name, found in {
+    "the two teachers": twin,
+    "teacher, other noise": unrelated,
+}.items():
     lines.append([f"*{name}*", *(f"{value:.2f}" for value in found)])
 Markdown(markdown(["student", *LABELS], lines))
 

@@ -107,11 +107,6 @@ def _beyond(distance: float, found: Interval, n: int, level: float) -> float:
     return float(stats.t.sf(distance / error, n - 1)) if error else float(distance <= 0)
 
 
-def _two_sided(found: Interval, n: int, level: float) -> float:
-    """p-value of a t-test that the mean of n values is 0."""
-    return min(1.0, 2 * _beyond(abs(found.mean), found, n, level))
-
-
 @dataclass(frozen=True)
 class Verdict:
     """A row beside a base; the p-values are corrected, the interval is not."""
@@ -132,7 +127,7 @@ def verdicts(
     else ``undecided``, as rows of one seed are.  The margin of a :func:`logged` one is relative.
     """
     found, n = [paired(runs, base, value, level) for runs in rows.values()], len(base)
-    different = holm([_two_sided(one, n, level) for one in found])
+    different = holm([min(1.0, 2 * _beyond(abs(one.mean), one, n, level)) for one in found])
     apart = holm([_beyond(margin - abs(one.mean), one, n, level) for one in found])
     verdict = {}
     for name, one, p, q in zip(rows, found, different, apart, strict=True):
@@ -151,17 +146,16 @@ def compared(
     names: tuple[str, str], ours: Sequence[Run], theirs: Sequence[Run],
     measures: Mapping[str, Measure],
 ) -> tuple[dict[str, str], str]:  # fmt: skip
-    """Of measures, the row that is lower by the paired t-test (or a dash), and a table.
+    """Of measures, the row that is lower by the paired t-test (or a dash), and a Markdown table.
 
-    The test's p-values are corrected by Holm for the number of measures.  The Markdown table: both
-    means, the difference ± its deviation over seeds, and who is lower.  ``ValueError`` for rows of
-    different seeds.
+    p-values are corrected by Holm for the number of measures.  The table: both means, the
+    difference ± its deviation over seeds, who is lower.  ``ValueError`` for rows of other seeds.
     """
     words, lower, lines = {-1: names[0], 0: DASHES, 1: names[1]}, {}, []
-    found = [paired(ours, theirs, of) for of in measures.values()]
-    different = holm([_two_sided(one, len(ours), LEVEL) for one in found])
-    for (name, of), one, p in zip(measures.items(), found, different, strict=True):
-        lower[name] = words[one.sign if p < 1 - LEVEL else 0]
+    found = [verdicts({"": ours}, theirs, of, margin=0)[""] for of in measures.values()]
+    corrected = holm([one.different for one in found])
+    for (name, of), one, p in zip(measures.items(), found, corrected, strict=True):
+        lower[name] = words[one.interval.sign if p < 1 - LEVEL else 0]
         mine, other = (np.array([of(run) for run in row]) for row in (ours, theirs))
         means, d = [f"{row.mean():.3g}" for row in (mine, other)], mine - other
         lines.append([name, *means, f"{d.mean():+.2g} ± {d.std(ddof=1):.1g}", lower[name]])

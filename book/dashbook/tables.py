@@ -72,10 +72,7 @@ def spread(runs: Sequence[Any], value: Measure, digits: int = 2) -> str:
 def spreads(
     corner: str, rows: Mapping[str, Sequence[Any]], columns: Mapping[str, tuple[Measure, int]]
 ) -> str:
-    """A Markdown table of named rows of runs: ``columns[title] = (measure, digits)``.
-
-    ``corner`` is the title of the column of names.
-    """
+    """A table of named rows of runs under a ``corner``; ``columns[title] = (measure, digits)``."""
     lines = [[name, *_cells(runs, columns)] for name, runs in rows.items()]
     return markdown([corner, *columns], lines)
 
