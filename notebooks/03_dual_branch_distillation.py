@@ -287,7 +287,7 @@ plots.show(plots.panels(both, 10, "step", title=title, log=True))
 # %% tags=["hide-input"]
 ROWS = ("scratch", "cond_only", "cond_only_dropout", "composite", "dash")
 SOUND = "uniform-from_uniform"  # weights of the student and of its teacher
-WEIGHTINGS = {SOUND: "uniform weights", "transfer": "TIRT Transfer"}
+WEIGHTINGS = {SOUND: "uniform", "transfer": "TIRT Transfer"}
 TEACHERS = {SOUND: TEACHER, "transfer": results.load("digits/teacher-tirt")}
 LABELS = list(recipes.DIGITS.guidance)
 RUNS = {(row, w): results.select(row, w) for row in ROWS for w in WEIGHTINGS}
@@ -479,7 +479,7 @@ Markdown(markdown(["student", *LABELS], lines))
 
 # %% [markdown]
 # Cond-only is as near as DASH at $w = 1$, and composite at $w = 4$ is nearer. In between, and under TAG, both
-# fall behind. With uniform weights the DASH student is about as near to its teacher as the other teacher is, a network of
+# fall behind. With uniform weights the DASH student is less than a third farther from its teacher than the other teacher is, a network of
 # equal size. All stay far below the last line, but for composite away from its own scale.
 #
 # Where on the way do they part? We sample anew, by the students with uniform weights at three guidance scales, and measure the distance of each state $x_t$
@@ -516,7 +516,7 @@ for w in WEIGHTINGS:  # the table above
     assert all((own < np.minimum(cond_only, composite))[[2, 3, 5]]), (
         "w = 2, 3, TAG: in between"
     )
-assert all(far["dash", SOUND] < 1.25 * np.array(twin)), "uniform weights"
+assert all(far["dash", SOUND] < 1.33 * np.array(twin)), "uniform weights"
 by_scale = {
     f"w = {w}": {NAMES[k]: of for k, of in dual_branch.apart(visited).items() if of[-1]}
     for w, visited in paths.items()
@@ -605,10 +605,8 @@ titled = [
 Markdown("\n\n".join(titled))
 
 # %% [markdown]
-# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better under both weightings. Only ρ is nearer to one with dropout, for every seed.
-# **The samples show no gain**: not one Fréchet distance is clearly lower with DASH, and those that are clear, at
-# strong guidance with uniform weights, are lower with dropout. There the teacher itself overshoots and scores badly. DASH is nearer to its *score* and
-# its *images*. The next cell asserts all this.
+# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better in both tables. Only ρ is nearer to one with dropout, for every seed.
+# **The samples show no gain**: no Fréchet distance is told apart, under either weighting, and no distance of the images from the teacher's. The next cell asserts all this.
 #
 # Now the price. The teacher's answers were shared by all
 # students of a seed, so the table gives both parts: the student's own step, and what asking the teacher would add. (The fastest of six runs
@@ -618,27 +616,16 @@ Markdown("\n\n".join(titled))
 for w, (lower, _) in VERDICTS.items():
     rho = [values(row, w, off("rho")) for row in ("cond_only_dropout", "dash")]
     assert all(rho[0] < rho[1]), "dropout: ρ nearer to one"
-    assert all(lower[key] == "DASH" for key in ("1 − cos", "gap_mse", "uncond_mse"))
-for x in ("3", "4"):
-    fd = [
-        values(row, SOUND, frechet(x)).mean() for row in ("dash", "cond_only_dropout")
-    ]
-    away = np.abs(np.subtract(fd, frechet(x)(TEACHER)))
-    assert away[0] < away[1], "DASH: nearer its teacher"
-assert VERDICTS[SOUND][0]["distance, w = 4"] == "DASH", (
-    "and clearly nearer to its images"
-)
+    clear = {name for name, row in lower.items() if row == "DASH"}
+    assert clear == {"1 − cos", "gap_mse", "uncond_mse"}
 scored = [lower[f"FD, w = {x}"] for lower, _ in VERDICTS.values() for x in LABELS]
-assert scored.count("DASH") == 0 and scored.count("–") >= 9, (
-    "samples: no clear gain from DASH"
-)
+assert {*scored} == {"–"}, "samples: nothing is told apart"
 
 # %% tags=["hide-input"]
-own = {
-    row: min(run.seconds["train"] for w in WEIGHTINGS for run in RUNS[row, w])
-    for row in ROWS
-}
-prepared = [run.seconds["prepare"] for runs in RUNS.values() for run in runs]
+# timed alone, from one teacher under both weightings
+timed = {row: results.select(row, "uniform") + RUNS[row, "transfer"] for row in ROWS}
+own = {row: min(run.seconds["train"] for run in runs) for row, runs in timed.items()}
+prepared = [run.seconds["prepare"] for runs in timed.values() for run in runs]
 # 0: another run of the seed had asked
 asked = min(seconds for seconds in prepared if seconds > 1)
 asking = {
@@ -786,7 +773,7 @@ found = f"""
 **Answer.** DASH keeps the gap: ρ = {both_of("dash", "rho")}, cos =
 {both_of("dash", "cos")}, and it follows the teacher at every guidance scale. The
 trained null branch does it: label dropout, with one branch a step, draws samples as
-good. (8×8 digits; means over three seeds, TIRT Transfer / uniform weights.)
+good. (8×8 digits; means over three seeds, uniform weights / TIRT Transfer.)
 
 - Every direction of the branch error costs the DASH loss the same; cond-only and
   composite are each blind to one. The anchor can move imitation by {price:.4f} at most.
@@ -795,8 +782,8 @@ good. (8×8 digits; means over three seeds, TIRT Transfer / uniform weights.)
   {both_of("composite", "rho")}, cos = {both_of("composite", "cos")}. The single-branch
   gaps are too large, not too small as the paper has them.
 - DASH follows the teacher at every guidance scale; cond-only and composite match it at
-  their own. Under uniform weights its images from the same noise are about as near to
-  the teacher's as those of a second teacher."""
+  their own. Under uniform weights its images from the same noise are less than a third
+  farther from the teacher's than those of a second teacher."""
 
 # %% tags=["hide-input"]
 Markdown(
@@ -804,10 +791,8 @@ Markdown(
     + f"""
 - **Label dropout is a strong rival**: ρ = {both_of("cond_only_dropout", "rho")}, cos =
   {both_of("cond_only_dropout", "cos")}. Its gap points less well, mostly at low noise,
-  where it is asked for something else. Its samples are as good: of {len(scored)}
-  Fréchet distances {scored.count("DASH")} are clearly lower with DASH,
-  {scored.count("dropout")} clearly lower with dropout, and {scored.count("–")} differ
-  by less than three seeds can tell. DASH costs {saved:.1f} times as much a run.
+  where it is asked for something else. Its samples are as good: three seeds tell none
+  of {len(scored)} Fréchet distances apart. DASH costs {saved:.1f} times as much a run.
 - So at this scale the credit belongs to *training the null branch*, by either method;
   supervising it with the teacher's own null branch improves the gap, not measurably the
   samples.
