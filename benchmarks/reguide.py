@@ -35,7 +35,7 @@ from dashlib.distillation import Network, assess, distilling
 from dashlib.guidance import GuidanceSchedule
 from dashlib.losses import Objective, make_objective
 from dashlib.metrics import noisy_pairs, predict
-from dashlib.recipes import DIGITS, GUIDANCE, SEEDS, Recipe
+from dashlib.recipes import DIGITS, GUIDANCE, SEEDS, fair
 from dashlib.runs import making, scoring
 from dashlib.scale.small_grids import with_products
 from dashlib.schedule import Schedule
@@ -73,15 +73,9 @@ WAYS = {
 }
 
 
-def recipe(row: str, seed: int) -> Recipe:
-    """A student of the sound teacher, as those of the fair comparison are."""
-    name = f"digits/{row}-uniform-from_uniform-s{seed}"
-    return replace(DIGITS.of(row, "uniform", seed), name=name, teacher=TEACHER)
-
-
 def student(row: str, seed: int, work: Path) -> UNet:
     """A row's student of one seed; trained if it is not in ``work``."""
-    of = recipe(row, seed)
+    of = fair(row, "uniform", seed)
     file = work / f"{Path(of.name).name}.safetensors"
     if not file.exists():
         trainers, _ = making.train_together([of])

@@ -1,19 +1,23 @@
-"""Rivals of distillation that no stored run has, on digits: three ways, each scored like a run.
+"""Rivals and variants that no stored run has, on digits: each scored like a run.
 
 * ``trajectories``: half of each batch are states that the teacher's guided sampling went through,
   where a student will be used, not noised data;
 * ``guidance_free``: a network that takes w learns its own guided output, without a teacher
   (Chen et al. 2025);
-* ``autoguidance``: the teacher's conditional branch guided by a small student's, not by its null
-  branch (Karras et al. 2024).
+* ``autoguidance``: the teacher's conditional branch guided by that of a small network trained on
+  the same images, ``digits/scratch-uniform-sS``, not by its null branch (Karras et al. 2024);
+* ``SWEPT``: rows of the fair comparison with other options: the share p of null branches, the
+  weight of the gap's error, and TAG's quadratic form.
 
-``python -m benchmarks.rivals [--seed S] [--out FILE]``; the teacher and ``STUDENT`` are stored.
+``python -m benchmarks.rivals --seed S`` goes on where it was; the teacher is stored.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +30,7 @@ from dashlib.data import Batch, with_teacher
 from dashlib.guidance import TAG, Branches, Denoiser, Guided, ScaledDenoiser
 from dashlib.losses import MultiW, Terms, mse
 from dashlib.progress import silent
-from dashlib.recipes import RECIPES
+from dashlib.recipes import DIGITS, fair
 from dashlib.runs import building, making, scoring
 from dashlib.sampling import ddim
 from dashlib.scale.small_grids import with_products
@@ -35,8 +39,8 @@ from dashlib.training import Trainer
 from dashlib.unet import UNet
 
 TEACHER = "digits/teacher-uniform"
-STUDENT = "digits/dash-uniform-from_uniform-s0"  # whose conditional branch is the weak one
 ROWS = ("gap_match_cond", "dash_gap_3")  # read no noise: they may learn on trajectories
+SWEPT = {1: ("dash_gap_10", "tag_form"), 2: ("dash_sampled_0.1", "dash_sampled_0.25")}
 
 
 @torch.no_grad()
@@ -131,49 +135,70 @@ def trained(trainer: Trainer, batches: Iterator[Batch]) -> UNet:
     return making.half(trainer.ema)
 
 
-def on_states(row: str, seed: int) -> dict[str, Any]:
+def on_states(row: str, seed: int) -> UNet:
     """A row whose batches are half states of its teacher's trajectories."""
-    recipe = RECIPES[f"digits/{row}-uniform-from_uniform-s{seed}"]
+    recipe = fair(row, "uniform", seed)
     teacher = with_products(results.load(TEACHER).model())
     plain = making.answered_batches(recipe, None, "cpu")
     states = on_trajectories(plain, teacher, Schedule(), share=0.5, seed=seed)
-    return scored(trained(building.build(recipe), with_teacher(states, teacher)), TEACHER)
+    return trained(building.build(recipe), with_teacher(states, teacher))
 
 
-def without_teacher(seed: int) -> dict[str, Any]:
+def without_teacher(seed: int) -> UNet:
     """Guidance-free training of the student's network."""
-    recipe = RECIPES[f"digits/single_head-uniform-from_uniform-s{seed}"]
+    recipe = fair("single_head", "uniform", seed)
     trainer = building.build(recipe)
     trainer = Trainer(trainer.model, GuidanceFree(), trainer.weighting, recipe.train)
-    return scored(trained(trainer, making.answered_batches(recipe, None, "cpu")), TEACHER)
+    return trained(trainer, making.answered_batches(recipe, None, "cpu"))
 
 
-def autoguided() -> dict[str, Any]:
-    """The teacher guided by a student."""
-    strong, weak = (with_products(results.load(name).model()) for name in (TEACHER, STUDENT))
-    return scored(AutoGuided(strong, weak), TEACHER)
+def autoguided(seed: int) -> AutoGuided:
+    """The teacher guided by a small network."""
+    names = TEACHER, DIGITS.of("scratch", "uniform", seed).name
+    return AutoGuided(*(with_products(results.load(name).model()) for name in names))
+
+
+def ways(seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What to make, by name."""
+    return {
+        **{f"{row}, trajectories": partial(on_states, row, seed) for row in ROWS},
+        "guidance_free": partial(without_teacher, seed),
+        "autoguidance": partial(autoguided, seed),
+    }
+
+
+def swept(longer: int, seed: int, missing: Sequence[str]) -> dict[str, UNet]:
+    """The rows of so many times the steps that are missing, trained side by side."""
+    recipes = {row: fair(row, "uniform", seed, longer) for row in SWEPT[longer] if row in missing}
+    trainers, _ = making.train_together([*recipes.values()]) if recipes else ({}, {})
+    return {row: making.half(trainers[recipe.name].ema) for row, recipe in recipes.items()}
+
+
+def made(seed: int, have: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Models of a seed by name, one after the other, but for those that there are."""
+    for name, way in ways(seed).items():
+        if name not in have:
+            yield name, way()
+    for longer, rows in SWEPT.items():
+        yield from swept(longer, seed, [row for row in rows if row not in have]).items()
 
 
 def main() -> None:
-    """Make all of one seed, print their distances, and store them if asked."""
+    """Make what is missing of one seed, store each as it is done, and print its distances."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=results.root() / "bench/rivals-digits.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    ways: dict[str, Callable[[], dict[str, Any]]] = {
-        **{f"{row}, trajectories": lambda row=row: on_states(row, args.seed) for row in ROWS},
-        "guidance_free": lambda: without_teacher(args.seed),
-        "autoguidance": autoguided,
-    }
-    found = {}
-    for name, way in ways.items():
-        found[name] = way()
-        fds = {w: round(scores["frechet"], 1) for w, scores in found[name]["guidance"].items()}
-        print(name, fds, found[name].get("gap", {}).get("gap_mse"), flush=True)
-    if args.out:
-        content = results.provenance() | {"seed": args.seed, "rivals": found}
-        write_atomically(args.out, (json.dumps(content, indent=1) + "\n").encode())
+    seeds = json.loads(args.out.read_text()) if args.out.exists() else {}
+    found = seeds.setdefault(str(args.seed), {})
+    clock = time.process_time()
+    for name, model in made(args.seed, [*found]):
+        scores = scored(model, TEACHER) | {"cpu_seconds": round(time.process_time() - clock, 1)}
+        found[name], clock = scores | results.provenance(), time.process_time()
+        write_atomically(args.out, (json.dumps(seeds, indent=1) + "\n").encode())
+        fds = {w: round(of["frechet"], 1) for w, of in scores["guidance"].items()}
+        print(args.seed, name, fds, scores.get("gap", {}).get("gap_mse"), flush=True)
 
 
 if __name__ == "__main__":

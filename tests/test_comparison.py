@@ -133,6 +133,18 @@ def test_the_lower_row_is_named_only_beyond_doubt() -> None:
     assert turned == lower
 
 
+def test_many_measures_make_chance_finds_so_each_needs_a_smaller_p() -> None:
+    """A difference with p = .03 is clear alone, and not as one of ten."""
+    base = row(s0=0.0, s1=0.0, s2=0.0, s3=0.0)
+    ours = row(s0=1.0, s1=2.0, s2=1.5, s3=0.5)
+    assert 0.0167 < stats.ttest_1samp([1.0, 2.0, 1.5, 0.5], 0).pvalue < 0.0331
+    signs = {f"noise {i}": (lambda run, i=i: (-1) ** (run.seed + i) * fd(run)) for i in range(9)}
+    for count, word in ((0, "theirs"), (9, DASHES)):
+        asked = {"FD": fd} | dict(list(signs.items())[:count])
+        lower, _ = compared(("ours", "theirs"), ours, base, asked)
+        assert lower["FD"] == word
+
+
 def test_table_has_means_and_the_paired_difference() -> None:
     _, table = compared(("A", "B"), OURS, THEIRS, {"FD": frechet("4")})
     lines = table.splitlines()

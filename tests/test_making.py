@@ -58,12 +58,12 @@ def test_every_student_learns_from_a_teacher_of_the_same_kind():
 
 
 def test_students_differ_in_their_row_seed_weighting_and_class_table_only():
-    """The fair part's, from another teacher, may also train twice as long, or with dropout."""
+    """The fair part's, from another teacher, may also train twice as long, or predict v."""
 
     def common(recipe):
         unet = replace(recipe.unet, null_init="normal", embed_std=1.0, w_conditioned=False)
         if recipe.name in PARTS["fair"]:
-            unet = replace(unet, dropout=0.0, shared_masks=False)
+            unet = replace(unet, prediction="eps")
         if recipe.init == "pruned":
             unet = replace(unet, blocks=DIGITS.student.unet.blocks)
         return recipe.teacher, recipe.train, recipe.batch_size, unet

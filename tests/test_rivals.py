@@ -109,6 +109,25 @@ def test_autoguidance_has_the_weak_networks_conditional_branch(tiny):
     assert sample(Guided(guided, y, TAG()), x, Schedule(), steps=2).shape == x.shape
 
 
+def test_what_a_seed_has_is_not_made_again(tmp_path, monkeypatch, capsys):
+    asked, out = [], tmp_path / "rivals.json"
+    kept = {row: {"guidance": {}} for row in ("autoguidance", "tag_form", "dash_sampled_0.1")}
+    out.write_text(json.dumps({"0": {}, "1": kept}))
+    named = dict.fromkeys(rivals.ways(1))
+    monkeypatch.setattr(rivals, "ways", lambda seed: {k: partial(asked.append, k) for k in named})
+    monkeypatch.setattr(rivals, "swept", lambda longer, seed, rows: dict.fromkeys(rows, longer))
+    monkeypatch.setattr(rivals, "scored", lambda *of: {"guidance": {"4": {"frechet": 1.23}}})
+    monkeypatch.setattr("sys.argv", ["rivals", "--seed", "1", "--out", str(out)])
+    rivals.main()
+    assert asked == [name for name in named if name not in kept]
+    found = json.loads(out.read_text())
+    assert found["0"] == {}
+    assert set(found["1"]) == {*named, *rivals.SWEPT[1], *rivals.SWEPT[2]}
+    assert found["1"]["tag_form"] == {"guidance": {}}
+    assert set(found["1"]["dash_gap_10"]) > {"guidance", "cpu_seconds", "commit", "hardware"}
+    assert "1 dash_sampled_0.25 {'4': 1.2}" in capsys.readouterr().out
+
+
 def test_the_row_of_tags_form_has_its_axes_and_a_tenth_of_its_stiffness():
     """Traces agree with DASH's, 2, to the four digits that are written down."""
     row = geometry.form_of(make_objective(ROWS["tag_form"].objective, **ROWS["tag_form"].options))

@@ -146,14 +146,16 @@ def compared(
     names: tuple[str, str], ours: Sequence[Run], theirs: Sequence[Run],
     measures: Mapping[str, Measure],
 ) -> tuple[dict[str, str], str]:  # fmt: skip
-    """Of measures, the row that is lower beyond what its seeds can explain (or a dash); a table.
+    """Of measures, the row that is lower by the paired t-test (or a dash), and a Markdown table.
 
-    The Markdown table: both means, the difference ± its deviation over seeds, and who is lower.
-    ``ValueError`` for rows of different seeds.
+    p-values are corrected by Holm for the number of measures.  The table: both means, the
+    difference ± its deviation over seeds, who is lower.  ``ValueError`` for rows of other seeds.
     """
     words, lower, lines = {-1: names[0], 0: DASHES, 1: names[1]}, {}, []
-    for name, of in measures.items():
-        lower[name] = words[paired(ours, theirs, of).sign]
+    found = [verdicts({"": ours}, theirs, of, margin=0)[""] for of in measures.values()]
+    corrected = holm([one.different for one in found])
+    for (name, of), one, p in zip(measures.items(), found, corrected, strict=True):
+        lower[name] = words[one.interval.sign if p < 1 - LEVEL else 0]
         mine, other = (np.array([of(run) for run in row]) for row in (ours, theirs))
         means, d = [f"{row.mean():.3g}" for row in (mine, other)], mine - other
         lines.append([name, *means, f"{d.mean():+.2g} ± {d.std(ddof=1):.1g}", lower[name]])

@@ -72,10 +72,7 @@ def spread(runs: Sequence[Any], value: Measure, digits: int = 2) -> str:
 def spreads(
     corner: str, rows: Mapping[str, Sequence[Any]], columns: Mapping[str, tuple[Measure, int]]
 ) -> str:
-    """A Markdown table of named rows of runs: ``columns[title] = (measure, digits)``.
-
-    ``corner`` is the title of the column of names.
-    """
+    """A table of named rows of runs under a ``corner``; ``columns[title] = (measure, digits)``."""
     lines = [[name, *_cells(runs, columns)] for name, runs in rows.items()]
     return markdown([corner, *columns], lines)
 
@@ -98,9 +95,9 @@ OURS |= {f"FD {w}": (frechet(w.removeprefix("w=")), 1) for w in ("w=1.5", "w=4",
 
 
 def _digits(rows: Sequence[str], weighting: str = "transfer") -> dict[str, list[Run]]:
-    """The stored seeds of the teacher and of digits rows."""
-    teacher = {"teacher": [results.load("digits/teacher-tirt")]}
-    return teacher | {key: results.select(key, weighting) for key in rows}
+    """The stored seeds of digits rows, after their teacher."""
+    found = {key: results.select(key, weighting) for key in rows}
+    return {"teacher": [results.load(found[rows[0]][0].config["teacher"])]} | found
 
 
 def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str:
