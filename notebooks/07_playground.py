@@ -137,7 +137,7 @@ plots.show(playground.classes(mixture, first, title))
 # :picture: /_static/playground.png
 # :alt: Arrows of the exact guided flow and of a cond-only student, and the end points of both
 # :width: 100%
-# A cond-only student after 300 steps, at $w = 2$ and $t = 160$.
+# A cond-only student after 300 steps, at $w = 2$ and $t = 160$. Points farther out are drawn at the rim.
 # ```
 #
 # The numbers below come from this chapter's own sampler and larger trainings. First the exact field: 300 points of the likeliest class, from noise to $t = 0$.

@@ -4,7 +4,7 @@ import re
 
 from fontTools.ttLib import TTFont
 
-from dash_light import FONTS, NAME, RULE, SHEET_TEXT, SOURCE, THEME, icons, only, write_font
+from dash_light import FONTS, NAME, RULE, SHEET_TEXT, SOURCE, THEME, icons, light, only, write_font
 
 
 def test_an_icon_that_is_named_stays_and_the_others_go():
@@ -38,3 +38,17 @@ def test_the_font_holds_the_icons_asked_for_and_is_small(tmp_path):
 
 def test_the_theme_names_three_fonts():
     assert SOURCE.findall(SHEET_TEXT) == ["fa-solid-900", "fa-regular-400", "fa-brands-400"]
+
+
+def test_a_page_loads_what_draws_cards_if_it_has_some():
+    heads = [
+        '<link rel="stylesheet" type="text/css" href="_static/sphinx-design.min.css?v=6a6045" />',
+        '<script data-sd-tabs-storage-prefix="sd-" src="_static/design-tabs.js?v=fc"></script>',
+        '<script src="../searchindex.js"></script>',
+        '<link rel="stylesheet" type="text/css" href="_static/book.css?v=1" />',
+    ]
+    page = "\n".join([*heads, '<div class="{}">kept</div>'])
+    plain, cards = (page.format(of) for of in ("note", "docutils sd-card"))
+    assert light(plain, search=False) == f'\n{heads[3]}\n<div class="note">kept</div>'
+    assert light(plain, search=True) == "\n".join(["", *heads[2:], plain.split("\n")[-1]])
+    assert light(cards, search=False) == cards.replace("\n" + heads[2], "")

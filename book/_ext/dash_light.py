@@ -2,7 +2,8 @@
 
 The theme's 2,000 icons weigh 1.8 MB, as a script and as fonts: the built book has those that some
 page names, as one small font.  KaTeX typesets formulas, on pages that have some; MathJax, which
-Sphinx would load, is three times as heavy.  The index of the search is left to the search page.
+Sphinx would load, is three times as heavy.  The index of the search is left to the search page,
+what draws cards and tabs to pages that have some.
 """
 
 import re
@@ -21,8 +22,9 @@ RULE = re.compile(r'((?:\.fa-[a-z0-9-]+:before,?)+)\{content:"[^"]*"\}')
 NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 ICON = re.compile(r"\\([ef][0-9a-f]{3})\b|([\ue000-\uf8ff])")
 SOURCE = re.compile(r'src:url\([^)]*/(fa-[a-z]+-\d+)\.woff2\)[^}]*format\("truetype"\)')
-LOADED = r'\s*<script[^>]* src="[^"]*\b(?:{})\.js[^"]*"></script>'
+LOADED = r"\s*<(?:script|link)\b[^>]*\b(?:{})\.(?:js|css)\b[^>]*>(?:</script>)?"
 SEARCH = ("searchtools", "language_data", "searchindex")
+DESIGN = ("design-tabs", "sphinx-design.min")
 SHEET_TEXT = (THEME / SHEET).read_text()
 KATEX = ("katex/katex.min.js", "katex/auto-render.min.js")
 
@@ -54,7 +56,7 @@ def texts(html: Path) -> Iterator[str]:
 
 
 def trim(app: Sphinx, error: Exception | None) -> None:
-    """Replace the built style sheet and its fonts, and drop scripts that a page can do without."""
+    """Replace the built style sheet and its fonts, and drop what a page can do without."""
     if error or app.builder.format != "html":
         return
     out, static = Path(app.outdir), Path(app.outdir) / "_static"
@@ -65,8 +67,14 @@ def trim(app: Sphinx, error: Exception | None) -> None:
     to_woff = rf'src:url(../{FONTS}/\1.woff) format("woff")'
     (static / SHEET).write_text(SOURCE.sub(to_woff, sheet))
     for page in out.rglob("*.html"):
-        scripts = ("fontawesome",) if page.stem == "search" else ("fontawesome", *SEARCH)
-        page.write_text(re.sub(LOADED.format("|".join(scripts)), "", page.read_text()))
+        page.write_text(light(page.read_text(), search=page.stem == "search"))
+
+
+def light(page: str, *, search: bool) -> str:
+    """The page without the scripts and style sheets that it can do without."""
+    unused = ["fontawesome"] if search else ["fontawesome", *SEARCH]
+    unused += [] if re.search(r'class="(?:[^"]* )?sd-', page) else DESIGN
+    return re.sub(LOADED.format("|".join(unused)), "", page)
 
 
 def katex(
