@@ -61,7 +61,7 @@ from scipy.stats import spearmanr
 
 from dashbook import microscope as figures
 from dashbook import plots, tables, tirt
-from dashbook.comparison import paired, quantile, t_interval
+from dashbook.comparison import holm, paired, quantile, t_interval, verdicts
 from dashbook.tables import frechet, gap, off
 from dashbook.tirt import smooth
 from dashbook.widgets import Parameter, explorer
@@ -399,12 +399,12 @@ Markdown(tables.markdown(["mean ± std", *MEASURES], rows))
 # The 95% interval of the mean of three values with standard deviation $s$ is $\pm 4.30\, s/\sqrt 3 = \pm 2.5\,s$: **three seeds make wide intervals**, because two degrees of freedom say little about $s$ itself.
 #
 # Pairing the seeds helps. Students of one seed start from the same weights, see the same batches and noise, and are sampled from the same $x_T$. Part of what makes a seed lucky is common to all rows, and cancels if we subtract seed by seed: $d_i = m_i - m_i^{\text{uniform}}$, and $\bar d \pm 4.30\,s_d/\sqrt 3$. Two unrelated groups of three
-# would have four degrees of freedom and a factor of 2.78, so pairing pays only if it shrinks the spread by more than $4.30 / 2.78 = 1.55$. The columns *width* give the width of the paired interval over that of the unpaired one.
+# would have four degrees of freedom and a factor of 2.78, so pairing pays only if it shrinks the spread by more than $4.30 / 2.78 = 1.55$. The columns *width* give the width of the paired interval over that of the unpaired one. The columns *verdict* hold the paired $t$-test at 5 %, corrected by Holm for the seven rows, as everywhere in this book.
 
 # %% tags=["hide-input"]
-WORDS = {1: "**worse**", -1: "**better**", 0: "undecided"}
 uniform = students["uniform"]
 rivals = {name: runs for name, runs in students.items() if name != "uniform"}
+VERDICTS = {m: verdicts(rivals, uniform, of, margin=0) for m, of in MEASURES.items()}
 rows, widths = [], []
 for name, runs in rivals.items():
     row = [name]
@@ -415,14 +415,14 @@ for name, runs in rivals.items():
         ]
         unpaired = quantile(2 * 3 - 1) * (sum(each) / 3) ** 0.5  # 4 degrees of freedom
         widths.append(found.half / unpaired)
-        row += [found.text(PLACES[m]), WORDS[found.sign], f"{widths[-1]:.1f}"]
+        row += [found.text(PLACES[m]), VERDICTS[m][name].word, f"{widths[-1]:.1f}"]
     rows.append(row)
 
 # %% tags=["hide-input"]
 assert len(widths) == 14 and 16 < quantile(3, 1 - 0.05 / 14) < 18
 header = [
     "minus uniform",
-    *(word for m in (BOTH, TAGGED) for word in (m, "at 95%", "width")),
+    *(word for m in (BOTH, TAGGED) for word in (m, "verdict", "width")),
 ]
 narrower = sum(width < 1 for width in widths)
 text = (
@@ -432,7 +432,7 @@ text = (
 Markdown(tables.markdown(header, rows) + text)
 
 # %% [markdown]
-# Fourteen comparisons at 95% yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3. The explorer lets you choose, and shows the three differences themselves.
+# Without a correction, fourteen comparisons at 95% would yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3; Holm's, which the verdicts use, is a little less strict and protects as well. The explorer lets you choose, and shows the three differences themselves.
 #
 # **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
 
@@ -457,22 +457,17 @@ explorer(
 )
 
 # %% [markdown]
-# **See:** orange is worse than uniform weights, blue is better, grey undecided. The readings, computed:
+# **See:** orange is worse than uniform weights, blue is better, grey undecided, at the confidence chosen. The verdicts, corrected by Holm for the rows:
 
 
 # %% tags=["hide-input"]
-def called(measure, sign, level=0.95):
-    """The rows whose whole interval against uniform lies on one side."""
-    signs = {
-        n: paired(runs, uniform, MEASURES[measure], level).sign
-        for n, runs in rivals.items()
-    }
-    return ", ".join(name for name, one in signs.items() if one == sign) or "none"
+def called(measure, word):
+    """The rows of a verdict."""
+    found = VERDICTS[measure].items()
+    return ", ".join(name for name, one in found if one.word == word) or "none"
 
 
-rows = [[m, called(m, 1), called(m, -1)] for m in MEASURES]
-strictly = {m: [called(m, sign, STRICT) for sign in (1, -1)] for m in (BOTH, TAGGED)}
-rows += [[f"{m}, with Bonferroni", *both] for m, both in strictly.items()]
+rows = [[m, called(m, "worse"), called(m, "better")] for m in MEASURES]
 Markdown(
     tables.markdown(["", "worse than uniform", "better than uniform"], rows, left=3)
 )
@@ -481,7 +476,7 @@ Markdown(
 # ### The base, the learning, or the handing over?
 #
 # *Handing over*: frozen against relearned, for each weighting; if the teacher's importance is worth having, frozen is better. *The base*: published against the ε base, with everything else equal. *Learning as such*: the ε base with a learned factor against Min-SNR, which is the same base
-# without one. All are paired by seed; what is decided at 95% stands in bold.
+# without one. All are paired by seed; what is decided, after Holm's correction for the rows of a column, stands in bold.
 
 # %% tags=["hide-input"]
 CONTRASTS = {
@@ -494,22 +489,25 @@ for way in ("frozen", "relearned"):
 
 # %% tags=["hide-input"]
 def compare(pairs, measures=(BOTH, TAGGED, "FD, w = 1.5", "FD, w = 4")):
-    """A table of paired differences; what is decided at 95% is in bold."""
-    rows = []
-    for name, (a, b) in pairs.items():
-        found = {m: paired(a, b, MEASURES[m]) for m in measures}
-        texts = {m: one.text(PLACES[m]) for m, one in found.items()}
-        rows.append(
-            [
-                name,
-                *(f"**{texts[m]}**" if found[m].sign else texts[m] for m in measures),
-            ]
-        )
-    return tables.markdown(["at 95%", *measures], rows)
+    """Signs of what is decided, by measure, and a table of paired differences."""
+    rows, signs = [[name] for name in pairs], {}
+    for m in measures:
+        tested = [
+            verdicts({"": a}, b, MEASURES[m], margin=0)[""] for a, b in pairs.values()
+        ]
+        corrected = holm([one.different for one in tested])
+        found = [one.interval for one in tested]
+        signs[m] = [
+            one.sign if p < 0.05 else 0 for one, p in zip(found, corrected, strict=True)
+        ]
+        for row, one, sign in zip(rows, found, signs[m], strict=True):
+            row.append("**" * abs(sign) + one.text(PLACES[m]) + "**" * abs(sign))
+    return signs, tables.markdown(["95% interval", *measures], rows)
 
 
 contrasts = {name: (students[a], students[b]) for name, (a, b) in CONTRASTS.items()}
-Markdown(compare(contrasts))
+SIGNS, table = compare(contrasts)
+Markdown(table)
 
 # %% [markdown]
 # The verdict at the end counts these rows. Where nothing is decided, the interval says how large an effect three seeds could overlook; it doesn't say that there is none.
@@ -538,7 +536,7 @@ handed = {
     )
 }
 table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], rows)
-Markdown(f"{table}\n\n{compare(handed)}")
+Markdown(f"{table}\n\n{compare(handed)[1]}")
 
 # %% [markdown]
 # Of the teachers, a single seed each, only large differences mean something. Both rows of students learn with a *frozen* weighting, for which the rule matters only through the $\lambda$ that it left behind; and by {eq}`eq-micro-adam` that differs by at most a factor $\sigma(\lambda)$ on the same base.
@@ -618,7 +616,7 @@ plots.show(
 )
 
 # %% tags=["hide-input"]
-both = compare({"anchor 0.1 − none": (anchored[0.1], anchored[0])})
+both = compare({"anchor 0.1 − none": (anchored[0.1], anchored[0])})[1]
 best = {
     n: min(of, key=lambda w, of=of: of[w][0]) for n, of in (errors | distances).items()
 }
@@ -634,8 +632,8 @@ Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
 # %% tags=["hide-input"]
 def tally(words):
     """Count where the first of a contrast is better or worse, by both measures."""
-    pairs = [pair for name, pair in contrasts.items() if words in name]
-    signs = [paired(a, b, MEASURES[m]).sign for a, b in pairs for m in (BOTH, TAGGED)]
+    each = [[*zip(contrasts, SIGNS[m], strict=True)] for m in (BOTH, TAGGED)]
+    signs = [sign for of in each for name, sign in of if words in name]
     better, worse = signs.count(-1), signs.count(1)
     return f"better in {better} and worse in {worse} of {len(signs)} comparisons"
 
@@ -649,8 +647,8 @@ for m in (BOTH, TAGGED):
     )
     apart = paired(published, uniform, MEASURES[m]).text(PLACES[m])
     text += (
-        f"By {m}, worse than uniform weights at 95%: **{called(m, 1)}**; better: "
-        f"**{called(m, -1)}**. "
+        f"By {m}, worse than uniform weights: **{called(m, 'worse')}**; better: "
+        f"**{called(m, 'better')}**. "
     )
     text += (
         f"TIRT Transfer as published has {cell(published, m)} and uniform "
