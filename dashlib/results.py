@@ -174,14 +174,14 @@ def load(name: str) -> Run:
         raise MissingRun(f"no stored run {name!r}: make it with `python -m dashlib make {name}`")
     with checkpoints.reading(path):
         rest, _, end = path.read_text().rpartition(',\n "sha256": ')  # as store() wrote it
-        content, digest = json.loads(f"{rest}\n}}"), sha256(f"{rest}\n}}".encode())
-        here = root().resolve() / name / "run.json"
-        if (content["name"], end, path.resolve()) != (name, f'"{digest}"\n}}\n', here):
-            raise ValueError("it is of another run, or was edited, or is a link")
-        kinds, parts = get_type_hints(Run), content["files"]
+        digest, here = sha256(f"{rest}\n}}".encode()), root().resolve() / name / "run.json"
+        if (end, path.resolve()) != (f'"{digest}"\n}}\n', here):
+            raise ValueError("it was edited, or is a link")
+        content, kinds = json.loads(f"{rest}\n}}"), get_type_hints(Run)
         fits = kinds.keys() == content.keys() and all(_fits(content[k], kinds[k]) for k in kinds)
-        if not fits or not all(k.isidentifier() and len(e) == 2 for k, e in parts.items()):
-            raise ValueError("its fields, or the names of its files, are not those of a run")
+        fits = fits and all(k.isidentifier() and len(e) == 2 for k, e in content["files"].items())
+        if not fits or content["name"] != name:
+            raise ValueError("its name, its fields or the names of its files are not this run's")
         return Run(**content)
 
 
