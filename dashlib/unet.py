@@ -13,7 +13,6 @@ input, Meng et al. 2023; for v, Salimans & Ho 2022.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -150,30 +149,20 @@ class UNet(nn.Module):
             out = F.pixel_shuffle(out, self.cfg.patch_size)
         return out if self.cfg.prediction == "eps" else self.noise[t] * x_t + self.signal[t] * out
 
-    def features(
-        self, x_t: Tensor, t: Tensor, y: Tensor, layers: Sequence[str]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The prediction, and outputs by module path; ``ValueError`` for an unknown one."""
-        modules, seen = dict(self.named_modules()), dict[str, Tensor]()
-        if unknown := [layer for layer in layers if layer not in modules]:
-            known = ", ".join(self.level_outputs())
-            raise ValueError(f"no such layer: {', '.join(unknown)}; for example {known}")
+    def features(self, x_t: Tensor, t: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The prediction, and the outputs of each level on the way down and of the middle."""
+        ends = [(level.attn if len(level.attn) else level.block)[-1] for level in levels(self.down)]
+        seen = list[Tensor]()
 
-        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-            return lambda module, inputs, output: seen.update({name: output})
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            seen.append(output)
 
-        handles = [modules[layer].register_forward_hook(keep(layer)) for layer in layers]
+        handles = [m.register_forward_hook(keep) for m in (*ends, self.mid["block_2"])]
         try:
             return self.forward(x_t, t, y), seen  # eagerly, even in a compiled model
         finally:
             for handle in handles:
                 handle.remove()
-
-    def level_outputs(self) -> tuple[str, ...]:
-        """Paths of what ends each level on the way down (before resampling) and the middle."""
-        last = self.cfg.blocks - 1
-        kinds = ["attn" if len(level.attn) else "block" for level in levels(self.down)]
-        return (*(f"down.{i}.{kind}.{last}" for i, kind in enumerate(kinds)), "mid.block_2")
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
-from dashlib.baselines.fitnets import default_layers
+from dashlib.baselines.fitnets import make_regressors
 from dashlib.data import Batch, Stream, with_teacher
 from dashlib.guidance import branches
 from dashlib.losses import make_objective
@@ -44,26 +44,25 @@ def identity(objective):
     return objective
 
 
-def test_default_layers_are_the_levels_on_the_way_down_and_the_middle(objective):
-    assert objective.layers == (
-        ("down.0.attn.0", "down.0.attn.1"),
-        ("down.1.block.0", "down.1.block.1"),
-        ("mid.block_2", "mid.block_2"),
-    )
-    pairs = default_layers(TEACHER_CIFAR10, STUDENT_CIFAR10)
-    assert [t for _, t in pairs][:3] == ["down.0.block.1", "down.1.attn.1", "down.2.block.1"]
-    assert pairs[-1] == ("mid.block_2", "mid.block_2")
+def test_features_are_the_outputs_of_the_levels_and_the_middle(teacher, batch):
+    """Of what comes last in each: attention, if a level has some, else its last block."""
+    modules, seen = dict(teacher.named_modules()), {}
+    ends = ("down.0.attn.1", "down.1.block.1", "mid.block_2")
+    for name in ends:
+        modules[name].register_forward_hook(lambda m, i, out, name=name: seen.update({name: out}))
+    out, found = teacher.features(batch.x_t, batch.t, batch.y)
+    assert all(torch.equal(a, seen[name]) for a, name in zip(found, ends, strict=True))
+    assert torch.equal(out, teacher(batch.x_t, batch.t, batch.y))
+    assert sum(len(m._forward_hooks) for m in modules.values()) == len(ends)  # none left behind
 
 
-def test_features_are_the_outputs_of_the_named_modules(model, batch):
-    out, seen = model.features(batch.x_t, batch.t, batch.y, ("conv_in", "conv_out"))
-    assert torch.equal(out, model(batch.x_t, batch.t, batch.y))
-    x = torch.nn.functional.pixel_unshuffle(batch.x_t, 2)
-    assert torch.equal(seen["conv_in"], model.conv_in(x))
-    assert torch.equal(torch.nn.functional.pixel_shuffle(seen["conv_out"], 2), out)
-    assert not any(m._forward_hooks for m in model.modules())  # nothing is left behind
-    with pytest.raises(ValueError, match=r"no such layer: down\.7; for example down\.0\.attn\.0"):
-        model.features(batch.x_t, batch.t, batch.y, ["down.7"])
+def test_regressors_have_the_widths_of_the_levels():
+    found = make_regressors(TEACHER_CIFAR10, STUDENT_CIFAR10)
+    for cfg, side in ((STUDENT_CIFAR10, "in_channels"), (TEACHER_CIFAR10, "out_channels")):
+        with torch.device("meta"):
+            x, t = torch.empty(1, 3, 32, 32), torch.zeros(1, dtype=torch.long)
+            _, maps = UNet(cfg).features(x, t, t)
+        assert [getattr(r, side) for r in found] == [x.shape[1] for x in maps]
 
 
 def test_the_terms_are_one_an_image_and_computed_for_the_given_labels(objective, model, batch):
@@ -84,18 +83,18 @@ def test_features_of_the_same_network_agree(teacher, batch):
 
 def test_features_are_compared_up_to_a_linear_map(teacher, batch):
     """The student's maps, permuted and scaled, are free: the regressor undoes it."""
-    layers = (("mid.block_2", "mid.block_2"),)
-    same = make_objective("fitnets", teacher=teacher, student=teacher.cfg, layers=layers)
-    order = torch.randperm(32)
+    same = make_objective("fitnets", teacher=teacher, student=teacher.cfg)
+    orders = [torch.randperm(r.in_channels) for r in same.regressors]
 
     class Permuted:
         def features(self, *args):
             out, seen = teacher.features(*args)
-            return out, {k: 2 * v[:, order] for k, v in seen.items()}
+            return out, [2 * v[:, order] for v, order in zip(seen, orders, strict=True)]
 
     assert identity(same).terms(Permuted(), batch)["features"].min() > 0.1
-    inverse = 0.5 * torch.eye(32)[order].T
-    same.regressors[0].weight.data.copy_(inverse[:, :, None, None])
+    for regressor, order in zip(same.regressors, orders, strict=True):
+        inverse = 0.5 * torch.eye(len(order))[order].T
+        regressor.weight.data.copy_(inverse[:, :, None, None])
     assert same.terms(Permuted(), batch)["features"].max() < 1e-10
 
 
@@ -149,26 +148,13 @@ def test_moving_the_objective_moves_all_it_holds(objective):
 
 
 def test_settings_are_named_without_weights(objective):
-    assert repr(objective).startswith("FitNets(features=1.0, layers=(('down.0.attn.0'")
-    assert "Conv2d" not in repr(objective)
+    assert repr(objective) == "FitNets(features=1.0)"
 
 
-@pytest.mark.parametrize(
-    ("layers", "message"),
-    [
-        ((("down.0.block.0", "mid.block_2"),), r"grid is \(4, 4\) and the teacher's \(2, 2\)"),
-        ((("down.9", "mid.block_2"),), r"no such layer: down\.9"),
-        ((("mid.block_2", "down.9"),), r"no such layer: down\.9"),
-    ],
-)
-def test_layers_that_cannot_be_compared_are_an_error(teacher, tiny, layers, message):
-    with pytest.raises(ValueError, match=message):
-        make_objective("fitnets", teacher=teacher, student=tiny, layers=layers)
-
-
-def test_another_number_of_levels_is_an_error(teacher, tiny):
-    with pytest.raises(ValueError, match="student has 1 levels and the teacher 2"):
-        make_objective("fitnets", teacher=teacher, student=replace(tiny, mults=(1,)))
+@pytest.mark.parametrize("change", [{"mults": (1,)}, {"image_size": 16}])
+def test_levels_of_other_grids_are_an_error(teacher, tiny, change):
+    with pytest.raises(ValueError, match=r"grids .*, the teacher's \[4, 2\]: FitNets"):
+        make_objective("fitnets", teacher=teacher, student=replace(tiny, **change))
 
 
 def test_networks_are_asked_for():

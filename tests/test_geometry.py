@@ -158,8 +158,8 @@ def test_features_are_not_outputs(tiny):
     batch = Batch(x, t, y, y, torch.randn(4, 1, 8, 8), answers)
 
     class Student:
-        def features(self, x_t, t, y, layers):
-            return answers.cond + self.e_c, net.features(x_t, t, y, layers)[1]
+        def features(self, x_t, t, y):
+            return answers.cond + self.e_c, net.features(x_t, t, y)[1]
 
     def loss(e):
         student = Student()
