@@ -115,6 +115,21 @@ def compare(
     return GapReport(summarise(stats), by_t, by_y)
 
 
+def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
+    r"""An error of eps in units of the predicted image, by spatial frequency, each ``(B,)``.
+
+    The image follows from eps times :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`.  Mean squares
+    an element: ``dc`` (the mean of each channel), ``low`` (up to an eighth of the sampling rate, 4
+    waves in 32 pixels) and ``high`` (the rest); by Parseval's theorem ``image`` is their sum.
+    """
+    signal, noise = schedule.coefficients(t, error.double())
+    power = torch.fft.fft2(error.double() * noise / signal, norm="forward").abs().square().mean(1)
+    rows, columns = (torch.fft.fftfreq(n, device=error.device) for n in power.shape[1:])
+    slow = (rows[:, None].square() + columns.square()).sqrt() <= 1 / 8
+    dc, low, image = power[:, 0, 0], (power * slow).sum((1, 2)), power.sum((1, 2))
+    return {"image": image, "dc": dc, "low": low - dc, "high": image - low}
+
+
 def gaussian(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(D,)`` and covariance ``(D, D)`` of features ``(N, D)``, float64; needs N >= 2."""
     if len(features) < 2:

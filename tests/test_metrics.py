@@ -16,6 +16,7 @@ from dashlib.metrics import (
     distances,
     frechet,
     gaussian,
+    image_errors,
     noisy_pairs,
     pair_stats,
     predict,
@@ -340,3 +341,26 @@ def test_the_kernel_distance_does_not_depend_on_how_many_and_the_frechet_distanc
     assert means[20]["frechet"] > 5 * means[200]["frechet"]
     error = np.std([one["kernel"] for one in found[20]]) / 60**0.5
     assert abs(means[20]["kernel"]) < 3 * error
+
+
+def test_an_error_in_the_image_is_that_of_eps_scaled(schedule):
+    error = torch.randn(4, 3, 16, 16)
+    t = torch.tensor([0, 500, 900, 970])
+    found = image_errors(error, t, schedule)
+    x_t, a = torch.randn(4, 3, 16, 16), schedule.alpha_bar(t)
+    moved = schedule.predict_x0(x_t.double(), error.double(), t)
+    moved -= schedule.predict_x0(x_t.double(), torch.zeros_like(error).double(), t)
+    torch.testing.assert_close(found["image"], moved.square().mean((1, 2, 3)))
+    scaled = error.double().square().mean((1, 2, 3)) * (1 - a) / a
+    torch.testing.assert_close(found["image"], scaled)
+    torch.testing.assert_close(found["dc"], moved.mean((2, 3)).square().mean(1))
+    torch.testing.assert_close(found["image"], found["dc"] + found["low"] + found["high"])
+
+
+@pytest.mark.parametrize(
+    ("waves", "part"), [(0, "dc"), (1, "low"), (4, "low"), (5, "high"), (16, "high")]
+)
+def test_a_wave_lies_in_its_band(schedule, waves, part):
+    x = torch.cos(2 * math.pi * waves * torch.arange(32) / 32).expand(1, 3, 32, 32)
+    found = image_errors(x, torch.tensor([500]), schedule)
+    assert found[part].item() == pytest.approx(found["image"].item(), rel=1e-9)

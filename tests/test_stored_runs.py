@@ -14,6 +14,7 @@ from dashlib import results
 from dashlib.execution import TrainConfig
 from dashlib.recipes import DIGITS, PARTS, RECIPES, SHIPPED, Recipe
 from dashlib.runs import scoring
+from dashlib.runs.verification import expected
 from dashlib.unet import UNet, UNetConfig, count_parameters
 
 CLASSIFIER = DIGITS.classifier
@@ -185,8 +186,9 @@ def test_the_recipe_of_every_stored_run_can_be_read():
         assert run.metrics["parameters"] == parameters(recipe.unet)
 
 
-def test_nothing_else_is_stored():
+def test_nothing_else_is_stored_and_all_of_it_is_verified():
     assert set(results.names()) == {CLASSIFIER, *RECIPES}
+    assert {*results.names(), *results.names("cifar10")} == {*expected()}
 
 
 def size(folder, pattern="*"):

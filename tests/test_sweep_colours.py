@@ -1,6 +1,4 @@
-"""Errors of the image by frequency, and the spread of mean colours."""
-
-import math
+"""The spread of mean colours, and a loss that weighs them."""
 
 import pytest
 import torch
@@ -10,29 +8,6 @@ from dashlib.data import Batch
 from dashlib.guidance import Branches
 from dashlib.losses import Dash
 from dashlib.schedule import Schedule
-
-
-def test_an_error_in_the_image_is_that_of_eps_scaled():
-    schedule, error = Schedule(), torch.randn(4, 3, 16, 16)
-    t = torch.tensor([0, 500, 900, 970])
-    found = colours.image_errors(error, t, schedule)
-    x_t, a = torch.randn(4, 3, 16, 16), schedule.alpha_bar(t)
-    moved = schedule.predict_x0(x_t.double(), error.double(), t)
-    moved -= schedule.predict_x0(x_t.double(), torch.zeros_like(error).double(), t)
-    torch.testing.assert_close(found["image"], moved.square().mean((1, 2, 3)))
-    scaled = error.double().square().mean((1, 2, 3)) * (1 - a) / a
-    torch.testing.assert_close(found["image"], scaled)
-    torch.testing.assert_close(found["dc"], moved.mean((2, 3)).square().mean(1))
-    torch.testing.assert_close(found["image"], found["dc"] + found["low"] + found["high"])
-
-
-@pytest.mark.parametrize(
-    ("waves", "part"), [(0, "dc"), (1, "low"), (4, "low"), (5, "high"), (16, "high")]
-)
-def test_a_wave_lies_in_its_band(waves, part):
-    x = torch.cos(2 * math.pi * waves * torch.arange(32) / 32).expand(1, 3, 32, 32)
-    found = colours.image_errors(x, torch.tensor([500]), Schedule())
-    assert found[part].item() == pytest.approx(found["image"].item(), rel=1e-9)
 
 
 def test_spreads_are_of_mean_colours():

@@ -1,4 +1,4 @@
-"""Show a colour cast, and weigh it in a loss: errors by frequency, spreads of mean colours."""
+"""Show a colour cast, and weigh it in a loss: spreads of mean colours."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,9 @@ from torch import Tensor
 from dashlib.data import Batch
 from dashlib.guidance import Denoiser, branches
 from dashlib.losses import Dash, Terms, mse, teacher_of
-from dashlib.metrics import Stats
 from dashlib.schedule import Schedule
 
 SCHEDULE = Schedule()
-
-
-def image_errors(error: Tensor, t: Tensor, schedule: Schedule) -> Stats:
-    r"""An error of eps in units of the predicted image, by spatial frequency, each ``(B,)``.
-
-    The image follows from eps times :math:`\sqrt{(1 - \bar\alpha_t)/\bar\alpha_t}`.  Mean squares
-    an element: ``dc`` (the mean of each channel), ``low`` (up to an eighth of the sampling rate, 4
-    waves in 32 pixels) and ``high`` (the rest); by Parseval's theorem ``image`` is their sum.
-    """
-    signal, noise = schedule.coefficients(t, error.double())
-    power = torch.fft.fft2(error.double() * noise / signal, norm="forward").abs().square().mean(1)
-    rows, columns = (torch.fft.fftfreq(n, device=error.device) for n in power.shape[1:])
-    slow = (rows[:, None].square() + columns.square()).sqrt() <= 1 / 8
-    dc, low, image = power[:, 0, 0], (power * slow).sum((1, 2)), power.sum((1, 2))
-    return {"image": image, "dc": dc, "low": low - dc, "high": image - low}
 
 
 def spreads(images: Tensor) -> dict[str, float]:

@@ -5,25 +5,16 @@ from functools import partial
 
 from dashlib import classifier, data, datasets, results
 from dashlib.checkpoints import CheckpointError
-from dashlib.recipes import ALSO_V, CIFAR10_SHIPPED, DIGITS, RECIPES, SCALES, SEEDS, SHIPPED
+from dashlib.recipes import CIFAR10_SHIPPED, DIGITS, RECIPES, SCALES, SHIPPED
 from dashlib.runs.pool import processes
 from dashlib.runs.scoring import held_out_gap, samples_of
 from dashlib.scale.small_grids import with_products
 from dashlib.unet import UNet, count_parameters
 
-ROWS_ONCE = ("dash", "cond_only_dropout", "dash_sampled", "multi_w", "gap_match_cond")
-CIFAR10_RUNS = (  # three sweeps of a quarter of an hour, and what they began with
-    *("cifar10/teacher-uniform", "cifar10/dash-uniform-s0", "cifar10/dash-high_noise-s0"),
-    *(f"cifar10/dash_v-{weighting}-s1" for weighting in ("transfer", "uniform", "min_snr")),
-    *(f"cifar10/{row}-high_noise-s1" for row in ROWS_ONCE),
-    "cifar10/cond_only_dropout_v-high_noise-x2-s1",  # went on from the run without x2
-    *(f"cifar10/{row}_v-high_noise-s{seed}" for row in ALSO_V for seed in SEEDS),
-)
-
 
 def expected() -> list[str]:
-    """The names of all runs that must be stored, those that take longest to verify first."""
-    return [*reversed(CIFAR10_RUNS), DIGITS.classifier, *RECIPES]
+    """All runs to verify, the longest first: those stored of CIFAR-10, and all that digits need."""
+    return [*reversed(results.names("cifar10")), DIGITS.classifier, *RECIPES]
 
 
 def verify(name: str, *, thorough: bool = False) -> list[str]:
