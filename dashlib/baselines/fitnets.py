@@ -28,7 +28,7 @@ def make_regressors(teacher: UNetConfig, student: UNetConfig) -> nn.ModuleList:
         raise ValueError(f"{found}: FitNets compares levels of the same grids")
     widths = [[cfg.ch * m for m in (*cfg.mults, cfg.mults[-1])] for cfg in (student, teacher)]
     with torch.random.fork_rng(devices=[]):
-        return nn.ModuleList(nn.Conv2d(*pair, 1) for pair in zip(*widths, strict=True))
+        return nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(*widths, strict=True))
 
 
 def relative(a: Tensor, b: Tensor) -> Tensor:
