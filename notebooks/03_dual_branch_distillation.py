@@ -691,18 +691,25 @@ def beside_dash(family, of):
     return verdicts(rows, EQUAL_COST["DASH"], logged(of), margin=margin)
 
 
+JUDGED = {"TAG": TAGGED, "again": AGAIN, "gap": gap("gap_mse")}
 FOUND = {
     key: {n: v for family in FAMILIES for n, v in beside_dash(family, of).items()}
-    for key, of in {"TAG": TAGGED, "again": AGAIN, "gap": gap("gap_mse")}.items()
+    for key, of in JUDGED.items()
 }
 
+
 # %% tags=["hide-input"]
+def times(found):
+    """A ratio with its interval."""
+    ends = (found.interval.mean, found.interval.low, found.interval.high)
+    mean, low, high = map(math.exp, ends)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
 lines = []
 for name in names[1:]:
-    ratio = FOUND["TAG"][name].interval
-    mean, low, high = (math.exp(end) for end in (ratio.mean, ratio.low, ratio.high))
     words = [of[name].word if name in of else "–" for of in FOUND.values()]
-    lines.append([name, f"{mean:.2f} [{low:.2f}, {high:.2f}]", *words])
+    lines.append([name, times(FOUND["TAG"][name]), *words])
 head = ["beside DASH", "FD under TAG, ratio", "verdict", "η = 1", "gap MSE"]
 Markdown(markdown(head, lines))
 
@@ -721,10 +728,41 @@ assert min(short, key=short.get) == "Half of each target"
 
 # %% [markdown]
 # **At equal cost the rows of one pass are ahead of DASH on samples.** Under TAG all three are better, by either sampler. By the gap's error one branch an image and the mixed target are better than DASH, label dropout is worse. *Half of
-# each target* is ahead of DASH by every verdict of the table. Its gap is also the shortest, and no larger scale has tried it.
+# each target* is ahead of DASH by every verdict of the table. Its gap is also the shortest.
 #
 # Among the rows of DASH's own steps none is told apart by its samples, and both gap matches have the smaller error of the gap. **TIRT Transfer is worse than uniform weights** by
 # the gap, although $\lambda$ comes from a teacher without the flaw. By the samples it stays undecided.
+#
+# ### Better than both?
+#
+# The gap's error puts DASH ahead of label dropout, the samples put it behind. Is one objective better than either by the gap, and by no sampler worse? The other two rows
+# of one pass beside label dropout, at the same cost:
+
+# %% tags=["hide-input"]
+rival = EQUAL_COST["Label dropout"]
+both = {name: EQUAL_COST[name] for name in FAMILIES[2][:2]}
+BESIDE = {
+    key: verdicts(both, rival, logged(of), margin=margin) for key, of in JUDGED.items()
+}
+head = ["beside label dropout", "gap MSE", "verdict"]
+head += ["FD under TAG", "verdict", "η = 1", "verdict"]
+rows = []
+for name in both:
+    found = [BESIDE[key][name] for key in ("gap", "TAG", "again")]
+    rows.append([name, *(cell for one in found for cell in (times(one), one.word))])
+Markdown(markdown(head, rows))
+
+# %% tags=["hide-input"]
+beside = {
+    name: [BESIDE[k][name].word for k in ("gap", "TAG", "again")] for name in both
+}
+assert beside["Half of each target"] == ["better", "undecided", "undecided"]
+assert beside["One branch an image"] == ["better", "undecided", "undecided"]
+
+# %% [markdown]
+# *Half of each target* is better than DASH and than label dropout by the gap's error, better than DASH on samples by either sampler, and not told apart from label dropout on
+# them. It is what this section looked for, on digits. "Undecided" is not "equal": the intervals say by how much it could still be worse. On CIFAR-10 one seed of it is no better than its
+# relatives ({ref}`ch-cifar`).
 #
 # ## Beside the paper
 #
