@@ -147,6 +147,27 @@ Markdown(tables.markdown(header, rows))
 # The bases decide where the weight lies, and whoever learns moves it by some points. The last column correlates the learned factor with the loss, in twenty ranges of $t$ (a teacher's with the TIRT teacher's loss, a student's with its own error): close to $-1$ for TIRT. *Easy, not hard* holds for teachers and students, on either
 # base. Uncertainty ought to do the same, since at its optimum $e^{-u_t}$ falls with the loss; but its column shows next to no order.
 #
+# Does so small a factor change what a student learns, or does the base alone? The student of chapter {ref}`ch-playground` trains in this page under $b_t\,\sigma(k\lambda_t)$, with the $\lambda$ of the published teacher. The slider sets $k$: 0 leaves the base alone, 1 is what was learned.
+#
+# **Try:** train at 0, move the slider to 1, and train again. Then start from Min-SNR, the other base, and train once more.
+#
+# ```{live} importance
+# :picture: /_static/learned.png
+# :alt: Weights and errors by timestep of a student under the published base alone, and of one under the learned factor, too
+# :width: 100%
+# :set: {"lambda": 0}
+# Weights and errors by timestep: a student trained under the base alone (before), and one with the learned factor (now).
+# ```
+#
+# **See:** the learned factor takes a fifth off the error at $t \ge 700$, and adds a twentieth at $t < 200$. The other base leaves less than a twentieth of the first, and doubles the second.
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
+
+Explorer("importance", **{"lambda": 0})
+
+# %% [markdown]
 # ### How far can anything be learned?
 #
 # Adam moves a parameter by about one learning rate a step at most. Uncertainty's $u_t$ has a gradient only when $t$ is drawn, in a share $B/T$ of the steps, $B$ being the batch size. In units of its own size that gradient has a mean of $B/T$ and a mean square of $B/T$, and Adam divides one by the root of the other. So $u_t$ drifts at

@@ -36,6 +36,9 @@ const model = {
 globalThis.arrive = (message) => calls["msg:custom"].forEach((call) => call(message));
 globalThis.follow = (name, value) => { state[name] = value; model.tell(name); };
 widget.render({ model, el: document.querySelector("#here") });
+document.addEventListener("keydown", (event) => {  // JupyterLab takes the keys of a notebook
+  if (!event.target.matches("[data-lm-suppress-shortcuts]")) event.preventDefault();
+}, true);
 </script>"""
 IDLE = "document.querySelector('#here .dash-live-body').ariaBusy === 'false'"
 PIXELS = """[...document.querySelectorAll('canvas')].map(canvas => [...canvas.getContext('2d')

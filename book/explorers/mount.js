@@ -73,13 +73,16 @@ function atEveryWidth(el, first) {
   new ResizeObserver(() => requestAnimationFrame(look)).observe(el);
 }
 
-/** Render the explorer that the model names; while the model is `idle` it only has its controls. */
+/** Render the explorer that the model names; while the model is `idle` it only has its controls.
+ * Its controls keep their keys, of which JupyterLab would take arrows for its headings. */
 export function render({ model, el }) {
   const body = make("div", { class: "dash-live-body" });
   el.prepend(body);
   try {
     const { Explorer } = EXPLORERS[model.get("explorer")];
     const explorer = new Explorer({ model, el: body, engine: engine ?? new Engine({ model }) });
+    body.querySelectorAll("input, select, button, [tabindex]").forEach((one) =>
+      one.setAttribute("data-lm-suppress-shortcuts", ""));
     const update = guarded(body, () => explorer.update());
     model.on("change", update);
     atEveryWidth(body, () => model.get("idle") || update());
