@@ -443,7 +443,7 @@ def from_one_noise(label, which):
 explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
 
 # %% [markdown]
-# Ten columns are few. The dial draws others in this page: any digit from any noise, at any $w$, under TAG or in an interval, by three students with two trained branches.
+# Ten columns are few. Do other digits and other noise show the same? The dial draws them in this page, at any $w$, under TAG or in an interval, by three students with two trained branches.
 #
 # **Try:** change the noise a few times, and look for a picture that differs from the teacher's. Then compare the curves, the length of the gap $|\varepsilon_c - \varepsilon_u|$ at every step.
 #

@@ -12,6 +12,9 @@ PARTS = yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"]
 TOC = [entry["file"] for part in PARTS for entry in part["chapters"]]
 BIB = (BOOK / "references.bib").read_text()
 TEXTS = [*sorted(NOTEBOOKS.glob("*.py")), *sorted(BOOK.glob("*.md"))]
+LIVE = re.compile(  # an explorer on a page, or a cell that alone shows one, in JupyterLab
+    r"^```\{live\} \w+|^%% tags=.*skip-execution.*\n(?!.*the explorer above)", re.MULTILINE
+)
 MODULE = re.compile(r"^\.\. automodule:: (\S+)$", re.MULTILINE)
 
 
@@ -33,6 +36,41 @@ def test_chapters_are_numbered_and_no_number_is_typed():
 
 def test_epsilon_has_one_form():
     assert not [path.name for path in TEXTS if r"\epsilon" in path.read_text()]
+
+
+def unasked(text):
+    """The explorers of a text below no question: "Try" and "See" may stand between the two."""
+    text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)  # a chapter's Markdown is in comments
+    found = []
+    for explorer in LIVE.finditer(text):
+        cell = re.split(r"^(?:%% |#+ )", text[: explorer.start()], flags=re.MULTILINE)[-1]
+        above = re.split(r"\n\s*\n", cell.strip())
+        asked = [part for part in above if not part.startswith(("**Try:**", "**See:**"))]
+        if "?" not in asked[-1]:
+            found.append(f"{explorer[0]}: {asked[-1][:60]}")
+    return found
+
+
+def test_the_text_above_every_live_explorer_asks_what_it_answers():
+    texts = {path.name: path.read_text() for path in TEXTS}
+    assert sum(len(LIVE.findall(re.sub("(?m)^# ?", "", text))) for text in texts.values()) >= 11
+    assert {name: of for name, text in texts.items() if (of := unasked(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("above", "missing"),
+    [
+        ("# Why?\n#\n# **Try:** turn it.\n#\n", 0),
+        ("# Why?\n#\n# It turns.\n#\n# **Try:** why not?\n#\n", 1),
+        ("# # Why?\n#\n# It turns.\n#\n", 1),
+    ],
+)
+def test_an_explorer_without_a_question_is_found(above, missing):
+    cell = f"# %% [markdown]\n{above}"
+    assert len(unasked(f"{cell}# ```{{live}} dial\n# ```\n")) == missing
+    assert len(unasked(f'{cell}\n# %% tags=["skip-execution"]\nSampler("dial", kept)\n')) == missing
+    shown = '\n# %% tags=["skip-execution"]\n# JupyterLab shows the explorer above.\n'
+    assert unasked(f"{cell}{shown}") == []
 
 
 def test_every_module_is_on_one_page_of_the_library():
