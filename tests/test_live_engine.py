@@ -121,11 +121,13 @@ def test_every_half_is_read_as_numpy_reads_it(tmp_path):
 def test_the_schedule_and_every_scale(schedule):
     body = "return [ALPHA_BAR, Object.entries(W).map(([schedule, rest]) => "
     body += "Array.from(ALPHA_BAR, (_, t) => scaleAt({ schedule, ...rest }, t)))];"
-    alpha_bar, scales = run_js(["schedule"], body, W=W)
+    asked = W | {"linear": {"w_min": 1, "w_max": 6}}  # the page's alone
+    alpha_bar, (*scales, linear) = run_js(["schedule"], body, W=asked)
     t = torch.arange(1000)
     torch.testing.assert_close(torch.tensor(alpha_bar).double(), schedule.alpha_bar(t).double())
     for found, want in zip(scales, SCHEDULES.values(), strict=True):
         close(found, want(t), 1e-6)
+    close(linear, torch.linspace(6, 1, 1001)[:-1], 1e-5)
     with pytest.raises(RuntimeError, match="no guidance schedule is called other"):
         run_js(["schedule"], "scaleAt({ schedule: 'other' }, 0);")
 
