@@ -418,8 +418,9 @@ def test_a_band_lifts_its_neighbourhood_and_nothing_else():
 def edited():
     """What the editor's students reach under the weights of chapters 4 and 4b, by name.
 
-    The importance, the errors in bins of 50 timesteps, and their means at t < 200 and t >= 700; by
-    the loop of the page's task alone, without its reports on the way.
+    The importance, the errors in bins of 50 timesteps, the share of the loss at every timestep, in
+    units of its mean, and the mean errors at t < 200 and t >= 700; by the loop of the page's task
+    alone, without its reports on the way.
     """
     body = "const teacher = new Mixture(pinwheel()); const objective = OBJECTIVES[usual.objective];"
     body += "return settings.map((given) => {"
@@ -427,21 +428,22 @@ def edited():
     body += "const random = new Random(usual.seed); const start = MLP.start(random); let end;"
     body += "const how = { objective, importance, steps: usual.steps, size: 128 };"
     body += "for (const at of train(start, teacher, how, random)) end = at.model;"
-    body += "return [importance, errorsByTime(end, teacher)]; });"
+    body += "const errors = errorsByTime(end, teacher);"
+    body += "return [importance, errors, lossShare(importance, errors)]; });"
     settings = {"tirt": {}, "lifted": {"band8": 3}, "base": {"lambda": 0}}
     settings |= {name: {"preset": name} for name in ("uniform", "min_snr")}
     modules = ["importance", "mlp", "mixture", "objectives", "random"]
     given = {"settings": list(settings.values()), "learned": live.learned(), "usual": USUAL}
-    found = [[torch.tensor(of) for of in both] for both in run_js(modules, body, **given)]
+    found = [[torch.tensor(of) for of in all_three] for all_three in run_js(modules, body, **given)]
     return {
-        name: (omega, errors, errors[:4].mean().item(), errors[14:].mean().item())
-        for name, (omega, errors) in zip(settings, found, strict=True)
+        name: (omega, errors, share, errors[:4].mean().item(), errors[14:].mean().item())
+        for name, (omega, errors, share) in zip(settings, found, strict=True)
     }
 
 
 def by(edited, one, other):
     """The ratios of the errors at t < 200 and at t >= 700 under two importances."""
-    return [a / b for a, b in zip(edited[one][2:], edited[other][2:], strict=True)]
+    return [a / b for a, b in zip(edited[one][3:], edited[other][3:], strict=True)]
 
 
 def test_what_chapter_4_says_of_the_importance_editor_is_so(edited):
@@ -452,9 +454,10 @@ def test_what_chapter_4_says_of_the_importance_editor_is_so(edited):
     assert high < 0.1
     assert 1.3 < low < 1.5
     for name in ("tirt", "lifted", "uniform"):
-        omega, errors = edited[name][:2]
+        omega, errors, share = edited[name][:3]
         loss = omega * errors.repeat_interleave(50)
-        assert 0.78 < loss[:200].sum() / loss.sum() < 0.87
+        torch.testing.assert_close(share, loss / loss.mean(), rtol=0, atol=1e-4)
+        assert 0.78 < share[:200].sum() / 1000 < 0.87
 
 
 def test_what_chapter_4b_says_of_the_learned_factor_is_so(edited):

@@ -689,6 +689,9 @@ def test_the_playground_trains_and_a_mean_that_is_dragged_makes_another_teacher(
     page.locator("#playground [data-name=objective] select").select_option("cond_only")
     alone = Taught("cond_only", torch.ones(1000), steps=20, seed=3, means=means)
     as_taught(page, alone, 4)
+    page.locator("#playground .dash-live-controls button").click()
+    page.wait_for_function(f"{ENDS}.includes('exact field at w = 2')")
+    assert "#" not in page.url
     assert page.problems == []
 
 
@@ -720,6 +723,9 @@ def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened):
     page.mouse.move(box["x"] + 8, y_of, steps=3)
     page.mouse.up()
     agrees(int(page.locator("#trajectory [data-name=step] output").inner_text()))
+    page.locator("#trajectory .dash-live-controls button").click()
+    assert page.locator("#trajectory [data-name=step] output").inner_text() == "25"
+    assert "#" not in page.url
     assert page.problems == []
 
 
