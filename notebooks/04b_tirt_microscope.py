@@ -455,7 +455,7 @@ Markdown(tables.markdown(header, rows) + text)
 # %% [markdown]
 # Fourteen comparisons at 95% yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3. The explorer lets you choose, and shows the three differences themselves.
 #
-# **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
+# What survives a stricter confidence? **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
 
 
 # %% tags=["hide-input"]
