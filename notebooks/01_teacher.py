@@ -388,7 +388,7 @@ plots.show(figure)
 #
 # with $w_{\min} = 1$, $w_{\max} = 4$ and $\beta = 5$, and its evaluation always uses it, under the heading "$w = 4$".
 #
-# **Try:** turn $\beta$, then the two ends, and watch the level line, the mean of $w(t)$ over all timesteps. What is the largest value that the curve
+# How do three numbers shape the guidance of a whole run? **Try:** turn $\beta$, then the two ends, and watch the level line, the mean of $w(t)$ over all timesteps. What is the largest value that the curve
 # reaches at the paper's setting, where the dials start? Can $\beta$ move the mean?
 
 
@@ -540,7 +540,7 @@ assert all(final[name, "clamp", 4] < 0.8 * final[name, "recompute", 4] for name 
 # %% [markdown]
 # Ten digits are drawn from the same $x_T$ under each rule, at $w = 4$. The title gives the root mean square of $r_t$.
 #
-# **Try:** begin at the left end, with pure noise, where
+# Where on the way do the rules part? **Try:** begin at the left end, with pure noise, where
 # both rules see the same $x_t$ and predict the same image; then look when the two $x_t$ part company, and what becomes of
 # the predicted image, first for one teacher, then for the other.
 

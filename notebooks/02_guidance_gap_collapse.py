@@ -151,7 +151,7 @@ for alpha in (0.0, 0.5, 1.0):
 # The loss cannot tell these students apart. Their samples can. Below, every picture starts from the
 # same ten noise images; its rows use guidance scales 1, 1.5, 2 and 4.
 #
-# **Try:** move $\alpha$ from 0 to 1. **See:** the bottom row ($w = 4$, the scale of the loss) never changes; the rows above
+# What is lost as the gap closes? **Try:** move $\alpha$ from 0 to 1. **See:** the bottom row ($w = 4$, the scale of the loss) never changes; the rows above
 # it become copies of it. At $\alpha = 1$ the guidance knob is dead: the student can only do what it was distilled at.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Digits sampled at four guidance scales from students on the composite's blind line"}}
@@ -461,7 +461,7 @@ Markdown(
 # %% [markdown]
 # The samples say the same. All rows start from the same noise with the same labels, so a column is one digit drawn four times.
 #
-# **Try:** begin at $w = 4$ and go down to 1. **See:** composite falls apart as its own scale is left; cond-only's
+# Who keeps its digit away from $w = 4$? **Try:** begin at $w = 4$ and go down to 1. **See:** composite falls apart as its own scale is left; cond-only's
 # digits do the opposite, and DASH follows the teacher all the way.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Samples of the teacher and three students at one guidance scale"}}

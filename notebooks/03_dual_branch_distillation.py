@@ -346,7 +346,7 @@ plots.show(dual_branch.branch_plane(points, filled=SOUND))
 # In {numref}`fig-branch-plane` cond-only's conditional error is as low as anyone's, its unconditional error several times
 # higher. Composite is far away in *both*: at $w = 4$ its two large errors cancel, as its loss wanted. DASH and dropout are neighbours near the grey line.
 #
-# **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the teacher's curve is flat with a shallow
+# At which scales is a student good? **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the teacher's curve is flat with a shallow
 # minimum. DASH and dropout have nearly that shape; cond-only is best at low $w$ and gets worse from there; composite is the reverse.
 
 
@@ -370,7 +370,7 @@ explorer(swept, students)
 #
 # The next explorer shows each diagnostic in twenty bins of the timestep, as the mean over training seeds (shaded: their range).
 #
-# **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
+# At which timesteps do they lose the gap? **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
 # high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
 
 
@@ -415,7 +415,7 @@ assert all(rho[0] > 1.5 * rho[12] for rho in longest), "cond-only: longest at lo
 # *the teacher's* digit. The number beside a name is the root-mean-square distance of the student's
 # 100 stored images (seed 0) to the teacher's.
 #
-# **Try:** walk through the guidance scales, then switch to TIRT Transfer. **See:** DASH and dropout redraw the teacher's digits at every scale, composite only at
+# Who redraws them? **Try:** walk through the guidance scales, then switch to TIRT Transfer. **See:** DASH and dropout redraw the teacher's digits at every scale, composite only at
 # its own; cond-only overdoes it as $w$ grows.
 
 
@@ -443,7 +443,7 @@ def from_one_noise(label, which):
 explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
 
 # %% [markdown]
-# Ten columns are few. The dial draws others in this page: any digit from any noise, at any $w$, under TAG or in an interval, by three students with two trained branches.
+# Ten columns are few. Do other digits and other noise show the same? The dial draws them in this page, at any $w$, under TAG or in an interval, by three students with two trained branches.
 #
 # **Try:** change the noise a few times, and look for a picture that differs from the teacher's. Then compare the curves, the length of the gap $|\varepsilon_c - \varepsilon_u|$ at every step.
 #

@@ -187,7 +187,7 @@ Markdown(tables.guidance("frechet"))
 Markdown(tables.guidance("accuracy", digits=3))
 
 # %% [markdown]
-# **Try:** pick a row and look at its line beside DASH's. Gap match first, then multi-w and single head.
+# At which scales does a row beat DASH? **Try:** pick a row and look at its line beside DASH's. Gap match first, then multi-w and single head.
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Fréchet distance against guidance scale: the teacher, DASH and one row"}}
@@ -204,7 +204,7 @@ explorer(beside_dash, Parameter("row", others, [NAMES[row] for row in others], s
 #
 # Now the pictures, from the same ten starting noises.
 #
-# **Try:** keep the row and turn the dial; then keep the dial and go through the rows.
+# Does one see it? **Try:** keep the row and turn the dial; then keep the dial and go through the rows.
 
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Ten digits from the same noise by the teacher and by one row"}}

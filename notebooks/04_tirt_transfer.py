@@ -513,7 +513,7 @@ plots.show(figure)
 #
 # Divide a student's error under TIRT Transfer by the error of its twin under uniform weights, timestep by timestep. Below one, the weight has helped.
 #
-# **Try:** start with DASH and its conditional branch; then look at its gap; then at the other objectives. Each line is one seed.
+# Is it below one where the weight lies? **Try:** start with DASH and its conditional branch; then look at its gap; then at the other objectives. Each line is one seed.
 
 
 # %% tags=["hide-input"]

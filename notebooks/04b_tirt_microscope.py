@@ -75,7 +75,7 @@ from dashlib.weighting import TIRT, MinSNR, Uniform
 # TIRT's importance is a base times a learned factor, $\omega_t = b_t\,\sigma(\lambda_t)$ (equation {eq}`eq-tirt-omega`). *Published* takes $b_t = \min(\mathrm{SNR}_t, 5)$; the *ε base* is Min-SNR's for a loss on the noise, $b_t = \min(5/\mathrm{SNR}_t, 1)$; EDM2's
 # *uncertainty* {cite}`karras2024edm2` has no base, and its factor is $e^{-u_t}$ with $u_t$ from {eq}`eq-tirt-edm2`. Each was learned twice: by a teacher of its own (3,000 steps), whose result TIRT Transfer can freeze into a student, and by a DASH student itself (1,200 steps, relearned from zero).
 #
-# Chapter {ref}`ch-tirt` followed the published one through the training of the teacher. Here are all three at its end: on the left the importance itself, whose mean is one; then what was *learned*, the importance divided by the importance at the start, by a teacher and by a student.
+# Here are all three at the end: on the left the importance itself, whose mean is one; then what was *learned*, its ratio to the importance at the start, by a teacher and by a student.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Importance that three weightings learned, and its ratio to the start"}, "figure": {"caption": "What three weightings learned: the importance at the end of training, and its ratio to that at the start.", "name": "fig-microscope-learned"}}
 LEARNED = {"published": "tirt", "ε base": "tirt_eps", "uncertainty": "uncertainty"}
@@ -147,6 +147,27 @@ Markdown(tables.markdown(header, rows))
 # The bases decide where the weight lies, and whoever learns moves it by some points. The last column correlates the learned factor with the loss, in twenty ranges of $t$ (a teacher's with the TIRT teacher's loss, a student's with its own error): close to $-1$ for TIRT. *Easy, not hard* holds for teachers and students, on either
 # base. Uncertainty ought to do the same, since at its optimum $e^{-u_t}$ falls with the loss; but its column shows next to no order.
 #
+# Does so small a factor change what a student learns, or does the base alone? The student of chapter {ref}`ch-playground` trains in this page under $b_t\,\sigma(k\lambda_t)$. The slider sets $k$: 0 is the published base alone, 1 what its teacher learned.
+#
+# **Try:** train at 0, then at 1; then start from Min-SNR, the other base, and train again.
+#
+# ```{live} importance
+# :picture: /_static/learned.png
+# :alt: Weights by timestep, and the errors of two students
+# :width: 100%
+# :set: {"lambda": 0}
+# A student trained under the base alone (before), and one with the learned factor (now).
+# ```
+#
+# **See:** the factor takes a fifth off the error at $t \ge 700$ and adds a twentieth at $t < 200$. The other base leaves less than a twentieth of the first and doubles the second.
+
+# %% tags=["remove-cell", "skip-execution", "nbval-skip"]
+# JupyterLab and Colab show the explorer above when this cell is run.
+from dashbook.live import Explorer
+
+Explorer("importance", **{"lambda": 0})
+
+# %% [markdown]
 # ### How far can anything be learned?
 #
 # Adam moves a parameter by about one learning rate a step at most. Uncertainty's $u_t$ has a gradient only when $t$ is drawn, in a share $B/T$ of the steps, $B$ being the batch size. In units of its own size that gradient has a mean of $B/T$ and a mean square of $B/T$, and Adam divides one by the root of the other. So $u_t$ drifts at
@@ -434,7 +455,7 @@ Markdown(tables.markdown(header, rows) + text)
 # %% [markdown]
 # Without a correction, fourteen comparisons at 95% would yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3; Holm's, which the verdicts use, is a little less strict and protects as well. The explorer lets you choose, and shows the three differences themselves.
 #
-# **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
+# What survives a stricter confidence? **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
 
 
 # %% tags=["hide-input"]

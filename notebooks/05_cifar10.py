@@ -381,7 +381,7 @@ student = Parameter("student", walked, [cifar10.STUDENTS[row] for row in walked]
 explorer(under_the_teacher, student, Parameter("guidance $w$", ["1.5", "TAG"]))
 
 # %% [markdown]
-# Two students have their weights in this repository. In JupyterLab and Colab a dial over them follows here: any $w$, any schedule, new noise.
+# What do students draw at a $w$ that no run stored? In JupyterLab and Colab a dial over two of them follows here: any schedule, new noise.
 
 # %% tags=["remove-cell", "skip-execution", "nbval-skip"]
 # JupyterLab and Colab show the dial when this cell is run: seconds a picture on a GPU.

@@ -339,7 +339,7 @@ Markdown(
 # %% [markdown]
 # ### Along the number of GPUs
 #
-# **Try:** start with CIFAR-10 and add GPUs; watch the right panel. Then switch to ImageNet-64. Solid lines are for $f = 0$, dashed ones for $f = 1$.
+# How much time do more GPUs save? **Try:** start with CIFAR-10 and add GPUs; watch the right panel. Then switch to ImageNet-64. Solid lines are for $f = 0$, dashed ones for $f = 1$.
 
 # %% tags=["hide-input"]
 # bytes/s, for exercise 1

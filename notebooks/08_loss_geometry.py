@@ -438,7 +438,7 @@ for at in LAID.values():
 # %% [markdown]
 # The same holds in every one of the twenty bins and under both weightings: composite's main axis within 4.5° of its null direction, cond-only's excess within 11° of the vertical, DASH within 4° of the diagonal. The dashed line of the next picture is composite's null direction.
 #
-# **Try:** play through the timesteps, then switch the weights. **See:** composite keeps to its line from almost clean images to almost pure noise, and reaches further along it under uniform weights. Cond-only rises highest at low noise and sinks towards the others at high noise. DASH stays near the diagonal, largest at low noise and
+# Where do the errors lie at each timestep? **Try:** play through the timesteps, then switch the weights. **See:** composite keeps to its line from almost clean images to almost pure noise, and reaches further along it under uniform weights. Cond-only rises highest at low noise and sinks towards the others at high noise. DASH stays near the diagonal, largest at low noise and
 # smallest somewhere around $t = 700$.
 
 

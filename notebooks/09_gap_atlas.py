@@ -94,7 +94,7 @@ assert maps["dash"]["n"].sum() == 10_000 and maps["dash"]["n"].min() > 50
 # %% [markdown]
 # For ρ the colour is logarithmic, so that twice too large and twice too small are equally strong. A hundred pairs a cell are enough to see a pattern, not to argue about one cell.
 #
-# **Try:** begin with DASH and cos. Then go through the students at $a^*$: red means "multiply by less than one". Then compare cond-only's $\rho$ with its $a^*$.
+# Where on the way is a student's gap wrong? **Try:** begin with DASH and cos. Then go through the students at $a^*$: red means "multiply by less than one". Then compare cond-only's $\rho$ with its $a^*$.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Heat map of a gap metric, timesteps upward and classes to the right, for one student"}}
 rows = [*RUNS]

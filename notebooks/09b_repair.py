@@ -103,7 +103,7 @@ drawn = {row: draw(RUNS[row][0].model(), *(4 * a for a in FACTORS)) for row in S
 # %% [markdown]
 # The explorer turns this dial for one student beside its teacher, from the same twenty $x_T$, at $w = 4$. The second number in the title is the root-mean-square distance to the teacher's images.
 #
-# **Try:** cond-only first: find the $a$ at which it comes closest to the teacher. Then do the same for composite. Compare both with the $a^*$ of the table further down.
+# Which factor brings a student back? **Try:** cond-only first: find the $a$ at which it comes closest to the teacher. Then do the same for composite. Compare both with the $a^*$ of the table further down.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Twenty digits of a student with a scaled gap beside those of the teacher"}}
 away = {

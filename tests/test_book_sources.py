@@ -1,7 +1,9 @@
 """Check what the book is made of: each chapter is in it, each source cited, each citation known."""
 
 import re
+import textwrap
 
+import jupytext
 import pytest
 import yaml
 
@@ -12,6 +14,8 @@ PARTS = yaml.safe_load((BOOK / "_toc.yml").read_text())["parts"]
 TOC = [entry["file"] for part in PARTS for entry in part["chapters"]]
 BIB = (BOOK / "references.bib").read_text()
 TEXTS = [*sorted(NOTEBOOKS.glob("*.py")), *sorted(BOOK.glob("*.md"))]
+LIVE = re.compile(r"^```\{live\} \w+", re.MULTILINE)
+SHOWN = re.compile(r"^(?:display\()?(?:explorer|Explorer|Sampler)\(", re.MULTILINE)
 MODULE = re.compile(r"^\.\. automodule:: (\S+)$", re.MULTILINE)
 
 
@@ -33,6 +37,56 @@ def test_chapters_are_numbered_and_no_number_is_typed():
 
 def test_epsilon_has_one_form():
     assert not [path.name for path in TEXTS if r"\epsilon" in path.read_text()]
+
+
+def read_out(path):
+    """The text of a page; a directive stands for a cell that alone shows an explorer."""
+    if path.suffix == ".md":
+        return path.read_text()
+    parts = []
+    for cell in jupytext.read(path).cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+        elif SHOWN.search(cell.source) and "the explorer above" not in cell.source:
+            parts.append("```{live} cell\n```")
+    return "\n\n".join(parts)
+
+
+def unasked(text):
+    """The explorers of a text below no question: "Try" and "See" may stand between the two."""
+    found = []
+    for explorer in LIVE.finditer(text):
+        section = re.split(r"^#+ ", text[: explorer.start()], flags=re.MULTILINE)[-1]
+        above = re.split(r"\n\s*\n", section.strip())
+        asked = [part for part in above if not part.startswith(("**Try:**", "**See:**"))]
+        if not asked or "?" not in asked[-1]:
+            found.append(f"{explorer[0]}: {section[-60:]}")
+    return found
+
+
+def test_the_text_above_every_explorer_asks_what_it_answers():
+    texts = {path.name: read_out(path) for path in TEXTS}
+    assert sum(len(LIVE.findall(text)) for text in texts.values()) > 25
+    assert {name: of for name, text in texts.items() if (of := unasked(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("above", "missing"),
+    [
+        ("Why? **Try:** turn it.\n\n", 0),
+        ("Why?\n\n**Try:** turn it.\n\n", 0),
+        ("Why?\n\nIt turns.\n\n**Try:** why not?\n\n", 1),
+        ("## Why?\n\nIt turns.\n\n", 1),
+        ("Why?\n\n```{live} other\n```\n\n", 1),
+    ],
+)
+def test_an_explorer_without_a_question_is_found(tmp_path, above, missing):
+    assert len(unasked(f"{above}```{{live}} dial\n```\n")) == missing
+    chapter = tmp_path / "chapter.py"
+    for call in ("explorer(f, w)", 'Sampler("dial", kept)', "# as the explorer above\nSampler(x)"):
+        cell = f"# %% [markdown]\n{textwrap.indent(above, '# ', lambda _: True)}\n# %%\n{call}\n"
+        chapter.write_text(cell)
+        assert len(unasked(read_out(chapter))) == (missing if "above" not in call else 0)
 
 
 def test_every_module_is_on_one_page_of_the_library():

@@ -9,6 +9,7 @@ from book_pages import watched
 
 pytest.importorskip("anywidget")
 
+from dashbook import live
 from dashbook.live import USUAL, Explorer, Sampler, state_of
 from dashlib import results
 from dashlib.guidance import TAG, Guided, Interval
@@ -36,6 +37,9 @@ const model = {
 globalThis.arrive = (message) => calls["msg:custom"].forEach((call) => call(message));
 globalThis.follow = (name, value) => { state[name] = value; model.tell(name); };
 widget.render({ model, el: document.querySelector("#here") });
+document.addEventListener("keydown", (event) => {  // JupyterLab takes the keys of a notebook
+  if (!event.target.matches("[data-lm-suppress-shortcuts]")) event.preventDefault();
+}, true);
 </script>"""
 IDLE = "document.querySelector('#here .dash-live-body').ariaBusy === 'false'"
 PIXELS = """[...document.querySelectorAll('canvas')].map(canvas => [...canvas.getContext('2d')
@@ -84,6 +88,12 @@ def test_a_run_that_is_cancelled_stops_and_an_error_is_told(digits_dial):
     assert sent == [{"id": 7, "cancelled": True}]
     digits_dial._answer(8, "sample", args | {"name": "other"})
     assert sent[1:] == [{"id": 8, "error": "KeyError: 'other'"}]
+
+
+def test_networks_of_any_name_have_colours_of_their_own():
+    given = live.named({"DASH, v": "a", "teacher": "b", "mine": "c", "dash": "d", "yours": "e"})
+    assert len({of["color"] for of in given.values()}) == 5
+    assert given["dash"] == live.named({"dash": "d"})["dash"], "the book's stay what they are"
 
 
 def test_a_setting_that_an_explorer_lacks_is_an_error():

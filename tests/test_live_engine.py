@@ -121,11 +121,13 @@ def test_every_half_is_read_as_numpy_reads_it(tmp_path):
 def test_the_schedule_and_every_scale(schedule):
     body = "return [ALPHA_BAR, Object.entries(W).map(([schedule, rest]) => "
     body += "Array.from(ALPHA_BAR, (_, t) => scaleAt({ schedule, ...rest }, t)))];"
-    alpha_bar, scales = run_js(["schedule"], body, W=W)
+    asked = W | {"linear": {"w_min": 1, "w_max": 6}}  # the page's alone
+    alpha_bar, (*scales, linear) = run_js(["schedule"], body, W=asked)
     t = torch.arange(1000)
     torch.testing.assert_close(torch.tensor(alpha_bar).double(), schedule.alpha_bar(t).double())
     for found, want in zip(scales, SCHEDULES.values(), strict=True):
         close(found, want(t), 1e-6)
+    close(linear, torch.linspace(6, 1, 1001)[:-1], 1e-5)
     with pytest.raises(RuntimeError, match="no guidance schedule is called other"):
         run_js(["schedule"], "scaleAt({ schedule: 'other' }, 0);")
 
@@ -412,29 +414,59 @@ def test_a_band_lifts_its_neighbourhood_and_nothing_else():
     torch.testing.assert_close(found, 2**lift / (2**lift).mean(), rtol=1e-5, atol=1e-6)
 
 
-def test_what_chapter_4_says_of_the_importance_editor_is_so():
-    """By the loop of the page's task alone, without its reports on the way."""
+@pytest.fixture(scope="module")
+def edited():
+    """What the editor's students reach under the weights of chapters 4 and 4b, by name.
+
+    The importance, the errors in bins of 50 timesteps, the share of the loss at every timestep, in
+    units of its mean, and the mean errors at t < 200 and t >= 700; by the loop of the page's task
+    alone, without its reports on the way.
+    """
     body = "const teacher = new Mixture(pinwheel()); const objective = OBJECTIVES[usual.objective];"
     body += "return settings.map((given) => {"
     body += "const importance = importanceOf({ ...usual, learned, ...given });"
     body += "const random = new Random(usual.seed); const start = MLP.start(random); let end;"
     body += "const how = { objective, importance, steps: usual.steps, size: 128 };"
     body += "for (const at of train(start, teacher, how, random)) end = at.model;"
-    body += "return [errorsByTime(end, teacher), importance]; });"
-    settings = [{}, {"band8": 3}, {"preset": "uniform"}]
-    learned = live.learned()
+    body += "const errors = errorsByTime(end, teacher);"
+    body += "return [importance, errors, lossShare(importance, errors)]; });"
+    settings = {"tirt": {}, "lifted": {"band8": 3}, "base": {"lambda": 0}}
+    settings |= {name: {"preset": name} for name in ("uniform", "min_snr")}
     modules = ["importance", "mlp", "mixture", "objectives", "random"]
-    found = run_js(modules, body, settings=settings, learned=learned, usual=USUAL)
-    errors = torch.tensor([of for of, _ in found])
-    low, high = errors[:, :4].mean(1), errors[:, 14:].mean(1)  # t < 200, t >= 700; bins of 50
-    assert 0.5 < high[1] / high[0] < 0.7
-    assert 1.0 < low[1] / low[0] < 1.1
-    assert high[2] / high[0] < 0.1
-    assert 1.3 < low[2] / low[0] < 1.5
-    loss = torch.tensor([of for _, of in found]) * errors.repeat_interleave(50, dim=1)
-    share = loss[:, :200].sum(1) / loss.sum(1)
-    assert (share > 0.78).all()
-    assert (share < 0.87).all()
+    given = {"settings": list(settings.values()), "learned": live.learned(), "usual": USUAL}
+    found = [[torch.tensor(of) for of in all_three] for all_three in run_js(modules, body, **given)]
+    return {
+        name: (omega, errors, share, errors[:4].mean().item(), errors[14:].mean().item())
+        for name, (omega, errors, share) in zip(settings, found, strict=True)
+    }
+
+
+def by(edited, one, other):
+    """The ratios of the errors at t < 200 and at t >= 700 under two importances."""
+    return [a / b for a, b in zip(edited[one][3:], edited[other][3:], strict=True)]
+
+
+def test_what_chapter_4_says_of_the_importance_editor_is_so(edited):
+    low, high = by(edited, "lifted", "tirt")
+    assert 0.5 < high < 0.7
+    assert 1.0 < low < 1.1
+    low, high = by(edited, "uniform", "tirt")
+    assert high < 0.1
+    assert 1.3 < low < 1.5
+    for name in ("tirt", "lifted", "uniform"):
+        omega, errors, share = edited[name][:3]
+        loss = omega * errors.repeat_interleave(50)
+        torch.testing.assert_close(share, loss / loss.mean(), rtol=0, atol=1e-4)
+        assert 0.78 < share[:200].sum() / 1000 < 0.87
+
+
+def test_what_chapter_4b_says_of_the_learned_factor_is_so(edited):
+    low, high = by(edited, "tirt", "base")
+    assert 0.75 < high < 0.85, "a fifth"
+    assert 1.03 < low < 1.07, "a twentieth"
+    low, high = by(edited, "min_snr", "tirt")
+    assert high < 0.05
+    assert 1.9 < low < 2.1
 
 
 def test_the_modules_make_one_script():

@@ -355,10 +355,47 @@ def test_a_choice_shows_its_own_sliders(opened):
     )
 
 
-def test_cancel_stops_and_errors_are_shown_in_the_page(opened, html):
-    page = opened("#dial.steps=100")
-    page.locator("#dial .dash-live-progress button").click()
-    page.wait_for_function(IDLE.format("#dial"))
+TOLD = """globalThis.ended = [];  // of every run, whether it was cancelled
+globalThis.Worker = class extends Worker {
+    constructor(...given) {
+        super(...given);
+        this.addEventListener("message", ({ data }) =>
+            "cancelled" in data && ended.push([data.cancelled, data.answer !== undefined]));
+    }
+};"""
+LONG = "#dial.steps=100&trajectory.steps=100&importance.steps=600&playground.steps=600"
+BUTTONS = {"importance": "under these weights", "playground": "train a student"}
+
+
+def cancelled(page, kind):
+    """Let an explorer work until its bar moves, and press cancel: its run ends, without answer."""
+    bar = page.locator(f"#{kind} progress")
+    if kind in BUTTONS:
+        page.locator(f"#{kind} button", has_text=BUTTONS[kind]).click()
+    page.wait_for_function("bar => bar.value > 0 && bar.value < 1", arg=bar.element_handle())
+    page.evaluate("ended.length = 0")
+    page.locator(f"#{kind} .dash-live-progress button").click()
+    page.wait_for_function(IDLE.format(f"#{kind}"))
+    page.wait_for_function("ended.some(([cancelled]) => cancelled)")
+    assert page.evaluate("ended.every(([cancelled, answered]) => cancelled !== answered)")
+    assert bar.evaluate("bar => bar.value") == 1
+    assert page.locator(f"#{kind} .dash-live-progress button").is_disabled()
+
+
+def test_cancel_stops_every_explorer_that_works_for_a_while(opened):
+    page = opened(LONG, before=TOLD)
+    for kind in ("dial", "trajectory", *BUTTONS):
+        cancelled(page, kind)
+    assert settled(page, "trajectory") == [""], "nothing was sampled to its end"
+    assert not page.evaluate(ENDS).startswith("Endpoint distance"), "there is no student"
+    page.locator("#trajectory [data-name=steps] input").fill("5")
+    page.wait_for_function("document.querySelector('#trajectory .dash-live-note').innerText")
+    told_as_sampled(page, 5, steps=5, w=4.0)
+    assert page.problems == []
+
+
+def test_errors_are_shown_in_the_page(opened, html):
+    page = opened("#dial.steps=5&dial.second=none&dial.third=none")
     lost = html / "live/weights/scratch-transfer-s0.js"
     hidden = lost.rename(lost.with_suffix(".away"))
     page.locator("#dial [data-name=first] select").select_option("scratch")
@@ -652,6 +689,9 @@ def test_the_playground_trains_and_a_mean_that_is_dragged_makes_another_teacher(
     page.locator("#playground [data-name=objective] select").select_option("cond_only")
     alone = Taught("cond_only", torch.ones(1000), steps=20, seed=3, means=means)
     as_taught(page, alone, 4)
+    page.locator("#playground .dash-live-controls button").click()
+    page.wait_for_function(f"{ENDS}.includes('exact field at w = 2')")
+    assert "#" not in page.url
     assert page.problems == []
 
 
@@ -683,6 +723,9 @@ def test_the_trajectory_shows_both_models_at_the_step_that_is_scrubbed(opened):
     page.mouse.move(box["x"] + 8, y_of, steps=3)
     page.mouse.up()
     agrees(int(page.locator("#trajectory [data-name=step] output").inner_text()))
+    page.locator("#trajectory .dash-live-controls button").click()
+    assert page.locator("#trajectory [data-name=step] output").inner_text() == "25"
+    assert "#" not in page.url
     assert page.problems == []
 
 

@@ -29,6 +29,7 @@ JUDGED = ("cond_only", "cond_only_dropout", "composite", "multi_w", "gap_match",
 TRAINED = ("scratch", *JUDGED[:3], *JUDGED[4:], "dash_sampled")  # in the page
 SCALES: dict[str, Any] = {"constant": (Constant, "w"), "interval": (Interval, "w", "low", "high")}
 SCALES["tag"] = (TAG, "w_min", "w_max", "beta")
+OTHERS = ("#B8336A", "#1F6E6E", "#6A3D9A", "#B15928")  # colors of networks not of the book
 REPORTS = 5  # how often a run tells the page
 
 
@@ -50,7 +51,7 @@ def in_order(entry: str = "mount") -> dict[str, str]:
 def named(keys: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Describe every network to an explorer, ``keys`` from its row to the file of its weights."""
     names = NAMES | {"teacher_uniform": "Teacher, uniform weights"}
-    colors = COLORS | {"teacher_uniform": "#8A8A8A"}
+    colors = dict(zip(keys, OTHERS, strict=False)) | COLORS | {"teacher_uniform": "#8A8A8A"}
     return {
         key: {"name": names.get(key, key), "color": colors.get(key, "#333333"), "file": file}
         for key, file in keys.items()

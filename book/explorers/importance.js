@@ -43,7 +43,7 @@ function ofMeanOne(values) {
 const pairs = (values) => Array.from(values, (value, t) => [t, value]);
 
 /** The share of the loss by timestep, as `importance` of mean 1, from errors in equal bins. */
-function lossShare(importance, errors) {
+export function lossShare(importance, errors) {
   return ofMeanOne(importance.map((weight, t) =>
     weight * errors[Math.floor((t * errors.length) / T)]));
 }

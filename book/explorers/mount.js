@@ -8,13 +8,9 @@ import { Playground } from "./playground.js";
 import { serve } from "../live/tasks.js";
 import { Trajectory } from "./trajectory.js";
 
-const EXPLORERS = {
-  dial: { Explorer: Dial, waits: true }, // for weights, which are heavy
-  importance: { Explorer: Importance },
-  geometry: { Explorer: Geometry },
-  playground: { Explorer: Playground },
-  trajectory: { Explorer: Trajectory, waits: true },
-};
+const EXPLORERS = { dial: Dial, geometry: Geometry, importance: Importance,
+  playground: Playground, trajectory: Trajectory };
+const WAITING = ["dial", "trajectory"]; // for weights, which are heavy
 
 /** A model of a page without a kernel: what anywidget calls get, set, on, off, save_changes. */
 export function plainModel(state) {
@@ -73,13 +69,16 @@ function atEveryWidth(el, first) {
   new ResizeObserver(() => requestAnimationFrame(look)).observe(el);
 }
 
-/** Render the explorer that the model names; while the model is `idle` it only has its controls. */
+/** Render the explorer that the model names; while the model is `idle` it only has its controls.
+ * Its controls keep their keys, of which JupyterLab would take arrows for its headings. */
 export function render({ model, el }) {
   const body = make("div", { class: "dash-live-body" });
   el.prepend(body);
   try {
-    const { Explorer } = EXPLORERS[model.get("explorer")];
+    const Explorer = EXPLORERS[model.get("explorer")];
     const explorer = new Explorer({ model, el: body, engine: engine ?? new Engine({ model }) });
+    body.querySelectorAll("input, select, button, [tabindex]").forEach((one) =>
+      one.setAttribute("data-lm-suppress-shortcuts", ""));
     const update = guarded(body, () => explorer.update());
     model.on("change", update);
     atEveryWidth(body, () => model.get("idle") || update());
@@ -92,9 +91,8 @@ export function render({ model, el }) {
 function mount(el) {
   const given = JSON.parse(el.dataset.state);
   const { usual, explorer } = given;
-  const { waits } = EXPLORERS[explorer];
   const asked = fromFragment(el.id, usual);
-  const idle = Boolean(waits) && !Object.keys(asked).length;
+  const idle = WAITING.includes(explorer) && !Object.keys(asked).length;
   const model = plainModel({ ...given, ...asked, idle });
   const button = make("button", { type: "button", class: "dash-live-start" }, "draw now");
   button.addEventListener("click", () => model.set("idle", false));

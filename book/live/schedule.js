@@ -19,6 +19,7 @@ export const SCALES = {
   constant: ({ w }) => w,
   tag: ({ w_min, w_max, beta }, t) =>
     w_min + (w_max - w_min) / (1 + Math.exp(-beta * (0.5 - t / T))),
+  linear: ({ w_min, w_max }, t) => w_max - ((w_max - w_min) * t) / T,
   interval: ({ w, low, high }, t) => (t >= low && t < high ? w : 1),
 };
 
