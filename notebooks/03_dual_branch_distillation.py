@@ -200,10 +200,10 @@ plots.show(plots.lines(curves, colors=shades, **what))
 
 # %% [markdown]
 # In {numref}`fig-turning` cond-only loses sight of the error at 90°, composite at 53°, the direction $(3, 4)$; a quarter turn further composite sees it
-# twenty-five times too large. DASH reads 1 all the way. (Losses below 0.001 are drawn there.)
+# twenty-five times too large. DASH reads 1 all the way.
 #
 # This holds for *outputs* at a fixed input. A network shares its weights between the branches, which may keep it
-# from using its freedom under the other losses. The stored students below show whether it does.
+# from using its freedom.
 #
 # ## What the anchor can cost
 #
@@ -243,7 +243,7 @@ Markdown(
 # ## A live distillation
 #
 # A batch brings the teacher's answers, the objective names the terms, and the weighting reduces them to one number. The rest
-# is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (The library's `Trainer` adds gradient clipping, a decaying learning rate and averaged weights.)
+# is ordinary training with AdamW {cite}`loshchilov2019decoupled`. (`Trainer` adds clipping, a decaying learning rate and averaged weights.)
 
 # %%
 torch.manual_seed(0)
@@ -259,7 +259,7 @@ for batch in islice(stream(digits.train, 64, seed=0), 120):
     history.append({name: term.mean().item() for name, term in terms_of.items()})
 
 # %% [markdown]
-# The three terms over these 120 steps, and over the whole training of a stored student of the same objective:
+# The three terms over these 120 steps, and over the training of a stored student:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "The three DASH terms against training step, live and stored"}, "figure": {"caption": "The terms of the DASH loss during training: live, and in a stored run (uniform weights, seed 0). Averages of ten steps; the anchor is drawn before its factor 0.1.", "name": "fig-dash-terms"}}
 trace = results.load("digits/dash-uniform-from_uniform-s0").trace
@@ -331,7 +331,7 @@ Markdown(
 # **Cond-only and composite** have gaps well over one and a half times as long as they should be ({ref}`ch-collapse`). Cond-only's depends on the seed most of all:
 # nothing trains its null branch.
 #
-# **ρ alone does not suffice.** *Scratch* and *dropout* have a ρ near one and a worse direction. The gap does not suffice either: both branches can drift together. The next picture shows the branches themselves.
+# **ρ alone does not suffice.** *Scratch* and *dropout* have a ρ near one and a worse direction. The gap does not suffice either: both branches can drift together.
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Conditional against unconditional error of every stored student"}, "figure": {"caption": "The stored students in the plane of branch errors (mean squares, held-out images). Filled: uniform weights; open: TIRT Transfer; a mark for each seed. On the grey line both branches are equally wrong.", "name": "fig-branch-plane"}}
 points = {
@@ -365,10 +365,10 @@ def swept(which):
 explorer(swept, students)
 
 # %% [markdown]
-# A student that was taught one output is good there and bad elsewhere. At $w = 4$ composite is about as good as
-# DASH. DASH also beats scratch, which has both branches but no teacher, at every scale in the mean over seeds.
+# A student that was taught one output is good there and bad elsewhere. DASH also beats scratch, which has both branches but no teacher, at every
+# scale in the mean over seeds.
 #
-# The next explorer shows each diagnostic in twenty bins of the timestep, as the mean over training seeds (shaded: their range).
+# The next explorer shows means over seeds in twenty bins of the timestep (shaded: their range).
 #
 # At which timesteps do they lose the gap? **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
 # high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
@@ -388,8 +388,7 @@ named = ["ρ", "cos", "conditional error", "a*", "unconditional error"]
 explorer(by_timestep, Parameter("diagnostic", keys, named), students)
 
 # %% [markdown]
-# At low noise the teacher's gap is a small, detailed picture. What DASH can't predict is missing from its gap;
-# the other students put something else there.
+# At low noise the teacher's gap is a small, detailed picture.
 
 # %% tags=["hide-input"]
 for w in WEIGHTINGS:
@@ -443,7 +442,7 @@ def from_one_noise(label, which):
 explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), students)
 
 # %% [markdown]
-# Ten columns are few. Do other digits and other noise show the same? The dial draws them in this page, at any $w$, under TAG or in an interval, by three students with two trained branches.
+# Do other digits and other noise show the same? The dial draws them in this page, by three students with two trained branches.
 #
 # **Try:** change the noise a few times, and look for a picture that differs from the teacher's. Then compare the curves, the length of the gap $|\varepsilon_c - \varepsilon_u|$ at every step.
 #
@@ -457,8 +456,7 @@ explorer(from_one_noise, Parameter("guidance scale $w$", LABELS, start=2), stude
 #
 # **See:** the pictures agree more than the gaps do. In the view that the dial opens with, scratch's gap is 1.4 times as long as the teacher's, dropout's 1.2 times, and DASH's longer by a twentieth.
 #
-# The same number over all seeds, at all scales, each from the student's own teacher. Two more lines give the scale: the *two teachers*, which differ only in their timestep
-# weights, from each other, and the uniform teacher with *other noise* and the same label.
+# The same distance over all seeds, at all scales. Two more lines give the scale: the *two teachers* from each other, and the uniform teacher with *other noise* and the same label.
 
 # %% tags=["hide-input"]
 rows = {f"{NAMES[row]}, {WEIGHTINGS[w]}": runs for (row, w), runs in RUNS.items()}
@@ -479,11 +477,9 @@ Markdown(markdown(["student", *LABELS], lines))
 
 # %% [markdown]
 # Cond-only is as near as DASH at $w = 1$, and composite at $w = 4$ is nearer. In between, and under TAG, both
-# fall behind. With uniform weights the DASH student is less than a third farther from its teacher than the other teacher is, a network of
-# equal size. All stay far below the last line, but for composite away from its own scale.
+# fall behind. With uniform weights the DASH student is less than a third farther from its teacher than the other teacher is.
 #
-# Where on the way do they part? We sample anew, by four students with uniform weights at three guidance scales, and measure the distance of each state $x_t$
-# from the teacher's. (The cell asserts the readings of the table, too.)
+# Where on the way do they part? Four students with uniform weights draw anew at three guidance scales; the figure has the distance of each state $x_t$ from the teacher's.
 
 
 # %% tags=["hide-input"]
@@ -526,10 +522,9 @@ what = {"title": "The drawing is decided early", "colors": colors}
 plots.show(plots.panels(by_scale, 1, "sampling step", size=(8.0, 3.6), **what))
 
 # %% [markdown]
-# In {numref}`fig-apart` the distance builds up in the first thirty of the fifty steps, down to $t \approx 400$. Nothing is added after that: the drawing is decided. At $w = 4$ composite stays nearest to
-# the teacher, at $w = 1$ cond-only is as near as DASH.
+# In {numref}`fig-apart` the distance builds up in the first thirty of the fifty steps, down to $t \approx 400$. Nothing is added after that: the drawing is decided.
 #
-# What do two models see on the way? The next explorer samples in this page, by two models of your choice (students under TIRT Transfer), and shows the state and the image predicted from it at any step.
+# What do two models see on the way? The next explorer samples in this page by two models (students under TIRT Transfer).
 #
 # **Try:** scrub the step from 1 to 50; then put composite beside the teacher, and turn $w$ to 1. **See:** the first predictions differ, because $\hat x_0$ divides by a tiny
 # $\sqrt{\bar\alpha_t}$; yet the states hardly move apart. Both predictions take the shape of a digit long before the state shows it.
@@ -566,7 +561,7 @@ Sampler("trajectory", named)  # or "dial"
 #
 # $$ \mathbb E\big[\,T_c \mid x_t\,\big] = \mathbb E\big[\,\mathbb E[\varepsilon \mid x_t, y] \,\big|\, x_t\,\big] = \mathbb E[\varepsilon \mid x_t] = T_u . $$ (eq-tower)
 #
-# Our teacher is not exact. How far apart are the two targets? (The probability of each label given $x_t$ is known in closed form: `posterior` in `dashlib`.)
+# Our teacher is not exact. How far apart are the two targets?
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Mean squares of the teacher's gap and of the distance between the two targets against timestep"}, "figure": {"caption": "How far the target of label dropout, the average of $T_c$ over the possible labels, lies from the target of DASH, $T_u$ (training images); beside it the teacher's gap.", "name": "fig-tower"}}
 times, rng = range(50, 1000, 100), torch.Generator().manual_seed(0)
@@ -606,11 +601,9 @@ Markdown("\n\n".join(titled))
 
 # %% [markdown]
 # **The gap goes to DASH**: direction, gap error and unconditional error are clearly better in both tables. Only ρ is nearer to one with dropout, for every seed.
-# **The samples show no gain**: no Fréchet distance is told apart, under either weighting, and no distance of the images from the teacher's. The next cell asserts all this.
+# **The samples show no gain**: no Fréchet distance is told apart, under either weighting, and no distance of the images from the teacher's.
 #
-# Now the price. The teacher's answers were shared by all
-# students of a seed, so the table gives both parts: the student's own step, and what asking the teacher would add. (The fastest of six runs
-# each, on one core; both branches share one forward pass.)
+# Now the price: the student's own step, and what asking the teacher adds. (The fastest of six runs each, on one core; both branches share one forward pass.)
 
 # %% tags=["hide-input"]
 for w, (lower, _) in VERDICTS.items():
@@ -638,10 +631,9 @@ for row in ROWS:
 Markdown(markdown(["milliseconds a step", "student", "teacher", "both"], lines))
 
 # %% [markdown]
-# Twice the branches cost less than twice the time here, because part of a step does not depend on them. A larger network should come nearer to two.
+# Twice the branches cost less than twice the time here, because part of a step does not depend on them.
 #
-# Is the second branch worth its price? For a student that must copy its teacher's gap, yes. For good samples at moderate scales, these runs give no reason to
-# prefer it. Under TIRT Transfer seeds differ by a few units of FD, and a smaller difference could hide there.
+# The second branch is worth its price for a student that must copy its teacher's gap. For good samples these runs give no reason to prefer it.
 #
 # ## At equal cost
 #
@@ -735,8 +727,8 @@ assert min(short, key=short.get) == "Half of each target"
 #
 # ### Better than both?
 #
-# The gap's error puts DASH ahead of label dropout, the samples put it behind. Is one objective better than either by the gap, and by no sampler worse? The other two rows
-# of one pass beside label dropout, at the same cost:
+# The gap's error puts DASH ahead of label dropout, the samples put it behind. Is one objective better than both by the gap, and by no sampler worse? The other rows
+# of one pass beside label dropout:
 
 # %% tags=["hide-input"]
 rival = EQUAL_COST["Label dropout"]
@@ -760,8 +752,8 @@ assert beside["Half of each target"] == ["better", "undecided", "undecided"]
 assert beside["One branch an image"] == ["better", "undecided", "undecided"]
 
 # %% [markdown]
-# *Half of each target* is better than DASH and than label dropout by the gap's error, better than DASH on samples by either sampler, and not told apart from label dropout on
-# them. It is what this section looked for, on digits. "Undecided" is not "equal": the intervals say by how much it could still be worse. On CIFAR-10 one seed of it is no better than its
+# *Half of each target* is better than both by the gap's error, better than DASH on samples by either sampler, and not told apart from label dropout on
+# them. On digits it is the objective that was asked for. "Undecided" is not "equal": the intervals say by how much it may still be worse. On CIFAR-10 one seed of it is no better than its
 # relatives ({ref}`ch-cifar`).
 #
 # ## Beside the paper
@@ -792,7 +784,7 @@ Markdown(dual_branch.beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 # (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and a composite student is off its scale nearly all the time ({eq}`eq-guided-error`). We can't tell why the
 # paper's does not suffer from that.
 #
-# **Not tested here:** the paper's other baselines {cite}`romero2015fitnets,meng2023distillation`. {ref}`ch-rows` has them; there DASH no longer comes first.
+# {ref}`ch-rows` has the paper's other baselines {cite}`romero2015fitnets,meng2023distillation`; there DASH no longer comes first.
 #
 # ## What we found
 

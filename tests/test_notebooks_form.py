@@ -12,7 +12,7 @@ from execute import NOTEBOOKS
 TWINS = sorted(NOTEBOOKS.glob("*.py"))
 MOST_LINES, MEDIAN_LINES = 20, 8
 MOST_WORDS, MOST_FOLDED = 2500, 500  # of a chapter's body, and of its asides that are folded
-FOLDED = re.compile(r"^(`{3,})\{admonition\} (.*)\n:class: dropdown\n(.*?)^\1$", re.M | re.S)
+FOLDED = re.compile(r"^(`{3,})\{admonition\} ([^\n]*)\n:class: dropdown\n(.*?)^\1$", re.M | re.S)
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 MOST_COLUMNS = 88  # of code: what fits on the page at 1,280 pixels
 NOT_SHOWN = re.compile(r"\b(assert|explorer|markdown|Markdown|show|plots\.\w+)\b")
