@@ -499,7 +499,7 @@ for name, seeds in fd.items():
 ax.set_xticks(plots.at_scales(SCALES), SCALES)
 ax.set(xlabel="guidance scale w", ylabel="Fréchet distance", ylim=(0, None))
 ax.set_title("Weights that learn nothing are ahead up to w = 2")
-ax.legend(fontsize=10)
+plots.name_ends(ax)
 plots.show(figure)
 
 # %% [markdown]

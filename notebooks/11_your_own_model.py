@@ -409,18 +409,16 @@ Markdown(markdown(header, rows))
 marks = dict(zip([*WAYS.values()][1:], "Dosv^*", strict=True))
 
 
-def draw_back(ax, of, level, title):
+def draw_back(ax, of, level, title, names):
     ax.axhline(level, color="black", lw=1, ls="--")
     for (row, name), runs in named.items():
         v, color = np.array([of(run) for run in runs]), plots.color(row)
         if name not in marks:
-            ax.axhline(v.mean(), color=color, ls=":", lw=1.5, label=plots.NAMES[row])
+            ax.axhline(v.mean(), color=color, ls=":", lw=1.5, label=names.get(row))
             continue
         at, bars = np.mean([run.cpu_seconds for run in runs]), [v.mean() - v.min()]
         bars = [bars, [v.max() - v.mean()]]
         ax.errorbar(at, v.mean(), bars, fmt=marks[name], ms=8, color=color)
-    for name, mark in marks.items():
-        ax.plot([], [], mark, color="0.4", label=name)
     ax.set(title=title, xlabel="seconds of one core", xlim=(0, None))
 
 
@@ -428,10 +426,13 @@ def draw_back(ax, of, level, title):
 title = "Two numbers do the most for the least"
 figure, (axes,) = plots.axes(1, 2, (8.4, 4.8), title)
 whole_fd = np.mean([frechet("4")(run) for run in DASH])
-draw_back(axes[0], frechet("4"), whole_fd, "Fréchet distance, w = 4")
-draw_back(axes[1], gap("rho"), 1, "ρ")
+draw_back(axes[0], frechet("4"), whole_fd, "Fréchet distance, w = 4", {})
+draw_back(axes[1], gap("rho"), 1, "ρ", plots.NAMES)
 axes[0].set_yscale("log")
 axes[1].set_ylim(0)
+plots.name_ends(axes[1], 10)
+for name, mark in marks.items():
+    axes[0].plot([], [], mark, color="0.4", label=name)
 plots.legend_below(figure, 3)
 plots.show(figure)
 

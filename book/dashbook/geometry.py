@@ -344,5 +344,5 @@ def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limit: float) -> Fig
     for row, m in rows.items():
         ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
     _square(ax, limit)
-    plots.legend_below(figure, 3, fontsize=10)
+    plots.name_ends(ax, 10)
     return figure
