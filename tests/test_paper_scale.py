@@ -177,7 +177,8 @@ def test_the_ranges_are_written_out() -> None:
     assert labels == ["student: 1.0 – 3.0", "teacher: 2.0 – 8.5"], "from below"
     labels = [text.get_text().replace("\n", " ") for text in share.texts]
     assert labels == ["teacher: 0.54 – 0.83", "student: 0.77 – 0.91"]
-    assert clock.get_title() == "a pair: hours on the clock"
+    assert clock.get_title() == "hours on the clock"
+    assert clock.figure.get_suptitle() == "a pair"
     assert share.get_title() == "efficiency on 2 GPUs"
     assert clock.get_yscale() == "log"
 

@@ -214,10 +214,10 @@ def scaling(
     ``hours[name]`` and ``efficiency[name]``, shape ``(len(gpus), 2)``, hold the two ends of what is
     calculated for ``teacher`` and ``student``: solid, then dashed; those at ``at`` are written out.
     """
-    figure, ((clock, share),) = plots.axes(1, 2, size=(7.6, 3.5))
+    figure, ((clock, share),) = plots.axes(1, 2, (7.6, 3.8), title)
     _draw_ends(clock, gpus, hours, at, digits=1)
     _draw_ends(share, gpus, efficiency, at, digits=2)
-    clock.set(title=f"{title}: hours on the clock", yscale="log")
+    clock.set(title="hours on the clock", yscale="log")
     share.set(title=f"efficiency on {at} GPU{'s' * (at > 1)}", ylim=(0, 1.1))
     plots.name_ends(clock, 9)
     plots.name_ends(share, 9)
