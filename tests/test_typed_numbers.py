@@ -12,7 +12,11 @@ from dash_live import FILES
 from dashbook import cifar10, playground
 from dashbook.live import USUAL
 from dashlib import results
+from dashlib.data import Stream
+from dashlib.datasets import load_dataset
+from dashlib.distillation.probe import STALE
 from dashlib.guidance import Guided, branches
+from dashlib.losses import mse
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
@@ -97,3 +101,30 @@ def test_the_mixture_is_as_wide_as_the_playground_says():
     std = playground.pinwheel().std
     said = f"has a standard deviation of {std.min():.2f} to {std.max():.2f}"
     assert said in text_of("07")
+
+
+LEARNED = ("teacher-tirt", "dash-transfer-s0", "gap_match_cond-transfer-s0")
+SUMS, OTHERS = "multi_w-transfer-s0", ("fitnets-transfer-s0", "cond_only-transfer-s0")
+
+
+def null_ratio(name, noisy):
+    """What the probe looks at: how much worse the null is than another class, relatively."""
+    model = results.load(f"digits/{name}").model()
+    with torch.no_grad():
+        own = branches(model, noisy.x_t, noisy.t, noisy.y)
+        other = branches(model, noisy.x_t, noisy.t, noisy.y.roll(1)).cond
+    c, u, s = (mse(out, noisy.eps).double().mean() for out in (own.cond, own.uncond, other))
+    return ((u - c) / (s - c)).item()
+
+
+def test_the_probe_refuses_what_the_chapter_says():
+    digits, generator = load_dataset("digits").test, torch.Generator().manual_seed(0)
+    i = torch.randint(len(digits), (4096,), generator=generator)
+    noisy = Stream(digits, Schedule(), 10, label_dropout=0.0).noisy(
+        digits.x[i], digits.y[i], generator
+    )
+    low = [null_ratio(name, noisy) for name in LEARNED]
+    between, *high = (null_ratio(name, noisy) for name in (SUMS, *OTHERS))
+    assert f"have {min(low):.2f} to {max(low):.2f}. Multi-w" in text_of("11")
+    assert f"has {between:.2f}, and cond-only" in text_of("11")
+    assert f"the others {min(high):.2f} and more. Above {STALE} the probe" in text_of("11")
