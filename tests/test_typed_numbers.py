@@ -108,7 +108,7 @@ SUMS, OTHERS = "multi_w-transfer-s0", ("fitnets-transfer-s0", "cond_only-transfe
 
 
 def null_ratio(name, noisy):
-    """What the probe looks at: how much worse the null is than another class, relatively."""
+    """Give what the probe looks at: how much worse the null is than another class, relatively."""
     model = results.load(f"digits/{name}").model()
     with torch.no_grad():
         own = branches(model, noisy.x_t, noisy.t, noisy.y)
