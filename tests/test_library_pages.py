@@ -22,6 +22,8 @@ class Pair(NamedTuple):
         ("(of: dict[str, ~torch.Tensor] = <factory>)", "(of: dict[str, Tensor] = ...)"),
         ("(at: object = <object object at 0x7f00>)", "(at: object = ...)"),
         ("(kind: type = <class 'int'>)", "(kind: type = int)"),
+        ("(of: object = <function <lambda>>)", "(of: object = ...)"),
+        ("(at: Path = PosixPath('data'))", "(at: Path = Path('data'))"),
         ("(n: int = 3)", "(n: int = 3)"),
     ],
 )

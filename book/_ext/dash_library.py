@@ -28,7 +28,7 @@ def plain_signature(
     if not signature:
         return None
     shown = re.sub(r"<(?:built-in )?(?:function|class) '?([\w.]+)[^<>]*>", r"\1", signature)
-    shown = re.sub(r"<[^<>]*>", "...", shown)
+    shown = re.sub(r"<(?:[^<>]|<[^<>]*>)*>", "...", shown).replace("PosixPath(", "Path(")
     return re.sub(r"~(?:\w+\.)*", "", shown), returns
 
 
