@@ -159,7 +159,7 @@ def autoguided(seed: int) -> AutoGuided:
 
 
 def ways(seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What to make, by name."""
+    """Give what to make, by name."""
     return {
         **{f"{row}, trajectories": partial(on_states, row, seed) for row in ROWS},
         "guidance_free": partial(without_teacher, seed),

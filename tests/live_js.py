@@ -204,7 +204,7 @@ class Taught:
         return summarise(pair_stats(branches(self.model, of.x_t, of.t, of.y), of.teacher))
 
     def apart(self, w):
-        """How far from the exact field's 200 points end the student's, in the mean."""
+        """Tell how far from the exact field's 200 points end the student's, in the mean."""
         x_T, y = torch.tensor(self.drawn["xT"]).view(-1, 2, 1, 1), torch.tensor(self.drawn["y"])
         options = {"steps": 25, "spacing": "leading", "clamp": "none"}
         ends = [

@@ -48,6 +48,26 @@ CLIPPED = """() => [...document.querySelectorAll(".dash-explorer *")].filter(e =
     const card = e.closest(".dash-explorer").getBoundingClientRect();
     return box.width > 0 && box.right > card.right + 1 && !e.closest(".katex-mathml");
 }).map(e => e.outerHTML.slice(0, 120))"""
+# What a wide screen cuts off, also of folded code: code that is wider than its box, what a box
+# hides, and what reaches beyond the column of text without a box that scrolls by itself.
+CUT = """() => {
+    const closed = [...document.querySelectorAll("main details:not([open])")];
+    for (const one of closed) one.open = true;
+    const overflow = e => getComputedStyle(e).overflowX;
+    const wider = e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1;
+    const edge = document.querySelector(".bd-article").getBoundingClientRect().right + 1;
+    const beyond = e => {
+        const box = e.getBoundingClientRect();
+        if (box.width === 0 || box.right <= edge) return false;
+        for (let p = e.parentElement; p; p = p.parentElement)
+            if (overflow(p) !== "visible") return false;
+        return true;
+    };
+    const found = [...document.querySelectorAll(".bd-article *")].filter(e => beyond(e)
+        || wider(e) && (e.tagName === "PRE" || /hidden|clip/.test(overflow(e))));
+    for (const one of closed) one.open = false;
+    return found.map(e => `${e.tagName} ${e.id}: ${e.textContent.slice(0, 60)}`);
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -178,6 +198,7 @@ def test_the_book_is_built(page):
 def test_page_needs_no_network_can_be_read_by_all_and_every_dial_moves_its_picture(page, name):
     visit(page, (HTML / name).as_uri())
     assert_complete(page)
+    assert page.evaluate(CUT) == [], "cut off at 1,280 px"
     assert dials(page) or page.query_selector(".dash-live") or name not in CHAPTERS, "no explorer"
     assert_dials_move(page)
     assert_accessible(page)
@@ -237,6 +258,24 @@ def test_a_phone_asks_little_of_the_server_alone_and_shows_all(phone, server, na
         tap(phone, slider)
         assert_changes(phone, explorer, before, f"tap: slider {number}")
     assert phone.problems == []
+
+
+CUTS = {
+    "<pre id='code'>" + "x" * 200 + "</pre>": ["PRE code"],
+    "<details><pre id='folded'>" + "x" * 200 + "</pre></details>": ["PRE folded"],
+    "<div id='box' style='overflow: hidden'><p style='width: 900px'>long</p></div>": ["DIV box"],
+    "<table id='wide' style='width: 900px'></table>": ["TABLE wide"],
+    "<div style='overflow-x: auto'><table style='width: 900px'></table></div>": [],
+    "<p>short</p><pre>short</pre>": [],
+}
+
+
+@pytest.mark.parametrize("text", CUTS)
+def test_what_is_cut_off_is_found(page, text):
+    style = "<style>pre { overflow-x: auto } .bd-article { width: 600px }</style>"
+    page.set_content(f"{style}<main><div class='bd-article'>{text}</div></main>")
+    assert [one.split(":")[0] for one in page.evaluate(CUT)] == CUTS[text]
+    assert page.query_selector("details[open]") is None
 
 
 def test_a_reader_may_choose_the_theme(chromium):

@@ -396,7 +396,7 @@ FEW = {"batch_size": 8, "pairs": 256}
 
 
 def moved(pupil, before):
-    """What is no longer what it was: by name, the rows."""
+    """Tell what is no longer what it was: by name, the rows."""
     after = pupil.state_dict()
     apart = {k: (v != before[k]).reshape(len(v), -1).any(1) for k, v in after.items() if v.ndim}
     return {k: rows.nonzero().flatten().tolist() for k, rows in apart.items() if rows.any()}
@@ -519,7 +519,7 @@ def test_a_null_row_alone_gives_a_student_its_guidance_back(digits):
 
 
 def test_the_reasons_for_the_defaults_are_the_stored_numbers():
-    """What the docstring of distilling gives as FD and cos; more seeds may change it."""
+    """Tell what the docstring of distilling gives as FD and cos; more seeds may change it."""
     told = " ".join(distilling.__doc__.split())
     tag, cos = tables.frechet("TAG"), tables.gap("cos")
     rows = {"cond_only_dropout": "-x2", "dash_sampled": "-x2", "dash": ""}

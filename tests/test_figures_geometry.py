@@ -12,7 +12,7 @@ from dashlib.guidance import Branches
 
 
 def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
+    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_descent_draws_what_is_left_and_the_hidden_row_dashed() -> None:

@@ -1,4 +1,4 @@
-"""What the newer explorers compute, in node, against dashlib, dashbook and autograd."""
+"""Compare what the newer explorers compute, in node, with dashlib, dashbook and autograd."""
 
 import pytest
 import torch

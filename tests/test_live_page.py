@@ -593,7 +593,7 @@ def test_students_trained_under_two_importances_are_dashlibs(opened, before):
 
 
 def judged(page, w):
-    """What the geometry's table and note say, beside what dashbook and the sliders say."""
+    """Tell what the geometry's table and note say, beside what dashbook and the sliders say."""
     e = [
         float(page.locator(f"#geometry [data-name={k}] output").inner_text())
         for k in ("e_c", "e_u")

@@ -27,7 +27,7 @@ def notebook(path):
 
 @pytest.fixture
 def code(notebook):
-    """What was run: all code but the cells that are for JupyterLab and Colab."""
+    """Give what was run: all code but the cells that are for JupyterLab and Colab."""
     cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
     return [c for c in cells if "skip-execution" not in c.metadata.get("tags", [])]
 

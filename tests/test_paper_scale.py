@@ -173,11 +173,12 @@ def test_both_ends_of_both_networks_are_drawn_and_one_number_of_gpus_is_marked()
 
 def test_the_ranges_are_written_out() -> None:
     clock, share = paper_scale.scaling("a pair", GPUS, HOURS, SHARE, 2).axes
-    labels = [text.get_text() for text in clock.get_legend().get_texts()]
-    assert labels == ["teacher: 2.0 – 8.5", "student: 1.0 – 3.0"]
-    labels = [text.get_text() for text in share.get_legend().get_texts()]
+    labels = [text.get_text().replace("\n", " ") for text in clock.texts]
+    assert labels == ["student: 1.0 – 3.0", "teacher: 2.0 – 8.5"], "from below"
+    labels = [text.get_text().replace("\n", " ") for text in share.texts]
     assert labels == ["teacher: 0.54 – 0.83", "student: 0.77 – 0.91"]
-    assert clock.get_title() == "a pair: hours on the clock"
+    assert clock.get_title() == "hours on the clock"
+    assert clock.figure.get_suptitle() == "a pair"
     assert share.get_title() == "efficiency on 2 GPUs"
     assert clock.get_yscale() == "log"
 

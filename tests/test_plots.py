@@ -1,7 +1,9 @@
 """Figures: reproducible bytes, one colour a method, and what is drawn is what was given."""
 
 import io
+import re
 from itertools import combinations, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dashbook import paper, plots
+from dashbook import paper, playground, plots
 from dashlib.losses import OBJECTIVES
 from dashlib.recipes import ROWS
 
@@ -132,6 +134,23 @@ def test_colours_stay_apart_under_colour_blindness(sight: str) -> None:
     places = {key: seen(plots.color(key), SIGHT[sight]) for key in paper.COLORS}
     for a, b in combinations(places, 2):
         assert np.linalg.norm(places[a] - places[b]) > 8, f"{a} and {b}"
+
+
+EXPLORERS = Path(__file__).parents[1] / "book" / "explorers"
+SHOWN = "".join(path.read_text() for path in sorted(EXPLORERS.glob("*.js")))
+LINES = [*plots.CYCLE, *paper.COLORS.values(), *playground.SHADES]
+LINES += re.findall(r'name: [^}]*?color: "(#\w{6})"', SHOWN)
+
+
+def test_explorers_have_the_classes_colours_and_name_lines_of_their_own() -> None:
+    assert ", ".join(f'"{shade}"' for shade in playground.SHADES) in SHOWN
+    assert len(LINES) > len({*plots.CYCLE, *paper.COLORS.values(), *playground.SHADES})
+
+
+@pytest.mark.parametrize("colour", dict.fromkeys(LINES))
+def test_every_colour_stands_out_from_white_paper(colour: str) -> None:
+    """WCAG 2 asks of lines and marks a contrast of 3 : 1."""
+    assert 1.05 / (luminance(to_rgb(colour)) + 0.05) >= 3
 
 
 @pytest.mark.parametrize(("channels", "drawn"), [(1, (5, 5)), (3, (5, 5, 3))])

@@ -339,10 +339,10 @@ def clouds(errors: Mapping[str, Branches], nulls: Mapping[str, np.ndarray | None
 
 def ellipses(rows: Mapping[str, Moments], null: np.ndarray, limit: float) -> Figure:
     """Ellipses of a few students; dashed: a null direction."""
-    figure, ((ax,),) = plots.axes(size=(4.8, 4.8))
+    figure, ((ax,),) = plots.axes(size=(6.0, 4.4))
     ax.axline((0, 0), tuple(null), **DASHED)
     for row, m in rows.items():
         ax.plot(*m.ellipse().T, color=plots.color(row), label=plots.NAMES[row])
     _square(ax, limit)
-    plots.legend_below(figure, 3, fontsize=10)
+    plots.name_ends(ax, 10)
     return figure

@@ -45,7 +45,7 @@ def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]])
             ax.plot(at, [*chain(*by_weight.values())], "o", color=next(shades), label=name)
         ax.set_xticks(range(len(by_weight)), [f"{weight:g}" for weight in by_weight])
         ax.set(xlabel="weight of the anchor", ylim=(0, None), title=title)
-        ax.legend()
+        plots.name_ends(ax, 10)
     return figure
 
 

@@ -196,10 +196,10 @@ def _draw_ends(
     """Both ends of each network's range as lines, and dots at one number of GPUs."""
     for name, values in ends.items():
         here = sorted(values[gpus.index(at)])
-        for end, style in zip(values.T, ("-", "--"), strict=True):
-            ax.plot(gpus, end, style, color=COLORS[name], lw=1.5)
-        label = f"{name}: {span(here, digits)}"
-        ax.plot([at] * 2, here, "o", color=COLORS[name], label=label)
+        labels = f"{name}: {span(here, digits)}", None
+        for end, style, label in zip(values.T, ("-", "--"), labels, strict=True):
+            ax.plot(gpus, end, style, color=COLORS[name], lw=1.5, label=label)
+        ax.plot([at] * 2, here, "o", color=COLORS[name])
     ax.set(xlabel="GPUs", xscale="log", xticks=gpus, xticklabels=gpus)
     ax.axvline(at, color="#999999", lw=1, zorder=0)
     ax.minorticks_off()
@@ -214,11 +214,11 @@ def scaling(
     ``hours[name]`` and ``efficiency[name]``, shape ``(len(gpus), 2)``, hold the two ends of what is
     calculated for ``teacher`` and ``student``: solid, then dashed; those at ``at`` are written out.
     """
-    figure, ((clock, share),) = plots.axes(1, 2, size=(7.6, 3.5))
+    figure, ((clock, share),) = plots.axes(1, 2, (7.6, 3.8), title)
     _draw_ends(clock, gpus, hours, at, digits=1)
     _draw_ends(share, gpus, efficiency, at, digits=2)
-    clock.set(title=f"{title}: hours on the clock", yscale="log")
-    share.set(title=f"efficiency on {at} GPU{'s' * (at > 1)}", ylim=(0, 1.45))
-    clock.legend(fontsize=9)
-    share.legend(fontsize=9, loc="upper right")
+    clock.set(title="hours on the clock", yscale="log")
+    share.set(title=f"efficiency on {at} GPU{'s' * (at > 1)}", ylim=(0, 1.1))
+    plots.name_ends(clock, 9)
+    plots.name_ends(share, 9)
     return figure

@@ -34,7 +34,7 @@ from dashlib.schedule import Schedule
 
 Level = Tensor | float  # alpha_bar, one a point, ``(B,)``, or one for all; 1: clean points
 CH, WIDTH = 16, 64  # of a student: its sinusoids of t, and its layers
-SHADES = ("#2A9D8F", "#8E44AD", "#C9A227")  # colours of classes, which no method has
+SHADES = ("#2A9D8F", "#8E44AD", "#A8871D")  # colours of classes, which no method has
 EDGE = 1.05  # of the square that is drawn
 HEIGHTS = (0.1, 0.4, 0.7)  # of the lines of equal density, as shares of its maximum
 TRAININGS = {"usual class table": plots.color("cond_only"), "fifty times smaller": "#7A3500"}

@@ -26,7 +26,7 @@ from dashlib.results import Run
 
 Values = Sequence[float] | Sequence[str] | np.ndarray
 Curve = tuple[Values, Values]  # x, y
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#A1942F", "#4596E7", "#8A8A8A")
 STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.spines.top": False,
@@ -110,7 +110,7 @@ def show(figure: Figure) -> NotebookImage:
 
 def color(key: str) -> str:
     """A method's colour, by the objective it was trained with."""
-    return COLORS.get(key, "#56B4E9")
+    return COLORS.get(key, CYCLE[5])
 
 
 def draw_images(ax: Axes, images: Tensor, columns: int, title: str = "") -> None:
@@ -197,8 +197,8 @@ def name_ends(ax: Axes, size: float = 11) -> None:
 
 
 def legend_below(figure: Figure, columns: int, **style: Any) -> None:
-    """One legend under the figure, of what its last axes show."""
-    handles = figure.axes[-1].get_legend_handles_labels()
+    """One legend under the figure, of what its first axes show."""
+    handles = figure.axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=columns, frameon=False, **style)
 
 
@@ -284,5 +284,5 @@ def sweep(rows: Mapping[str, Sequence[Run]]) -> Figure:
         ax.set_xticks(at_scales(scales), scales)
         ax.set(xlabel="guidance scale w", title=title)
     grid[0, 0].set_yscale("log")
-    legend_below(figure, 3)
+    name_ends(grid[0, 1], 10)
     return figure

@@ -8,7 +8,7 @@ const REACH = 3; // a band multiplies by 2^-3 to 2^3
 
 const RUNS = {
   untrained: { name: "untrained", color: "#8A8A8A" },
-  before: { name: "trained before", color: "#56B4E9" },
+  before: { name: "trained before", color: "#4596E7" },
   now: { name: "trained now", color: "#D55E00" },
 };
 

@@ -6,7 +6,7 @@ import { ALPHA_BAR, T } from "../live/schedule.js";
 import { Plane } from "./plane.js";
 
 const [ACROSS, RIM] = [12, 1.3]; // arrows in a row; points further out are drawn there
-const [EXACT, SHADES] = ["#8A8A8A", ["#2A9D8F", "#8E44AD", "#C9A227"]];
+const [EXACT, SHADES] = ["#8A8A8A", ["#2A9D8F", "#8E44AD", "#A8871D"]];
 const LABELS = { 0: "first (half of all)", 1: "second", 2: "third" };
 
 function playgroundSpecs(objectives) {

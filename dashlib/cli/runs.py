@@ -17,7 +17,7 @@ from dashlib.runs.pool import Bars
 from dashlib.runs.verification import expected, verify_all
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
-PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="Side by side.")
+PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="At a time.")
 DEVICES = click.Choice(["cpu", "cuda"])
 WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows, studies, rivals."
 
@@ -25,7 +25,7 @@ WHICH, PART = click.Choice(["all", *PARTS]), "The headline table, its other rows
 @click.command("make")
 @click.argument("name")
 @click.option("--seed", type=SEED, default=0, help="Training seed, for the name of a row.")
-@click.option("--device", type=DEVICES, default="cpu", help="That trains; the CPU scores.")
+@click.option("--device", type=DEVICES, default="cpu", help="Device of training; the CPU scores.")
 def make_command(name: str, seed: int, device: str) -> None:
     """Make one stored run from scratch: NAME is a row (digits/fitnets) or a run (...-transfer-s1).
 

@@ -33,17 +33,17 @@ NETWORKS = Choice(["inception", "lite0", "classifier"])
 NUMBER = ["--n", "--samples", "n"]
 ALIAS = "(Under torchrun: --samples, for it takes --n for its own.)"
 OUT = "FILE.png: a grid; FILE.npz: NHWC and labels; else a folder of PNG.  OUT.json says how."
-SPACING = "Of the timesteps; leading is the DASH release's.  [preset's, or linspace]"
+SPACING = "Spacing of timesteps; leading is the DASH release's.  [preset's, or linspace]"
 NETWORK = "lite0: EfficientNet-Lite0, of the extra `lite`; classifier: the book's own, for digits."
 WEIGHTS = "File of the Inception weights.  [$DASH_INCEPTION, or torch hub's cache]"
 SCORES = f"Some of {','.join(METRICS)} (pr: precision and recall)."
 SHARED = [
-    Option(["--preset", "name"], type=PRESET, help="Whose steps, timesteps, clamp and guidance."),
+    Option(["--preset", "name"], type=PRESET, help="Gives steps, spacing, clamp and guidance."),
     Option(["--steps"], type=STEPS, help="DDIM steps.  [preset's, or 50]"),
     Option(["--spacing"], type=Choice(SPACINGS), help=SPACING),
     Option(["--clamp"], type=Choice(CLAMPS), help="Of predicted images.  [preset's, or recompute]"),
     Option(["--precision"], type=Choice(PRECISIONS), default="fp32", help="Features: fp32 always."),
-    Option(["--batch"], type=POSITIVE, default=500, help="Images at a time, a process."),
+    Option(["--batch"], type=POSITIVE, default=500, help="Images at a time, each process."),
     Option(["--device"], type=Choice(["auto", "cpu", "cuda"]), default="auto", help="To use."),
     Option(["--interval"], type=(int, int), help="LOW HIGH: guide only at LOW <= t < HIGH."),
 ]
@@ -130,8 +130,8 @@ def _write(out: Path, made: Iterator[tuple[torch.Tensor, ...]], n: int, place: A
 @click.option("--out", required=True, type=PATH, help=OUT)
 @click.option(*NUMBER, type=POSITIVE, default=100, help=f"Images. {ALIAS}")
 @click.option("--w", type=float, help="Guidance scale (1: none).  [preset's; 1.5; of tag 4]")
-@click.option("--schedule", "kind", type=KINDS, help="Of guidance.  [preset's, or constant]")
-@click.option("--seed", type=SEED, default=0, help="Of the starting noise.")
+@click.option("--schedule", "kind", type=KINDS, help="Guidance schedule.  [preset's, or constant]")
+@click.option("--seed", type=SEED, default=0, help="Seed of the starting noise.")
 @click.option("--class", "only", type=IntRange(0), help="The class of all images.  [all in turn]")
 def sample_command(
     model: str, out: Path, n: int, w: float | None, kind: str | None, seed: int, name: str | None,
@@ -184,11 +184,11 @@ def _extractor(
 @click.command("evaluate", params=[*SHARED])
 @click.argument("models", nargs=-1, required=True)
 @click.option("--data", type=SETS, help="Its training images are the reference set.  [preset's]")
-@click.option("--root", default=Path("data"), type=PATH, help="Of the data and its statistics.")
+@click.option("--root", default=Path("data"), type=PATH, help="Folder of the data.")
 @click.option(*NUMBER, type=click.IntRange(2, 10**7), default=50_000, help=f"Samples. {ALIAS}")
 @click.option("--w", "ws", type=float, multiple=True, help="Guidance scale.  [preset's, or 1.5]")
 @click.option("--tag", is_flag=True, help="Also with TAG(1, 4, 5), which the paper calls w = 4.")
-@click.option("--seeds", multiple=True, default=(42, 123, 456), type=SEED, help="Of the noise.")
+@click.option("--seeds", multiple=True, default=(42, 123, 456), type=SEED, help="Seeds of noise.")
 @click.option("--metrics", default="fid,is", callback=_metrics, help=SCORES)
 @click.option("--features", "kind", type=NETWORKS, default="inception", help=NETWORK)
 @click.option("--inception", "weights", type=FILE, envvar="DASH_INCEPTION", help=WEIGHTS)

@@ -29,29 +29,29 @@ from dashlib.weighting import WEIGHTINGS
 FOLDER, COIN = click.Path(file_okay=False, path_type=Path), Choice(["sample", "batch"])
 DEVICE, NUMBERS = Choice(["auto", "cpu", "cuda"]), Choice(["auto", "fp32", "bf16", "fp16"])
 RESUME = "Go on from the newest whole checkpoint in OUT, never, or from this one."
-OPTION = "Of the objective, repeatable: --option w=2 (composite), --option anchor=0 (dash)."
-GIVEN = "Of timesteps; transfer is the teacher's learned lambda, frozen."
+OPTION = "Setting of the objective, repeatable: --option w=2 (composite), --option anchor=0 (dash)."
+GIVEN = "Weighting of timesteps; transfer is the teacher's learned lambda, frozen."
 OPTIONS = [
     click.Argument(["preset"], type=Choice([*PRESETS])),
     Option(["--out"], type=FOLDER, required=True, help="Folder of the run."),
     Option(["--data"], type=FOLDER, default="data", help="Folder of the images."),
-    Option(["--cache"], type=FOLDER, help="Of ImageNet's pixels, if DATA is read-only."),
+    Option(["--cache"], type=FOLDER, help="Folder of ImageNet's pixels, if not DATA."),
     Option(["--download"], is_flag=True, help="Fetch missing images, first at $DASH_MIRRORS."),
-    Option(["--workers"], type=click.IntRange(0, 256), default=4, help="That read ImageNet."),
-    Option(["--steps"], type=POSITIVE, help="Of all its cosine: no more later  [preset's]"),
-    Option(["--batch", "batch_size"], type=POSITIVE, help="Images a step, in all  [preset's]"),
+    Option(["--workers"], type=click.IntRange(0, 256), default=4, help="Readers of ImageNet."),
+    Option(["--steps"], type=POSITIVE, help="Steps in all; the cosine ends there  [preset's]"),
+    Option(["--batch", "batch_size"], type=POSITIVE, help="Images of a step, in all  [preset's]"),
     Option(["--lr"], type=float, help="Learning rate at the start  [preset's]"),
     Option(["--ema"], type=click.FloatRange(0, 1), help="Decay of the weights' mean  [preset's]"),
-    Option(["--label-dropout"], type=click.FloatRange(0, 1), help="Of the null label  [preset's]"),
+    Option(["--label-dropout"], type=click.FloatRange(0, 1), help="Null labels  [preset's]"),
     Option(["--dropout-per"], type=COIN, help="One coin for each image, or for all  [preset's]"),
-    Option(["--seed"], type=SEED, default=0, help="Of weights, batches and dropout."),
+    Option(["--seed"], type=SEED, default=0, help="Seed of weights, batches and dropout."),
     Option(["--precision"], type=NUMBERS, default="auto", help="auto: bf16 if the GPU has it"),
-    Option(["--compile/--no-compile", "compile"], help="torch.compile."),
+    Option(["--compile/--no-compile", "compile"], help="Use torch.compile."),
     Option(["--channels-last"], is_flag=True, help="Store weights with channels innermost."),
     Option(["--accumulate"], type=POSITIVE, default=1, help="Pieces of a batch: saves memory."),
     Option(["--device"], type=DEVICE, default="auto", help="auto: a GPU if there is one."),
     Option(["--resume"], default="auto", metavar="auto|never|PATH", help=RESUME),
-    Option(["--save-every"], type=POSITIVE, default=1000, help="Steps a checkpoint."),
+    Option(["--save-every"], type=POSITIVE, default=1000, help="Steps between checkpoints."),
     Option(["--keep"], type=POSITIVE, default=3, help="Checkpoints kept."),
     Option(["--log-every", "read_every"], type=POSITIVE, help="Steps a log line [GPU 10, CPU 1]"),
     Option(["--stop-after"], type=POSITIVE, help="Steps of this call; then save and end."),
@@ -87,7 +87,7 @@ def _run(role: str, options: Mapping[str, Any]) -> None:
 
 
 @click.command("train", params=[*OPTIONS])
-@click.option("--weighting", type=Choice([*WEIGHTINGS]), help="Of timesteps  [preset's]")
+@click.option("--weighting", type=Choice([*WEIGHTINGS]), help="Weight of a timestep  [preset's]")
 def train_command(**options: Any) -> None:
     """Train the teacher of PRESET from scratch, or go on with it."""
     _run("teacher", options)
@@ -103,7 +103,7 @@ def _number(text: str) -> tuple[str, float]:
 
 @click.command("distill", params=[*OPTIONS])
 @click.option("--teacher", required=True, help="Folder or stem of ours, or the authors' .pth.")
-@click.option("--objective", type=Choice([*OBJECTIVES]), default="dash", help="To learn by.")
+@click.option("--objective", type=Choice([*OBJECTIVES]), default="dash", help="Loss to learn by.")
 @click.option("--option", "options", type=_number, multiple=True, metavar="KEY=NUMBER", help=OPTION)
 @click.option("--weighting", type=Choice(["transfer", *WEIGHTINGS]), default="transfer", help=GIVEN)
 def distill_command(**options: Any) -> None:

@@ -83,7 +83,7 @@ def spoilt(draw: st.DrawFn, right: Tensor, fine: Sequence[str]) -> tuple[str, Te
 
 
 def numbers(value: object) -> Iterator[bool]:
-    """Whether each number in an answer, at any depth, is finite."""
+    """Tell whether each number in an answer, at any depth, is finite."""
     if isinstance(value, Tensor):
         yield bool(value.isfinite().all())
     elif isinstance(value, float):
@@ -138,7 +138,7 @@ def of_tensors() -> list[Call]:
 
 
 def of_networks() -> list[Call]:
-    """What asks a network."""
+    """Return what asks a network."""
     plan, (x, eps, t, y) = schedules.Schedule(), example()
     torch.manual_seed(0)
     model, other = unet.UNet(TINY).eval(), unet.UNet(TINY).eval()
@@ -205,7 +205,7 @@ def of_networks() -> list[Call]:
 
 
 def of_scores() -> list[Call]:
-    """What measures samples, and what stores the numbers."""
+    """Return what measures samples, and what stores the numbers."""
     plan, (x, eps, t, y) = schedules.Schedule(), example()
     torch.manual_seed(1)
     a, b = torch.randn(12, 3), torch.randn(9, 3)
@@ -278,7 +278,7 @@ def cases(draw: st.DrawFn, known: Sequence[Call]) -> tuple[Call, str, str, Any]:
 
 
 def outcome(case: tuple[Call, str, str, Any]) -> str:
-    """What became of a call with one wrong argument."""
+    """Tell what became of a call with one wrong argument."""
     call, name, how, value = case
     try:
         answer = call.of(**{**call.right, name: value})
@@ -293,7 +293,7 @@ def outcome(case: tuple[Call, str, str, Any]) -> str:
 
 
 def api(count: int) -> Counter[str]:
-    """What became of so many calls."""
+    """Tell what became of so many calls."""
     with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("DASH_RESULTS", "results")  # of the folder that is watched
         return tried(outcome, cases([*of_tensors(), *of_networks(), *of_scores()]), count)

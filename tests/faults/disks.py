@@ -19,7 +19,7 @@ FAULTS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO, errno.EDQUOT)
 
 
 def failing(fault: int, last: int) -> Callable[[], None]:
-    """What makes the ``last``-th flush to disk fail in the process that calls it."""
+    """Return what makes the ``last``-th flush to disk fail in the process that calls it."""
 
     def install() -> None:
         calls, flush = iter(range(1, 1000)), os.fsync
@@ -35,7 +35,7 @@ def failing(fault: int, last: int) -> Callable[[], None]:
 
 
 def limited(size: int) -> Callable[[], None]:
-    """What lets no file grow beyond a size (bytes) in the process that calls it."""
+    """Return what lets no file grow beyond a size (bytes) in the process that calls it."""
 
     def install() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails: "File too large"
@@ -69,7 +69,7 @@ def closed(folder: Path) -> Iterator[None]:
 
 
 def refusal(folder: Path, code: int | None) -> str:
-    """How a command ended that could not write; what did not end well is printed."""
+    """Tell how a command ended that could not write; what did not end well is printed."""
     said = (folder / "said.txt").read_text()
     clear = code == 1 and "Error: " in said and "Traceback" not in said
     kind = "hangs" if code is None else "refused" if clear else "bare" if code else "accepted"

@@ -67,7 +67,7 @@ def readers(folder: Path) -> dict[Path, Callable[[], object]]:
 
 
 def outcome(read: Callable[[], object], what: str) -> str:
-    """How reading a damaged file ended; what did not end well is printed."""
+    """Tell how reading a damaged file ended; what did not end well is printed."""
     try:
         read()
     except CLEAR:
@@ -80,7 +80,7 @@ def outcome(read: Callable[[], object], what: str) -> str:
 
 
 def files(count: int, seed: int = 0) -> Counter[str]:
-    """What became of so many damaged files."""
+    """Tell what became of so many damaged files."""
     rng, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as place:
         os.environ["DASH_RESULTS"] = f"{place}/results"

@@ -44,7 +44,7 @@ class Job:
 
     @property
     def contents(self) -> list[object]:
-        """What the files hold; of a stored run without its clock: the SHA-256 of its parts."""
+        """Give what the files hold; of a stored run without its clock: the SHA-256 of its parts."""
         texts = {name: Path(name).read_bytes() for name in self.leaves}
         return [json.loads(t)["files"] if n.endswith("run.json") else t for n, t in texts.items()]
 
@@ -85,14 +85,14 @@ def ended(number: int, seconds: float) -> int | None:
 
 
 def left(job: Job, folder: Path) -> list[object] | None:
-    """What a job left in a folder; None if something is missing."""
+    """Tell what a job left in a folder; None if something is missing."""
     with contextlib.chdir(folder), contextlib.suppress(OSError, ValueError, KeyError):
         return job.contents
     return None
 
 
 def kind_of(job: Job, folder: Path, code: int | None, whole: list[object]) -> str:
-    """How a job ended that should end as if left alone; what did not end well is printed."""
+    """Tell how a job ended that should end as if left alone; what did not end well is printed."""
     kind = "hangs" if code is None else "bare" if code else "survived"
     if code == 0 and left(job, folder) != whole:
         kind = "accepted"

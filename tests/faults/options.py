@@ -37,11 +37,11 @@ def lines(draw: st.DrawFn) -> list[str]:
 
 
 def outcome(words: list[str]) -> str:
-    """What became of a command line."""
+    """Tell what became of a command line."""
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     return "refused" if result.exit_code in (1, 2) else "accepted"
 
 
 def options(count: int) -> Counter[str]:
-    """What became of so many command lines."""
+    """Tell what became of so many command lines."""
     return tried(outcome, lines(), count)

@@ -38,7 +38,7 @@ sys.addaudithook(_note)
 
 
 def tried(outcome: Callable[[Any], str], cases: SearchStrategy, count: int) -> Counter[str]:
-    """What became of so many cases, the same in every run; the simplest wrong one is printed."""
+    """Tell what became of so many cases, always the same; the simplest wrong one is printed."""
     found = Counter[str]()
     how = {"derandomize": True, "deadline": None, "suppress_health_check": [*HealthCheck]}
 
