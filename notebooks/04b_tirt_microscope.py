@@ -189,8 +189,7 @@ text = (
 Markdown(text)
 
 # %% [markdown]
-# At this budget *uncertainty* is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is nearly a uniform weighting. For uncertainty as for
-# TIRT, the learning rate and the number of steps set how much is learned, and nobody chose them for that purpose.
+# At this budget *uncertainty* is mostly its beginning: nearly all $u_t$ fall at one speed, and what falls together cancels when weights are normalised. Only at the left end, where the optimum is near, do they part. It is nearly a uniform weighting.
 #
 # ## The gradient by three routes
 #
@@ -259,7 +258,7 @@ Markdown(
 
 # %% [markdown]
 # The three routes agree, to $10^{-12}$ (automatic differentiation) and $10^{-6}$ (differences) of the gradient's length. The table counts what this one batch does to the 1,000 $\lambda_t$. By the batch, only timesteps that were drawn move. Over all timesteps, everything that was *not* drawn is pushed up, as if its loss had been zero, and most of what was drawn
-# is pushed down, hard: right on average, and noisy. (A push up is a negative slope.)
+# is pushed down, hard: right on average, and noisy.
 #
 # ## What batch normalisation changes
 #
@@ -360,7 +359,7 @@ Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
 # The prediction holds. By the batch the drift is nearly a step, and between $t = 400$ and $900$ less than half as uneven as over all timesteps. (Sizes differ where the formulas' constant losses and exact averages don't hold.) Two rules that are one loss to the network are two paths to $\lambda$: an
-# optimiser that divides by the noise turns a difference in noise into a difference in speed. What the teacher "found important" depends on it.
+# optimiser that divides by the noise turns a difference in noise into a difference in speed.
 #
 # ## The grid
 #
@@ -453,7 +452,7 @@ text = (
 Markdown(tables.markdown(header, rows) + text)
 
 # %% [markdown]
-# Without a correction, fourteen comparisons at 95% would yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3; Holm's, which the verdicts use, is a little less strict and protects as well. The explorer lets you choose, and shows the three differences themselves.
+# Without a correction, fourteen comparisons at 95% would yield $14 \times 0.05 = 0.7$ false verdicts on average even if no weighting made a difference. Bonferroni's remedy asks of each a confidence of $1 - 0.05/14$, at which Student's factor for three seeds is about 17 instead of 4.3; Holm's, which the verdicts use, is a little less strict. The explorer shows the three differences themselves.
 #
 # What survives a stricter confidence? **Try:** start with the two primary measures at 95%, and see which intervals clear the line. Then ask for more; then go through the other measures.
 
@@ -560,7 +559,7 @@ table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], row
 Markdown(f"{table}\n\n{compare(handed)[1]}")
 
 # %% [markdown]
-# Of the teachers, a single seed each, only large differences mean something. Both rows of students learn with a *frozen* weighting, for which the rule matters only through the $\lambda$ that it left behind; and by {eq}`eq-micro-adam` that differs by at most a factor $\sigma(\lambda)$ on the same base.
+# Both rows of students learn with a *frozen* weighting, for which the rule matters only through the $\lambda$ that it left behind; and by {eq}`eq-micro-adam` that differs by at most a factor $\sigma(\lambda)$ on the same base.
 #
 # ## The start of the null row
 #
@@ -605,7 +604,7 @@ Markdown(tables.markdown(header, rows))
 
 # %% [markdown]
 # The rebuilt students and the trained ones agree: the conditional branch to every digit, ρ and cos to two in a thousand, and FD at $w = 1$, which the null branch does not enter. So the start of the null row is not a setting of the training at all: it is a choice about a network that has been trained already. Every start leaves ρ near two and cos near one half. A random row is not
-# the cause of the large gap, and zero or a mean is not its cure. The small table changes more, because there all class rows start small and the whole network is trained with them; it is one seed.
+# the cause of the large gap, and zero or a mean is not its cure. The small table changes more; it is one seed.
 #
 # ## The weight of the anchor
 #

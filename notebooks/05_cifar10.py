@@ -218,7 +218,7 @@ what = {"title": title, "log": True, "size": (8.8, 4.2)}
 show(plots.panels(curves, 50, "timestep t", **what))
 
 # %% [markdown]
-# The gap's error is the smaller one at every timestep, and falls where the noise is high. The common error seems to fall as well; but in the image it is largest there, where sampling starts, and for the first student more than half of it is mean colour, more than the brightness of the data's images spreads by (the numbers are in the next table). What its *gap* has wrong moves the image by less than a fifth of that.
+# The gap's error is the smaller one at every timestep, and falls where the noise is high. The common error seems to fall as well; but in the image it is largest there, where sampling starts, and for the first student more than half of it is mean colour, more than the brightness of the data's images spreads by . What its *gap* has wrong moves the image by less than a fifth of that.
 #
 # So the student knows next to nothing of the colours when they are decided. A uniform loss on the noise hardly sees it: there a network that copies its input is right to a thousandth. The published importance
 # sees it even less. Two remedies make the loss look at that thousandth.
@@ -354,7 +354,7 @@ show(cifar10.by_setting(RUNS))
 # %% [markdown]
 # **The order of the rows hardly depends on how they are sampled.** From $w = 1.5$ to TAG no pair changes places; to $w = 4$ or to $\eta = 1$ one to three neighbours do, among them DASH with $\varepsilon$ and with $v$. In all four settings the one-pass objectives are ahead of DASH, with $v$ and with $\varepsilon$, and DASH is ahead of gap match and of multi-w.
 #
-# **Uniform weights beat high-noise weights on a $v$ network** for this start, at every setting, by FD and by accuracy. We had assumed the contrary, because high-noise weights had been the cure of the $\varepsilon$ network. With $v$ the network is the cure, and the weights take from the timesteps where objects are formed. But uniform weights lose some of the spread of brightness: it is a fifth below the data's, that of high-noise weights a twentieth. Min-SNR has the worst samples of the four weightings of $v$.
+# **Uniform weights beat high-noise weights on a $v$ network** for this start, at every setting, by FD and by accuracy. We had assumed the contrary, because high-noise weights had been the cure of the $\varepsilon$ network.  But uniform weights lose some of the spread of brightness: it is a fifth below the data's, that of high-noise weights a twentieth. Min-SNR has the worst samples of the four weightings of $v$.
 #
 # **TIRT Transfer draws good objects of nearly equal brightness.** Its FD is that of uniform weights. The spread of its brightness is less than half of the data's, since this importance leaves the highest noise untrained. FD hardly sees that. The row "v, TIRT" of {numref}`fig-cifar-cast` shows it.
 #
@@ -446,7 +446,7 @@ for row in ("dash_sampled_v", "cond_only_dropout_v"):
 #
 # **The order of the $\varepsilon$ rows is that of seed 1.** The one-pass objectives are ahead of DASH by a quarter. The mixed target is ahead of DASH as well, but not of its two simpler relatives.
 #
-# **Uniform against high-noise weights with $v$ is open.** The second start has the same sign, at a third of the size: FD is 5 % lower where it was 15 %. With the one-pass objectives the gap is as good under either weighting.
+# **Uniform against high-noise weights with $v$ is open.** The second start has the same sign, at a third of the size: FD is 5 % lower where it was 15 %.
 #
 # ## Which number foretells the samples?
 #
@@ -485,9 +485,9 @@ Markdown(f"{table}\n| *rank correlation with FD* | {correlations} | |")
 
 # %% [markdown]
 # **Among students of one start the common error foretells the order almost perfectly, the length of the gap not at all.** The two students whose gap is most nearly as long as the teacher's, $v$ under min-SNR and multi-w, draw the two worst sets of samples. Gap match has a closer gap than DASH, as it should, and worse pictures. The first student, with the cast, has a closer gap than its mended successor.
-# By the paper's measure, guidance was kept in the pictures with the worst colours.
 #
-# The first student is the exception: its common error is small on $\varepsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness. A mean over all timesteps is no substitute for the curve.
+#
+# The first student is the exception: its common error is small on $\varepsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness.
 #
 # The one-pass objectives have the better gap *and* the smaller common error, with twice the updates for their passes.
 #
