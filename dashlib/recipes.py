@@ -176,7 +176,7 @@ def fair(row: str, weighting: str, seed: int = 0, longer: int = 1) -> Recipe:
     return replace(recipe, name=name, train=train, prior=prior, teacher="digits/teacher-uniform")
 
 
-PARTS["fair"] = _by_name(*(fair(row, w, s, n) for s in range(4) for row, w, n in FAIR))
+PARTS["fair"] = _by_name(*(fair(row, w, s, n) for s in range(8) for row, w, n in FAIR))
 RECIPES = {name: recipe for part in PARTS.values() for name, recipe in part.items()}
 SHIPPED = {*PARTS["core"], *PARTS["rows"], DIGITS.classifier}  # whose weights have room here
 SHIPPED |= {fair(row, "uniform").name for row in HEADLINE[1:]}

@@ -368,7 +368,7 @@ explorer(swept, students)
 # A student that was taught one output is good there and bad elsewhere. DASH also beats scratch, which has both branches but no teacher, at every
 # scale in the mean over seeds.
 #
-# The next explorer shows means over seeds in twenty bins of the timestep (shaded: their range).
+# The next explorer shows means over seeds in twenty bins of the timestep.
 #
 # At which timesteps do they lose the gap? **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
 # high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
@@ -522,7 +522,7 @@ what = {"title": "The drawing is decided early", "colors": colors}
 plots.show(plots.panels(by_scale, 1, "sampling step", size=(8.0, 3.6), **what))
 
 # %% [markdown]
-# In {numref}`fig-apart` the distance builds up in the first thirty of the fifty steps, down to $t \approx 400$. Nothing is added after that: the drawing is decided.
+# In {numref}`fig-apart` the distance builds up in the first thirty of the fifty steps, down to $t \approx 400$. Then the drawing is decided.
 #
 # What do two models see on the way? The next explorer samples in this page by two models (students under TIRT Transfer).
 #
@@ -600,19 +600,24 @@ titled = [
 Markdown("\n\n".join(titled))
 
 # %% [markdown]
-# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better in both tables. Only ρ is nearer to one with dropout, for every seed.
-# **The samples show no gain**: no Fréchet distance is told apart, under either weighting, and no distance of the images from the teacher's.
+# **The gap goes to DASH**: direction, gap error and unconditional error are clearly better in both tables; ρ is not told apart.
+# **The samples show hardly a gain**: of the Fréchet distances only that at $w = 3$ under uniform weights is told apart, by 6 %, and no distance of the images from the teacher's.
 #
 # Now the price: the student's own step, and what asking the teacher adds. (The fastest of six runs each, on one core; both branches share one forward pass.)
 
 # %% tags=["hide-input"]
-for w, (lower, _) in VERDICTS.items():
-    rho = [values(row, w, off("rho")) for row in ("cond_only_dropout", "dash")]
-    assert all(rho[0] < rho[1]), "dropout: ρ nearer to one"
+for lower, _ in VERDICTS.values():
     clear = {name for name, row in lower.items() if row == "DASH"}
-    assert clear == {"1 − cos", "gap_mse", "uncond_mse"}
-scored = [lower[f"FD, w = {x}"] for lower, _ in VERDICTS.values() for x in LABELS]
-assert {*scored} == {"–"}, "samples: nothing is told apart"
+    assert clear >= {"1 − cos", "gap_mse", "uncond_mse"}
+    assert {*lower.values()} == {"DASH", "–"} and lower["distance of ρ from 1"] == "–"
+    assert clear - {"FD, w = 3"} == {"1 − cos", "gap_mse", "uncond_mse"}
+scored = {(w, x): VERDICTS[w][0][f"FD, w = {x}"] for w in WEIGHTINGS for x in LABELS}
+told = [key for key, word in scored.items() if word == "DASH"]
+assert told == [(SOUND, "3")]
+third = [
+    values(row, SOUND, frechet("3")).mean() for row in ("dash", "cond_only_dropout")
+]
+assert 0.93 < third[0] / third[1] < 0.945
 
 # %% tags=["hide-input"]
 # timed alone, from one teacher under both weightings
@@ -633,7 +638,7 @@ Markdown(markdown(["milliseconds a step", "student", "teacher", "both"], lines))
 # %% [markdown]
 # Twice the branches cost less than twice the time here, because part of a step does not depend on them.
 #
-# The second branch is worth its price for a student that must copy its teacher's gap. For good samples these runs give no reason to prefer it.
+# The second branch is worth its price for a student that must copy its teacher's gap. For good samples these runs give hardly a reason to prefer it.
 #
 # ## At equal cost
 #
@@ -710,8 +715,11 @@ word = {key: {name: one.word for name, one in of.items()} for key, of in FOUND.i
 for name in FAMILIES[2]:
     assert word["TAG"][name] == "better", "at equal cost"
     assert word["again"][name] == "better", "under either sampler"
-assert word["TAG"][names[1]] == "undecided" and word["gap"][names[1]] == "worse"
+assert {of[names[1]] for of in word.values()} == {"worse"}, "TIRT Transfer"
 assert {word["TAG"][name] for name in FAMILIES[1]} == {"undecided"}
+assert [word["again"][name] == "better" for name in FAMILIES[1]] == [0, 0, 1, 0]
+ties = [word["gap"].get(name) for name in FAMILIES[1]]
+assert ties == ["better", None, "better", "better"]
 sampled, mixed, dropout = (word["gap"][name] for name in FAMILIES[2])
 assert (sampled, mixed, dropout) == ("better", "better", "worse")
 short = {name: gap("rho")(runs[0]) for name, runs in EQUAL_COST.items()}
@@ -722,39 +730,41 @@ assert min(short, key=short.get) == "Half of each target"
 # **At equal cost the rows of one pass are ahead of DASH on samples.** Under TAG all three are better, by either sampler. By the gap's error one branch an image and the mixed target are better than DASH, label dropout is worse. *Half of
 # each target* is ahead of DASH by every verdict of the table. Its gap is also the shortest.
 #
-# Among the rows of DASH's own steps none is told apart by its samples, and both gap matches have the smaller error of the gap. **TIRT Transfer is worse than uniform weights** by
-# the gap, although $\lambda$ comes from a teacher without the flaw. By the samples it stays undecided.
+# Among the rows of DASH's own steps none is told apart by its samples under TAG; gap match with cond-only is better by the second sampler. Multi-w and both gap matches have the
+# smaller error of the gap. **TIRT Transfer is worse than uniform weights** by the gap and by either sampler, although $\lambda$ comes from a teacher without the flaw.
 #
 # ### Better than both?
 #
-# The gap's error puts DASH ahead of label dropout, the samples put it behind. Is one objective better than both by the gap, and by no sampler worse? The other rows
+# The gap's error puts DASH ahead of label dropout, the samples put it behind. Is one objective better than both by the gap, and not worse by samples? The other rows
 # of one pass beside label dropout:
 
 # %% tags=["hide-input"]
 rival = EQUAL_COST["Label dropout"]
 both = {name: EQUAL_COST[name] for name in FAMILIES[2][:2]}
+ASKED = {"gap MSE": JUDGED["gap"], "FD, TAG": TAGGED, "FD, TAG, η = 1": AGAIN}
+ASKED |= {f"FD, w = {w}": frechet(w) for w in ("1.5", "4")}
 BESIDE = {
-    key: verdicts(both, rival, logged(of), margin=margin) for key, of in JUDGED.items()
+    key: verdicts(both, rival, logged(of), margin=margin) for key, of in ASKED.items()
 }
-head = ["beside label dropout", "gap MSE", "verdict"]
-head += ["FD under TAG", "verdict", "η = 1", "verdict"]
-rows = []
-for name in both:
-    found = [BESIDE[key][name] for key in ("gap", "TAG", "again")]
-    rows.append([name, *(cell for one in found for cell in (times(one), one.word))])
+head = ["beside label dropout", *(cell for name in both for cell in (name, "verdict"))]
+rows = [
+    [key, *(cell for one in of.values() for cell in (times(one), one.word))]
+    for key, of in BESIDE.items()
+]
 Markdown(markdown(head, rows))
 
 # %% tags=["hide-input"]
-beside = {
-    name: [BESIDE[k][name].word for k in ("gap", "TAG", "again")] for name in both
-}
-assert beside["Half of each target"] == ["better", "undecided", "undecided"]
-assert beside["One branch an image"] == ["better", "undecided", "undecided"]
+beside = {name: [of[name].word for of in BESIDE.values()] for name in both}
+open_, lost = ["undecided"], ["worse"]
+assert beside["Half of each target"] == ["better", *2 * open_, *2 * lost]
+assert beside["One branch an image"] == ["better", *2 * lost, *open_, *lost]
+mixed = [of["Half of each target"].interval for of in BESIDE.values()]
+assert max(math.exp(one.high) for one in mixed[1:3]) < 1.13
+assert [round(100 * math.expm1(one.mean)) for one in mixed[3:]] == [8, 17]
 
 # %% [markdown]
-# *Half of each target* is better than both by the gap's error, better than DASH on samples by either sampler, and not told apart from label dropout on
-# them. On digits it is the objective that was asked for. "Undecided" is not "equal": the intervals say by how much it may still be worse. On CIFAR-10 one seed of it is no better than its
-# relatives ({ref}`ch-cifar`).
+# *Half of each target* is better than both by the gap's error. Under TAG its samples are better than DASH's and, by either sampler, not told apart from label dropout's: it may still be worse by 13 %.
+# At constant $w$ label dropout is ahead, by 8 and 17 %. On CIFAR-10 one seed of it is no better than its relatives ({ref}`ch-cifar`).
 #
 # ## Beside the paper
 #
@@ -800,8 +810,9 @@ saved = (own["dash"] + asked) / (own["cond_only_dropout"] + asked / 2)
 found = f"""
 **Answer.** DASH keeps the gap: ρ = {both_of("dash", "rho")}, cos =
 {both_of("dash", "cos")}, and it follows the teacher at every guidance scale. The
-trained null branch does it: label dropout, with one branch a step, draws samples as
-good. (8×8 digits; means over three seeds or four, uniform weights / TIRT Transfer.)
+trained null branch does it: label dropout, with one branch a step, draws samples nearly
+as good, and better ones at equal cost. (8×8 digits; means over eight seeds / three:
+uniform weights / TIRT Transfer.)
 
 - Every direction of the branch error costs the DASH loss the same; cond-only and
   composite are each blind to one. The anchor can move imitation by {price:.4f} at most.
@@ -819,11 +830,12 @@ Markdown(
     + f"""
 - **Label dropout is a strong rival**: ρ = {both_of("cond_only_dropout", "rho")}, cos =
   {both_of("cond_only_dropout", "cos")}. Its gap points less well, mostly at low noise,
-  where it is asked for something else. Its samples are as good: the seeds tell none
-  of {len(scored)} Fréchet distances apart. DASH costs {saved:.1f} times as much a run.
+  where it is asked for something else. Its samples are nearly as good: the seeds tell
+  {len(told)} of {len(scored)} Fréchet distances apart. DASH costs {saved:.1f} times as
+  much a run.
 - So at this scale the credit belongs to *training the null branch*, by either method;
-  supervising it with the teacher's own null branch improves the gap, not measurably the
-  samples.
+  supervising it with the teacher's own null branch improves the gap, and the samples
+  hardly.
 """
 )
 

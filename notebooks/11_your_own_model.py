@@ -464,12 +464,14 @@ order = ["as it is", "null row, 240", "everything, 60", "everything, 240"]
 order.append("two numbers")
 assert (np.diff([fd["4"][name] for name in order], axis=0) < 0).all()
 assert (abs(fd["4"]["null row, 240"] / fd["4"]["null row, 60"] - 1) < 0.2).all()
-assert (fd["1.5"]["null row, 60"] < 0.8 * fd["1.5"]["as it is"]).all()
-assert (fd["1.5"]["two numbers"] > 0.8 * fd["1.5"]["as it is"]).all()
+means = {name: of.mean() for name, of in fd["1.5"].items()}
+assert means["null row, 60"] < 0.8 * means["as it is"]
+assert means["two numbers"] > 0.8 * means["as it is"]
 
 # %% tags=["hide-input"]
 length = {k: [gap("rho")(run) for run in runs] for k, runs in BACK["cond_only"].items()}
-assert min(length["as it is"]) > 2.4 > max(length["null row, 60"])
+assert np.mean(length["as it is"]) > 2.5 and max(length["null row, 60"]) < 2
+assert min(length["as it is"]) > max(length["null row, 60"])
 assert min(length["embeddings, 240"]) > 1.5 > 1.35 > max(length["everything, 240"])
 lost_fd = {name: v.mean() for name, v in fd["4"].items()}
 tag = {
@@ -482,17 +484,21 @@ tag = {
 assert all(of["two numbers"] < 0.2 * of["as it is"] for of in tag.values())
 assert tag["composite"]["null row, 240"] > 3 * tag["composite"]["as it is"]
 assert tag["composite"]["everything, 240"] > 1.4 * tag["composite"]["two numbers"]
-assert 0.5 < tag["single_head"]["null row, 240"] / tag["single_head"]["as it is"] < 0.8
+assert 0.4 < tag["single_head"]["null row, 240"] / tag["single_head"]["as it is"] < 0.7
+for row in ("cond_only", "single_head"):
+    assert {BESIDE[row, w]["two numbers"][1] for w in ("4", "TAG")} == {"undecided"}
+assert BESIDE["composite", "TAG"]["two numbers"][1] == "worse"
+assert 0.4 < BESIDE["composite", "TAG"]["two numbers"][0] < 0.6
 
 # %% [markdown]
-# What one student of each kind shows:
+# What three students of each kind show:
 #
-# - *The two numbers do the most for the least.* They need a fit and no training. Under TAG they bring all three students into the neighbourhood of DASH from the start. At $w = 1.5$ they change little for cond-only and the single head: there the guidance was never too strong.
-# - *The null row goes half of the way, where the conditional branch is the teacher's.* For cond-only sixty steps shorten a gap of nearly three times the teacher's length to two, and turn it. 240 steps do no more: one row has no more room. The embeddings of classes and time add nothing to it. At $w = 1.5$ that is all that cond-only and the single head need, at 4 it is far from enough.
+# - *The two numbers do the most for the least.* They need a fit and no training. Under TAG and at $w = 4$ three seeds do not tell cond-only and the single head apart from DASH from the start; composite stays half as far again from the data under TAG. At $w = 1.5$ they change little for cond-only and the single head: there the guidance was never too strong.
+# - *The null row goes half of the way, where the conditional branch is the teacher's.* For cond-only sixty steps shorten a gap of over two and a half times the teacher's length to below two, and turn it. 240 steps do no more: one row has no more room. The embeddings of classes and time add nothing to it. At $w = 1.5$ that is all that cond-only and the single head need, at 4 it is far from enough.
 # - *To composite the null row does harm.* Neither of its branches is the teacher's; they are right together, at the scale that it was trained at. A right null branch beside a wrong conditional one is worse than before.
 # - *Everything, with the null branch on,* goes on from there. After a fifth of the steps cond-only's gap is nearly the teacher's. The samples of cond-only at $w = 4$, and of composite at any scale, are still behind those under two numbers.
 #
-# So fit the two numbers first, `found.report.scale(w)`, and look at samples at the scale that you need. If the model may be trained, train all of it on both branches for a fifth of its steps. Train the null row alone if the conditional branch is known to be good and nothing else may change. All verdicts in the table are *undecided*: one seed decides nothing. On CIFAR-10 none of this was run: no weights of a student without guidance are stored.
+# So fit the two numbers first, `found.report.scale(w)`, and look at samples at the scale that you need. If the model may be trained, train all of it on both branches for a fifth of its steps. Train the null row alone if the conditional branch is known to be good and nothing else may change. Three seeds decide only the large differences of the table. On CIFAR-10 none of this was run: no weights of a student without guidance are stored.
 
 # %% [markdown]
 # ## The same code for a latent DiT
@@ -539,7 +545,7 @@ Markdown(markdown(header, rows))
 #
 # ## Where to start
 #
-# Which objective? The book's comparison at equal cost, on longer runs: digits students of a teacher with uniform weights, four seeds, where objectives of one pass had twice the steps.
+# Which objective? The book's comparison at equal cost, on longer runs: digits students of a teacher with uniform weights, eight seeds, where objectives of one pass had twice the steps.
 
 # %% tags=["hide-input"]
 ONE_PASS, AT = ("cond_only_dropout", "dash_sampled"), ("1.5", "4", "TAG")
@@ -547,7 +553,7 @@ rows, fd, stems = [], {}, {}
 for name in (*ONE_PASS, "dash", "gap_match_cond", "multi_w"):
     weights = "uniform-from_uniform" + "-x2" * (name in ONE_PASS)
     stems[name], runs = f"{name}-{weights}", results.select(name, weights)
-    assert len(runs) == 4
+    assert len(runs) == 8
     fd[name] = np.array([np.mean([frechet(w)(run) for run in runs]) for w in AT])
     cells = [spread(runs, frechet(w), 1) for w in AT]
     rows.append([plots.NAMES[name], *cells, spread(runs, gap("cos"))])
@@ -555,14 +561,16 @@ Markdown(markdown(["objective", *(f"FD, {w}" for w in AT), "cos"], rows))
 
 # %% tags=["hide-input"]
 first, *others = stems.values()
-assert all((fd["cond_only_dropout"] < fd[name]).all() for name in [*stems][1:])
+assert all((fd["cond_only_dropout"] < fd[name])[1:].all() for name in [*stems][1:])
+assert min(fd, key=lambda name: fd[name][0]) in ONE_PASS
+assert abs(fd["cond_only_dropout"][0] / fd["dash_sampled"][0] - 1) < 0.02
 how = {"scale": "digits", "row": stems["dash"], "over": first, "rivals": others}
 words = {w: beside(value=frechet(w), **how).word for w in AT}
 assert {*words.values()} == {"worse"}
 print("DASH beside label dropout:", words)
 
 # %% [markdown]
-# Label dropout has the lowest mean distance at all three guidance settings, and so it has on CIFAR-10 ({ref}`ch-cifar`); that's why it is the default. Four seeds put it beyond chance before DASH at all three. Its gap is not the best one: take `dash_sampled` where guidance itself is what you study. The weights that count high noise took an $\varepsilon$ student on CIFAR-10 to less than half its FD, and mend the cast of colour that no gap metric sees.
+# Label dropout has the lowest mean distance at $w = 4$ and under TAG, and on CIFAR-10 ({ref}`ch-cifar`); at $w = 1.5$ one branch an image is level. That's why it is the default. Eight seeds put it beyond chance before DASH at all three. Its gap is not the best one: take `dash_sampled` where guidance itself is what you study. The weights that count high noise took an $\varepsilon$ student on CIFAR-10 to less than half its FD, and mend the cast of colour that no gap metric sees.
 #
 # What to measure: the report on *held-out* data, then samples of teacher and student from the same noise at two guidance scales. What goes wrong, in the order in which we met it:
 #

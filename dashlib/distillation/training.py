@@ -112,8 +112,8 @@ def distilling(
     Losses and weightings are on the noise, whatever is predicted.
 
     The defaults led after equal passes of the student: label dropout on the teacher's conditional
-    answer asks it for one branch and had the lowest FD on digits (5.0 under TAG; dash_sampled 5.6,
-    dash 7.4) and CIFAR-10 (w = 1.5: 31.1 ± 0.3; 32.0 ± 0.3; 45.9 ± 2.0); ``dash_sampled`` keeps the
+    answer asks it for one branch and had the lowest FD on digits (5.0 under TAG; dash_sampled 5.5,
+    dash 7.2) and CIFAR-10 (w = 1.5: 31.1 ± 0.3; 32.0 ± 0.3; 45.9 ± 2.0); ``dash_sampled`` keeps the
     better gap (digits: cos .79, not .67).  High-noise weights halved an eps student's CIFAR-10 FD.
 
     ``train`` lets a part of the student move, without weight decay: beginnings of parameters' names
