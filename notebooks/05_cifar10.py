@@ -125,9 +125,7 @@ by side.
 # %% tags=["hide-input"]
 teacher, floor = RUNS["teacher"], RUNS["teacher"].metrics["floor"]
 at = {w: fd(teacher, w) for w in ("1.5", "TAG", "4")}
-assert floor[1]["fd"] < 3 < 11 < floor[0]["fd"] < 12, (
-    "most of it is bias of the small sample"
-)
+assert floor[1]["fd"] < 3 < 11 < floor[0]["fd"] < 12, "mostly bias"
 assert floor[0]["fd"] < at["TAG"] < at["1.5"] < 2 * floor[0]["fd"] < 30, (
     "a good teacher"
 )
@@ -138,9 +136,7 @@ scored_twice = ("teacher", "dash_v-high_noise")
 many = {row: cifar10.score(RUNS[row], "1.5", n=10_000)["fd"] for row in scored_twice}
 bias = {row: fd(RUNS[row]) - of for row, of in many.items()}
 bias["held-out"] = floor[0]["fd"] - floor[1]["fd"]
-assert all(7.5 < of < 9.5 for of in bias.values()), (
-    "about the same for good samples and bad"
-)
+assert all(7.5 < of < 9.5 for of in bias.values()), "good samples and bad"
 
 # %% tags=["hide-input"]
 few = fd(RUNS["dash_v-high_noise"])
@@ -437,9 +433,6 @@ half = [fd(second[f"{row}-high_noise"]) for row in ONE_PASS[2:]]
 assert min(half) < mixed < 1.07 * min(half) and max(half) < 0.77 * fd(plain)
 uniform = [fd(BY_SEED["dash_v-uniform"][s]) / fd(BY_SEED[MENDED][s]) for s in (1, 2)]
 assert 0.84 < uniform[0] < 0.86 < 0.94 < uniform[1] < 0.96
-for row in ("dash_sampled_v", "cond_only_dropout_v"):
-    one, other = (second[f"{row}-{of}"] for of in ("uniform", "high_noise"))
-    assert 1 < tables.gap("gap_mse")(one) / tables.gap("gap_mse")(other) < 1.04
 
 # %% [markdown]
 # **A term for the colour mends the colour, and only that.** The worst spread of *DASH + colour* is off by 6 %, as little as a $v$ network's. But its error in the image at $t = 950$ is twice that of the high-noise student, nearly all of it in fine detail, which no term asks for at high noise, and its FD is much worse.
@@ -485,6 +478,7 @@ Markdown(f"{table}\n| *rank correlation with FD* | {correlations} | |")
 
 # %% [markdown]
 # **Among students of one start the common error foretells the order almost perfectly, the length of the gap not at all.** The two students whose gap is most nearly as long as the teacher's, $v$ under min-SNR and multi-w, draw the two worst sets of samples. Gap match has a closer gap than DASH, as it should, and worse pictures. The first student, with the cast, has a closer gap than its mended successor.
+# By the paper's measure, guidance was kept in the pictures with the worst colours.
 #
 #
 # The first student is the exception: its common error is small on $\varepsilon$, where the table counts it, and large in the image at high noise ({numref}`fig-cifar-errors`). TIRT Transfer is another, for the brightness.
