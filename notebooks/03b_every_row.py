@@ -518,21 +518,20 @@ WAYS = ["start 999, eta 0", "start 980, eta 0", "start 950, eta 0", "start 900, 
 WAYS += ["leading, eta 0", "start 999, eta 0.5", "start 999, eta 1", "start 950, eta 1"]
 WAYS += ["clamp, start 999", "clamp, start 950", "dynamic, start 999"]
 WHO = {"DASH": "dash", "dropout": "cond_only_dropout"}
-FDS = {
-    way: {
-        (who, w): np.mean(
-            [
-                one["frechet"]
-                for one in study["records"]
-                if (one["setting"], one["w"]) == (way, w)
-                and one["run"] == f"digits/{row}-uniform-from_uniform-s0"
-            ]
-        )
-        for who, row in WHO.items()
-        for w in ("1", "1.5", "4", "TAG")
-    }
-    for way in WAYS
-}
+SCALES = ("1", "1.5", "4", "TAG")
+
+
+# %% tags=["hide-input"]
+def of_two(way, who, w):
+    """The mean over seeds of the starting noise."""
+    at = (way, f"digits/{WHO[who]}-uniform-from_uniform-s0", w)
+    named = (((one["setting"], one["run"], one["w"]), one) for one in study["records"])
+    found = [one["frechet"] for name, one in named if name == at]
+    assert len(found) == 2
+    return np.mean(found)
+
+
+FDS = {way: {(k, w): of_two(way, k, w) for k in WHO for w in SCALES} for way in WAYS}
 
 # %% tags=["hide-input"]
 head = ["FD", *(f"{who}, {w}" for who, w in FDS[WAYS[0]])]

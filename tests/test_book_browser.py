@@ -55,7 +55,8 @@ CUT = """() => {
     for (const one of closed) one.open = true;
     const overflow = e => getComputedStyle(e).overflowX;
     const wider = e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1;
-    const edge = document.querySelector(".bd-article").getBoundingClientRect().right + 1;
+    const page = document.querySelector(".bd-article") ?? document.body;
+    const edge = page.getBoundingClientRect().right + 1;
     const beyond = e => {
         const box = e.getBoundingClientRect();
         if (box.width === 0 || box.right <= edge) return false;
@@ -63,7 +64,7 @@ CUT = """() => {
             if (overflow(p) !== "visible") return false;
         return true;
     };
-    const found = [...document.querySelectorAll(".bd-article *")].filter(e => beyond(e)
+    const found = [...page.querySelectorAll("*")].filter(e => beyond(e)
         || wider(e) && (e.tagName === "PRE" || /hidden|clip/.test(overflow(e))));
     for (const one of closed) one.open = false;
     return found.map(e => `${e.tagName} ${e.id}: ${e.textContent.slice(0, 60)}`);
