@@ -6,6 +6,7 @@
   (Chen et al. 2025);
 * ``autoguidance``: the teacher's conditional branch guided by that of a small network trained on
   the same images, ``digits/scratch-uniform-sS``, not by its null branch (Karras et al. 2024);
+* ``MASKED``: composite with dropout, whose branches get masks of their own or share them;
 * ``SWEPT``: rows of the fair comparison with other options: the share p of null branches, the
   weight of the gap's error, and TAG's quadratic form.
 
@@ -39,6 +40,7 @@ from dashlib.training import Trainer
 from dashlib.unet import UNet
 
 TEACHER = "digits/teacher-uniform"
+MASKED = {"own masks": False, "shared masks": True}
 ROWS = ("gap_match_cond", "dash_gap_3")  # read no noise: they may learn on trajectories
 SWEPT = {1: ("dash_gap_10", "tag_form"), 2: ("dash_sampled_0.1", "dash_sampled_0.25")}
 
@@ -158,12 +160,21 @@ def autoguided(seed: int) -> AutoGuided:
     return AutoGuided(*(with_products(results.load(name).model()) for name in names))
 
 
+def masked(seed: int, shared: bool) -> UNet:
+    """Composite by a network with dropout of 0.1, shared by an image's branches or not."""
+    recipe = fair("composite", "uniform", seed)
+    recipe = replace(recipe, unet=replace(recipe.unet, dropout=0.1, shared_masks=shared))
+    teacher = with_products(results.load(TEACHER).model())
+    return trained(building.build(recipe), making.answered_batches(recipe, teacher, "cpu"))
+
+
 def ways(seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
     """Give what to make, by name."""
     return {
         **{f"{row}, trajectories": partial(on_states, row, seed) for row in ROWS},
         "guidance_free": partial(without_teacher, seed),
         "autoguidance": partial(autoguided, seed),
+        **{f"composite, {name}": partial(masked, seed, of) for name, of in MASKED.items()},
     }
 
 

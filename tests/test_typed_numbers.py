@@ -119,7 +119,7 @@ def null_ratio(name, noisy):
 
 def test_the_probe_refuses_what_the_chapter_says():
     digits, generator = load_dataset("digits").test, torch.Generator().manual_seed(0)
-    i = torch.randint(len(digits), (4096,), generator=generator)
+    i = torch.randint(len(digits), (1024,), generator=generator)
     noisy = Stream(digits, Schedule(), 10, label_dropout=0.0).noisy(
         digits.x[i], digits.y[i], generator
     )

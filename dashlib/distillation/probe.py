@@ -12,7 +12,7 @@ from dashlib.distillation.network import ConditionedBatch, Network, RectifiedFlo
 
 Faults = Iterator[tuple[str, str]]  # a name each, and why
 MISREAD = 2  # times less error if the answer is read as another kind of prediction
-STALE = 0.4  # of digits' networks those with a trained null have .14 to .25, others .47 and more
+STALE = 0.4  # of digits' networks those with a trained null have .14 to .24, others .46 and more
 
 
 class Refusal(ValueError):
