@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import load_file
 
-from benchmarks import reguide, rivals, samplers
+from benchmarks import reguide, rivals, samplers, samplers_cifar10
 from dashbook import geometry
 from dashlib import data, results
 from dashlib.data import with_teacher
 from dashlib.guidance import TAG, Guided, branches
 from dashlib.losses import make_objective
 from dashlib.recipes import ROWS
-from dashlib.sampling import ddim, sample
+from dashlib.sampling import balanced_labels, ddim, sample, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
@@ -45,6 +46,32 @@ def test_every_setting_can_be_sampled_and_has_its_name_once(model):
         images = samplers.drawn(model, "TAG", 2, 1, options | {"steps": 4})
         assert images.shape == (2, 1, 8, 8)
         assert images.abs().max() <= 1
+
+
+def test_colour_is_drawn_in_every_way_and_once(tiny, tmp_path, monkeypatch):
+    """The same noise for every setting; what is there already is not drawn again."""
+    torch.manual_seed(1)
+    model = UNet(replace(tiny, image_channels=3)).eval()
+    monkeypatch.setattr(results, "load", lambda name: SimpleNamespace(model=lambda: model))
+    monkeypatch.setattr(samplers_cifar10, "CHUNK", 2)
+    ways = {k: v | {"steps": 5} for k, v in samplers_cifar10.settings().items()}
+    assert {"start 970, eta 0.5", "leading, eta 0", "dynamic, start 970, eta 0.5"} < set(ways)
+    monkeypatch.setattr(samplers_cifar10, "settings", lambda: ways)
+    cases = list(samplers_cifar10.draw_all(["cifar10/one"], 3, tmp_path))
+    images = [load_file(file)["images"] for _, file in cases]
+    assert len(cases) == len(list(tmp_path.iterdir())) == 2 * len(ways)
+    assert all(one.shape == (3, 3, 8, 8) and one.dtype == torch.uint8 for one in images)
+    assert len({one.numpy().tobytes() for one in images}) == len(images), "no way changes anything"
+    with torch.autocast("cpu", torch.bfloat16):
+        noise, y = starting_noise(3, model.cfg), balanced_labels(3)
+        plain = sample(Guided(model, y, 1.5), noise, Schedule(), steps=5).clamp(-1, 1)
+    found = {
+        (case["setting"], case["w"]): one for (case, _), one in zip(cases, images, strict=True)
+    }
+    apart = data.to_bytes(plain).int() - found["start 999, eta 0", "1.5"].int()
+    assert apart.abs().max() <= 1
+    monkeypatch.setattr(samplers_cifar10, "drawn", None)
+    assert list(samplers_cifar10.draw_all(["cifar10/one"], 3, tmp_path)) == cases
 
 
 def test_a_start_by_signal_to_noise_is_the_last_that_has_it(schedule):
