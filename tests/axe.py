@@ -18,17 +18,18 @@ FRAME = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFra
 FADED = "() => document.getAnimations().every(one => !(one instanceof CSSTransition))"
 
 
-# Code has thousands of spans, and axe-core looks behind each: of those that the stylesheets cannot
-# tell apart one stays, and of the others only their text.
+# Code and formulas have thousands of spans, and axe-core looks behind each: of those that the
+# stylesheets cannot tell apart one stays, and of the others only their text.
 THIN = """() => {
     const seen = new Set();
-    for (const span of document.querySelectorAll(".highlight span, .sig span")) {
-        if ([...span.attributes].some(({ name }) => name !== "class")) continue;
-        const classes = [span.className];
-        for (let e = span.parentElement; e; e = e.parentElement)
+    for (const one of document.querySelectorAll(".highlight span, .sig span, .katex")) {
+        if ([...one.attributes].some(({ name }) => name !== "class")) continue;
+        const classes = [one.className];
+        for (let e = one.parentElement; e; e = e.parentElement)
             classes.push(`${e.tagName} ${e.className}`);
         const look = classes.join("/");
-        if (seen.has(look)) span.replaceWith(...span.childNodes);
+        const formula = one.querySelector(".katex-html");
+        if (seen.has(look)) one.replaceWith(...(formula ? [formula.textContent] : one.childNodes));
         seen.add(look);
     }
 }"""
@@ -37,7 +38,7 @@ THIN = """() => {
 def assert_accessible(page):
     """In the light; then, in the dark, by the rules that look at colours.
 
-    It leaves less of the code in the page.
+    It leaves less of code and formulas in the page.
     """
     page.evaluate(AXE)
     page.evaluate(THIN)

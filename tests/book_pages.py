@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book/_build/stored/_build/html"
@@ -34,6 +35,21 @@ class Elements(HTMLParser):
 def skip_or_fail(reason):
     """Skip, except under CI=true, where a missing browser or book is a failure."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+def made_once(folders, name, make):
+    """A folder that the first of pytest's processes makes, while the others wait for it.
+
+    ``folders`` is pytest's ``tmp_path_factory``.
+    """
+    base = folders.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_suffix(".made")
+    with FileLock(folder.with_suffix(".lock")):
+        if not made.exists():
+            make(folder)
+            made.touch()
+    return folder
 
 
 @contextmanager

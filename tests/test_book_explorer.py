@@ -5,7 +5,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from book_pages import ROOT, Elements, visit, watched
+from book_pages import ROOT, Elements, made_once, visit, watched
 
 import build
 import execute
@@ -43,10 +43,8 @@ explorer(drawn, weight, words)
 TOC = "format: jb-book\nroot: intro\nchapters:\n  - file: notebooks/01_tiny\n"
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Build the book with the real configuration, but for an address; return its page."""
-    folder = tmp_path_factory.mktemp("tiny")
+def one_page(folder):
+    """Build the book with the real configuration, but for an address."""
     book = folder / "book"
     ignored = shutil.ignore_patterns("_build", "notebooks", "scripts")
     shutil.copytree(ROOT / "book", book, ignore=ignored)
@@ -66,7 +64,13 @@ def tiny(tmp_path_factory):
         pool.submit(asyncio.run, job).result()
     twin.unlink()
     build.jupyter_book(book, book)
-    return book / "_build/html/notebooks/01_tiny.html"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The page of that book."""
+    folder = made_once(tmp_path_factory, "tiny", one_page)
+    return folder / "book/_build/html/notebooks/01_tiny.html"
 
 
 @pytest.fixture

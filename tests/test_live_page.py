@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
-from book_pages import ROOT, watched
+from book_pages import ROOT, made_once, watched
 from live_js import Random, Taught, needs_node, stored
 
 import build
@@ -74,17 +74,21 @@ ROWS |= {"Composite, w = 4": "composite-transfer-s0", "DASH": "dash-transfer-s0"
 TWO = "#dial.steps=15&dial.second=none&dial.third=none"  # the teacher and one student
 
 
-@pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """Build a book of one page that has every live explorer; return its folder."""
-    book = tmp_path_factory.mktemp("live") / "book"
+def one_page(folder):
+    """Build a book of one page that has every live explorer."""
+    book = folder / "book"
     ignored = shutil.ignore_patterns("_build", "notebooks", "scripts")
     shutil.copytree(ROOT / "book", book, ignore=ignored)
-    shutil.copy2(ROOT / "pyproject.toml", book.parent)
+    shutil.copy2(ROOT / "pyproject.toml", folder)
     (book / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
     (book / "intro.md").write_text(PAGE)
     build.jupyter_book(book, book)
-    return book / "_build/html"
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """The folder of that book."""
+    return made_once(tmp_path_factory, "live", one_page) / "book/_build/html"
 
 
 class Quiet(SimpleHTTPRequestHandler):

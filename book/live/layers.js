@@ -54,19 +54,18 @@ function applyAt({ taps, from }, { inputs: width, outputs, weight, bias, taps: a
   inputs, out, rows) {
   const last = outputs - 1;
   const stride = all * width;
-  const [one, two] = [rows[0] * outputs, rows[1] * outputs];
+  const one = rows[0] * outputs, two = rows[1] * outputs;
   for (let c = 0; c < outputs; c += 4) {
-    const [c1, c2, c3] = [Math.min(c + 1, last), Math.min(c + 2, last), Math.min(c + 3, last)];
-    const [w1, w2, w3] = [(c1 - c) * stride, (c2 - c) * stride, (c3 - c) * stride];
-    let [a0, a1, a2, a3] = [bias[c], bias[c1], bias[c2], bias[c3]];
-    let [b0, b1, b2, b3] = [a0, a1, a2, a3];
+    const c1 = Math.min(c + 1, last), c2 = Math.min(c + 2, last), c3 = Math.min(c + 3, last);
+    const w1 = (c1 - c) * stride, w2 = (c2 - c) * stride, w3 = (c3 - c) * stride;
+    let a0 = bias[c], a1 = bias[c1], a2 = bias[c2], a3 = bias[c3];
+    let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
     for (let k = 0; k < taps.length; k++) {
-      let [i, j] = [(inputs[0] + from[k]) * width, (inputs[1] + from[k]) * width];
+      let i = (inputs[0] + from[k]) * width, j = (inputs[1] + from[k]) * width;
       let w = c * stride + taps[k] * width;
       for (const end = w + width; w < end; w++, i++, j++) {
-        const u = x[i];
-        const v = x[j];
-        const [f0, f1, f2, f3] = [weight[w], weight[w + w1], weight[w + w2], weight[w + w3]];
+        const u = x[i], v = x[j];
+        const f0 = weight[w], f1 = weight[w + w1], f2 = weight[w + w2], f3 = weight[w + w3];
         a0 += u * f0;
         a1 += u * f1;
         a2 += u * f2;
@@ -77,8 +76,8 @@ function applyAt({ taps, from }, { inputs: width, outputs, weight, bias, taps: a
         b3 += v * f3;
       }
     }
-    [out[one + c], out[one + c1], out[one + c2], out[one + c3]] = [a0, a1, a2, a3];
-    [out[two + c], out[two + c1], out[two + c2], out[two + c3]] = [b0, b1, b2, b3];
+    out[one + c] = a0, out[one + c1] = a1, out[one + c2] = a2, out[one + c3] = a3;
+    out[two + c] = b0, out[two + c1] = b1, out[two + c2] = b2, out[two + c3] = b3;
   }
 }
 
