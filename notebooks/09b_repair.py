@@ -499,5 +499,5 @@ minutes of one core for the {len(settings) - 6} that were new |
 #     print(n, np.std([4 * fit["a"][0] + fit["c"][0] for fit in fits]))
 # ```
 #
-# About 0.1, 0.07 and 0.02, of a scale of 1.6: a hundred pairs and one evaluation of teacher and student on them are enough.
+# About 0.13, 0.06 and 0.02, of a scale of 1.6: a hundred pairs and one evaluation of teacher and student on them are enough.
 # ````

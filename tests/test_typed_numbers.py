@@ -3,13 +3,17 @@
 The chapters assert most of what they say; here is the rest, and the landing page.
 """
 
+import contextlib
+import io
+import re
 from functools import cache
 
+import numpy as np
 import torch
 from live_js import Random
 
 from dash_live import FILES
-from dashbook import cifar10, playground
+from dashbook import atlas, cifar10, playground
 from dashbook.live import USUAL
 from dashlib import results
 from dashlib.data import Stream
@@ -17,6 +21,7 @@ from dashlib.datasets import load_dataset
 from dashlib.distillation.probe import STALE
 from dashlib.guidance import Guided, branches
 from dashlib.losses import mse
+from dashlib.metrics import noisy_pairs, pair_stats, predict
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
@@ -128,3 +133,42 @@ def test_the_probe_refuses_what_the_chapter_says():
     assert f"have {min(low):.2f} to {max(low):.2f}. Multi-w" in text_of("11")
     assert f"has {between:.2f}, and cond-only" in text_of("11")
     assert f"the others {min(high):.2f} and more. Above {STALE} the probe" in text_of("11")
+
+
+@cache
+def of_held_out(name):
+    """What a network of digits answers to the noisy held-out images; they themselves, if empty."""
+    if not name:
+        return noisy_pairs(load_dataset("digits").test, Schedule())
+    return predict(results.load(f"digits/{name}").model(), of_held_out(""))
+
+
+def last_solution(name, **known):
+    """Run the code of a chapter's last solution, and read the numbers of each line it prints."""
+    text = next(NOTEBOOKS.glob(f"{name}_*.py")).read_text()
+    code = text.rpartition("# ```python\n")[2].partition("# ```\n")[0]
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        exec(re.sub("^# ?", "", code, flags=re.M), known)
+    return [
+        [float(n) for n in re.findall(r"-?\d+\.?\d*", line)]
+        for line in told.getvalue().splitlines()
+    ]
+
+
+def test_maps_from_half_of_the_pairs_agree_as_the_solution_says():
+    stats = {"dash": pair_stats(of_held_out("dash-transfer-s0"), of_held_out("teacher-tirt"))}
+    known = {"noisy": of_held_out(""), "stats": stats, "atlas": atlas, "torch": torch}
+    rho, cos, a_star = (numbers[-1] for numbers in last_solution("09", **known))
+    assert "above 0.8 for all three metrics, and highest for cos" in text_of("09")
+    assert 0.8 < min(rho, a_star) <= max(rho, a_star) < cos
+
+
+def test_a_fit_needs_as_few_pairs_as_the_solution_says():
+    answers = of_held_out("cond_only-transfer-s0"), of_held_out("teacher-tirt")
+    known = {"noisy": of_held_out(""), "answers": answers, "atlas": atlas, "np": np}
+    spread = [deviation for _, deviation in last_solution("09b", **known)]
+    whole = atlas.fit(*answers, of_held_out("").t)
+    scale = 4 * whole["a"][0] + whole["c"][0]
+    said = f"About {spread[0]:.2f}, {spread[1]:.2f} and {spread[2]:.2f}, of a scale of {scale:.1f}"
+    assert said in text_of("09b")
