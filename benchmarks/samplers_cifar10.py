@@ -1,8 +1,8 @@
 """Measure how spacing, clamp and dynamic thresholding move scores of CIFAR-10, on a CPU.
 
-Every stored student is sampled in eight ways under two guidance scales, from one starting noise:
-the sampler of the book's chapter and the plain one, each with one thing changed.  (Starts and eta
-were tried on a GPU.)  The networks compute in bfloat16, 16 ms a pass and image of one core.
+Every stored student is sampled from one starting noise: by the sampler of the book's chapter and,
+under TAG, by the plain one, each also with one thing changed.  (Starts and eta were tried on a
+GPU.)  The networks compute in bfloat16, 16 ms a pass and image of one core.
 
 ``python -m benchmarks.samplers_cifar10 NAME... --data ROOT --work DIR [--n N] [--out FILE]``: what
 ``--work`` has drawn already is kept, so that an interrupted study goes on.
@@ -11,7 +11,7 @@ were tried on a GPU.)  The networks compute in bfloat16, 16 ms a pass and image 
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.samplers import dynamic, extremes
-from benchmarks.sweep.colours import spreads
 from benchmarks.sweep.judge import Judge
 from dashlib import datasets, results
 from dashlib.checkpoints import pack, write_atomically
 from dashlib.data import as_floats, to_bytes
 from dashlib.guidance import Guided
+from dashlib.metrics import spreads
 from dashlib.recipes import CIFAR10
 from dashlib.sampling import EpsModel, balanced_labels, sample, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet
 
-SCALES = ("TAG", "1.5")
-PLAIN = ((970, 0.5), (999, 0.0))  # start and eta of DDIM
+SAMPLERS = ((970, 0.5), (999, 0.0))  # start and eta of DDIM
+SCALES = {"TAG": SAMPLERS, "1.5": SAMPLERS[:1]}
 CHUNK = 50  # images drawn at a time
 
 
-def settings() -> dict[str, dict[str, Any]]:
+def settings(samplers: Sequence[tuple[int, float]]) -> dict[str, dict[str, Any]]:
     """Options of :func:`dashlib.sampling.ddim` by name; ``dynamic`` is one more clamp."""
     found: dict[str, dict[str, Any]] = {}
-    for start, eta in PLAIN:
+    for start, eta in samplers:
         plain = {"start": start, "eta": eta}
         found[f"start {start}, eta {eta:g}"] = plain
         found[f"leading, eta {eta:g}"] = {"spacing": "leading", "eta": eta}
@@ -72,8 +72,8 @@ def draw_all(names: list[str], n: int, work: Path) -> Iterator[tuple[dict[str, A
     """Every case and the file of its images, drawn if it is not there."""
     for name in names:
         model = results.load(name).model().to(memory_format=torch.channels_last)
-        for w in SCALES:
-            for setting, options in settings().items():
+        for w, samplers in SCALES.items():
+            for setting, options in settings(samplers).items():
                 case = {"run": name, "setting": setting, "options": options, "w": w}
                 file = work / f"{Path(name).name}, {w}, {setting}, {n}.safetensors"
                 if not file.exists():

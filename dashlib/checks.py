@@ -18,7 +18,7 @@ def check_finite(what: str, values: Tensor) -> None:
 
 
 def check_range(what: str, values: Tensor, last: float, known: str) -> None:
-    """``ValueError`` unless all are in 0..``last``; not on an accelerator, nor in compiled code."""
+    """``ValueError`` unless all are in [0, ``last``]; unchecked on a GPU and in compiled code."""
     if values.device.type == "cpu" and values.numel() and not compiler.is_compiling():
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > last:

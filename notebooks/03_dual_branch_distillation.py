@@ -322,8 +322,7 @@ Markdown(
 
 # %% [markdown]
 # ρ says how long the student's gap is, cos where it points, and gap MSE joins the two. FD is the Fréchet distance of our digits
-# classifier's features {cite}`heusel2017fid`, lower is better; it is **not** an FID, and the paper's FIDs at the right can't be compared with it. "±" is the
-# standard deviation over training seeds.
+# classifier's features {cite}`heusel2017fid`, lower is better; it is **not** an FID, and not comparable with the paper's at the right. *Brightness* is the standard deviation of the mean brightness of 100 samples ($w = 1.5$), 0.067 in the data. "±" is that over seeds.
 #
 # **DASH keeps the gap.** Of these five rows its direction is the best, for every seed and in both tables, and its length is within a fifth of the
 # teacher's, on the *short* side. ({numref}`ch-rows` has rows with a better direction.)
@@ -346,7 +345,7 @@ plots.show(dual_branch.branch_plane(points, filled=SOUND))
 # In {numref}`fig-branch-plane` cond-only's conditional error is as low as anyone's, its unconditional error several times
 # higher. Composite is far away in *both*: at $w = 4$ its two large errors cancel, as its loss wanted. DASH and dropout are neighbours near the grey line.
 #
-# At which scales is a student good? **Try:** turn the dial, and compare the shapes of the curves more than their heights. **See:** the teacher's curve is flat with a shallow
+# At which scales is a student good? **Try:** turn the dial, and compare the curves' shapes. **See:** the teacher's curve is flat with a shallow
 # minimum. DASH and dropout have nearly that shape; cond-only is best at low $w$ and gets worse from there; composite is the reverse.
 
 
@@ -791,7 +790,7 @@ Markdown(dual_branch.beside_paper(ours(frechet("TAG")), ours(gap("rho"))))
 # **Agrees:** DASH comes first of these five; its gap is a little short, in the paper too; and under TAG cond-only is worse than training from scratch. (At $w = 1.5$ it is better: see the tables above.)
 #
 # **Does not agree:** (1) The paper's single-branch gaps are too *small*, ours too *large*. {ref}`ch-collapse` says how either can arise.
-# (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and a composite student is off its scale nearly all the time ({eq}`eq-guided-error`). We can't tell why the
+# (2) Composite is second in the paper and last here. Under TAG, $w(t)$ is 4 at no timestep, and a composite student is off its scale nearly all the time {eq}`eq-guided-error`. We can't tell why the
 # paper's does not suffer from that.
 #
 # {ref}`ch-rows` has the paper's other baselines {cite}`romero2015fitnets,meng2023distillation`; there DASH no longer comes first.

@@ -608,7 +608,7 @@ Markdown(tables.markdown(header, rows))
 #
 # ## The weight of the anchor
 #
-# DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. The optimum of the conditional branch then lies between the teacher and the truth ({eq}`eq-anchor`); the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
+# DASH adds $\lambda_{\text{an}}\,\lVert S_c - \varepsilon\rVert^2$ to its two imitation terms, with $\lambda_{\text{an}} = 0.1$. The optimum of the conditional branch then lies between the teacher and the truth {eq}`eq-anchor`; the unconditional branch has no anchor. The larger the weight, the more the conditional branch may correct
 # its teacher, and the less the two branches belong together. Three seeds without an anchor and at 0.1, one seed at each of 0.03, 0.3 and 1, all under TIRT Transfer:
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Branch errors and Frechet distance of DASH against the weight of its anchor"}, "figure": {"caption": "DASH by the weight of its anchor, a point for each training seed. Left: squared errors of the branches against the teacher's. Right: Fréchet distances.", "name": "fig-micro-anchor"}}
@@ -641,7 +641,7 @@ best = {
     n: min(of, key=lambda w, of=of: of[w][0]) for n, of in (errors | distances).items()
 }
 lowest = ", ".join(f"{name} at {weight:g}" for name, weight in best.items())
-Markdown(f"{both}\n\nLowest at seed 0: {lowest}")
+Markdown(f"{both}\n\nLowest at seed 0: {lowest}.")
 
 # %% [markdown]
 # The table pairs the two rows that have three seeds. The single runs at the other weights have no interval; the scatter of the three seeds at 0 and 0.1 in {numref}`fig-micro-anchor` is the scale to read them by.

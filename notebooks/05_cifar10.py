@@ -170,11 +170,11 @@ of = SHARED["models"]["teacher"]["w"]
 tried = {k.removeprefix("TAG @"): v["fd"] for k, v in of.items() if v["n"] == 1000}
 assert tried["970eta0.5"] == min(tried.values()), "the sampler that this chapter uses"
 assert of["TAG @999"]["fd"] > 1.5 * of["TAG"]["fd"]
-listed = ", ".join(f"{k.replace('eta', ', eta ')}: {v:.1f}" for k, v in tried.items())
+listed = "; ".join(f"{k.replace('eta', ', η = ')}: {v:.1f}" for k, v in tried.items())
 Markdown(f"""
-2,000 samples: from 970 with eta 0.5 **{of["TAG"]["fd"]:.1f}**, from 999 with eta 0
+2,000 samples: from 970 with η = 0.5 **{of["TAG"]["fd"]:.1f}**, from 999 with η = 0
 **{of["TAG @999"]["fd"]:.1f}**. 1,000 samples, whose FD is larger for any sampler
-(start, eta if not 0): {listed}.
+(start, η if not 0): {listed}.
 """)
 
 # %% [markdown]
@@ -214,7 +214,7 @@ what = {"title": title, "log": True, "size": (8.8, 4.2)}
 show(plots.panels(curves, 50, "timestep t", **what))
 
 # %% [markdown]
-# The gap's error is the smaller one at every timestep, and falls where the noise is high. The common error seems to fall as well; but in the image it is largest there, where sampling starts, and for the first student more than half of it is mean colour, more than the brightness of the data's images spreads by . What its *gap* has wrong moves the image by less than a fifth of that.
+# The gap's error is the smaller one at every timestep, and falls where the noise is high. The common error seems to fall as well; but in the image it is largest there, where sampling starts, and for the first student more than half of it is mean colour, more than the brightness of the data's images spreads by. What its *gap* has wrong moves the image by less than a fifth of that.
 #
 # So the student knows next to nothing of the colours when they are decided. A uniform loss on the noise hardly sees it: there a network that copies its input is right to a thousandth. The published importance
 # sees it even less. Two remedies make the loss look at that thousandth.

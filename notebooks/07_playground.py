@@ -322,7 +322,7 @@ Markdown(numbers("student", {plots.NAMES[k]: g for k, g in gaps.items()}, column
 #
 # Under cond-only the null label never occurs in a batch. Row $\varnothing$ of the class table has gradient zero and keeps its random direction to the end; weight decay alone
 # shortens it. The unconditional branch is whatever the trained network makes of a vector it has never met. {ref}`ch-collapse` derived what follows for an *exact teacher*: with the conditional branch right, the error of the null branch knows no label, is uncorrelated with the teacher's
-# gap, and can only lengthen the student's, $\mathbb E|g_S|^2 = \mathbb E|g_T|^2 + \mathbb E|g_S - g_T|^2$ ({eq}`eq-no-collapse`). There the teacher was a network and the agreement rough. Here the premise holds, but for the small error of the conditional branch.
+# gap, and can only lengthen the student's, $\mathbb E|g_S|^2 = \mathbb E|g_T|^2 + \mathbb E|g_S - g_T|^2$ {eq}`eq-no-collapse`. There the teacher was a network and the agreement rough. Here the premise holds, but for the small error of the conditional branch.
 
 # %% tags=["hide-input"]
 before = start_training(OBJECTIVES["cond_only"]).model.class_embed.weight[-1].detach()
@@ -417,7 +417,7 @@ assert tenth < never / 4 and half < 0.7 * tenth, (
 assert dash < tenth, "two matched branches are still ahead of ten per cent"
 Markdown(markdown(head, lines))
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps. Black: the mean square of the true gap.", "name": "fig-playground-dropout"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Error of the unconditional branch over timesteps for four students"}, "figure": {"caption": "Mean squared error of the unconditional branch in bins of 50 timesteps, and the mean square of the true gap.", "name": "fig-playground-dropout"}}
 by_time = {name: report(model).per_timestep for name, model in found.items()}
 error = {
     k: {t: of["uncond_mse"] for t, of in bins.items()} for k, bins in by_time.items()

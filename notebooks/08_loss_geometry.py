@@ -112,7 +112,7 @@ Markdown(geometry.objectives(TRAINED))
 #
 # Where the last column says *elsewhere*, a target is something else than the teacher's answer for the same branch: the form is the loss's *curvature*, and its centre is not $e = 0$.
 #
-# - The **anchor** of DASH adds $0.1\,|S_c - \varepsilon|^2$, a form in $e_c - (\varepsilon - T_c)$. It raises $Q_{cc}$ by 0.1 and draws $e_c$ towards the best denoiser ({eq}`eq-anchor`).
+# - The **anchor** of DASH adds $0.1\,|S_c - \varepsilon|^2$, a form in $e_c - (\varepsilon - T_c)$. It raises $Q_{cc}$ by 0.1 and draws $e_c$ towards the best denoiser {eq}`eq-anchor`.
 # - **Label dropout** hides the label of a share $p = 0.1$ of the images and then compares $S_u$ with $T_c$: $(1-p)\,|e_c|^2 + p\,|e_u - \mathrm{gap}_T|^2$. For an exact teacher the pull of $\mathrm{gap}_T$ averages to zero over the labels that are possible
 #   at $x_t$; where only one is, it does not ({numref}`fig-tower`).
 # - **Scratch** has the same curvature, but both targets are the noise.

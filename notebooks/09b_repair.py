@@ -348,7 +348,9 @@ for row, label in defined:
     cells = [SHARE[row, label, name] for name in names[1:]]
     each = [f"{v.mean():.0%} ({v.min():.0%} to {v.max():.0%})" for v in cells]
     rows.append([f"{plots.NAMES[row]}, {label}", f"{plain:.1f} → {goal:.1f}", *each])
-Markdown(markdown(["closes of DASH's gain", "FD: it → DASH", *names[1:]], rows))
+Markdown(
+    markdown(["share of DASH's gain closed", "FD, from → DASH's", *names[1:]], rows)
+)
 
 # %% tags=["hide-input"]
 gap, output = (

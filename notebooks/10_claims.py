@@ -200,7 +200,7 @@ Markdown(
     f"{high:.2f} to {1 / high:.2f}. Too large: above."
 )
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (black bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too large.", "name": "fig-claims-rho"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "The gap's length in the paper and in our runs for seven objectives"}, "figure": {"caption": "ρ as the paper claims it (bar: from CIFAR-100 to CIFAR-10) and as we measured it on digits, a point for each training seed. Shaded: the three groups of the paper's rows; beyond them a gap is too large.", "name": "fig-claims-rho"}}
 GROUPS = {"collapsed": (0.06, low), "shortened": (low, high), "kept": (high, 1 / high)}
 published = {key: (RHOS[key].rho_cifar100, RHOS[key].rho_cifar10) for key in order}
 points = {

@@ -5,11 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
+from torch._inductor.utils import fresh_cache
 
 from benchmarks.sweep.captured import (
     SOUND,
     CoTraining,
     fast,
+    keep_compiled,
+    use_compiled,
 )
 from benchmarks.sweep.scoring import Half
 from dashlib import data
@@ -206,3 +210,25 @@ def test_half_is_the_network_itself_on_a_cpu(tiny):
     with torch.no_grad():
         assert torch.equal(net(x, t, y), model.eval()(x, t, y))
     assert fast(model, "cpu") is model
+
+
+def test_what_one_process_compiled_another_does_not_compile_again(tmp_path, capsys):
+    """With an empty cache of its own; and a file that is none of these is named, and left."""
+    kept, broken = tmp_path / "compiled-students", tmp_path / "compiled-broken"
+    broken.write_bytes(b"none")
+    torch.compiler.reset()
+    with fresh_cache():
+        torch.compile(lambda x: (x.sin() + 1).cos())(torch.ones(3))
+        keep_compiled(kept)
+    torch.compiler.reset()
+    counters.clear()
+    with fresh_cache():
+        use_compiled([broken, kept])
+        out = torch.compile(lambda x: (x.sin() + 1).cos())(torch.ones(3))
+    torch.testing.assert_close(out, (torch.ones(3).sin() + 1).cos())
+    assert (
+        counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"]
+    )
+    told = capsys.readouterr().out
+    assert f"{broken} is not used" in told or f"{broken} has nothing" in told
+    assert f"{kept} is used" in told

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from dashlib import checkpoints
 from dashlib.__main__ import main
 from dashlib.checkpoints import CheckpointError
+from dashlib.scale.official import load_official
 from dashlib.unet import STUDENT_CIFAR10, UNet
 
 INVENTORY = json.loads((Path(__file__).parent / "data/official_inventory.json").read_text())
@@ -160,7 +161,7 @@ def rewrite(official, path, change):
 
 
 def test_an_official_checkpoint_gives_the_averaged_model_and_lambda(official):
-    model, lam = checkpoints.load_official(official)
+    model, lam = load_official(official)
     assert model.cfg == STUDENT_CIFAR10
     assert not model.training
     assert all(2 <= v.min() <= v.max() <= 3 for v in model.state_dict().values())
@@ -172,7 +173,7 @@ def test_the_command_line_converts_an_official_checkpoint(official, tmp_path):
     assert result.exit_code == 0, result.output
     assert "with TIRT lambda" in result.output
     model, lam = checkpoints.load_model(tmp_path / "student")
-    want_model, want_lam = checkpoints.load_official(official)
+    want_model, want_lam = load_official(official)
     assert equal(model, want_model)
     torch.testing.assert_close(lam, want_lam)
 
@@ -194,7 +195,7 @@ def test_the_command_line_names_the_files_it_wrote(official, tmp_path):
 )
 def test_lambda_may_be_absent(official, tmp_path, change):
     path = rewrite(official, tmp_path / "plain.pth", change)
-    assert checkpoints.load_official(path)[1] is None
+    assert load_official(path)[1] is None
 
 
 @pytest.mark.parametrize("size", ["teacher", "student"])
@@ -205,7 +206,7 @@ def test_the_architecture_is_recognised_by_its_shapes(tmp_path, size):
     shadow = {k: torch.zeros(()).expand(s) for k, s in shapes.items()}
     shadow["class_embed.weight"] = torch.zeros(()).expand(101, width)
     torch.save({"ema_state_dict": {"shadow": shadow}}, tmp_path / "c100.pth")
-    found = checkpoints.load_official(tmp_path / "c100.pth")[0].cfg
+    found = load_official(tmp_path / "c100.pth")[0].cfg
     assert (found.num_classes, found.ch, found.blocks) == (
         (100, 128, 2) if size == "teacher" else (100, 64, 1)
     )
@@ -233,14 +234,14 @@ def shadow(content):
 def test_another_content_is_an_error(official, tmp_path, change, message):
     path = rewrite(official, tmp_path / "bad.pth", change)
     with pytest.raises(CheckpointError, match=message):
-        checkpoints.load_official(path)
+        load_official(path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 3, torch.zeros(3), None], ids=type)
 def test_another_object_is_an_error(tmp_path, content):
     torch.save(content, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match=r"bad\.pth"):
-        checkpoints.load_official(tmp_path / "bad.pth")
+        load_official(tmp_path / "bad.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello, this is text", b"\x80\x02", b"PK\x03\x04"])
@@ -248,14 +249,14 @@ def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path, content):
     path = tmp_path / "bad.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"bad\.pth cannot be read"):
-        checkpoints.load_official(path)
+        load_official(path)
 
 
 def test_a_truncated_official_checkpoint_is_an_error(official, tmp_path):
     path = tmp_path / "half.pth"
     path.write_bytes(official.read_bytes()[:1_000_000])
     with pytest.raises(CheckpointError, match=r"half\.pth cannot be read"):
-        checkpoints.load_official(path)
+        load_official(path)
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "."])
@@ -281,7 +282,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, how):
     path, target = tmp_path / "evil.pth", tmp_path / "executed"
     how({"ema_state_dict": {"shadow": {}}, "extra": Attack(target)}, path)
     with pytest.raises(CheckpointError, match=r"evil\.pth .*would execute code.*refuses"):
-        checkpoints.load_official(path)
+        load_official(path)
     assert not target.exists()
     pickle.loads(pickle.dumps(Attack(target)))
     assert target.exists()  # the attack itself works
@@ -300,7 +301,7 @@ def test_an_official_network_that_is_not_finite_is_refused(official, tmp_path, v
     content["ema_state_dict"]["shadow"]["conv_out.bias"][1] = value
     torch.save(content, tmp_path / "bad.pth")
     with pytest.raises(CheckpointError, match=r"conv_out\.bias is not finite"):
-        checkpoints.load_official(tmp_path / "bad.pth")
+        load_official(tmp_path / "bad.pth")
 
 
 def test_a_mixed_pair_is_refused(model, tiny, tmp_path):
@@ -317,7 +318,7 @@ def test_a_flipped_bit_of_a_zip_is_found_by_its_crc(official, tmp_path):
     content[len(content) // 2] ^= 1  # within the numbers: torch.load alone reads it
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match="CRC"):
-        checkpoints.load_official(tmp_path / "bad.pth")
+        load_official(tmp_path / "bad.pth")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
@@ -326,7 +327,7 @@ def test_prefixes_of_wrapped_networks_are_dropped(official, tmp_path, prefix):
     shadow = content["ema_state_dict"]["shadow"]
     content["ema_state_dict"]["shadow"] = {prefix + k: v for k, v in shadow.items()}
     torch.save(content, tmp_path / "wrapped.pth")
-    model, _ = checkpoints.load_official(tmp_path / "wrapped.pth")
+    model, _ = load_official(tmp_path / "wrapped.pth")
     assert all(torch.equal(v, shadow[k]) for k, v in model.state_dict().items())
 
 
@@ -357,7 +358,7 @@ def test_numbers_of_numpy_beside_the_weights_are_read(official, tmp_path):
     torch.save(content | numbers, tmp_path / "numbers.pth")
     read = checkpoints.read_pickled(tmp_path / "numbers.pth")
     assert {name: read[name] for name in numbers} == {"best_fid": 2.5, "epoch": 7, "done": True}
-    checkpoints.load_official(tmp_path / "numbers.pth")
+    load_official(tmp_path / "numbers.pth")
 
 
 def test_an_object_in_the_place_of_a_number_is_refused(tmp_path):
@@ -376,7 +377,7 @@ def test_weights_that_are_integers_are_refused(official, tmp_path):
     shadow["conv_out.bias"] = shadow["conv_out.bias"].round().long()
     torch.save(content, tmp_path / "integers.pth")
     with pytest.raises(CheckpointError, match=r"conv_out\.bias is torch\.int64"):
-        checkpoints.load_official(tmp_path / "integers.pth")
+        load_official(tmp_path / "integers.pth")
 
 
 @pytest.mark.parametrize("lam", ["x", [0.0] * 1000, torch.zeros(3), torch.full((1000,), math.nan)])
@@ -385,7 +386,7 @@ def test_a_lambda_that_is_none_is_refused(official, tmp_path, lam):
     content["tirt_state_dict"] = {"importance_adjustment": lam}
     torch.save(content, tmp_path / "lam.pth")
     with pytest.raises(CheckpointError, match=r"lam\.pth: not a DASH checkpoint"):
-        checkpoints.load_official(tmp_path / "lam.pth")
+        load_official(tmp_path / "lam.pth")
 
 
 def test_a_lambda_of_ours_that_is_not_finite_is_refused(model, tmp_path):

@@ -20,6 +20,7 @@ from dashlib.metrics import (
     noisy_pairs,
     pair_stats,
     predict,
+    spreads,
     summarise,
     summarise_by,
 )
@@ -364,3 +365,19 @@ def test_a_wave_lies_in_its_band(schedule, waves, part):
     x = torch.cos(2 * math.pi * waves * torch.arange(32) / 32).expand(1, 3, 32, 32)
     found = image_errors(x, torch.tensor([500]), schedule)
     assert found[part].item() == pytest.approx(found["image"].item(), rel=1e-9)
+
+
+def test_spreads_are_of_mean_colours():
+    grey = torch.linspace(-1, 1, 11).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    found = spreads(grey)
+    assert found["luminance"] == pytest.approx(torch.linspace(-1, 1, 11).std().item())
+    assert found["red_green"] == pytest.approx(0, abs=1e-12)
+    assert found["blue_yellow"] == pytest.approx(0, abs=1e-12)
+    red = grey.clone()
+    red[:, 1:] = 0  # only R varies: B - (R + G)/2 by half of it
+    cast = spreads(red)
+    assert cast["red_green"] == pytest.approx(found["luminance"])
+    assert cast["blue_yellow"] == pytest.approx(found["luminance"] / 2)
+    assert spreads(grey[:, :1]).keys() == {"luminance"}
+    with pytest.raises(ValueError, match="at least 2"):
+        spreads(grey[:1])

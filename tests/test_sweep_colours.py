@@ -1,6 +1,5 @@
-"""The spread of mean colours, and a loss that weighs them."""
+"""A loss that weighs mean colours."""
 
-import pytest
 import torch
 
 from benchmarks.sweep import colours
@@ -8,22 +7,6 @@ from dashlib.data import Batch
 from dashlib.guidance import Branches
 from dashlib.losses import Dash
 from dashlib.schedule import Schedule
-
-
-def test_spreads_are_of_mean_colours():
-    grey = torch.linspace(-1, 1, 11).reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4)
-    found = colours.spreads(grey)
-    assert found["luminance"] == pytest.approx(torch.linspace(-1, 1, 11).std().item())
-    assert found["red_green"] == pytest.approx(0, abs=1e-12)
-    assert found["blue_yellow"] == pytest.approx(0, abs=1e-12)
-    red = grey.clone()
-    red[:, 1:] = 0  # only R varies: B - (R + G)/2 by half of it
-    cast = colours.spreads(red)
-    assert cast["red_green"] == pytest.approx(found["luminance"])
-    assert cast["blue_yellow"] == pytest.approx(found["luminance"] / 2)
-    assert colours.spreads(grey[:, :1]).keys() == {"luminance"}
-    with pytest.raises(ValueError, match="at least 2"):
-        colours.spreads(grey[:1])
 
 
 def test_dash_may_weigh_the_colour_of_the_image(fixed):

@@ -21,7 +21,7 @@ from dashlib.datasets import load_dataset
 from dashlib.distillation.probe import STALE
 from dashlib.guidance import Guided, branches
 from dashlib.losses import mse
-from dashlib.metrics import noisy_pairs, pair_stats, predict
+from dashlib.metrics import noisy_pairs, pair_stats, predict, spreads
 from dashlib.sampling import ddim
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
@@ -106,6 +106,11 @@ def test_the_mixture_is_as_wide_as_the_playground_says():
     std = playground.pinwheel().std
     said = f"has a standard deviation of {std.min():.2f} to {std.max():.2f}"
     assert said in text_of("07")
+
+
+def test_the_brightness_of_digits_varies_as_the_table_says():
+    varies = spreads(load_dataset("digits").train.x)["luminance"]
+    assert f"100 samples ($w = 1.5$), {varies:.3f} in the data." in text_of("03")
 
 
 LEARNED = ("teacher-tirt", "dash-transfer-s0", "gap_match_cond-transfer-s0")

@@ -9,13 +9,15 @@ within a round; its learning rates are tensors that are set before it.
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dashlib.checkpoints import write_atomically
 from dashlib.data import Batch, Stream, with_teacher
 from dashlib.training import Trainer
 from dashlib.unet import UNet
@@ -31,6 +33,23 @@ def fast(model: UNet, device: torch.device | str) -> UNet:
         model = model.to(memory_format=torch.channels_last)
         model.compile(dynamic=False)
     return model
+
+
+def keep_compiled(path: Path) -> None:
+    """Write what torch.compile made or used in this process, for :func:`use_compiled`."""
+    if found := torch.compiler.save_cache_artifacts():
+        write_atomically(path, found[0])
+
+
+def use_compiled(paths: Iterable[Path]) -> None:
+    """Take over what other processes compiled; a file that cannot be used is named and left."""
+    for path in paths:
+        try:
+            used = torch.compiler.load_cache_artifacts(path.read_bytes())
+        except Exception as error:
+            print(f"{path} is not used: {type(error).__name__} {error}", flush=True)
+        else:
+            print(f"{path} {'is used' if used else 'has nothing for this torch'}", flush=True)
 
 
 class Rounds(NamedTuple):

@@ -1,4 +1,4 @@
-"""Show a colour cast, and weigh it in a loss: spreads of mean colours."""
+"""Weigh a colour cast in a loss."""
 
 from dataclasses import dataclass
 
@@ -11,23 +11,6 @@ from dashlib.losses import Dash, Terms, mse, teacher_of
 from dashlib.schedule import Schedule
 
 SCHEDULE = Schedule()
-
-
-def spreads(images: Tensor) -> dict[str, float]:
-    """Standard deviations over images of their mean colours; pixels in [-1, 1], ``(N, C, H, W)``.
-
-    ``luminance``: of all channels; of colour images also ``red_green``: of R - G, ``blue_yellow``:
-    of B - (R + G)/2.  Samples with a colour cast spread more than the data.  ``ValueError`` for
-    fewer than 2 images.
-    """
-    if len(images) < 2:
-        raise ValueError(f"{len(images)} images: a spread needs at least 2")
-    means = images.double().mean((2, 3))
-    found = {"luminance": means.mean(1)}
-    if means.shape[1] == 3:
-        red, green, blue = means.unbind(1)
-        found |= {"red_green": red - green, "blue_yellow": blue - (red + green) / 2}
-    return {name: float(values.std()) for name, values in found.items()}
 
 
 def colour_error(error: Tensor, t: Tensor) -> Tensor:

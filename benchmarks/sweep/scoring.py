@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import fast
-from benchmarks.sweep.colours import spreads
 from benchmarks.sweep.judge import Judge
 from benchmarks.sweep.plan import SAMPLERS, Plan, until, wait_for
 from benchmarks.sweep.students import teacher_weights, wait_for_images
@@ -22,7 +21,7 @@ from dashlib import results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.data import as_floats, to_bytes
 from dashlib.guidance import Branches, Guided
-from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict
+from dashlib.metrics import NoisyPairs, compare, image_errors, noisy_pairs, predict, spreads
 from dashlib.sampling import balanced_labels, sample, starting_noise
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig

@@ -10,8 +10,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep import plan as plans
+from benchmarks.sweep.captured import keep_compiled, use_compiled
 from benchmarks.sweep.plan import Plan
 from dashlib.scale.distributed import numerics
+
+COMPILED = "compiled"  # files of what was compiled, from one sweep's work to the next one's weights
 
 
 def _stage(name: str, work: Path) -> None:
@@ -24,8 +27,11 @@ def _stage(name: str, work: Path) -> None:
         torch.set_num_threads(1)
     print(f"{name} starts at {time.time() - started:.1f} s", flush=True)
     try:
+        use_compiled(sorted(plan.weights.glob(f"{COMPILED}-*")))
         with numerics(plan.device, "tf32" if plan.device == "cuda" else "fp32"):
             _work(name, plan)
+        if not name.startswith("compile:"):
+            keep_compiled(work / f"{COMPILED}-{name}")
     except Exception:
         traceback.print_exc()
         sys.exit(1)

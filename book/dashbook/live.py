@@ -94,10 +94,7 @@ def state_of(explorer: str, **changed: Any) -> dict[str, Any]:
 
 
 class Explorer(anywidget.AnyWidget):
-    """A live explorer, by its name in ``USUAL``, with its settings as traits.
-
-    Read and set them, ``explorer.w = 2``: what is shown follows.
-    """
+    """A live explorer, by its name in ``USUAL``; what it shows follows its traits, its settings."""
 
     _esm = "\n".join([*in_order().values(), "export default { render };"])
     _css = BOOK / "_static/live.css"

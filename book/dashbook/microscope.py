@@ -40,11 +40,12 @@ def anchors(panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]])
     figure, grid = plots.axes(1, len(panels), (7.6, 3.4), "DASH by the weight of its anchor")
     shades = iter(plots.CYCLE)
     for ax, (title, named) in zip(grid[0], panels.items(), strict=True):
-        for name, by_weight in named.items():
-            at = [x for x, seeds in enumerate(by_weight.values()) for _ in seeds]
+        top = 1.1 * max(max(seeds) for of in named.values() for seeds in of.values())
+        for i, (name, by_weight) in enumerate(named.items()):
+            at = [x + 0.1 * i for x, seeds in enumerate(by_weight.values()) for _ in seeds]
             ax.plot(at, [*chain(*by_weight.values())], "o", color=next(shades), label=name)
         ax.set_xticks(range(len(by_weight)), [f"{weight:g}" for weight in by_weight])
-        ax.set(xlabel="weight of the anchor", ylim=(0, None), title=title)
+        ax.set(xlabel="weight of the anchor", ylim=(0, top), title=title)
         plots.name_ends(ax, 10)
     return figure
 

@@ -220,10 +220,7 @@ def lines(
     size: tuple[float, float] = (6.4, 3.6),
     **shown: Any,
 ) -> Figure:
-    """Named curves ``name -> (x, y)`` on axes that are set to what is ``shown``: labels, limits.
-
-    A thin grey line marks a ``level``.
-    """
+    """Named curves ``name -> (x, y)`` on axes set to what is ``shown``; grey: a ``level``."""
     figure, ((ax,),) = axes(size=size)
     draw_curves(ax, curves, colors, marker=marker, markersize=5)
     if level is not None:

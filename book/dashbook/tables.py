@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from dashbook.paper import FURTHER, NAMES, PAPER
-from dashlib import results
+from dashlib import metrics, results
+from dashlib.data import as_floats
 from dashlib.recipes import DIGITS, HEADLINE
 from dashlib.results import Run
 
@@ -44,6 +45,12 @@ def frechet(label: str) -> Measure:
     return metric("guidance", label, "frechet")
 
 
+def brightness(label: str) -> Measure:
+    """How the mean brightness of a run's 100 stored samples spreads, at one guidance scale."""
+    at = list(DIGITS.guidance).index(label)
+    return lambda run: metrics.spreads(as_floats(run.trace["samples"][at]))["luminance"]
+
+
 def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
     """A gap metric of every run in every range of timesteps, from t = 0: ``(runs, ranges)``."""
     reports = [run.metrics["gap"]["per_timestep"] for run in runs]
@@ -58,10 +65,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int 
 
 
 def spread(runs: Sequence[Any], value: Measure, digits: int = 2) -> str:
-    """Mean over training seeds, with ± the sample standard deviation if there are several.
-
-    Of the runs that have the value; a dash if none has.
-    """
+    """Mean over the runs that have it, ± their standard deviation if several; else a dash."""
     values = [found for run in runs if (found := value(run)) is not None]
     if not values:
         return DASHES
@@ -92,6 +96,7 @@ def numbers(
 PAPERS = ["*paper:* size", "*paper:* ρ C10/C100", "*paper:* FID C10/C100"]
 OURS = {"ρ": (gap("rho"), 2), "cos": (gap("cos"), 2), "gap MSE": (gap("gap_mse"), 4)}
 OURS |= {f"FD {w}": (frechet(w.removeprefix("w=")), 1) for w in ("w=1.5", "w=4", "TAG")}
+OURS |= {"brightness": (brightness("1.5"), 3)}
 
 
 def _digits(rows: Sequence[str], weighting: str = "transfer") -> dict[str, list[Run]]:

@@ -160,8 +160,8 @@ def findings() -> str:
   {digits("dash", "uniform-from_uniform", "TAG")} (digits, {sound()}).
   On CIFAR-10 they tie at w = 1.5: {one_cifar("dash_v-transfer")} and
   {one_cifar("dash_v-uniform")} (one seed).
-- **One line of the sampler outweighs w.** The teacher's FD at w = 1.5 is {clamped("clamp"):.0f} if
-  ε is kept when the image is clamped, {clamped("recompute"):.0f} if it is recomputed (digits,
+- **One line of the sampler outweighs $w$.** The teacher's FD at w = 1.5 is {clamped("clamp"):.0f}
+  if ε is kept when the image is clamped, {clamped("recompute"):.0f} if it is recomputed (digits,
   300 samples, one seed).
 """
 

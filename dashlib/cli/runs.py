@@ -15,6 +15,7 @@ from dashlib.runs import pool
 from dashlib.runs.making import make, run_name
 from dashlib.runs.pool import Bars
 from dashlib.runs.verification import expected, verify_all
+from dashlib.scale.official import load_official
 
 ONLY = click.option("--only", default="", help="Only runs whose name contains this text.")
 PROCESSES = click.option("--processes", default=2, type=click.IntRange(1, 64), help="At a time.")
@@ -113,7 +114,7 @@ def list_command() -> None:
 def convert_command(checkpoint: Path, out: Path) -> None:
     """Convert the authors' CHECKPOINT (.pth) to OUT.safetensors and OUT.json."""
     out = out.with_suffix("") if out.suffix in (".safetensors", ".json") else out
-    model, lam = checkpoints.load_official(checkpoint)
+    model, lam = load_official(checkpoint)
     checkpoints.save_model(out, model, lam)
     kept = "with TIRT lambda" if lam is not None else "without TIRT lambda"
     click.echo(f"wrote {out}.safetensors and {out}.json ({kept})")

@@ -19,6 +19,7 @@ from dashlib.guidance import TAG, Constant, GuidanceSchedule, Guided, Interval
 from dashlib.sampling import Clamp, Spacing, sample
 from dashlib.scale.checkpointing import Checkpoints, read_checkpoint
 from dashlib.scale.distributed import AUTOCAST, Precision, batches, numerics
+from dashlib.scale.official import load_official
 from dashlib.schedule import Schedule
 from dashlib.unet import UNet, UNetConfig
 
@@ -56,7 +57,7 @@ def find(name: str) -> Named:
             checkpoints.load_into(model, state["ema"], str(saved))
             name += f" (step {state['step']} of {settings['training']['steps']}, averaged)"
     elif path.is_file() and path.suffix != ".safetensors":
-        model, lam = checkpoints.load_official(path)
+        model, lam = load_official(path)
     elif (results.root() / name / "run.json").is_file():
         run = results.load(name)
         model, learned = run.model(), run.config.get("weighting") == "tirt"

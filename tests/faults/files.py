@@ -12,6 +12,7 @@ import torch
 
 from dashlib import checkpoints, results
 from dashlib.scale.checkpointing import Checkpoints, read_checkpoint
+from dashlib.scale.official import load_official
 from dashlib.unet import UNet, UNetConfig
 
 TINY = UNetConfig(1, 8, ch=8, mults=(1, 2), blocks=1, attn_resolutions=(4,), groups=4, patch_size=2)
@@ -59,7 +60,7 @@ def readers(folder: Path) -> dict[Path, Callable[[], object]]:
     return {
         folder / "m.json": lambda: checkpoints.load_model(folder / "m"),
         folder / "m.safetensors": lambda: checkpoints.load_model(folder / "m"),
-        folder / "a.pth": lambda: checkpoints.load_official(folder / "a.pth"),
+        folder / "a.pth": lambda: load_official(folder / "a.pth"),
         saved: lambda: read_checkpoint(saved),
         run.folder / "run.json": lambda: results.load(run.name).model(),
         run.folder / run.files["weights"]["name"]: lambda: results.load(run.name).model(),
