@@ -469,7 +469,7 @@ def table(keys, digits, header):
 
 
 Markdown(
-    table([*GAP, "brightness"], 4, [*GAP.values(), "brightness"])
+    table([*GAP, "brightness"], 3, [*GAP.values(), "brightness"])
     + "\n\n"
     + table(SCALES, 1, ["FD w = 1", *SCALES[1:]])
 )
