@@ -572,7 +572,7 @@ explorer(
 # On the forward process $\varepsilon$ has a root mean square of one. The next figure
 # shows what it had in the sampler.
 
-# %% tags=["hide-input"] mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; its size should be one.", "name": "fig-teacher-noise"}}
+# %% tags=["hide-input"] mystnb={"image": {"alt": "Root mean square of the noise used by the sampler against timestep, for both teachers; with the clamp rule it rises far above one."}, "figure": {"caption": "Size of the noise that each DDIM step used (root mean square, ten samples). Sampling runs from right to left; the size should be one.", "name": "fig-teacher-noise"}}
 t = [step.t for step in path["tirt", "clamp", 4]]
 size = {key: [rms(step.eps) for step in visited] for key, visited in path.items()}
 lost = {k: [rms(unexplained(step)) for step in path[k, "clamp", 4]] for k in runs}

@@ -268,7 +268,7 @@ assert left["cond_only_dropout"][60] < 1e-3 < 0.1 < left["multi_w"][100]
 show(geometry.descent(left, dashed="gap_match"))  # it lies on composite
 
 # %% [markdown]
-# In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
+# In {numref}`fig-descent` composite and gap match (dashed, on the same line) lose the half of the error that they see at once and keep the other half for ever. DASH, drawn without its anchor, is done in one step, dropout ($\kappa = 9$) and gap match with cond-only ($\kappa \approx 7$)
 # in a few dozen, multi-$w$ needs hundreds.
 #
 # This picture simplifies. A network is trained in its weights, where every step moves both branches at once; Adam rescales each *weight*, not each direction of this plane; and
