@@ -147,7 +147,7 @@ Markdown(markdown(["judgements", *KINDS], rows))
 def ledger(theme):
     """The statuses of a theme; the rows behind them are folded."""
     of = Counter(one.status for one in JUDGEMENTS if one.claim.theme == theme)
-    summary = f"{of.total()} judgements: " + ", ".join(f"{of[k]} {k}" for k in of)
+    summary = f"{of.total()} judgements: " + ", ".join(f"{k} {of[k]}" for k in of)
     rows = claims.table(theme, JUDGEMENTS)
     return Markdown(f"<details><summary>{summary}</summary>\n\n{rows}\n\n</details>")
 

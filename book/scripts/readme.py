@@ -213,7 +213,8 @@ def advice() -> str:
    {clamped("recompute"):.0f}, and {clamped("clamp"):.0f} if ε is kept (digits, 300
    samples, one seed).
 6. **Sweep w.** The digits teacher has FD {fd["1"]:.1f} at w = 1, {fd["1.5"]:.1f} at 1.5 and
-   {fd["4"]:.1f} at 4. A comparison at one w may say the reverse of one at another.
+   {fd["4"]:.1f} at 4 (1,000 samples). A comparison at one w may say the reverse of one at
+   another.
 """
 
 
