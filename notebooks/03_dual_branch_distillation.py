@@ -367,7 +367,7 @@ explorer(swept, students)
 # A student that was taught one output is good there and bad elsewhere. DASH also beats scratch, which has both branches but no teacher, at every
 # scale in the mean over seeds.
 #
-# The next explorer shows means over seeds in twenty bins of the timestep.
+# The next explorer: means over seeds, twenty timestep bins.
 #
 # At which timesteps do they lose the gap? **Try:** look at cos first, then at the branch errors; then at ρ of cond-only. **See:** direction is hard for every student at low noise and easier at
 # high noise. DASH leads dropout by much below $t \approx 250$ and hardly at all above 600. Cond-only's gap is longest at low noise.
