@@ -1,6 +1,7 @@
 """The README shows what is stored: its measured block cannot drift from results/."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def test_a_stale_number_would_be_rewritten() -> None:
 
 def test_the_first_page_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 6000
+
+
+def test_the_commands_take_as_long_as_they_are_said_to() -> None:
+    stored = json.loads((ROOT / "results/bench/commands.json").read_text())
+    assert stored["cores"] == 2
+    took = {target.removeprefix("make "): of for target, of in stored["seconds"].items()}
+    text = " ".join((ROOT / "README.md").read_text().split())
+    said = f"On two cores the set-up took {took['setup']:.0f} s with a fast network, the book"
+    said += f" {took['book'] / 60:.0f} minutes after it, the tests {took['test'] / 60:.0f}."
+    assert said in text
 
 
 def pixels(png: bytes, size: tuple[int, int] = (300, 200)) -> np.ndarray:
