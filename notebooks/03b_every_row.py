@@ -606,11 +606,12 @@ for w in ("TAG", "1.5"):
     assert max(fd) < 1.015 * min(fd) and max(right) - min(right) < 0.03
 bright = {way: one["spreads"]["luminance"] for (_, way), one in ways.items()}
 real = colour["data"]["spreads"]["luminance"]
-assert bright["start 999, eta 0"] > 1.3 * real
+late = [of / real for way, of in bright.items() if "start 999" in way]
+assert len(late) == 3 and 1.25 < min(late) <= max(late) < 1.36
 assert all(abs(of / real - 1) < 0.1 for way, of in bright.items() if "eta 0.5" in way)
 
 # %% [markdown]
-# On photographs none of it matters by the features: FD moves by a hundredth, accuracy by less than three points, which is less than 200 samples can tell apart. *Clamp* spoils digits and does nothing here; few values are near black or white. The eye sees the start: from 999 without noise brightness varies by a third too much, with any rule.
+# On photographs none of it matters by the features: FD moves by a hundredth, accuracy by less than three points, which is less than 200 samples can tell apart. *Clamp* spoils digits and does nothing here; few values are near black or white. The eye sees the start: from 999 without noise brightness varies by a quarter to a third too much, under each rule.
 #
 # ## What we found
 
