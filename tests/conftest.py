@@ -1,5 +1,7 @@
 """Share among the tests: a tiny network, the digits, and stub denoisers with known branches."""
 
+from shutil import which
+
 import book_pages
 import pytest
 import torch
@@ -47,6 +49,18 @@ def _leave_torch_as_it_was():
     yield
     torch.set_num_threads(threads)
     scoring._held_out.cache_clear()
+
+
+@pytest.fixture
+def inductor():
+    """Let torch.compile generate C++, without trying which vector instructions g++ knows."""
+    if not which("g++"):
+        pytest.skip("inductor needs a C++ compiler")
+    from torch._inductor import config  # it takes a second to import
+
+    # Not monkeypatch: what it sets in this module it deletes afterwards.
+    with config.patch({"compile_threads": 1, "cpp.vec_isa_ok": False}):  # starts no processes
+        yield
 
 
 @pytest.fixture(scope="session")

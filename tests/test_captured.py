@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from shutil import which
 
 import pytest
 import torch
@@ -213,7 +212,7 @@ def test_half_is_the_network_itself_on_a_cpu(tiny):
     assert fast(model, "cpu") is model
 
 
-@pytest.mark.skipif(not which("g++"), reason="inductor needs a C++ compiler")
+@pytest.mark.usefixtures("inductor")
 def test_what_one_process_compiled_another_does_not_compile_again(tmp_path, capsys):
     """With an empty cache of its own; and a file that is none of these is named, and left."""
     kept, broken = tmp_path / "compiled-students", tmp_path / "compiled-broken"

@@ -5,11 +5,9 @@ import os
 import socket
 from dataclasses import replace
 from itertools import islice
-from shutil import which
 
 import pytest
 import torch
-import torch._inductor.config
 from accelerate.utils import set_seed
 from torch.multiprocessing import get_context
 from torch.nn import functional
@@ -262,11 +260,10 @@ def test_options_agree_with_fp32(name, case, fp16_anywhere):
     assert other.grad_norm == pytest.approx(plain.grad_norm, rel=5 * tolerance)
 
 
-@pytest.mark.skipif(not which("g++"), reason="inductor needs a C++ compiler")
+@pytest.mark.usefixtures("inductor")
 def test_code_generated_by_inductor_agrees_with_fp32(tmp_path, monkeypatch):
     """The default backend, on a shallow network: most of the time is g++'s, a second a kernel."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)  # starts no processes
     shallow = {"kind": Shallow, "unet": SMALLEST, "cfg": replace(CONFIG, steps=1)}
     (plain,), (other,) = (
         list(engine.run(stream))
