@@ -6,6 +6,7 @@ Contrasts are those of WCAG 2: at least 3 : 1 for lines and marks, 4.5 : 1 for t
 import base64
 import io
 import json
+import re
 
 import pytest
 from book_pages import CHAPTERS, HTML, emptied, explorers, shared, visit
@@ -15,13 +16,18 @@ from PIL import Image
 from test_plots import luminance
 
 from dashbook import paper, playground, plots
+from execute import ROOT
 
 pytestmark = pytest.mark.browser
 
 DARK = "document.documentElement.dataset.theme = 'dark'"
 DRAWN = "main div.cell_output img"
+FAINT = "#BBBBBB"  # what lies below the rest in the playground, in the light as in the dark
 LINES = [*plots.CYCLE, *paper.COLORS.values(), *playground.SHADES]
-LINES = dict.fromkeys([*LINES, *playground.TRAININGS.values(), *playground.HIDDEN.values()])
+LINES += [*playground.TRAININGS.values(), *playground.HIDDEN.values()]
+for script in sorted((ROOT / "book/explorers").glob("*.js")):
+    LINES += re.findall('#[0-9A-F]{6}(?=")', script.read_text().replace(FAINT, ""))
+LINES = dict.fromkeys(LINES)
 STYLE = "i => { const of = getComputedStyle(i); return [of.filter, of.mixBlendMode]; }"
 SIDE = 12  # pixels of a swatch
 GROUNDS = {"a page": "figure", "an explorer": "div.dash-explorer"}

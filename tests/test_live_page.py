@@ -1,6 +1,7 @@
 """Explorers that compute in the page, in Chromium: their numbers are PyTorch's."""
 
 import functools
+import io
 import re
 import shutil
 import threading
@@ -8,10 +9,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 import torch
 from book_pages import ROOT, made_once, watched
 from live_js import Random, Taught, needs_node, stored
+from PIL import Image
 
 import build
 import dash_live
@@ -485,6 +488,21 @@ LIGHTS = """() => [".dash-live", ".dash-live output"].map(name => {
 })"""
 
 
+CHARTS = ".dash-live-chart:not(:empty), .dash-live-half, #dial figcaption"
+
+
+def seen_in(page, chart):
+    """The colours above an element and of its paper, and the gray level furthest from this."""
+    chart.scroll_into_view_if_needed()
+    box, above = chart.bounding_box(), 4
+    clip = box | {"y": box["y"] - above, "height": box["height"] + above}
+    pixels = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    middle = pixels.width // 2
+    paper = pixels.getpixel((middle, above + 3))
+    levels = np.asarray(pixels.convert("L"), dtype=int)[above:]
+    return pixels.getpixel((middle, 1)), paper, levels.flat[abs(levels - sum(paper) / 3).argmax()]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(("disk", "width", "theme"), [(True, 400, "dark"), (False, 1280, "light")])
 def test_every_explorer_answers_at_any_width_in_any_light(opened, schedule, disk, width, theme):
@@ -498,6 +516,10 @@ def test_every_explorer_answers_at_any_width_in_any_light(opened, schedule, disk
     surface, text = page.evaluate(LIGHTS)
     assert (surface < 90 and text > 180) if theme == "dark" else (surface > 220 and text < 90)
     agree(drawn(page), 3, 4.0, 1, steps=5)
+    for chart in page.locator(CHARTS).all():
+        around, paper, ink = seen_in(page, chart)
+        assert paper == around if theme == "dark" else min(paper) > 250
+        assert abs(ink - sum(paper) / 3) > 100, "axes and names stand out"
     page.locator("#dial [data-name=w] input").press("ArrowLeft")
     agree(drawn(page), 3, 3.95, 1, steps=5)
     assert notes(page)[0] == percents(MinSNR(schedule).importance())
