@@ -192,8 +192,9 @@ def names(scale: str = "digits") -> list[str]:
 
 def select(objective: str, weighting: str, scale: str = "digits") -> list[Run]:
     """The stored seeds of one row of the table, in order; ``MissingRun`` if there are none."""
-    prefix = f"{scale}/{objective}-{weighting}-s"
-    found = [load(name) for name in names(scale) if name.startswith(prefix)]
+    prefix = f"{objective}-{weighting}-s"
+    found = sorted(path.parent.name for path in (root() / scale).glob(f"{prefix}*/run.json"))
     if not found:
-        raise MissingRun(f"no stored run {prefix}*: make it: `python -m dashlib make {prefix}0`")
-    return found
+        missing = f"{scale}/{prefix}"
+        raise MissingRun(f"no stored run {missing}*: make it: `python -m dashlib make {missing}0`")
+    return [load(f"{scale}/{name}") for name in found]

@@ -64,29 +64,26 @@ def others() -> set[str]:
     return found - {"dashlib"}
 
 
-def imported(modules: list[str], blocked: set[str], then: str = "") -> str:
+def imported(modules: list[str], blocked: set[str], first: str = "", then: str = "") -> str:
     """Import the modules in a fresh process in which the blocked packages are missing.
 
     Returns the message that the process ends with, if any.
     """
-    script = SCRIPT.format(modules=modules, blocked=sorted(blocked)) + then
+    script = first + SCRIPT.format(modules=modules, blocked=sorted(blocked)) + then
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 or done.stderr.startswith("error: "), done.stderr
     return done.stderr
 
 
-def test_no_module_needs_what_the_book_is_made_with():
+def test_no_module_needs_what_the_book_is_made_with_nor_a_signal_that_windows_lacks():
+    """Windows has no SIGUSR1; what there is of the others is watched."""
     modules = names("**/*.py")
     assert "dashlib.cli.sample" in modules
-    assert not imported(modules, BOOK)
+    assert not imported(modules, BOOK, first="import signal\ndel signal.SIGUSR1")
 
 
-def test_the_root_needs_torch_numpy_and_safetensors_only():
+def test_the_root_needs_torch_numpy_and_safetensors_and_the_rooms_that_need_an_extra_name_it():
     modules = ["dashlib", *(m for m in names("*.py") if m != "dashlib.__main__")]
-    assert not imported(modules, others())
-
-
-def test_the_rooms_that_need_an_extra_name_it():
     script = """
 wanted = {
     "cli": lambda: import_module("dashlib.__main__"),
@@ -101,13 +98,7 @@ for extra, work in wanted.items():
         found.append(f"`pip install 'dash-book[{extra.strip()}]'`" in str(error))
 sys.exit(f"error: {found}")
 """
-    assert imported([], others(), script) == "error: [True, True, True]\n"
-
-
-def test_it_is_imported_where_a_signal_does_not_exist():
-    """Windows has no SIGUSR1; what there is of the others is watched."""
-    code = "import signal; del signal.SIGUSR1; import dashlib.__main__"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    assert imported(modules, others(), then=script) == "error: [True, True, True]\n"
 
 
 def test_no_pickle_is_loaded_with_its_code():
