@@ -47,6 +47,7 @@ class EMA:
 
     def __init__(self, model: UNet, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.means: list[Tensor] = list(self.model.parameters())
         self.decay, self.updates = decay, 0
         self.rate = torch.zeros((), device=next(model.parameters()).device)  # for captured steps
 
@@ -58,10 +59,9 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the model's weights at the prepared rate."""
-        means: list[Tensor] = list(self.model.parameters())
-        steps = torch._foreach_sub(list(model.parameters()), means)
+        steps = torch._foreach_sub(list(model.parameters()), self.means)
         torch._foreach_mul_(steps, self.rate)
-        torch._foreach_add_(means, steps)
+        torch._foreach_add_(self.means, steps)
 
 
 class Trainer:

@@ -112,7 +112,7 @@ print(f"{unet.num_parameters():,} parameters")
 
 # %% tags=["nbval-ignore-output"]
 STEPS, N = 400, 64
-optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3)
+optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3, fused=True)
 rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
 for _ in range(STEPS):
     index, t = torch.randint(len(latents), (N,)), torch.randint(1000, (N,))
