@@ -1,5 +1,6 @@
 """The form of a chapter: its parts, its code in small cells, more words than code."""
 
+import json
 import re
 from statistics import median
 
@@ -71,6 +72,17 @@ def test_a_question_opens_the_chapter_and_is_answered(twin):
     places = ("## Overview", "**Question.**", "## What we found", "**Answer.**", "## Exercises")
     assert [text.count(place) for place in places] == [1] * len(places)
     assert sorted(places, key=text.index) == list(places)
+
+
+def test_the_answer_has_a_number(twin):
+    """As the page shows it: most are rendered from what is stored."""
+    cells = json.loads(twin.with_suffix(".ipynb").read_text())["cells"]
+    outputs = [out.get("data", {}) for cell in cells for out in cell.get("outputs", [])]
+    shown = [cell["source"] for cell in cells if cell["cell_type"] == "markdown"]
+    shown += [data["text/markdown"] for data in outputs if "text/markdown" in data]
+    answers = [text for text in map("".join, shown) if "**Answer.**" in text]
+    (answer,) = (text.partition("**Answer.**")[2].partition("\n\n")[0] for text in answers)
+    assert re.search(r"\d", answer)
 
 
 def test_exercises_hide_their_solutions(prose):
