@@ -95,6 +95,7 @@ def test_the_library_needs_nothing_of_the_book():
 def test_rooms_keep_their_size():
     files = {name: [p for m, p in LIBRARY.items() if room(m) == name] for name in ROOMS}
     rest = [p for m, p in LIBRARY.items() if room(m) != "distillation"]
+    files["root"].append(LIBRARY["dashlib.__main__"])  # it lies there, and imports as the cli
     files |= {"dashlib": rest, "dashbook": [*BOOK.values()]}
     files |= {name: [*(ROOT / "book" / name).iterdir()] for name in ("live", "explorers")}
     sizes = {name: lines(files[name]) for name in LINES}
