@@ -148,10 +148,14 @@ def spent(clock: making.Clock) -> dict[str, float]:
     return {"seconds": clock.seconds["train"], "cpu_seconds": clock.cpu()}
 
 
+def none_costs() -> dict[str, Any]:
+    """What it costs to do nothing."""
+    return {"forwards": {"student": 0, "teacher": 0}, "seconds": 0.0, "cpu_seconds": 0.0}
+
+
 def none(model: UNet) -> dict[str, Any]:
     """The student as it is."""
-    costs = {"forwards": {"student": 0, "teacher": 0}, "seconds": 0.0, "cpu_seconds": 0.0}
-    return {**costs, "guidance": scored(model, {w: GUIDANCE[w] for w in SCALES})}
+    return none_costs() | {"guidance": scored(model, {w: GUIDANCE[w] for w in SCALES})}
 
 
 def given_back(model: UNet, name: str, steps: int, seed: int) -> dict[str, Any]:
