@@ -36,7 +36,7 @@ from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.data import Dataset, as_floats, to_bytes
 from dashlib.distillation import Network, assess, distilling
 from dashlib.execution import TrainConfig
-from dashlib.guidance import Guided, GuidanceSchedule
+from dashlib.guidance import GuidanceSchedule, Guided
 from dashlib.losses import Objective, make_objective
 from dashlib.metrics import noisy_pairs, predict, spreads
 from dashlib.recipes import CIFAR10, DIGITS
@@ -115,7 +115,7 @@ class Study:
     def train(
         self, model: UNet, rule: Objective, cfg: TrainConfig, seed: int, part: Any = None
     ) -> tuple[UNet, dict[str, Any]]:
-        """The student, trained in place and rounded as stored ones are; seconds, and the last steps' loss."""
+        """The student, trained in place and rounded as stored ones are; seconds and late loss."""
         how: dict[str, Any] = {"objective": rule, "weighting": "high_noise", "train": part}
         how |= {"batch_size": self.batch, "pairs": self.batch, "seed": seed}
         model = fast(model.to(memory_format=torch.channels_last), self.device)

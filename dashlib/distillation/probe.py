@@ -122,8 +122,8 @@ def _of_the_branches(teacher: Network, batches: list[ConditionedBatch]) -> Fault
     if gap.mean() < 1e-8 * size.mean():
         why = "the teacher ignores its condition, or the data's are null: there is nothing to keep"
         yield "no gap", why
-    told = (s - c).mean() > 2 * (s - c).std() / len(c) ** 0.5  # conditions tell, beyond chance
-    if told and (u - c).mean() > STALE * (s - c).mean():
+    beyond = (s - c, u - c - STALE * (s - c))  # conditions tell, and the null is stale: by chance?
+    if all(of.mean() > 2 * of.std() / len(c) ** 0.5 for of in beyond):
         seen = f"own {c.mean():.3f}, null {u.mean():.3f}, another's {s.mean():.3f}"
         why = f"under the null the teacher errs nearly as under another's condition ({seen})"
         yield "untrained null", f"{why}: it was never trained, or the null is another one"
