@@ -99,7 +99,7 @@ class Study:
         model, parts = UNet(CIFAR10.learner.unet), sorted(self.teacher.glob("teacher-*"))
         tensors = {name: v for part in parts for name, v in read_tensors(part).items()}
         load_into(model, tensors, f"teacher-* in {self.teacher}")
-        model = model.to(self.device, memory_format=torch.channels_last)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
         model.compile(dynamic=False)
         return Network(Remembered(model), null=model.null_label)
 
