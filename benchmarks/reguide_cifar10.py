@@ -33,7 +33,7 @@ from benchmarks.sweep.plan import fingerprint
 from dashbook.atlas import FIT_SEED, Repaired, fit
 from dashlib import datasets, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
-from dashlib.data import Dataset, as_floats, to_bytes
+from dashlib.data import Dataset, Images, as_floats, to_bytes
 from dashlib.distillation import Network, assess, distilling
 from dashlib.execution import TrainConfig
 from dashlib.guidance import GuidanceSchedule, Guided
@@ -47,6 +47,7 @@ from dashlib.unet import UNet
 
 SCALES = ("1.5", "4")
 SAMPLER = {"start": 970, "eta": 0.5}
+SIZES = ("steps", "batch", "samples", "ddim", "pairs", "reference")
 OWN = DIGITS.student.train.lr  # what the rates of WAYS are in proportion to
 
 
@@ -80,6 +81,7 @@ class Study:
     samples: int = 2000
     ddim: int = 50
     pairs: int = 10_000  # of an image and its noise: for the gap and the two numbers
+    reference: int = 50_000  # training images that samples are compared with
     device: str = "cuda"
 
     @cached_property
@@ -106,7 +108,9 @@ class Study:
     @cached_property
     def judge(self) -> Judge:
         """What scores samples."""
-        return Judge.of(self.images.train, self.images.test, self.device)
+        real = self.images.train
+        some = Images(real.x[: self.reference], real.y[: self.reference])
+        return Judge.of(some, self.images.test, self.device)
 
     def bf16(self) -> AbstractContextManager[Any]:
         """Compute in bfloat16."""
@@ -225,7 +229,7 @@ class Study:
 
     def about(self) -> dict[str, Any]:
         """List what all was made with."""
-        kept = {k: getattr(self, k) for k in ("steps", "batch", "samples", "ddim", "pairs")}
+        kept = {k: getattr(self, k) for k in SIZES}
         ways = {name: vars(way) | {"train": repr(way.train)} for name, way in WAYS.items()}
         made = kept | {"sampler": SAMPLER, "precision": "bfloat16", "ways": ways}
         made |= {"images": fingerprint(self.images.train), "floor": self.judge.floor(self.samples)}
@@ -263,7 +267,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=results.root() / "bench/reguide-cifar10.json")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    for name in ("steps", "batch", "samples", "ddim", "pairs"):
+    for name in SIZES:
         parser.add_argument(f"--{name}", type=int, default=getattr(Study, name))
     parser.add_argument("--device", default=Study.device)
     args = vars(parser.parse_args())
