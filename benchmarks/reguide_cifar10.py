@@ -3,7 +3,8 @@
 As :mod:`benchmarks.reguide` does it on digits, with its ways: a student of 6.1M parameters that
 predicts v learns, from its start, an objective that trains no usable null branch.  Then it goes
 each way back, in 5 or 20 % of its own steps, at rates in digits' proportion to its own.  All
-trainings of a seed see one stream of batches, so the teacher answers each batch once.
+trainings of a seed see one stream of batches, so the teacher answers each batch once: the seconds
+of the first that asks have its time in them, those of the others do not.
 
 ``python -m benchmarks.reguide_cifar10 --data ROOT --teacher FOLDER`` goes on where it was.  Its
 defaults are for a GPU; what was stored says with what it was made.
