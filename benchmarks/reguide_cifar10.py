@@ -1,4 +1,4 @@
-"""Guidance given back to CIFAR-10 students that lost it: the paper's networks, by the clock short.
+"""Guidance given back to CIFAR-10 students that lost it, with the paper's networks.
 
 As :mod:`benchmarks.reguide` does it on digits, with its ways: a student of 6.1M parameters that
 predicts v learns, from its start, an objective that trains no usable null branch.  Then it goes
