@@ -508,22 +508,29 @@ made, lost_wide = WIDE["config"], WIDE["entries"]["cond_only-s0"]
 wide = lost_wide["ways"]
 called = {"none": "as it is", "repair": "two numbers"}
 called |= {way: way.replace("all", "everything") for way in [*wide][2:]}
+
+
+def colours(spreads):
+    return " / ".join(f"{spread:.2f}" for spread in spreads.values())
+
+
+# %% tags=["hide-input"]
 rows = []
 for way, of in wide.items():
     asked = " + ".join(
         f"{of['forwards'][k] / 1000:.0f}" for k in ("student", "teacher")
     )
     apart = of.setdefault("gap", wide["none"]["gap"])  # two numbers leave it as it is
-    cells = [f"{apart[k]:.{n}f}" for k, n in (("rho", 2), ("cos", 2), ("gap_mse", 5))]
     scores = [of["guidance"][w] for w in ("1.5", "4")]
+    cells = [f"{apart[k]:.2f}" for k in ("rho", "cos")]
     cells += [f"{one['fd']:.0f} / {one['accuracy']:.2f}" for one in scores]
-    rows.append([called[way], asked, *cells])
-held = made["floor"]
-last = [f"{held['fd']:.0f} / {held['accuracy']:.2f}", ""]
-rows.append(["*held-out images*", *[""] * 4, *last])
-header = ["way back", "passes, thousands", "ρ", "cos", "gap MSE"]
+    rows.append([called[way], asked, *cells, colours(scores[1]["spreads"])])
+held, real = made["floor"], results.load("cifar10/teacher-uniform").metrics
+last = [f"{held['fd']:.0f} / {held['accuracy']:.2f}", "", colours(real["data_spreads"])]
+rows.append(["*held-out images*", *[""] * 3, *last])
+header = ["way back", "passes, thousands", "ρ", "cos"]
 header += [f"FD / accuracy, {w}" for w in ("1.5", "4")]
-Markdown(markdown(header, rows))
+Markdown(markdown([*header, "colours, 4"], rows))
 
 # %% tags=["hide-input"]
 taught = lost_wide["training"]
@@ -531,7 +538,8 @@ Markdown(f"""
 One seed: {made["steps"]} steps of {made["batch"]} images on a CPU
 ({taught["cpu_seconds"] / 3600:.1f} hours of a core). Scores in features of
 EfficientNet-Lite0, {made["samples"]} samples against {made["reference"]:,} training
-images, DDIM of {made["ddim"]} steps; gaps on {made["pairs"]:,} held-out images. The
+images, DDIM of {made["ddim"]} steps; gaps on {made["pairs"]:,} held-out images.
+*Colours* are the spread of brightness / R − G / B − (R + G)/2 over samples. The
 teacher answered each batch once for all ways: their costs are counted in passes.
 """)
 
@@ -571,8 +579,8 @@ Two numbers guide at {asked["1.5"]:.2f} where $w = 1.5$ is asked for, and at
 {asked["4"]:.2f} for $w = 4$: they turn the dial off. The gap has a cosine of
 {turned[1]:.2f} with the teacher's, on digits {turned[0]:.2f}; what points elsewhere
 cannot be stretched into place. The null row takes the accuracy at $w = 4$ from
-{at_4["none"]["accuracy"]:.2f} to {row["accuracy"]:.2f} in {wide["null row, 5 %"]["steps"]}
-steps.
+{at_4["none"]["accuracy"]:.2f} to {row["accuracy"]:.2f}, in
+{wide["null row, 5 %"]["steps"]} steps.
 """)
 
 # %% [markdown]

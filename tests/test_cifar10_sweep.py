@@ -4,6 +4,7 @@ import io
 import json
 import time
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from torch.nn.functional import avg_pool2d
 from benchmarks.sweep import judge, scoring, stages, stored, students
 from benchmarks.sweep import plan as plans
 from benchmarks.sweep.colours import ColourDash
-from benchmarks.sweep.plan import Plan
+from benchmarks.sweep.plan import WANTED, Plan
 from dashlib import results
 from dashlib.checkpoints import CheckpointError, pack
 from dashlib.scale.features import Extractor
@@ -106,6 +107,12 @@ def test_students_are_stored_with_the_chain_of_their_stages(swept):
         assert len(stage["data"]) == 64
         assert stage["images"] == 4 * stage["steps"]
     assert not list((swept.work / "students").glob(f"{GIVEN}*")), "it is only scored"
+
+
+def test_in_time_every_scale_is_scored_under_two_samplers_with_few_and_many_samples():
+    for n, eta, w in product((2_000, 10_000), ("0.5", "1"), ("1", "1.5", "2", "3", "4", "TAG")):
+        assert WANTED.count((w, f"970, eta {eta}", n)) == 1
+    assert WANTED[0] == ("1.5", "970, eta 0.5", 2_000)
 
 
 def test_everything_is_scored_under_two_samplers(swept, report):

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ CIFAR_PRINTS = {  # fingerprints of the original images and labels
     ("cifar10", "train"): "6c3d94351344c6460973c9795f4a4fcc19984b1b894a9b39889a02e380f4d4d3",
     ("cifar10", "test"): "7742db831caeba84ea1d4663e0d07ca1879cbb76e501e036935be5fd5506749b",
 }
-WANTED = (  # (guidance, sampler, samples), most wanted first
+_FIRST = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("1.5", "TAG", "4")),
     ("1.5", "970, eta 1", 2_000),
     *((w, "970, eta 0.5", 10_000) for w in ("1.5", "TAG")),
@@ -44,6 +45,8 @@ WANTED = (  # (guidance, sampler, samples), most wanted first
     *((w, "970, eta 0.5", 2_000) for w in ("2", "3")),
     ("1", "970, eta 0.5", 2_000),  # one branch: another network to compile
 )
+_ALL = product((2_000, 10_000), ("970, eta 0.5", "970, eta 1"), ("1.5", "TAG", "4", "2", "3", "1"))
+WANTED = (*dict.fromkeys((*_FIRST, *((w, sampler, n) for n, sampler, w in _ALL))),)
 
 
 COLOUR = "dash_colour"  # a row that only this sweep has: DASH and a loss on the mean colours
