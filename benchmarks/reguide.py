@@ -184,13 +184,17 @@ def measures(model: UNet, seed: int) -> dict[str, Callable[[], dict[str, Any]]]:
     }
 
 
+def described() -> dict[str, dict[str, Any]]:
+    """The ways, ready for JSON."""
+    return {name: vars(way) | {"train": repr(way.train)} for name, way in WAYS.items()}
+
+
 def config() -> dict[str, Any]:
     """List what all was made with."""
-    ways = {name: vars(way) | {"train": repr(way.train)} for name, way in WAYS.items()}
     train = asdict(DIGITS.student.train) | {"batch_size": DIGITS.student.batch_size}
     scores = {"samples": scoring.SAMPLES, "sampler": "DDIM, 50 steps", "scales": [*SCALES]}
     fitted = {"pairs": PAIRS, "seed": FIT_SEED}
-    made = {"teacher": TEACHER, "ways": ways, "train": train, "repair": fitted, **scores}
+    made = {"teacher": TEACHER, "ways": described(), "train": train, "repair": fitted, **scores}
     return json.loads(json.dumps(made))  # as it is read again
 
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.passes import passes
-from benchmarks.reguide import ROWS, WAYS, none_costs, spent, two_branches
+from benchmarks.reguide import ROWS, WAYS, described, none_costs, spent, two_branches
 from benchmarks.sweep.captured import fast
 from benchmarks.sweep.judge import Judge
 from benchmarks.sweep.plan import fingerprint
@@ -62,8 +62,9 @@ class Remembered(nn.Module):
 
     @torch.no_grad()
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The network's answer."""
-        asked = b"".join(of.cpu().contiguous().numpy().tobytes() for of in inputs)
+        """The network's answer, known by four numbers of each noisy image, its t and label."""
+        some = (of.flatten(1)[:, :4] if of.ndim > 1 else of for of in inputs)
+        asked = b"".join(of.cpu().contiguous().numpy().tobytes() for of in some)
         key = hashlib.sha256(asked).digest()
         if key not in self.kept:
             self.kept[key] = self.module(*inputs)
@@ -231,8 +232,7 @@ class Study:
     def about(self) -> dict[str, Any]:
         """List what all was made with."""
         kept = {k: getattr(self, k) for k in SIZES}
-        ways = {name: vars(way) | {"train": repr(way.train)} for name, way in WAYS.items()}
-        made = kept | {"sampler": SAMPLER, "precision": "bfloat16", "ways": ways}
+        made = kept | {"sampler": SAMPLER, "precision": "bfloat16", "ways": described()}
         made |= {"images": fingerprint(self.images.train), "floor": self.judge.floor(self.samples)}
         return json.loads(json.dumps(made))  # as it is read again
 
