@@ -12,6 +12,10 @@ import pickle
 import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from torch.nn.functional import avg_pool2d
 
 from dashlib.datasets import originals
 
@@ -66,6 +70,27 @@ def unpack(archive, folder):
             path = folder / member.name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(packed.extractfile(member).read())
+
+
+def parquet(path, n):
+    """Write n images of noise as Hugging Face's layout has them."""
+    rng, rows = np.random.default_rng(n), []
+    for i in range(n):
+        content = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(content, "png")
+        rows.append({"bytes": content.getvalue(), "path": f"{i}.png"})
+    pq.write_table(pa.table({"img": rows, "label": [i % 10 for i in range(n)]}), path)
+
+
+def small_features(patch):
+    """Let a sweep score with 48 means of 8x8 pixels, not EfficientNet (see ``test_judge``)."""
+    from benchmarks.sweep import judge
+    from dashlib.scale.features import Extractor
+
+    def means(images):
+        return avg_pool2d(images.float(), 8).flatten(1) / 64
+
+    patch.setattr(judge, "lite0", lambda device: Extractor(means, None, "", "means"))
 
 
 def main():

@@ -1,45 +1,25 @@
 """The sweep of CIFAR-10 from parquet files to stored runs, with narrow networks on the CPU."""
 
-import io
 import json
 import time
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
-from torch.nn.functional import avg_pool2d
+from small_cifar import parquet, small_features
 
-from benchmarks.sweep import judge, scoring, stages, stored, students
 from benchmarks.sweep import plan as plans
+from benchmarks.sweep import scoring, stages, stored, students
 from benchmarks.sweep.colours import ColourDash
 from benchmarks.sweep.plan import WANTED, Plan
 from dashlib import results
 from dashlib.checkpoints import CheckpointError, pack
-from dashlib.scale.features import Extractor
 from dashlib.unet import UNet
 
 ROWS = ("dash_v-high_noise-s0", "dash_sampled-uniform-s0", "dash-transfer-s1")
 GIVEN = "dash-uniform-s0"
-
-
-def parquet(path, n):
-    """Write n random images as Hugging Face's layout has them."""
-    rng = np.random.default_rng(n)
-
-    def png(i):
-        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        out = io.BytesIO()
-        Image.fromarray(pixels).save(out, "png")
-        return {"bytes": out.getvalue(), "path": f"{i}.png"}
-
-    pq.write_table(
-        pa.table({"img": [png(i) for i in range(n)], "label": [i % 10 for i in range(n)]}), path
-    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +35,7 @@ def plan(tmp_path_factory):
     parquet(made.data / "train-00000-of-00001.parquet", 40)
     parquet(made.data / "test-00000-of-00001.parquet", 30)
     torch.manual_seed(0)
-    teacher = {k: v.half() for k, v in UNet(made.teacher).state_dict().items()}
+    teacher = {k: v.half() for k, v in UNet(made.learner.unet).state_dict().items()}
     names = list(teacher)
     for i, part in enumerate((names[:100], names[100:])):
         path = made.weights / f"teacher-0000{i + 1}-of-00002.safetensors"
@@ -73,18 +53,13 @@ def plan(tmp_path_factory):
     return made
 
 
-def blocks(images):
-    """Stand in for EfficientNet, which ``test_judge`` scores with: 48 means of 8x8 pixels."""
-    return avg_pool2d(images.float(), 8).flatten(1) / 64
-
-
 @pytest.fixture(scope="module")
 def swept(plan):
     """Return the plan after its two stages."""
     plan.write()
     students.train(plan)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judge, "lite0", lambda device: Extractor(blocks, None, "", "blocks"))
+        small_features(patch)
         scoring.evaluate(plan)
     return plan
 

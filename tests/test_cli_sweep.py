@@ -40,6 +40,8 @@ def test_a_dry_sweep_is_small(monkeypatch):
         (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING-sSEED with one of"),
         (["--rows", "dash"], "row 'dash': ROW-WEIGHTING-sSEED"),
         (["--device", "gpu"], "device 'gpu': one of cpu, cuda"),
+        (["--teach", "0.9"], "0.9 is not in the range"),
+        (["--teach", "0.4", "--given", "dash-uniform-s0"], "the teacher as it is: no --teach"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options, message):
@@ -48,6 +50,13 @@ def test_what_cannot_be_done_is_said_before_anything_starts(monkeypatch, options
     assert found.exit_code != 0
     assert message in found.output
     assert "Traceback" not in found.output
+
+
+def test_a_teacher_is_trained_by_a_process_of_its_own(monkeypatch):
+    planned = []
+    monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or {})
+    assert CliRunner().invoke(main, ["cifar10", "--dry", "--teach", "0.4"]).exit_code == 0
+    assert stages.stages(planned[0]) == ["teacher", "students", "scoring"]
 
 
 def test_collecting_stores_what_the_plan_of_the_work_folder_names(monkeypatch, tmp_path):

@@ -30,6 +30,13 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
     show_default=True,
     help="Students: ROW-WEIGHTING-sSEED, with commas between.",
 )
+@click.option(
+    "--teach",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, plan.Plan.train, max_open=True),
+    help="Part of the minutes in which the teacher trains first, on from --weights if it is there.",
+)
 @click.option("--rounds", default=2696, show_default=True, help="Most rounds of a seed's students.")
 @click.option("--given", default="", help="Students to score as they lie in --weights, as --rows.")
 @click.option(
@@ -41,20 +48,26 @@ def _folder(name: str, default: str, what: str) -> Callable[[Callable[..., None]
 @click.option("--dry", is_flag=True, help="Narrow networks, few images, on the CPU.")
 @click.option("--collect", is_flag=True, help="Only store what a sweep left in --work as runs.")
 def sweep_runs(
-    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, rounds: int,
-    given: str, device: str, dry: bool, collect: bool,
+    scale: str, work: Path, data: Path, weights: Path, minutes: float, rows: str, teach: float,
+    rounds: int, given: str, device: str, dry: bool, collect: bool,
 ) -> None:  # fmt: skip
-    """Train and score students of SCALE side by side; waits for files that are on their way."""
+    """Train and score students of SCALE side by side; waits for files that are on their way.
+
+    With --teach the teacher trains first, while they compile.
+    """
     if collect:
         with plain_errors():
             made = replace(plan.read(work)[0], work=work, weights=weights, device="cpu")
             click.echo("\n".join(f"stored {name}" for name in stored.collect(made)))
         return
     lists = [tuple(filter(None, names.split(","))) for names in (rows, given)]
-    wanted = plan.Plan(work, data, weights, *lists, minutes=minutes, device=device, rounds=rounds)
+    how: Any = {"minutes": minutes, "device": device, "rounds": rounds, "teach": teach}
+    wanted = plan.Plan(work, data, weights, *lists, **how)
     if dry:
         small = {"rounds": 3, "pairs": 20, "chunk": 4, "steps": 2, "pictures": 4}
         wanted = replace(wanted, dry=True, device="cpu", **small)
+    if teach and wanted.given:
+        raise click.UsageError("--given students learned from the teacher as it is: no --teach")
     with plain_errors():
         for row in (*wanted.rows, *wanted.given):
             wanted.recipe(row)  # is one that there is

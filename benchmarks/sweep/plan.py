@@ -16,7 +16,6 @@ from dashlib.checkpoints import write_atomically
 from dashlib.data import Dataset, Images, as_floats, to_bytes
 from dashlib.guidance import GuidanceSchedule
 from dashlib.recipes import CIFAR10, ONE_PASS, Recipe
-from dashlib.unet import UNetConfig
 
 DEFAULT = (  # which objective leads at equal cost, over seeds?  which weighting serves DASH?
     *(
@@ -79,7 +78,11 @@ def which(name: str, part: str, images: Images) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep's rows, folders and time.  ``weights``: of the teacher, and of students to go on."""
+    """A sweep's rows, folders and time.
+
+    ``weights`` holds those of the teacher (with ``teach`` to go on from, if ``teacher.json`` is
+    there when the sweep starts) and of students to go on.
+    """
 
     work: Path
     data: Path
@@ -88,6 +91,7 @@ class Plan:
     given: tuple[str, ...] = ()  # students that are scored as they lie in ``weights``
     minutes: float = 13.0
     device: str = "cuda"
+    teach: float = 0.0  # of the minutes, from the start: until then the teacher trains
     train: float = 0.83  # of the minutes, from the start: until then students train
     rounds: int = 2696  # the longest training of a seed's students
     pairs: int = 10_000  # for the gap
@@ -110,16 +114,25 @@ class Plan:
         found = replace(CIFAR10.of(base, parts[2], int(parts[4])), name=f"{CIFAR10.name}/{row}")
         if parts[1] == COLOUR:
             found = replace(found, options={"colour": 1.0})
-        return replace(found, unet=self._narrow(found.unet), batch_size=4) if self.dry else found
+        return self._sized(replace(found, teacher=self.learner.name))
 
     @property
-    def teacher(self) -> UNetConfig:
-        """The teacher's network."""
-        unet = CIFAR10.learner.unet
-        return self._narrow(unet) if self.dry else unet
+    def learner(self) -> Recipe:
+        """The teacher; ``-xN`` if it is trained for an Nth time, as students are named."""
+        found, notes = CIFAR10.learner, [f / "teacher.json" for f in (self.taught, self.weights)]
+        note = next((note for note in notes if note.exists()), None)
+        times = 0 if note is None else len(json.loads(note.read_text())["stages"])
+        times += self.teach > 0 and note != notes[0]  # what it will be
+        return self._sized(replace(found, name=f"{found.name}-x{times}") if times > 1 else found)
 
-    def _narrow(self, unet: UNetConfig) -> UNetConfig:
-        return replace(unet, ch=32)
+    @property
+    def taught(self) -> Path:
+        """The folder of the teacher that students learn from, with its note and lambda."""
+        return self.work / "teacher" if self.teach else self.weights
+
+    def _sized(self, found: Recipe) -> Recipe:
+        narrow = replace(found, unet=replace(found.unet, ch=32), batch_size=4)
+        return narrow if self.dry else found
 
     def wanted(self) -> list[tuple[str, str, int]]:
         """List what to score, most wanted first."""
@@ -151,6 +164,7 @@ class Plan:
     def write(self) -> None:
         """Note the plan and its start in the work folder, for the processes to read."""
         self.work.mkdir(parents=True, exist_ok=True)
+        (self.work / "trained").unlink(missing_ok=True)  # by the sweep before
         content = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
         text = json.dumps(content | {"started": time.time()}, indent=1)
         write_atomically(self.work / "plan.json", text.encode())

@@ -95,7 +95,7 @@ class Scoring:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         kinds = dict.fromkeys(plan.recipe(row).unet for row in (*plan.rows, *plan.given))
-        self.nets = {cfg: Half(UNet(cfg), plan.device) for cfg in (plan.teacher, *kinds)}
+        self.nets = {cfg: Half(UNet(cfg), plan.device) for cfg in (plan.learner.unet, *kinds)}
         for net in self.nets.values():
             self._warm(net)
         print("compiled", flush=True)
@@ -125,14 +125,15 @@ class Scoring:
 
     def ask_teacher(self, deadline: float) -> None:
         """The teacher's answers on noisy held-out images."""
-        load_into(self._net("teacher").model, teacher_weights(self.plan, deadline), "the teacher")
+        weights = teacher_weights(self.plan.taught, deadline)
+        load_into(self._net("teacher").model, weights, "the teacher")
         self.noisy = noisy_pairs(self.test, Schedule(), pairs=self.plan.pairs)
         self.answers = self._answers("teacher")
         self.report["teacher_gap_ms"] = float(self.answers.gap.square().mean())
 
     def _net(self, row: str) -> Half:
-        unet = self.plan.teacher if row == "teacher" else self.plan.recipe(row).unet
-        return self.nets[unet]
+        spec = self.plan.learner if row == "teacher" else self.plan.recipe(row)
+        return self.nets[spec.unet]
 
     def _answers(self, row: str) -> Branches:
         return predict(self._net(row), self.noisy, batch_size=self.plan.chunk)
@@ -202,8 +203,9 @@ def tasks(plan: Plan) -> Iterator[tuple[str, str, str, int]]:
 
 
 def noted(plan: Plan, row: str) -> dict[str, Any]:
-    """The note beside given weights: the stages that made them and, if known, gap and scores."""
-    return dict(json.loads((plan.weights / f"{row}.json").read_text()))
+    """The note beside weights: the stages that made them and, if known, gap and scores."""
+    folder = plan.taught if row == "teacher" else plan.weights
+    return dict(json.loads((folder / f"{row}.json").read_text()))
 
 
 def known_scores(note: dict[str, Any]) -> set[tuple[str, str, int]]:
@@ -216,7 +218,7 @@ def evaluate(plan: Plan) -> None:
     deadline = until(plan.work, 1)
     scoring = Scoring(plan)
     wait_for_images(plan, deadline)
-    teacher_weights(plan, deadline)  # what comes last
+    teacher_weights(plan.taught, deadline)  # what comes last
     scoring.learn_reality()
     scoring.ask_teacher(deadline)
     wait_for((plan.work / "trained").exists, "the students", until(plan.work, plan.train) + 120)

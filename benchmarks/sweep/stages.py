@@ -1,4 +1,4 @@
-"""The processes of a sweep: compilers, students and scoring share one GPU."""
+"""The processes of a sweep: compilers, teacher, students and scoring share one GPU."""
 
 import os
 import sys
@@ -45,11 +45,13 @@ def log_name(name: str) -> str:
 
 
 def _work(name: str, plan: Plan) -> None:
-    from benchmarks.sweep import scoring, students
+    from benchmarks.sweep import scoring, students, teacher
 
     stage, _, row = name.partition(":")
     if stage == "compile":
         students.compile_row(plan, row)
+    elif stage == "teacher":
+        teacher.teach(plan)
     elif stage == "students":
         students.train(plan)
     else:
@@ -61,7 +63,7 @@ def stages(plan: Plan) -> list[str]:
     """The names of the processes: a compiler for each step that differs, then the stages."""
     kinds = {(s.unet, plan.share(row)): row for row, s in reversed(plan.recipes().items())}
     compilers = [f"compile:{row}" for row in kinds.values()] if plan.device == "cuda" else []
-    return [*compilers, "students", "scoring"]
+    return [*compilers, *["teacher"][: plan.teach > 0], "students", "scoring"]
 
 
 def run(plan: Plan) -> dict[str, int]:

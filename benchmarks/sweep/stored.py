@@ -23,8 +23,9 @@ REDRAWN = 1  # pictures at each guidance scale that a CPU can draw again from th
 def collect(plan: Plan) -> list[str]:
     """Store the teacher and every student of the sweep; the runs' names.
 
-    ``plan.weights`` holds ``teacher.json`` and, for given students, ``ROW.json``: the stages of
-    training that made them.  What is stored of these stays, scores of theirs are added.  Weights
+    ``plan.weights`` holds ``teacher.json``, if the teacher was not trained here, and, for given
+    students, ``ROW.json``: the stages of training that made them.  What is stored of these stays,
+    scores of theirs are added.  A run of another teacher is not replaced (``ValueError``).  Weights
     of other runs than ``CIFAR10_SHIPPED`` are not kept.
     """
     report = json.loads((plan.work / "report.json").read_text())
@@ -32,38 +33,55 @@ def collect(plan: Plan) -> list[str]:
     shared = {k: report[k] for k in ("floor", "probe_accuracy", "data_spreads", "teacher_gap_ms")}
     names = []
     for row in ("teacher", *plan.rows, *plan.given):
-        given = row == "teacher" or row in plan.given
-        folder = plan.weights if given else plan.work / "students"
+        made = plan.taught if row == "teacher" else plan.work / "students"
+        folder = plan.weights if row in plan.given else made
         note = json.loads((folder / f"{row}.json").read_text())
         drawn = {k: v for k, v in pictures.items() if k.startswith(f"{row}|")}
         trace = {"|".join(k.split("|")[1:]): v for k, v in drawn.items()}
-        if row == "teacher" and (lam := importance(plan)) is not None:
+        if row == "teacher" and (lam := importance(plan.taught)) is not None:
             trace["lambda"] = lam[None]
         entry = report["models"].get(row, {}) | (shared if row == "teacher" else {})
-        name = (CIFAR10.learner if row == "teacher" else plan.recipe(row)).name
-        known = given and name in results.names(CIFAR10.name)
-        names.append(_add(name, entry, trace) if known else _store(plan, row, note, entry, trace))
+        name = (plan.learner if row == "teacher" else plan.recipe(row)).name
+        stored = results.load(name) if name in results.names(CIFAR10.name) else None
+        if stored is not None and folder == plan.weights:
+            names.append(_add(stored, entry, trace))
+        else:
+            _check_replaced(plan, row, note, stored)
+            names.append(_store(plan, row, note, entry, trace))
     return names
 
 
-def _add(name: str, entry: dict[str, Any], trace: dict[str, Tensor]) -> str:
+def _check_replaced(plan: Plan, row: str, note: dict[str, Any], stored: results.Run | None) -> None:
+    """Refuse, with ``ValueError``, to store a run over one of another teacher."""
+    if stored is None:
+        return
+    if row == "teacher":
+        same = stored.metrics["stages"] == note["stages"]
+    else:
+        same = stored.config["teacher"] == plan.learner.name
+    if not same:
+        raise ValueError(
+            f"{stored.name} is stored, and of another teacher: collect into another folder "
+            "(DASH_RESULTS=FOLDER), or name the row ROW-WEIGHTING-xN-sSEED"
+        )
+
+
+def _add(run: results.Run, entry: dict[str, Any], trace: dict[str, Tensor]) -> str:
     """Add new scores and pictures to a stored run; returns its name."""
-    run = results.load(name)
     scores = [*run.metrics["scores"], *entry.get("scores", [])]
     parts = {part: run.tensors(part) for part in run.files}
     parts["trace"] = {**parts["trace"], **trace}
     seconds = {**run.seconds, "score": round(sum(s["seconds"] for s in scores), 1)}
     metrics = {**entry, **run.metrics, "scores": scores}
     results.store(replace(run, metrics=metrics, seconds=seconds), **parts)
-    return name
+    return run.name
 
 
 def _store(
     plan: Plan, row: str, note: dict[str, Any], entry: dict[str, Any], trace: dict[str, Tensor]
 ) -> str:
     """Store one run; returns its name."""
-    teacher = replace(CIFAR10.learner, unet=plan.teacher)
-    spec = teacher if row == "teacher" else plan.recipe(row)
+    spec = plan.learner if row == "teacher" else plan.recipe(row)
     stages, steps = note["stages"], sum(s["steps"] for s in note["stages"])
     spec = replace(spec, train=replace(spec.train, steps=steps))
     model = UNet(spec.unet)

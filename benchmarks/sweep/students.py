@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.recipes import Recipe
 from dashlib.runs.building import drawn, objective, weighting
 from dashlib.runs.making import half
+from dashlib.schedule import Schedule
 from dashlib.training import Trainer
 from dashlib.unet import UNet, count_parameters
 
@@ -39,9 +41,9 @@ def stages_of(start: Path | None) -> list[dict[str, Any]]:
     return list(json.loads(note.read_text())["stages"])
 
 
-def importance(plan: Plan) -> Tensor | None:
-    """The lambda that was learned beside the teacher, if it came with the weights."""
-    path = plan.weights / "importance.safetensors"
+def importance(folder: Path) -> Tensor | None:
+    """The lambda that was learned beside the teacher of a folder, if it lies there."""
+    path = folder / "importance.safetensors"
     return read_tensors(path)["lambda"] if path.exists() else None
 
 
@@ -51,7 +53,8 @@ def trainer(plan: Plan, row: str, start: Path | None) -> Trainer:
     model = student(spec, start).to(plan.device)
     if plan.device == "cuda":
         model = model.to(memory_format=torch.channels_last)
-    weights = weighting(spec, importance(plan))
+    lam = torch.zeros(Schedule().T) if plan.teach else importance(plan.taught)
+    weights = weighting(spec, lam)
     aim = ColourDash(**spec.options) if "colour" in spec.options else objective(spec, None)
     made = Trainer(model, aim, weights, spec.train)
     fast(model, plan.device)
@@ -78,11 +81,19 @@ def compile_row(plan: Plan, row: str) -> None:
     CoTraining({row: found}, {row: plan.share(row)}, stream, teacher).compute(update=False)
 
 
-def teacher_weights(plan: Plan, deadline: float) -> dict[str, Tensor]:
-    """The teacher's weights, once all of their parts are there."""
-    wait_for(lambda: whole(plan.weights, "teacher"), f"teacher-* in {plan.weights}", deadline)
-    parts = sorted(plan.weights.glob("teacher-*.safetensors"))
+def teacher_weights(folder: Path, deadline: float) -> dict[str, Tensor]:
+    """The weights of the teacher of a folder, once all of their parts are there."""
+    wait_for(lambda: whole(folder, "teacher"), f"teacher-* in {folder}", deadline)
+    parts = sorted(folder.glob("teacher-*.safetensors"))
     return {name: v for part in parts for name, v in read_tensors(part).items()}
+
+
+def hand_over(plan: Plan, training: CoTraining) -> None:
+    """Give the lambda that was learned beside this sweep's teacher to who gets it transferred."""
+    lam = importance(plan.taught) if plan.teach else None
+    for row, made in training.trainers.items():
+        if lam is not None and plan.recipe(row).weighting == "transfer":
+            made.weighting.get_parameter("lam").copy_(lam)
 
 
 def wait_for_images(plan: Plan, deadline: float) -> None:
@@ -101,7 +112,7 @@ def start_of(plan: Plan, row: str) -> Path | None:
 def train(plan: Plan) -> None:
     """Train the students of one seed after the other, until their part of the minutes is over."""
     deadline = until(plan.work, plan.train)
-    teacher = fast(UNet(plan.teacher).eval().requires_grad_(False), plan.device)
+    teacher = fast(UNet(plan.learner.unet).eval().requires_grad_(False), plan.device)
     trainings = []
     for rows in plan.seeds().values():
         found = {row: trainer(plan, row, start_of(plan, row)) for row in rows}
@@ -113,10 +124,12 @@ def train(plan: Plan) -> None:
     wait_for_images(plan, deadline)
     images = plan.dataset().train
     print(f"training images: {which('cifar10', 'train', images)}", flush=True)
-    load_into(teacher, teacher_weights(plan, deadline), "the teacher")
+    load_into(teacher, teacher_weights(plan.taught, deadline), "the teacher")
     for i, training in enumerate(trainings):
+        hand_over(plan, training)
         training.stream = stream_of(images, plan.recipe(next(iter(training.trainers))))
-        trace = list(_followed(training, plan, _costs(trainings[i:])))
+        end = partial(_end, plan, _costs(trainings[i:]), time.time())
+        trace = followed(training, plan, end, plan.rounds)
         _save(plan, training, trace, fingerprint(images))
         training.graph = None  # its memory is another seed's
     (plan.work / "trained").touch()
@@ -128,42 +141,65 @@ def _costs(trainings: list[CoTraining]) -> float:
     return costs[0] / sum(costs)
 
 
-def _followed(training: CoTraining, plan: Plan, part: float) -> Iterator[Rounds]:
-    """Train for a part of the time that is left, printing now and then."""
-    started = time.time()
+def _end(plan: Plan, part: float, started: float) -> float:
+    """When a training that takes a part of the time from ``started`` is over."""
+    return started + part * (until(plan.work, plan.train) - started)
+
+
+def followed(
+    training: CoTraining, plan: Plan, end: Callable[[], float], rounds: float
+) -> list[Rounds]:
+    """Train until ``end()``, asked anew each round, or for so many rounds, printing now and then.
+
+    Raises ``TimeoutError`` if the end is over before the first round.
+    """
+    started, trace = time.time(), list[Rounds]()
 
     def progress(done: int) -> float:
-        end = started + part * (until(plan.work, plan.train) - started)
-        gone = 0.0 if plan.dry else (time.time() - started) / (end - started)
-        return max(gone, done / plan.rounds)
+        gone = 0.0 if plan.dry else (time.time() - started) / max(end() - started, 1e-9)
+        return max(gone, done / rounds)
 
     for seen in training.run(progress):
         if seen.done % 500 == 0 or plan.dry:
             losses = {row: round(loss, 5) for row, loss in seen.losses.items()}
             print(f"{seen.done} rounds in {seen.seconds:.1f} s: {losses}", flush=True)
-        yield seen
+        trace.append(seen)
+    if not trace:
+        raise TimeoutError(f"no time was left to train {', '.join(training.trainers)}")
+    print(f"trained: {trace[-1].done} rounds in {trace[-1].seconds:.1f} s", flush=True)
+    return trace
+
+
+def note_of(
+    spec: Recipe, training: CoTraining, row: str, trace: list[Rounds], images: str,
+    before: list[dict[str, Any]],
+) -> dict[str, Any]:  # fmt: skip
+    """What a trained row is stored with: recipe, losses, and the stages that made it."""
+    made, batch = training.trainers[row], training.stream.batch_size
+    stage = {
+        "steps": made.step, "batch_size": batch, "images": made.step * batch,
+        "lr": spec.train.lr, "seconds": round(trace[-1].seconds, 1),
+        "beside": len(training.trainers), "captured": training.graph is not None,
+        "ema_last": 1 - float(made.averaged.rate), "data": images,
+        "commit": results.commit(), "hardware": results.hardware(),
+        "versions": results.versions(),
+    }  # fmt: skip
+    losses = [(r.done, r.seconds, r.losses[row]) for r in trace]
+    known = {"spec": asdict(spec), "parameters": count_parameters(made.model)}
+    return {**known, "stages": [*before, stage], "losses": losses}
 
 
 def _save(plan: Plan, training: CoTraining, trace: list[Rounds], images: str) -> None:
     """Write the averaged weights in fp16, each with the stages that made it."""
-    last, batch = trace[-1], training.stream.batch_size
     for row, made in training.trainers.items():
-        spec, steps, average = plan.recipe(row), made.step, made.averaged
-        stage = {
-            "steps": steps, "batch_size": batch, "images": steps * batch, "lr": spec.train.lr,
-            "seconds": round(last.seconds, 1), "beside": len(training.trainers),
-            "captured": training.graph is not None, "ema_last": 1 - float(average.rate),
-            "data": images, "commit": results.commit(), "hardware": results.hardware(),
-            "versions": results.versions(),
-        }  # fmt: skip
-        model = half(average.model.to("cpu"))
+        before = stages_of(start_of(plan, row))
+        note = note_of(plan.recipe(row), training, row, trace, images, before)
         stem = plan.work / "students" / row
-        weights = pack({k: v.half() for k, v in model.state_dict().items()})
-        write_atomically(Path(f"{stem}.safetensors"), weights)
-        losses = [(r.done, r.seconds, r.losses[row]) for r in trace]
-        note = {
-            "spec": asdict(spec), "parameters": count_parameters(model),
-            "stages": [*stages_of(start_of(plan, row)), stage], "losses": losses,
-        }  # fmt: skip
+        write_atomically(Path(f"{stem}.safetensors"), pack(averaged(made)))
         write_atomically(Path(f"{stem}.json"), json.dumps(note).encode())
-    print(f"trained: {last.done} rounds in {last.seconds:.1f} s", flush=True)
+
+
+def averaged(made: Trainer) -> dict[str, Tensor]:
+    """The averaged weights, in fp16."""
+    tensors = half(made.averaged.model.to("cpu")).state_dict()
+    return {name: v.half() for name, v in tensors.items()}

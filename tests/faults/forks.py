@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
+from small_cifar import parquet
 from tqdm import tqdm
 
 from benchmarks.sweep import students
@@ -130,18 +127,6 @@ def make_classifier(*words: str) -> Callable[[], object]:
     return run
 
 
-def photographs(path: Path, count: int) -> None:
-    """Write noise as Hugging Face's parquet files hold CIFAR-10."""
-    rng, rows = np.random.default_rng(count), []
-    for number in range(count):
-        content = io.BytesIO()
-        pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(content, "png")
-        rows.append({"bytes": content.getvalue(), "path": f"{number}.png"})
-    labels = [number % 10 for number in range(count)]
-    pq.write_table(pa.table({"img": rows, "label": labels}), path)
-
-
 def sweep(shared: Path) -> Job:
     """The students of a dry sweep of CIFAR-10: two rows, a few rounds."""
     rows = ("dash-uniform-s0", "cond_only_dropout-uniform-s1")
@@ -152,9 +137,9 @@ def sweep(shared: Path) -> Job:
     plan.data.mkdir()
     plan.weights.mkdir()
     for part in ("train", "test"):
-        photographs(plan.data / f"{part}-00000-of-00001.parquet", 40)
+        parquet(plan.data / f"{part}-00000-of-00001.parquet", 40)
     torch.manual_seed(0)
-    halves = {k: v.half() for k, v in UNet(plan.teacher).state_dict().items()}
+    halves = {k: v.half() for k, v in UNet(plan.learner.unet).state_dict().items()}
     teacher = plan.weights / "teacher-00001-of-00001.safetensors"
     teacher.write_bytes(checkpoints.pack(halves))
     stage = {"source": "before", "steps": 7, "seconds": 1.0}
