@@ -540,10 +540,11 @@ Markdown(markdown([*header, "colours, 4"], rows))
 
 # %% tags=["hide-input"]
 hours = sum(of["training"]["cpu_seconds"] for of in students) / 3600
-print(f"""{made["steps"]} steps of {made["batch"]} images, one seed, on a CPU:
-{hours:.1f} hours of a core for both students. {made["samples"]} samples, DDIM of
-{made["ddim"]} steps, against {made["reference"]:,} training images.
-Gaps on {made["pairs"]:,} held-out images.""")
+print(f"""{made["steps"]} steps of {made["batch"]} images, one seed, on a CPU
+{hours:.1f} hours of a core for both students
+{made["samples"]} samples, DDIM of {made["ddim"]} steps
+{made["reference"]:,} training images to compare with
+{made["pairs"]:,} held-out images for the gap""")
 
 # %% [markdown]
 # Scores are in features of EfficientNet-Lite0. *Colours* are the spread of brightness, of R − G and of B − (R + G)/2 over samples. The teacher answered each batch once for all ways, so their costs are counted in passes.
