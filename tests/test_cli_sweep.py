@@ -40,6 +40,7 @@ def test_a_dry_sweep_is_small(monkeypatch):
         (["--rows", "dahs-uniform"], "row 'dahs-uniform': ROW-WEIGHTING-sSEED with one of"),
         (["--rows", "dash"], "row 'dash': ROW-WEIGHTING-sSEED"),
         (["--device", "gpu"], "device 'gpu': one of cpu, cuda"),
+        (["--rows", "dash-uniform-x2-s0"], "is trained again: put dash-uniform-s0.safetensors"),
         (["--teach", "0.9"], "0.9 is not in the range"),
         (["--teach", "0.4", "--given", "dash-uniform-s0"], "the teacher as it is: no --teach"),
     ],

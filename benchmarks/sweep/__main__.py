@@ -8,7 +8,7 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.sweep import plan, stages, stored
+from benchmarks.sweep import plan, stages, stored, students
 from dashlib.cli.sample import plain_errors
 from dashlib.scale.distributed import check_arithmetic
 
@@ -71,6 +71,8 @@ def sweep_runs(
     with plain_errors():
         for row in (*wanted.rows, *wanted.given):
             wanted.recipe(row)  # is one that there is
+        for row in wanted.rows:
+            students.start_of(wanted, row)  # lies there, if it has to
         check_arithmetic(wanted.device, "fp32")
     click.echo(f"{wanted.minutes:g} minutes; what each process does is in {work}/*.log")
     codes = stages.run(wanted)

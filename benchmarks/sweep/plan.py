@@ -170,6 +170,15 @@ class Plan:
         write_atomically(self.work / "plan.json", text.encode())
 
 
+def before_again(row: str) -> str | None:
+    """The name of a row before it was trained again: ``A-x2-s0`` was ``A-s0``; else ``None``."""
+    found = re.fullmatch(r"(.+)-x(\d+)(-s\d+)", row)
+    if found is None:
+        return None
+    times = int(found[2]) - 1
+    return f"{found[1]}{f'-x{times}' if times > 1 else ''}{found[3]}"
+
+
 def read(work: Path) -> tuple[Plan, float]:
     """The plan of a work folder, and when it started (``time.time()``)."""
     content = json.loads((work / "plan.json").read_text())

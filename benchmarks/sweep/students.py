@@ -12,8 +12,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import CoTraining, Rounds, fast
+from benchmarks.sweep.carried import (
+    of_optimizer,
+    optimizer_state,
+    read_parts,
+    restore_optimizer,
+    updates,
+    write_parts,
+)
 from benchmarks.sweep.colours import ColourDash
-from benchmarks.sweep.plan import Plan, fingerprint, until, wait_for, which, whole
+from benchmarks.sweep.plan import Plan, before_again, fingerprint, until, wait_for, which, whole
 from dashlib import data, results
 from dashlib.checkpoints import load_into, pack, read_tensors, write_atomically
 from dashlib.recipes import Recipe
@@ -83,9 +91,15 @@ def compile_row(plan: Plan, row: str) -> None:
 
 def teacher_weights(folder: Path, deadline: float) -> dict[str, Tensor]:
     """The weights of the teacher of a folder, once all of their parts are there."""
-    wait_for(lambda: whole(folder, "teacher"), f"teacher-* in {folder}", deadline)
-    parts = sorted(folder.glob("teacher-*.safetensors"))
-    return {name: v for part in parts for name, v in read_tensors(part).items()}
+    return read_parts(folder / "teacher", deadline)
+
+
+def go_on(made: Trainer, stem: Path, deadline: float) -> None:
+    """Restore the optimizer's state of the weights of a stem, if one came with them."""
+    found = of_optimizer(stem)
+    if any(found.parent.glob(f"{found.name}-*")):
+        restore_optimizer(made, read_parts(found, deadline), f"{found}-*")
+    print(f"{stem.name} goes on; its optimizer has made {updates(made)} updates", flush=True)
 
 
 def hand_over(plan: Plan, training: CoTraining) -> None:
@@ -104,9 +118,18 @@ def wait_for_images(plan: Plan, deadline: float) -> None:
 
 
 def start_of(plan: Plan, row: str) -> Path | None:
-    """The stored weights that a row goes on from, if it has some."""
-    path = plan.weights / f"{row}.safetensors"
-    return path if path.exists() else None
+    """The stored weights that a row goes on from, if there are some: its own, or as it was before.
+
+    ``FileNotFoundError`` for a row that is trained again, ``-x2``, without.
+    """
+    before = before_again(row)
+    for path in (plan.weights / f"{name}.safetensors" for name in (row, before) if name):
+        if path.exists():
+            return path
+    if before:
+        files = f"{before}.safetensors, with its .json,"
+        raise FileNotFoundError(f"{row} is trained again: put {files} into {plan.weights}")
+    return None
 
 
 def train(plan: Plan) -> None:
@@ -127,6 +150,9 @@ def train(plan: Plan) -> None:
     load_into(teacher, teacher_weights(plan.taught, deadline), "the teacher")
     for i, training in enumerate(trainings):
         hand_over(plan, training)
+        for row, made in training.trainers.items():
+            if (start := start_of(plan, row)) is not None:
+                go_on(made, start.with_suffix(""), deadline)
         training.stream = stream_of(images, plan.recipe(next(iter(training.trainers))))
         end = partial(_end, plan, _costs(trainings[i:]), time.time())
         trace = followed(training, plan, end, plan.rounds)
@@ -180,7 +206,7 @@ def note_of(
         "steps": made.step, "batch_size": batch, "images": made.step * batch,
         "lr": spec.train.lr, "seconds": round(trace[-1].seconds, 1),
         "beside": len(training.trainers), "captured": training.graph is not None,
-        "ema_last": 1 - float(made.averaged.rate), "data": images,
+        "ema_last": 1 - float(made.averaged.rate), "updates": updates(made), "data": images,
         "commit": results.commit(), "hardware": results.hardware(),
         "versions": results.versions(),
     }  # fmt: skip
@@ -190,11 +216,12 @@ def note_of(
 
 
 def _save(plan: Plan, training: CoTraining, trace: list[Rounds], images: str) -> None:
-    """Write the averaged weights in fp16, each with the stages that made it."""
+    """Write the averaged weights in fp16, each with its optimizer and the stages that made it."""
     for row, made in training.trainers.items():
         before = stages_of(start_of(plan, row))
         note = note_of(plan.recipe(row), training, row, trace, images, before)
         stem = plan.work / "students" / row
+        write_parts(of_optimizer(stem), optimizer_state(made))
         write_atomically(Path(f"{stem}.safetensors"), pack(averaged(made)))
         write_atomically(Path(f"{stem}.json"), json.dumps(note).encode())
 

@@ -1,16 +1,17 @@
 """The teacher's stage: trained by the clock from its seed, or on from given weights."""
 
 import json
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from benchmarks.sweep.captured import CoTraining, fast
+from benchmarks.sweep.carried import of_optimizer, optimizer_state, write_parts
 from benchmarks.sweep.plan import Plan, fingerprint, until, which, whole
 from benchmarks.sweep.students import (
     averaged,
     followed,
+    go_on,
     importance,
     noise_images,
     note_of,
@@ -24,8 +25,6 @@ from dashlib.schedule import Schedule
 from dashlib.training import Trainer
 from dashlib.unet import UNet
 from dashlib.weighting import TIRT
-
-FILE = 15 * 2**20  # most bytes of a file of weights: one of 16 MiB comes back from a lent GPU
 
 
 class Beside(TIRT):
@@ -65,6 +64,7 @@ def teach(plan: Plan) -> None:
             load_into(network, teacher_weights(plan.weights, deadline), "the teacher")
         if (lam := importance(plan.weights)) is not None:
             weights.lam.data.copy_(lam)
+        go_on(made, plan.weights / "teacher", deadline)
     training.stream = stream_of(images, spec)
     trace = followed(
         training, plan, lambda: until(plan.work, plan.teach), plan.rounds if plan.dry else torch.inf
@@ -73,19 +73,6 @@ def teach(plan: Plan) -> None:
     lam = {"lambda": weights.lam}
     write_atomically(plan.taught / "importance.safetensors", pack(lam))
     write_atomically(plan.taught / "teacher.json", json.dumps(note).encode())
-    parts = list(split(averaged(made), FILE))
-    for i, part in enumerate(parts, 1):  # last: who waits for the teacher then has all of it
-        name = f"teacher-{i:05}-of-{len(parts):05}.safetensors"
-        write_atomically(plan.taught / name, pack(part))
-
-
-def split(tensors: dict[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
-    """The tensors in their order, in parts of at most ``limit`` bytes, or of one tensor."""
-    part, size = dict[str, Tensor](), 0
-    for name, tensor in tensors.items():
-        if part and size + tensor.nbytes > limit:
-            yield part
-            part, size = {}, 0
-        part[name] = tensor
-        size += tensor.nbytes
-    yield part
+    stem = plan.taught / "teacher"
+    write_parts(of_optimizer(stem), optimizer_state(made))
+    write_parts(stem, averaged(made))  # last: who waits for the teacher then has all of it
