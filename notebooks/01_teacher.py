@@ -59,7 +59,7 @@ from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
-from dashlib.metrics import frechet, gaussian
+from dashlib.metrics import frechet, gaussian, spreads
 from dashlib.runs.scoring import samples_of, scores_of
 from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps
 from dashlib.schedule import Schedule
@@ -614,8 +614,8 @@ assert error["tirt"] > 10 * error["uniform"] and error["tirt"] > 50 * error["cop
 x_T, y, released = starting_noise(100, teacher.cfg), balanced_labels(100), {}
 for name, rule in product(runs, ("none", "clamp", "recompute")):
     guided = Guided(teachers[name], y, TAG())
-    images = sample(guided, x_T, schedule, clamp=rule, spacing="leading")
-    released[name, rule] = scores_of(images.clamp(-1, 1))
+    images = sample(guided, x_T, schedule, clamp=rule, spacing="leading").clamp(-1, 1)
+    released[name, rule] = scores_of(images) | spreads(images)
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 for none, kept, redone in (
@@ -628,16 +628,13 @@ for none, kept, redone in (
     )
     assert 0.5 < redone["frechet"] / floor[100] < 1.5
 rows = [
-    [*k, f"{v['accuracy']:.2f}", f"{v['frechet']:.0f}"] for k, v in released.items()
+    [*k, f"{v['accuracy']:.2f}", f"{v['frechet']:.0f}", f"{v['luminance']:.2f}"]
+    for k, v in released.items()
 ]
-text = "Mean squared error of ε at t = 980: " + ", ".join(
-    f"{k} {v:.4f}" for k, v in error.items()
-)
-Markdown(
-    text
-    + "\n\n"
-    + tables.markdown(["teacher", "rule", "accuracy", "Fréchet, n = 100"], rows)
-)
+text = ", ".join(f"{k} {v:.4f}" for k, v in error.items())
+head = ["teacher", "rule", "accuracy", "Fréchet, n = 100", "spread of brightness"]
+table = tables.markdown(head, rows)
+Markdown(f"Mean squared error of ε at t = 980: {text}\n\n{table}")
 
 # %% [markdown]
 # *Clamp* fares better than it did above, and is still far behind. The released spacing spares

@@ -670,11 +670,8 @@ EQUAL_COST = {
 TAGGED, AGAIN = frechet("TAG"), tables.metric("resampled", "TAG", "frechet")
 COLUMNS = {"ρ": (gap("rho"), 2), "cos": (gap("cos"), 2), "gap MSE": (gap("gap_mse"), 4)}
 COLUMNS |= {f"FD {w}": (frechet(w), 1) for w in ("1.5", "4", "TAG")}
-Markdown(
-    tables.spreads(
-        "from the uniform teacher", EQUAL_COST, COLUMNS | {"TAG, η = 1": (AGAIN, 1)}
-    )
-)
+COLUMNS |= {"TAG, η = 1": (AGAIN, 1), "brightness": (tables.brightness("1.5"), 3)}
+Markdown(tables.spreads("from the uniform teacher", EQUAL_COST, COLUMNS))
 
 # %% tags=["hide-input"]
 names, margin = list(EQUAL_COST), math.log(1.05)

@@ -544,9 +544,9 @@ kinds |= {
     "uniform": "uniform",
 }
 teachers = {name: results.load(f"digits/teacher-{w}") for name, w in kinds.items()}
-scales = ("1", "1.5", "2", "TAG")
+scales, bright = ("1", "1.5", "2", "TAG"), tables.brightness("1.5")
 rows = [
-    [name, *(f"{frechet(w)(run):.1f}" for w in scales)]
+    [name, *(f"{frechet(w)(run):.1f}" for w in scales), f"{bright(run):.3f}"]
     for name, run in teachers.items()
 ]
 handed = {
@@ -555,7 +555,8 @@ handed = {
         students["published (frozen)"],
     )
 }
-table = tables.markdown(["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG"], rows)
+head = ["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG", "spread of brightness"]
+table = tables.markdown(head, rows)
 Markdown(f"{table}\n\n{compare(handed)[1]}")
 
 # %% [markdown]
@@ -591,14 +592,14 @@ for start, run in first.items():
     each = [
         ", ".join(f"{one[key]:.2f}" for one in gaps[start]) for key in ("rho", "cos")
     ]
-    rows.append(
-        [start.replace("_", " "), *each, *(f"{frechet(w)(run):.1f}" for w in scales)]
-    )
+    fds = [f"{frechet(w)(run):.1f}" for w in scales]
+    rows.append([start.replace("_", " "), *each, *fds, f"{bright(run):.3f}"])
 header = [
     "null row starts",
     "ρ (each seed)",
     "cos",
     *(f"FD {w}, seed 0" for w in scales),
+    "spread of brightness",
 ]
 Markdown(tables.markdown(header, rows))
 

@@ -67,7 +67,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dashbook import plots
 from dashbook.comparison import logged, verdicts
 from dashbook.measurements import ENOUGH, EQUAL, beside
-from dashbook.tables import frechet, gap, markdown, spread
+from dashbook.tables import brightness, frechet, gap, markdown, spread
 from dashbook.widgets import Parameter, explorer
 from dashlib import classifier, data, datasets, results
 
@@ -657,8 +657,10 @@ for name in (*ONE_PASS, "dash", "gap_match_cond", "multi_w"):
     assert len(runs) == 8
     fd[name] = np.array([np.mean([frechet(w)(run) for run in runs]) for w in AT])
     cells = [spread(runs, frechet(w), 1) for w in AT]
-    rows.append([plots.NAMES[name], *cells, spread(runs, gap("cos"))])
-Markdown(markdown(["objective", *(f"FD, {w}" for w in AT), "cos"], rows))
+    cells += [spread(runs, gap("cos")), spread(runs, brightness("1.5"), 3)]
+    rows.append([plots.NAMES[name], *cells])
+header = ["objective", *(f"FD, {w}" for w in AT), "cos", "spread of brightness"]
+Markdown(markdown(header, rows))
 
 # %% tags=["hide-input"]
 first, *others = stems.values()
