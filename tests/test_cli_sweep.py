@@ -1,5 +1,9 @@
 """The command ``sweep``: what it plans, and how it ends."""
 
+import sys
+import time
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -9,20 +13,31 @@ from benchmarks.sweep import plan, stages, stored
 from benchmarks.sweep.__main__ import sweep_runs as main
 
 
-@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("code", [0, 1, -15])
 def test_it_fails_if_a_process_does(monkeypatch, code):
     planned = []
     codes = {"students": 0, "scoring": code}
     monkeypatch.setattr(stages, "run", lambda wanted: planned.append(wanted) or codes)
     arguments = ["cifar10", "--work", "w", "--minutes", "2", "--rows", "dash-uniform-s0"]
     found = CliRunner().invoke(main, [*arguments, "--device", "cpu"])
-    assert found.exit_code == code
-    ended = "failed, w/scoring.log says why" if code else "done"
+    assert found.exit_code == (code != 0)
+    ended = {0: "done", 1: "failed, w/scoring.log says why", -15: "stopped by signal 15"}[code]
     assert found.output.splitlines()[1:] == ["students: done", f"scoring: {ended}"]
     assert "w/*.log" in found.output
     (wanted,) = planned
     assert (wanted.work, wanted.data, wanted.weights) == (Path("w"), Path("data"), Path("weights"))
     assert (wanted.rows, wanted.minutes, wanted.dry) == (("dash-uniform-s0",), 2.0, False)
+
+
+def test_what_waits_for_a_process_that_failed_is_stopped():
+    spawn = get_context("spawn").Process
+    sleeper, failing = partial(spawn, target=time.sleep), spawn(target=sys.exit, args=(3,))
+    made = {"compile:a": sleeper(args=(0.1,)), "teacher": failing}
+    made |= {name: sleeper(args=(600,)) for name in ("students", "scoring")}
+    for process in made.values():
+        process.start()
+    codes = stages.joined(made)
+    assert codes == {"compile:a": 0, "teacher": 3, "students": -15, "scoring": -15}
 
 
 def test_a_dry_sweep_is_small(monkeypatch):

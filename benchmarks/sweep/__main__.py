@@ -78,7 +78,8 @@ def sweep_runs(
     codes = stages.run(wanted)
     for name, code in codes.items():
         log = work / f"{stages.log_name(name)}"
-        click.echo(f"{name}: {f'failed, {log} says why' if code else 'done'}")
+        ended = f"failed, {log} says why" if code > 0 else f"stopped by signal {-code}"
+        click.echo(f"{name}: {ended if code else 'done'}")
     if any(codes.values()):
         raise SystemExit(1)
 

@@ -4,7 +4,10 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from multiprocessing import get_context
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -14,6 +17,7 @@ from benchmarks.sweep.captured import keep_compiled, use_compiled
 from benchmarks.sweep.plan import Plan
 from dashlib.scale.distributed import numerics
 
+NEEDS = {"students": ("teacher",), "scoring": ("teacher", "students")}  # what would wait in vain
 COMPILED = "compiled"  # files of what was compiled, from one sweep's work to the next one's weights
 
 
@@ -67,13 +71,23 @@ def stages(plan: Plan) -> list[str]:
 
 
 def run(plan: Plan) -> dict[str, int]:
-    """Make the whole sweep; the exit code of each process (0: it went well)."""
+    """Make the whole sweep; the exit code of each process (0: it went well; below: stopped)."""
     plan.write()
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(plan.work / "inductor"))
     context = get_context("spawn")
     made = {name: context.Process(target=_stage, args=(name, plan.work)) for name in stages(plan)}
     for process in made.values():
         process.start()
-    for process in made.values():
-        process.join()
-    return {name: process.exitcode or 0 for name, process in made.items()}
+    return joined(made)
+
+
+def joined(processes: Mapping[str, BaseProcess]) -> dict[str, int]:
+    """Wait for all to end; what needs one that failed is stopped, for it would wait in vain."""
+    running = dict(processes)
+    while running:
+        wait([process.sentinel for process in running.values()])
+        for name in [name for name, process in running.items() if not process.is_alive()]:
+            if running.pop(name).exitcode:
+                for other in (other for other in running if name in NEEDS.get(other, ())):
+                    running[other].terminate()
+    return {name: process.exitcode or 0 for name, process in processes.items()}
