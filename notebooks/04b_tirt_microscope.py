@@ -549,12 +549,8 @@ rows = [
     [name, *(f"{frechet(w)(run):.1f}" for w in scales), f"{bright(run):.3f}"]
     for name, run in teachers.items()
 ]
-handed = {
-    "DASH": (
-        results.select("dash", "transfer_tirt_batch"),
-        students["published (frozen)"],
-    )
-}
+batch = results.select("dash", "transfer_tirt_batch")
+handed = {"DASH": (batch, students["published (frozen)"])}
 head = ["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG", "spread of brightness"]
 table = tables.markdown(head, rows)
 Markdown(f"{table}\n\n{compare(handed)[1]}")
