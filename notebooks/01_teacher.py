@@ -59,7 +59,7 @@ from dashbook.widgets import Parameter, explorer
 from dashlib import data, datasets, results
 from dashlib.guidance import TAG, Guided, Interval, branches
 from dashlib.losses import Scratch
-from dashlib.metrics import frechet, gaussian, spreads
+from dashlib.metrics import frechet, gaussian
 from dashlib.runs.scoring import samples_of, scores_of
 from dashlib.sampling import balanced_labels, ddim, sample, starting_noise, timesteps
 from dashlib.schedule import Schedule
@@ -615,7 +615,7 @@ x_T, y, released = starting_noise(100, teacher.cfg), balanced_labels(100), {}
 for name, rule in product(runs, ("none", "clamp", "recompute")):
     guided = Guided(teachers[name], y, TAG())
     images = sample(guided, x_T, schedule, clamp=rule, spacing="leading").clamp(-1, 1)
-    released[name, rule] = scores_of(images) | spreads(images)
+    released[name, rule] = scores_of(images)
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 for none, kept, redone in (

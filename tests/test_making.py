@@ -213,6 +213,7 @@ def test_samples_are_scored_under_a_second_sampler_with_other_noise(lab):
         assert scores.keys() == run.metrics["guidance"][label].keys() >= {"frechet", "kernel"}
     images = scoring.samples_of(run.model(), DIGITS.guidance["4"], 20, **scoring.OTHER)
     assert scoring.scores_of(images) == pytest.approx(again["4"], rel=1e-4)
+    assert again["4"]["luminance"] == pytest.approx(images.mean((1, 2, 3)).std().item(), rel=1e-4)
     changes = ({}, {"start": 950}, {"start": 950, "eta": 1.0}, scoring.OTHER)
     each = [scoring.samples_of(run.model(), DIGITS.guidance["4"], 2, **how) for how in changes]
     assert not any(torch.allclose(a, b, atol=0.01) for a, b in pairwise(each))

@@ -13,7 +13,7 @@ from dashlib import classifier, data, datasets, results
 from dashlib.data import Stream, to_bytes
 from dashlib.guidance import Branches, GuidanceSchedule, Guided
 from dashlib.losses import mse
-from dashlib.metrics import GapReport, NoisyPairs, compare, distances, noisy_pairs, predict
+from dashlib.metrics import GapReport, NoisyPairs, compare, distances, noisy_pairs, predict, spreads
 from dashlib.progress import Progress
 from dashlib.recipes import DIGITS, LEARNED
 from dashlib.sampling import CLAMPS, balanced_labels, sample, starting_noise
@@ -38,11 +38,11 @@ def samples_of(model: UNet, w: GuidanceSchedule, n: int, seed: int = 1234, **how
 
 
 def scores_of(samples: Tensor) -> dict[str, float]:
-    """Class accuracy; Frechet and kernel distance to the training images' features."""
+    """Accuracy, Frechet and kernel distance to training images' features, luminance's spread."""
     judge = results.load(DIGITS.classifier).classifier()
     right = classifier.accuracy(judge, data.Images(samples, balanced_labels(len(samples))))
     made, real = (judge.features(x) for x in (samples, datasets.load_dataset("digits").train.x))
-    return {"accuracy": right, **distances(made, real), "n": len(samples)}
+    return {"accuracy": right, **distances(made, real), **spreads(samples), "n": len(samples)}
 
 
 @lru_cache(maxsize=1)
