@@ -1,8 +1,9 @@
 """Measure how the sampler moves the scores of digits: its start, noise, spacing and clamp.
 
-Of models distilled from one teacher, and of that teacher, every setting is scored at several
-guidance scales with two seeds of the starting noise.  ``python -m benchmarks.samplers NAME...
-[--n N] [--out FILE]``; the names are stored runs.
+Of models distilled from one teacher, and of teachers, every setting is scored at several guidance
+scales with two seeds of the starting noise.  ``python -m benchmarks.samplers NAME... [--n N]
+[--settings SETTING...] [--out FILE]``; the names are stored runs, the settings those of
+:func:`settings`, all if none is named.
 """
 
 import argparse
@@ -31,7 +32,7 @@ SCALES = ("1", "1.5", "4", "TAG")
 SEEDS = (1234, 4321)  # of the starting noise; the first is the stored runs'
 STARTS, ETAS = (999, 980, 970, 950, 900), (0.0, 1.0)
 PASSED = (1e-3, 1e-2)  # signal-to-noise ratios
-CLAMPED = (("dynamic", 999), ("dynamic", 950), ("clamp", 999), ("clamp", 950))
+CLAMPED = (("dynamic", 999), ("dynamic", 950), ("clamp", 999), ("clamp", 950), ("none", 999))
 EXTREME = 0.9  # beyond it a value is nearly black or white
 
 
@@ -82,11 +83,12 @@ def extremes(x: Tensor) -> dict[str, float]:
     return {k: v.float().mean().item() for k, v in shares.items()} | {"std": x.std().item()}
 
 
-def study(names: Sequence[str], n: int) -> Iterator[dict[str, Any]]:
+def study(names: Sequence[str], n: int, chosen: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """A record for every run, setting, scale and seed."""
+    ways = {name: how for name, how in settings().items() if not chosen or name in chosen}
     for name in names:
         model = with_products(results.load(name).model())
-        for (setting, options), label, seed in itertools.product(settings().items(), SCALES, SEEDS):
+        for (setting, options), label, seed in itertools.product(ways.items(), SCALES, SEEDS):
             images = drawn(model, label, n, seed, options)
             yield {
                 **{"run": name, "setting": setting, "options": options, "w": label, "seed": seed},
@@ -100,11 +102,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
     parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--settings", nargs="+", choices=[*settings()], default=[], metavar="S")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
     digits, clock, found = datasets.load_dataset("digits"), time.perf_counter(), []
-    for record in study(args.names, args.n):
+    for record in study(args.names, args.n, args.settings):
         found.append(record)
         if (record["w"], record["seed"]) == (SCALES[-1], SEEDS[-1]):
             last = found[-len(SCALES) * len(SEEDS) :]
