@@ -56,3 +56,9 @@ def test_stored_as_the_executor_writes_it(path, notebook):
     assert [c.id for c in notebook.cells] == [c.id for c in expected.cells]
     assert all("execution" not in c.metadata for c in notebook.cells), "timings are stored"
     assert notebook.metadata.language_info == expected.metadata.language_info
+
+
+def test_your_own_model_took_less_than_a_minute_of_a_core() -> None:
+    stored = nbformat.read(NOTEBOOKS / "11_your_own_model.ipynb", as_version=4)
+    said = re.findall(r"What did this chapter take\? \| (\d+) s of a core", json.dumps(stored))
+    assert [int(seconds) < 60 for seconds in said] == [True]
