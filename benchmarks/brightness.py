@@ -1,10 +1,9 @@
-"""How the mean brightness of digits samples spreads, for every stored run: samples drawn again.
+"""How the mean brightness of digits samples spreads, where weights are stored: all 1,000 samples.
 
-A run keeps 100 of each 1,000 samples that it was scored on, the same starting noise for every run;
-that hundred's brightness happens to spread by a sixth more than the thousand's.  So the thousand
-are drawn again, at all scales for the students of the table and their teacher, else at ``"1.5"``.
-Frechet distances must be those stored: ``python -m benchmarks.brightness`` stops otherwise.  It
-goes on where it was.
+A run keeps 100 of each 1,000 samples that it was scored on, of one starting noise for all runs;
+this hundred happens to spread by a sixth more than the thousand.  So the thousand are drawn again,
+of every stored digits run whose weights are here, at every guidance scale.  Their Frechet distance
+must be the stored one.  ``python -m benchmarks.brightness`` goes on where it was.
 """
 
 import json
@@ -16,23 +15,21 @@ import torch
 from dashlib import datasets, results
 from dashlib.checkpoints import write_atomically
 from dashlib.metrics import spreads
-from dashlib.recipes import DIGITS, ROWS, SEEDS
+from dashlib.recipes import DIGITS
 from dashlib.runs import pool
 from dashlib.runs.scoring import SAMPLES, samples_of, scores_of
 from dashlib.scale.small_grids import with_products
 
 OUT = results.root() / "bench/brightness-digits.json"
-TABLE = {f"digits/{row}-transfer-s{seed}" for row in ROWS for seed in SEEDS}
-EVERY = {"digits/teacher-tirt", "digits/teacher-uniform"} | TABLE
 SAME = 0.01  # by how much a Frechet distance may differ from the stored one
 
 
 def asked() -> list[tuple[str, str]]:
-    """Every stored model of digits at ``"1.5"``, then some at the other scales."""
+    """Every model of digits whose weights are stored, at ``"1.5"`` first."""
+    scales = sorted(DIGITS.guidance, key=lambda w: w != "1.5")
     named = [name for name in results.names("digits") if name != DIGITS.classifier]
-    return [(name, "1.5") for name in named] + [
-        (name, w) for name in named if name in EVERY for w in DIGITS.guidance if w != "1.5"
-    ]
+    named = [name for name in named if "weights" in results.load(name).files]
+    return [(name, w) for w in scales for name in named]
 
 
 def drawn(asked: tuple[str, str]) -> float:
