@@ -188,7 +188,7 @@ Markdown(tables.guidance("frechet"))
 Markdown(tables.guidance("accuracy", digits=3))
 
 # %% [markdown]
-# FD and a classifier hardly see how bright a picture is. The standard deviation of the mean brightness of 100 samples, at every scale:
+# FD and a classifier hardly see how bright a picture is. The standard deviation of the mean brightness of 1,000 samples, at every scale. (A run keeps a hundred of them, from the same noise as every run. Those happen to spread by a sixth more, so columns called *brightness of 100*, in other chapters, compare with each other only.)
 
 # %% tags=["hide-input"]
 AT = {w: (tables.brightness(w), 3) for w in DIGITS.guidance}
@@ -198,7 +198,7 @@ Markdown(tables.spreads("model", named, AT))
 # %% tags=["hide-input"]
 real = spreads(datasets.load_dataset("digits").train.x)["luminance"]
 at_15 = {row: np.mean([AT["1.5"][0](r) for r in runs]) for row, runs in RUNS.items()}
-assert AT["1.5"][0](TEACHER) < 1.2 * real < 1.6 * real < min(at_15.values())
+assert AT["1.5"][0](TEACHER) < 1.2 * real < 1.4 * real < min(at_15.values())
 assert max(at_15, key=at_15.get) == "composite"
 Markdown(
     f"The data have {real:.3f}. The teacher is close to that; every student, taught "
@@ -484,27 +484,28 @@ def scores(row):
         light = MADE[row]["guidance"]["1.5"]["luminance"]
         return {"gap": {}, "light": light} | MADE[row]
     longer = "-x2" if row == "dash_sampled" else ""
-    run = results.load(f"digits/{row}-uniform-from_uniform{longer}-s0")
-    light = tables.brightness("1.5")(run)
-    return run.metrics | {"gap": run.metrics["gap"]["overall"], "light": light}
+    return stored(f"digits/{row}-uniform-from_uniform{longer}-s0")
+
+
+def stored(name):
+    run = results.load(name)
+    found = {"gap": tables.metric("gap", "overall")(run) or {}}
+    return run.metrics | found | {"light": tables.brightness("1.5")(run)}
 
 
 # %% tags=["hide-input"]
 SCORES = {name: scores(row) for name, row in TRIED.items()}
-run = results.load("digits/teacher-uniform")
-light = tables.brightness("1.5")(run)
-SCORES["*teacher*"] = run.metrics | {"gap": {}, "light": light}
+SCORES["*teacher*"] = stored("digits/teacher-uniform")
 
 
 def shown(found):
     values = [found["gap"].get(key) for key in ("rho", "cos", "gap_mse")]
     values += [found["guidance"][w]["frechet"] for w in ("1.5", "4", "TAG")]
     values.append(found.get("resampled", {}).get("TAG", {}).get("frechet"))
+    values.append(found["light"])
     return [
         tables.DASHES if value is None else f"{value:.{places}f}"
-        for value, places in zip(
-            [*values, found["light"]], (2, 2, 4, 1, 1, 1, 1, 3), strict=True
-        )
+        for value, places in zip(values, (2, 2, 4, 1, 1, 1, 1, 3), strict=True)
     ]
 
 
@@ -532,8 +533,8 @@ assert strong["without a teacher"] < strong["DASH"]
 assert tag["autoguidance"] > 1.5 * tag["*teacher*"]
 bright = {k: of["light"] for k, of in SCORES.items()}
 for name in ("μ = 1", "μ = 3"):
-    assert bright[f"{name}, trajectories"] < 0.87 * bright[name]
-    assert bright[f"{name}, trajectories"] < 1.1 * bright["*teacher*"]
+    assert 1.1 * bright["*teacher*"] < bright[f"{name}, trajectories"]
+    assert bright[f"{name}, trajectories"] < 0.92 * bright["DASH"]
 assert bright["without a teacher"] > 1.3 * bright["DASH"]
 own, shared = (f"composite, {masks} masks" for masks in ("own", "shared"))
 assert 0.82 < error[shared] / error[own] < 0.85
@@ -541,7 +542,7 @@ assert round(strong[shared] / strong[own], 2) == 0.96
 
 # %% [markdown]
 # Fewer null branches ($p$ of 0.1 or 0.25) leave a larger error of the gap; the samples of all three shares are ahead of every row of two passes. A larger $\mu$ lowers the gap's error, and at 10 costs samples. TAG's form is a little better than
-# $\mu = 1$ in both. Trajectories lower FD by a few per cent, as much as seeds differ by, and worsen the gap on noised data. But the spread of brightness is then the teacher's, where the same rows on noised data alone have a sixth and a third more (1,000 samples; of the stored runs the 100 that were kept). The network without a teacher needs a strong $w$: at 4 it passes DASH, under TAG it has more than twice its FD, and its brightness spreads the most but for composite's. Autoguidance by so small a
+# $\mu = 1$ in both. Trajectories lower FD by a few per cent, as much as seeds differ by, and the spread of brightness, which is a tenth below DASH's; they worsen the gap on noised data. (A dash: the weights of the run are not stored, so its samples could not be drawn again.) The network without a teacher needs a strong $w$: at 4 it passes DASH, under TAG it has more than twice its FD, and its brightness spreads the most but for composite's. Autoguidance by so small a
 # network is no gain here. Shared masks take a sixth off composite's gap error, and 4 % off its FD at $w = 4$; the students of this book have no dropout. Nothing in this table calls for a chapter of its own.
 #
 # ## Does the sampler decide?
@@ -591,9 +592,10 @@ assert all((of > 1.5 * first).all() for of in spoiled), "clamp and dynamic"
 for at in (0, 4):  # w = 1, for each student
     assert noisy[at] < 0.65 * first[at] and 1.1 < noisy[at + 3] / first[at + 3] < 1.25
 assert all((abs(of[:4] / of[4:] - 1) < 0.11).all() for of in (first, *later[:7]))
+assert min(LIGHT[WAYS[0]]) > 1.15 * real > 1.35 * max(LIGHT[WAYS[6]])
 
 # %% [markdown]
-# The first timestep hardly matters between 999 and 950, by less than a tenth. Fresh noise lowers FD by more than a third at $w = 1$, and raises it by a tenth or two under TAG. The two students stay within about a tenth of each other in every way of
+# The first timestep hardly matters between 999 and 950, by less than a tenth. Fresh noise lowers FD by more than a third at $w = 1$, and raises it by a tenth or two under TAG. It also takes the spread of brightness at $w = 1.5$, for both students, from about a fifth above the data's to a fifth below: of that the sampler decides more than the choice between the two. The two students stay within about a tenth of each other in every way of
 # sampling that does not spoil both, so none of these choices decides between them. Keeping the noise of a clamped image, or thresholding dynamically, does: half of a digit's pixels are exactly black, where any rule for extremes acts. So the default stays what was published, with the noise recomputed, and headline rows are
 # scored under a second sampler (from 950, $\eta = 1$), too.
 #

@@ -544,14 +544,14 @@ kinds |= {
     "uniform": "uniform",
 }
 teachers = {name: results.load(f"digits/teacher-{w}") for name, w in kinds.items()}
-scales, bright = ("1", "1.5", "2", "TAG"), tables.brightness("1.5")
+scales, bright = ("1", "1.5", "2", "TAG"), tables.brightness("1.5", kept=True)
 rows = [
     [name, *(f"{frechet(w)(run):.1f}" for w in scales), f"{bright(run):.3f}"]
     for name, run in teachers.items()
 ]
 batch = results.select("dash", "transfer_tirt_batch")
 handed = {"DASH": (batch, students["published (frozen)"])}
-head = ["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG", "spread of brightness"]
+head = ["teacher, FD", "w = 1", "w = 1.5", "w = 2", "TAG", "brightness of 100"]
 table = tables.markdown(head, rows)
 Markdown(f"{table}\n\n{compare(handed)[1]}")
 
@@ -595,7 +595,7 @@ header = [
     "ρ (each seed)",
     "cos",
     *(f"FD {w}, seed 0" for w in scales),
-    "spread of brightness",
+    "brightness of 100",
 ]
 Markdown(tables.markdown(header, rows))
 

@@ -272,7 +272,7 @@ for (row, label), found in REMEDIES.items():
 Markdown(markdown(["FD, mean ± sd over seeds", *names], rows))
 
 # %% [markdown]
-# The same for what the features hardly see: the standard deviation of the samples' mean brightness (of plain samples 100 were kept, of the others it is that of all 1,000).
+# The same for what the features hardly see: the standard deviation of the mean brightness of the 1,000 samples.
 
 
 # %% tags=["hide-input"]

@@ -110,7 +110,7 @@ def test_the_mixture_is_as_wide_as_the_playground_says():
 
 def test_the_brightness_of_digits_varies_as_the_table_says():
     varies = spreads(load_dataset("digits").train.x)["luminance"]
-    assert f"100 samples ($w = 1.5$), {varies:.3f} in the data." in text_of("03")
+    assert f"1,000 samples ($w = 1.5$), {varies:.3f} in the data." in text_of("03")
 
 
 LEARNED = ("teacher-tirt", "dash-transfer-s0", "gap_match_cond-transfer-s0")

@@ -1,5 +1,6 @@
 """Stored runs as numbers and as Markdown: ours and the paper's in separate, labelled columns."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -45,10 +46,13 @@ def frechet(label: str) -> Measure:
     return metric("guidance", label, "frechet")
 
 
-def brightness(label: str) -> Measure:
-    """How the mean brightness of a run's 100 stored samples spreads, at one guidance scale."""
-    at = list(DIGITS.guidance).index(label)
-    return lambda run: metrics.spreads(as_floats(run.trace["samples"][at]))["luminance"]
+def brightness(label: str, kept: bool = False) -> Measure:
+    """How the brightness of 1,000 samples, drawn again, spreads; or of the 100 ``kept`` of them."""
+    at, path = [*DIGITS.guidance].index(label), results.root() / "bench/brightness-digits.json"
+    if kept:
+        return lambda run: metrics.spreads(as_floats(run.trace["samples"][at]))["luminance"]
+    drawn = json.loads(path.read_text())["entries"]
+    return lambda run: drawn.get(run.name, {}).get(label)
 
 
 def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
@@ -77,12 +81,8 @@ def spreads(
     corner: str, rows: Mapping[str, Sequence[Any]], columns: Mapping[str, tuple[Measure, int]]
 ) -> str:
     """A table of named rows of runs under a ``corner``; ``columns[title] = (measure, digits)``."""
-    lines = [[name, *_cells(runs, columns)] for name, runs in rows.items()]
+    lines = [[name, *(spread(runs, *of) for of in columns.values())] for name, runs in rows.items()]
     return markdown([corner, *columns], lines)
-
-
-def _cells(runs: Sequence[Any], columns: Mapping[str, tuple[Measure, int]]) -> list[str]:
-    return [spread(runs, *column) for column in columns.values()]
 
 
 def numbers(
@@ -111,7 +111,7 @@ def headline(weighting: str = "transfer", rows: Sequence[str] = HEADLINE) -> str
     for key, runs in _digits(rows, weighting).items():
         row, size = (PAPER | FURTHER).get(key), f"{runs[0].metrics['parameters']:,}"
         paper = [row.parameters, row.rhos or DASHES, row.fids] if row else [DASHES] * 3
-        lines.append([NAMES[key], size, *_cells(runs, OURS), *paper])
+        lines.append([NAMES[key], size, *(spread(runs, *of) for of in OURS.values()), *paper])
     return markdown(["model", "parameters", *OURS, *PAPERS], lines)
 
 
@@ -140,5 +140,4 @@ def guidance(key: str, digits: int = 1) -> str:
         at = {w: spread(runs, metric("guidance", w, key), digits) for w in DIGITS.guidance}
         own = best_scale(runs)
         lines.append([NAMES[name], *at.values(), at[theirs], f"{at[own]} ({own})"])
-    header = ["model", *DIGITS.guidance, f"teacher's best ({theirs})", "own best"]
-    return markdown(header, lines)
+    return markdown(["model", *DIGITS.guidance, f"teacher's best ({theirs})", "own best"], lines)

@@ -1,0 +1,45 @@
+"""The spread of brightness of a run's thousand samples, drawn again, and of the hundred kept."""
+
+import json
+
+import pytest
+
+from benchmarks import brightness as study
+from dashbook import tables
+from dashlib import results
+from dashlib.data import as_floats
+from dashlib.datasets import load_dataset
+from dashlib.metrics import spreads
+
+NAME = "digits/dash-uniform-s0"
+
+
+def test_every_stored_model_was_drawn_at_every_scale():
+    stored = json.loads(study.OUT.read_text())
+    have = {(name, w) for name, of in stored["entries"].items() for w in of}
+    assert have == set(study.asked())
+    assert len({name for name, _ in have}) == 60
+    assert stored["n"] == study.SAMPLES
+    assert stored["data"] == spreads(load_dataset("digits").train.x)["luminance"]
+
+
+def test_a_table_has_the_thousand_or_the_hundred():
+    run = results.load(NAME)
+    kept = as_floats(run.trace["samples"][1]).mean((1, 2, 3)).std().item()
+    assert tables.brightness("1.5", kept=True)(run) == pytest.approx(kept)
+    assert tables.brightness("1.5")(run) == pytest.approx(study.drawn((NAME, "1.5")), rel=1e-3)
+    assert tables.brightness("1.5")(results.load("digits/dash-uniform-from_uniform-s1")) is None
+
+
+def test_the_hundred_spread_by_a_sixth_more():
+    names = json.loads(study.OUT.read_text())["entries"]
+    runs = [results.load(name) for name in names]
+    ratios = [tables.brightness("1.5", kept=True)(r) / tables.brightness("1.5")(r) for r in runs]
+    assert sum(ratios) / len(ratios) == pytest.approx(7 / 6, abs=0.02)
+    assert min(ratios) > 1.05
+
+
+def test_other_samples_than_those_scored_are_refused(monkeypatch):
+    monkeypatch.setattr(study, "SAMPLES", 40)
+    with pytest.raises(ValueError, match=f"{NAME} at 4"):
+        study.drawn((NAME, "4"))
