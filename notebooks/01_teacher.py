@@ -534,7 +534,7 @@ for name, run in runs.items():
     assert kept["4"]["accuracy"] < 0.6 < none["1.5"]["accuracy"]
     assert (kept["1"]["accuracy"] > 0.8) == (name == "uniform")
     assert abs(ruled[name, "clamp", "4"]["luminance"] / real_light - 1) < 0.1
-head = ["accuracy / Fréchet", *(f"w = {w}" for w in scales), "brightness, 4"]
+head = ["accuracy / Fréchet", *(f"w = {w}" for w in scales), "spread of brightness, 4"]
 Markdown(tables.markdown(head, [*rows, [last_row[0], *[""] * 4, last_row[-1]]]))
 
 # %% [markdown]

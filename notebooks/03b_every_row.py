@@ -531,6 +531,8 @@ assert error["TAG's form"] < error["μ = 1"] and tag["TAG's form"] < tag["μ = 1
 assert tag["without a teacher"] > 2 * tag["DASH"]
 assert strong["without a teacher"] < strong["DASH"]
 assert tag["autoguidance"] > 1.5 * tag["*teacher*"]
+
+# %% tags=["hide-input"]
 bright = {k: of["light"] for k, of in SCORES.items()}
 for name in ("μ = 1", "μ = 3"):
     assert 1.1 * bright["*teacher*"] < bright[f"{name}, trajectories"]

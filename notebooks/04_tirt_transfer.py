@@ -494,9 +494,10 @@ assert min(bright["TIRT Transfer"]) > 1.35 * real > 1.15 * max(bright["uniform"]
 assert min(bright["TIRT Transfer"]) > 1.2 * max(bright["uniform"])
 means = [np.mean(bright[k]) / real for k in names]
 Markdown(
-    f"Brightness varies by **{real:.3f}** in the data, over 1,000 samples {means[0]:.1f} "
-    f"times as much under TIRT Transfer and {means[1]:.1f} times under uniform weights, apart "
-    "in every seed: the importance asks for little where brightness is decided."
+    f"Brightness varies by **{real:.3f}** in the data, over 1,000 samples "
+    f"{means[0]:.1f} times as much under TIRT Transfer and {means[1]:.1f} times under "
+    "uniform weights, apart in every seed: the importance asks for little where "
+    "brightness is decided."
 )
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Frechet distance of DASH students under four weightings against the guidance scale"}, "figure": {"caption": "Samples of DASH students under four weightings: Fréchet distance against the guidance scale (in brackets the number of seeds; shaded: their range).", "name": "fig-tirt-sweep"}}

@@ -84,6 +84,7 @@ from dashlib.distillation import (
 from dashlib.distillation.adapters import ClassGuidancePipeline, from_diffusers, smaller
 from dashlib.execution import TrainConfig
 from dashlib.losses import CondOnlyDropout, DashSampled
+from dashlib.metrics import spreads
 
 # %% [markdown]
 # ## A teacher of diffusers
@@ -243,14 +244,21 @@ right = {
     w: {name: classifier.accuracy(judge, data.Images(x, y)) for name, x in both.items()}
     for w, both in pictures.items()
 }
+
+
+def light(*images):
+    return " / ".join(f"{spreads(x)['luminance']:.3f}" for x in images)
+
+
 rows = [
-    [f"{w:g}", *(f"{share:.0%}" for share in both.values())]
-    for w, both in right.items()
+    [f"{w:g}", *(f"{v:.0%}" for v in right[w].values()), light(*both.values())]
+    for w, both in pictures.items()
 ]
-Markdown(markdown(["w", "teacher", "student"], rows))
+rows.append(["*digits*", "", "", light(digits.train.x)])
+Markdown(markdown(["w", "teacher", "student", "brightness of both"], rows))
 
 # %% [markdown]
-# The table counts how many of forty samples the book's classifier recognises as what was asked for.
+# The table counts how many of forty samples the book's classifier recognises as what was asked for. On the right is how the mean brightness of the forty spreads; the last row has the training digits'.
 #
 # Does the student answer to the dial as its teacher does?
 #
@@ -378,12 +386,10 @@ whole = [of for of in study["entries"].values() if of["ways"].keys() >= WAYS.key
 BACK = {of["row"]: {name: [] for name in WAYS.values()} for of in whole}
 for of in whole:
     for way, name in WAYS.items():
-        one, given = (
-            of["ways"][way],
-            (of["seed"], {}, of["ways"][way]["cpu_seconds"], 1000),
-        )
+        one, seed = of["ways"][way], of["seed"]
         metrics = {**one, "gap": {"overall": one["gap"]}}
-        BACK[of["row"]][name].append(results.Run(way, {}, *given, metrics))
+        run = results.Run(way, {}, seed, {}, one["cpu_seconds"], 1000, metrics)
+        BACK[of["row"]][name].append(run)
 DASH = results.select("dash", "uniform-from_uniform")
 named = {(row, name): runs for row, ways in BACK.items() for name, runs in ways.items()}
 
