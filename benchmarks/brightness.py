@@ -8,6 +8,7 @@ must be the stored one.  ``python -m benchmarks.brightness`` goes on where it wa
 
 import json
 import time
+from contextlib import ExitStack
 
 import click
 import torch
@@ -60,8 +61,10 @@ def main(processes: int) -> None:
     before = json.loads(OUT.read_text()) if OUT.exists() else {"entries": {}, "seconds": 0.0}
     spread, start = before["entries"], time.perf_counter()
     missing = [(name, w) for name, w in asked() if w not in spread.get(name, {})]
-    with pool.processes(processes) as workers:
-        for (name, w), found in zip(missing, workers.map(drawn, missing), strict=True):
+    with ExitStack() as stack:
+        many = processes > 1
+        each = stack.enter_context(pool.processes(processes)).map if many else map
+        for (name, w), found in zip(missing, each(drawn, missing), strict=True):
             spread.setdefault(name, {})[w] = found
             write(spread, before["seconds"] + time.perf_counter() - start)
             click.echo(f"{name} at {w}: {found:.4f}")

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import brightness as study
 from dashbook import tables
@@ -43,3 +44,14 @@ def test_other_samples_than_those_scored_are_refused(monkeypatch):
     monkeypatch.setattr(study, "SAMPLES", 40)
     with pytest.raises(ValueError, match=f"{NAME} at 4"):
         study.drawn((NAME, "4"))
+
+
+def test_it_goes_on_where_it_was(monkeypatch, tmp_path):
+    asked = list[tuple[str, str]]()
+    monkeypatch.setattr(study, "OUT", tmp_path / "brightness.json")
+    monkeypatch.setattr(study, "drawn", lambda of: asked.append(of) or 0.25)
+    for scales in (["1.5"], ["1.5", "4"]):
+        monkeypatch.setattr(study, "asked", lambda scales=scales: [("a", w) for w in scales])
+        assert CliRunner().invoke(study.main).exit_code == 0
+    assert asked == [("a", "1.5"), ("a", "4")], "each once"
+    assert json.loads(study.OUT.read_text())["entries"] == {"a": {"1.5": 0.25, "4": 0.25}}
