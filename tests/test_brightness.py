@@ -11,15 +11,16 @@ from dashlib import results
 from dashlib.data import as_floats
 from dashlib.datasets import load_dataset
 from dashlib.metrics import spreads
+from dashlib.recipes import DIGITS
 
 NAME = "digits/dash-uniform-s0"
 
 
-def test_every_stored_model_was_drawn_at_every_scale():
+def test_every_shipped_model_was_drawn_at_every_scale():
     stored = json.loads(study.OUT.read_text())
     have = {(name, w) for name, of in stored["entries"].items() for w in of}
-    assert have == set(study.asked())
-    assert len({name for name, _ in have}) == 60
+    assert have <= set(study.asked()), "who trains more has more weights"
+    assert len(have) == 60 * len(DIGITS.guidance)
     assert stored["n"] == study.SAMPLES
     assert stored["data"] == spreads(load_dataset("digits").train.x)["luminance"]
 
