@@ -33,6 +33,12 @@ def test_a_table_has_the_thousand_or_the_hundred():
     assert tables.brightness("1.5")(results.load("digits/dash-uniform-from_uniform-s1")) is None
 
 
+def test_results_without_the_report_have_a_dash(monkeypatch, tmp_path):
+    run = results.load(NAME)
+    monkeypatch.setattr(results, "root", lambda: tmp_path)
+    assert tables.spread([run], tables.brightness("1.5")) == tables.DASHES
+
+
 def test_the_hundred_spread_by_a_sixth_more():
     names = json.loads(study.OUT.read_text())["entries"]
     runs = [results.load(name) for name in names]

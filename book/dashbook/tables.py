@@ -51,8 +51,9 @@ def brightness(label: str, kept: bool = False) -> Measure:
     at, path = [*DIGITS.guidance].index(label), results.root() / "bench/brightness-digits.json"
     if kept:
         return lambda run: metrics.spreads(as_floats(run.trace["samples"][at]))["luminance"]
-    drawn = json.loads(path.read_text())["entries"]
-    return lambda run: drawn.get(run.name, {}).get(label)
+    return lambda run: (  # read when asked; a reader's own results may have no such file
+        (json.loads(path.read_text())["entries"] if path.exists() else {}).get(run.name, {})
+    ).get(label)
 
 
 def per_timestep(runs: Sequence[Run], key: str) -> np.ndarray:
